@@ -1,0 +1,228 @@
+"""The one door: a request and a configuration go in, a verdict comes out.
+
+Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from webhook.injection import sidecar
+from webhook.injection.annotations import STATUS, Declined, Wishes
+from webhook.injection.decision import Subject, first_objection
+from webhook.injection.edit import Operation, PodEditor
+from webhook.injection.participants import participants
+from webhook.injection.pod import Container
+from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
+from webhook.injection.reasons import Finding, Reason, Severity
+from webhook.injection.resources import bounded
+from webhook.injection.review import Request, Response
+from webhook.injection.volumes import Participant, Plan, plan
+
+__all__ = ["Verdict", "abstain", "admit"]
+
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+#: k8s.io/apimachinery TotalAnnotationSizeLimitB: keys and values of all annotations, in bytes.
+ANNOTATIONS_SIZE = 256 * 1024
+#: The API server cuts all warnings of a request at 4096 characters.
+MAX_WARNINGS = 16
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Verdict(Struct):
+    """What is answered, and everything that explains it. ``findings`` begins with the decisive one."""
+
+    request: Request
+    configuration: Configuration
+    reason: Reason
+    findings: list[Finding]
+    profile: str = ""
+    revision: str = ""
+    operations: list[Operation] = []
+    #: The plan and the edited pod, where it came so far: for explanations and tests.
+    subject: Subject | None = None
+    participants: list[Participant] = []
+    plan: Plan | None = None
+    editor: PodEditor | None = None
+    #: What went wrong inside, for the log.
+    error: BaseException | None = None
+
+    @property
+    def injected(self) -> bool:
+        """Say whether there is a patch (in shadow mode: whether there would be one)."""
+        return self.reason is Reason.INJECTED
+
+    @property
+    def allowed(self) -> bool:
+        """Say whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
+        return not (self.configuration.strict and self.reason.severity is Severity.REFUSED)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what the client is told: at most 120 characters each."""
+        prefix = self.configuration.prefix
+        said = [finding.warning(prefix) for finding in self.findings if finding.reason.severity in _WARNED]
+        return list(dict.fromkeys(said))[:MAX_WARNINGS]
+
+    @property
+    def patch(self) -> bytes:
+        """Return the operations as a JSON Patch document, empty where there are none."""
+        return _encode(self.operations) if self.operations else b""
+
+    def response(self) -> Response:
+        """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
+        audit = {"decision": "injected" if self.injected else "skipped", "reason": self.reason.value}
+        if self.profile:
+            audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
+        if self.configuration.shadow:
+            audit["shadow"] = "true"
+        response = Response(
+            uid=self.request.uid,
+            allowed=self.allowed,
+            warnings=self.warnings or None,
+            auditAnnotations=audit,
+        )
+        if self.operations and not self.configuration.shadow:
+            response.patchType = "JSONPatch"
+            response.patch = self.patch
+        if not response.allowed:
+            response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
+        return response
+
+
+_WARNED = frozenset({Severity.WARNING, Severity.REFUSED})
+
+
+def admit(request: Request, configuration: Configuration) -> Verdict:
+    """Return the verdict on a request. Never raises: a bug of ours leaves the pod as it was, and says so."""
+    verdict = Verdict(request, configuration, Reason.INTERNAL_ERROR, [])
+    subject = verdict.subject = Subject(request, configuration)
+    try:
+        _admit(subject, verdict)
+    except Declined as declined:
+        _skip(verdict, declined.finding)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        remedy = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
+        _skip(verdict, Finding(Reason.UNREADABLE_POD, "", "", f"the pod can't be read: {remedy}"))
+    except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
+        _skip(verdict, Finding(Reason.INTERNAL_ERROR))
+        verdict.error = error
+    return verdict
+
+
+def abstain(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
+    """Return the verdict of a server that can't look at the pod now."""
+    return Verdict(request, configuration, reason, [Finding(reason)])
+
+
+def _skip(verdict: Verdict, finding: Finding) -> None:
+    """Leave the pod as it was: whatever was planned or recorded is dropped."""
+    wishes = verdict.subject.wishes if verdict.subject is not None else None
+    others: tuple[Finding, ...] = ()
+    if wishes is not None and finding.reason is not Reason.OPTED_OUT:
+        others = (*wishes.refused, *wishes.notes)
+    verdict.reason = finding.reason
+    verdict.findings = [finding, *(other for other in others if other != finding)]
+    verdict.operations = []
+    verdict.plan = verdict.editor = None
+
+
+def _admit(subject: Subject, verdict: Verdict) -> None:
+    objection = first_objection(subject)
+    if subject.wishes is not None and objection is None:
+        verdict.profile, verdict.revision = subject.profile_name, subject.profile.revision
+    if objection is not None:
+        _skip(verdict, objection)
+        return
+    wishes = subject.wishes or Wishes()
+    spec, profile = subject.spec, subject.profile
+    entries = wishes.logs if wishes.logs is not None else profile.logs
+    verdict.participants = participants(spec, wishes, entries, subject.configuration)
+    verdict.plan = plan(verdict.participants, entries, spec.volumes or (), profile)
+    container, findings = sidecar.build(spec, profile, wishes, verdict.participants, verdict.plan)
+    size = _volume_size(profile, wishes, findings)
+    editor = verdict.editor = PodEditor(subject.pod.metadata if subject.pod is not None else None, spec)
+    names = _edit(editor, verdict, profile, container, size)
+    _annotate(editor, verdict, profile, names, findings)
+    verdict.reason = Reason.INJECTED
+    verdict.findings = [*wishes.notes, *verdict.plan.findings, *findings]
+    verdict.operations = editor.operations
+
+
+def _volume_size(profile: Profile, wishes: Wishes, findings: list[Finding]) -> str | None:
+    asked = wishes.volume_size_limit
+    if asked is None:
+        return profile.volume_size_limit
+    key = "volume-size-limit"
+    return bounded(key, asked, profile.bounds.get(key), findings)
+
+
+def _edit(
+    editor: PodEditor, verdict: Verdict, profile: Profile, container: dict[str, Any], size: str | None
+) -> list[str]:
+    """Edit everything but the annotations, the sidecar last; return the names of the volumes that were added."""
+    made = verdict.plan
+    if made is None:
+        raise AssertionError("edited without a plan")
+    for participant in verdict.participants:
+        if participant.added:
+            editor.prepend_variables(participant.located, list(participant.added))
+    for located, mount in made.mounts:
+        editor.add_mount(located, mount)
+    content = {key: value for key, value in (("medium", profile.volume_medium), ("sizeLimit", size)) if value}
+    volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": content} for name, _ in made.new_volumes]
+    volumes += [dict(volume) for volume in profile.volumes]
+    if sidecar.masks_token(editor.spec, profile):
+        volumes.append({"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "emptyDir": {}})
+    for volume in volumes:
+        editor.add_volume(volume)
+    for secret in profile.image_pull_secrets:
+        editor.add_pull_secret(secret)
+    if profile.native:
+        editor.add_init_container(container, first=profile.first)
+    else:
+        editor.add_container(container)
+    return [volume["name"] for volume in volumes]
+
+
+def _annotate(editor: PodEditor, verdict: Verdict, profile: Profile, names: list[str], findings: list[Finding]) -> None:
+    """Set our annotations, the most useful first, as far as there is room."""
+    made = verdict.plan
+    if made is None:
+        raise AssertionError("annotated without a plan")
+    present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
+    ours: dict[str, str] = {}
+    if names:
+        listed = [name for part in present.get(SAFE_TO_EVICT, "").split(",") if (name := part.strip())]
+        ours[SAFE_TO_EVICT] = ",".join(dict.fromkeys([*listed, *names]))
+    if not profile.native and DEFAULT_CONTAINER not in present:
+        first = next((item.container.name for item in verdict.participants if item.chosen), None)
+        ours[DEFAULT_CONTAINER] = first or _first_name(editor.spec.containers)
+    status = {
+        "profile": profile.name,
+        "revision": profile.revision,
+        "sidecar": profile.container_name,
+        "containers": [item.container.name for item in verdict.participants if item.chosen],
+        "volumes": names,
+        "reused": made.reused,
+    }
+    ours[f"{verdict.configuration.prefix}{STATUS}"] = _encode(status).decode()
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in present.items())
+    fitting: dict[str, str] = {}
+    for key, value in ours.items():
+        before = len(key.encode()) + len(present[key].encode()) if key in present else 0
+        after = len(key.encode()) + len(value.encode())
+        if size - before + after > ANNOTATIONS_SIZE:
+            findings.append(Finding(Reason.ANNOTATIONS_FULL))
+            continue
+        size += after - before
+        fitting[key] = value
+    if fitting:
+        editor.annotate(fitting)
+
+
+def _first_name(containers: list[Container] | None) -> str:
+    return containers[0].name if containers else ""

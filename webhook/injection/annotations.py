@@ -1,0 +1,287 @@
+"""Every annotation's name and grammar: from text that a tenant wrote to values that can be trusted.
+
+Values are trimmed, then typed and strict. A value that does not fit is a :class:`Finding` that says what to write.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from webhook.injection import quantity
+from webhook.injection.paths import Components, components
+from webhook.injection.reasons import Finding, Reason, shown
+
+__all__ = ["KEYS", "STATUS", "Declined", "LogFiles", "Wishes", "parse_logs", "read"]
+
+STATUS = "status"
+
+#: RFC 1123 label, as Kubernetes wants it of a container's name.
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+
+MAX_DIRECTORIES = 16
+#: All patterns become arguments of the sidecar; the kernel takes 128 KiB each and some MiB in all.
+MAX_ENTRIES = 128
+#: PATH_MAX is 4096, and the runtime puts its own folders before a mount's path.
+MAX_PATH_BYTES = 2048
+MAX_COMPONENT_BYTES = 255
+#: k8s.io/apimachinery IsValidUserID
+MAX_USER_ID = 2**31 - 1
+
+_WILDCARDS = frozenset("*?[]")
+#: Characters that print as nothing, or as a blank, and yet count as printable.
+_BLANKS = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
+
+
+class Declined(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was
+    """Raised by the first rule that ends an injection; ``finding`` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.text())
+        self.finding = finding
+
+
+class LogFiles(NamedTuple):
+    """One entry of ``logs``: which files of which container.
+
+    ``/var/log/app/**/*.log`` is directory ``/var/log/app``, name ``*.log``, recursive. ``container`` is empty
+    where every container that takes part is meant. ``text`` is the entry as it was written.
+    """
+
+    text: str
+    container: str
+    directory: str
+    name: str
+    recursive: bool
+
+    @property
+    def parts(self) -> Components:
+        """Return the directory's components."""
+        return components(self.directory)
+
+    def matches(self, path: Components) -> bool:
+        """Say whether a file of that path is meant."""
+        own = self.parts
+        below = len(path) - len(own)
+        if below < 1 or path[: len(own)] != own or (below > 1 and not self.recursive):
+            return False
+        return fnmatchcase(path[-1], self.name)
+
+    @property
+    def is_glob(self) -> bool:
+        """Say whether more than one file can be meant."""
+        return self.recursive or not _WILDCARDS.isdisjoint(self.name)
+
+
+class Wishes(Struct):
+    """What a pod's annotations ask for. None stands where the pod says nothing."""
+
+    inject: bool | None = None
+    profile: str | None = None
+    logs: tuple[LogFiles, ...] | None = None
+    containers: tuple[str, ...] | None = None
+    env: bool = True
+    volume_size_limit: str | None = None
+    cpu_request: str | None = None
+    cpu_limit: str | None = None
+    memory_request: str | None = None
+    memory_limit: str | None = None
+    run_as_user: int | None = None
+    #: Values that can't be used, in the order of the annotations.
+    refused: tuple[Finding, ...] = ()
+    #: Worth a warning, and no more.
+    notes: tuple[Finding, ...] = ()
+
+
+def _bad(text: str, remedy: str) -> Declined:
+    return Declined(Finding(Reason.BAD_ANNOTATION, "", text, remedy))
+
+
+def _boolean(text: str) -> bool:
+    if text == "true":
+        return True
+    if text == "false":
+        return False
+    raise _bad(text, 'write "true" or "false"')
+
+
+def _name(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise _bad(text, "write a name of small letters, digits and -")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+    if not names:
+        raise _bad(text, "write container names with commas between them")
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            raise _bad(name, "is no container name; write names with commas between them")
+    return names
+
+
+def _quantity(text: str) -> str:
+    value = quantity.parse(text)
+    if value is None:
+        raise _bad(text, "is no quantity; write for example 100m, 64Mi or 1Gi")
+    if value <= 0:
+        raise _bad(text, "must be above 0; write for example 100m, 64Mi or 1Gi")
+    return text
+
+
+def _user(text: str) -> int:
+    if not _INTEGER.fullmatch(text) or int(text) > MAX_USER_ID:
+        raise _bad(text, f"write a user id from 0 to {MAX_USER_ID}")
+    return int(text)
+
+
+def _invisible(character: str) -> bool:
+    return character in _BLANKS or not character.isprintable()
+
+
+def _check_path(path: str) -> None:
+    """Raise for a path that no volume should be mounted at, whatever the pod looks like."""
+    if any(map(_invisible, path)):
+        raise _bad(path, "has a control or invisible character; remove it")
+    if ":" in path:
+        raise _bad(path, "has a colon in its path; write [container:]/dir/pattern")
+    if "{" in path:
+        raise _bad(path, "has a {; write one entry for each alternative")
+    if "$(" in path:
+        raise _bad(path, "has a $(; variables are not filled in here")
+    if "\\" in path:
+        raise _bad(path, "has a \\; write ? in its place")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise _bad(path, f"is longer than {MAX_PATH_BYTES} bytes")
+    for part in path.split("/"):
+        if part == "..":
+            raise _bad(path, "has a ..; write the path without it")
+        if len(part.encode()) > MAX_COMPONENT_BYTES:
+            raise _bad(path, f"has a part longer than {MAX_COMPONENT_BYTES} bytes")
+
+
+def _check_pattern(name: str, path: str) -> None:
+    if "**" in name:
+        raise _bad(path, f"has ** inside a name; write **/{name.replace('**', '*')}")
+    if name.count("[") != name.count("]"):
+        raise _bad(path, "has a [ without its ]; write ? for one character")
+
+
+def _log_files(entry: str) -> LogFiles:
+    """Read ``[container:]/abs/dir/pattern``."""
+    container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
+    if not colon and not path.startswith("/"):
+        raise _bad(entry, f"must begin with /; write /var/log/{shown(entry, 24)[1:-1].lstrip('./')}")
+    container, path = container.strip(), path.strip()
+    if colon and not _LABEL.fullmatch(container):
+        raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
+    if not path.startswith("/"):
+        raise _bad(entry, f"must have an absolute path; write {shown(container, 24)[1:-1]}:/dir/pattern")
+    _check_path(path)
+    parts = path.split("/")[1:]
+    last = parts.pop()
+    if last == ".":
+        last = ""
+    above = [part for part in parts if part not in ("", ".")]
+    recursive = last == "**" or above[-1:] == ["**"]
+    if above[-1:] == ["**"]:
+        above.pop()
+    name = "*" if last in ("", "**") else last
+    _check_pattern(name, entry)
+    if any(not _WILDCARDS.isdisjoint(part) for part in above):
+        raise _bad(entry, "has a wildcard in its directory; only the last part may have one, **/ before it")
+    return LogFiles(entry, container, "/" + "/".join(above), name, recursive)
+
+
+def parse_logs(text: str) -> tuple[LogFiles, ...]:
+    """Return the entries of a ``logs`` value. One bad entry refuses all: raises :class:`Declined`."""
+    entries = [entry for line in text.split("\n") for part in line.split(",") if (entry := part.strip())]
+    if not entries:
+        raise _bad(text, "names no file; write for example /var/log/app/*.log")
+    if len(entries) > MAX_ENTRIES:
+        raise _bad(text, f"has {len(entries)} entries; {MAX_ENTRIES} are allowed, use wildcards")
+    files = tuple(dict.fromkeys(map(_log_files, entries)))
+    directories = len({entry.parts for entry in files})
+    if directories > MAX_DIRECTORIES:
+        raise _bad(text, f"has {directories} directories; {MAX_DIRECTORIES} are allowed, use **/ in a parent")
+    return files
+
+
+_REMEMBERED_LENGTH = 512
+_remembered_logs = lru_cache(maxsize=256)(parse_logs)
+
+
+def _logs(text: str) -> tuple[LogFiles, ...]:
+    # pods of one workload have one text; only short ones are remembered, so that no tenant can fill the memory
+    return _remembered_logs(text) if len(text) <= _REMEMBERED_LENGTH else parse_logs(text)
+
+
+def _probably_directory(files: LogFiles) -> bool:
+    return not files.is_glob and "." not in files.name
+
+
+_GRAMMAR: dict[str, tuple[str, Callable[[str], Any] | None]] = {
+    "inject": ("inject", _boolean),
+    "profile": ("profile", _name),
+    "logs": ("logs", _logs),
+    "containers": ("containers", _names),
+    "env": ("env", _boolean),
+    "volume-size-limit": ("volume_size_limit", _quantity),
+    "cpu-request": ("cpu_request", _quantity),
+    "cpu-limit": ("cpu_limit", _quantity),
+    "memory-request": ("memory_request", _quantity),
+    "memory-limit": ("memory_limit", _quantity),
+    "run-as-user": ("run_as_user", _user),
+    STATUS: ("", None),
+}
+
+#: Every key that a pod may have under the prefix.
+KEYS = tuple(_GRAMMAR)
+
+
+def _unknown(key: str, prefix: str) -> Finding:
+    near = difflib.get_close_matches(key[:64].lower(), KEYS, n=1, cutoff=0.5)
+    remedy = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
+    return Finding(Reason.UNKNOWN_KEY, shown(key)[1:-1], "", remedy)
+
+
+def read(annotations: Mapping[str, str] | None, prefix: str) -> Wishes | None:
+    """Return what the annotations under ``prefix`` ask for, or None where there are none.
+
+    Never raises for a bad value: all of them are in ``refused``.
+    """
+    if not annotations:
+        return None
+    own = [key for key in annotations if key.startswith(prefix)]
+    if not own:
+        return None
+    wishes = Wishes()
+    refused: list[Finding] = []
+    notes: list[Finding] = []
+    start = len(prefix)
+    for name in own:
+        key = name[start:]
+        grammar = _GRAMMAR.get(key)
+        if grammar is None:
+            notes.append(_unknown(key, prefix))
+            continue
+        field, parse = grammar
+        if parse is None:
+            continue
+        try:
+            setattr(wishes, field, parse(annotations[name].strip()))
+        except Declined as declined:
+            refused.append(declined.finding._replace(where=key))
+    for files in wishes.logs or ():
+        if _probably_directory(files):
+            remedy = "is read as a file; for all files in it write a / at the end"
+            notes.append(Finding(Reason.PROBABLY_DIRECTORY, "logs", files.text, remedy))
+    wishes.refused = tuple(refused)
+    wishes.notes = tuple(notes)
+    return wishes

@@ -1,0 +1,233 @@
+"""Whether a pod is injected: rules in order, the first that objects decides.
+
+Who asks (``inject`` is the pod's annotation, the namespace's label is the other column):
+
+===========  ===============  ================
+inject       not opted in     namespace opted in
+===========  ===============  ================
+absent       not_asked        inject
+"true"       inject           inject
+"false"      opted_out        opted_out
+other        bad_annotation   bad_annotation
+===========  ===============  ================
+"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from webhook.injection.annotations import STATUS, Wishes, read
+from webhook.injection.pod import Container, Metadata, Pod, PodSpec
+from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Configuration, Profile
+from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.review import Request
+
+__all__ = ["RULES", "Rule", "Subject", "first_objection"]
+
+MIRROR = "kubernetes.io/config.mirror"
+#: Pillion's own pods carry this label, whatever its value.
+COMPONENT = "component"
+
+_decode_spec = msgspec.json.Decoder(PodSpec).decode
+
+
+class Subject(Struct):
+    """What a decision looks at. The spec is decoded when a rule first asks for it: most pods are decided before."""
+
+    request: Request
+    configuration: Configuration
+    pod: Pod | None = None
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
+    wishes: Wishes | None = None
+    decoded: PodSpec | None = None
+
+    @property
+    def spec(self) -> PodSpec:
+        """Return the typed view of the spec; raises msgspec's errors where no pod has such a one."""
+        if self.decoded is None:
+            raw = self.pod.spec if self.pod is not None else b""
+            self.decoded = _decode_spec(raw) if bytes(raw) else PodSpec()
+            for volume in self.decoded.volumes or ():
+                if not isinstance(volume.get("name"), str):
+                    raise msgspec.ValidationError("a volume has no name")
+        return self.decoded
+
+    @property
+    def profile_name(self) -> str:
+        """Return the name of the profile that is asked for."""
+        asked = self.wishes.profile if self.wishes is not None else None
+        return asked or self.configuration.default_profile
+
+    @property
+    def profile(self) -> Profile:
+        """Return the profile; the rules have seen to it that there is one."""
+        return self.configuration.profiles[self.profile_name]
+
+    def containers(self) -> Iterable[Container]:
+        """Yield ordinary and init containers."""
+        yield from self.spec.containers or ()
+        yield from self.spec.initContainers or ()
+
+
+class Rule(NamedTuple):
+    """A question about the pod; ``objection`` returns why it is not injected, or None."""
+
+    question: str
+    objection: Callable[[Subject], Finding | None]
+
+
+def _is_pod(subject: Subject) -> Finding | None:
+    kind = subject.request.kind
+    if kind.kind == "Pod" and not kind.group:
+        return None
+    return Finding(Reason.NOT_A_POD, "", "", f"only pods are injected, this is a {shown(kind.kind)}")
+
+
+def _is_created(subject: Subject) -> Finding | None:
+    request = subject.request
+    if request.operation == "CREATE" and not request.subResource:
+        return None
+    return Finding(Reason.NOT_CREATE)
+
+
+def _asks(subject: Subject) -> Finding | None:
+    """Read the pod's metadata and its annotations: from here on they are known."""
+    subject.pod = subject.request.pod()
+    if subject.pod is None:
+        return Finding(Reason.UNREADABLE_POD, "", "", "the request has no object")
+    subject.metadata = subject.pod.metadata or Metadata()
+    configuration = subject.configuration
+    annotations = subject.metadata.annotations
+    wishes = subject.wishes = read(annotations, configuration.prefix)
+    opted_in = subject.request.namespace_opted_in
+    if wishes is not None and wishes.inject is not None:
+        return None if wishes.inject else Finding(Reason.OPTED_OUT)
+    if wishes is not None:
+        for finding in wishes.refused:
+            if finding.where == "inject":
+                return finding
+    if opted_in:
+        if wishes is None:
+            subject.wishes = Wishes()
+        return None
+    if wishes is not None and annotations is not None:
+        start = len(configuration.prefix)
+        keys = [key[start:] for key in annotations if key.startswith(configuration.prefix) and key[start:] != STATUS]
+        if keys and not wishes.notes:
+            remedy = f'has no effect without {configuration.prefix}inject: "true"'
+            wishes.notes = (Finding(Reason.NO_EFFECT, shown(keys[0])[1:-1], "", remedy),)
+    return Finding(Reason.NOT_ASKED)
+
+
+def _is_foreign(subject: Subject) -> Finding | None:
+    labels = subject.metadata.labels or {}
+    return Finding(Reason.OWN_POD) if f"{subject.configuration.prefix}{COMPONENT}" in labels else None
+
+
+def _is_no_mirror(subject: Subject) -> Finding | None:
+    return Finding(Reason.MIRROR_POD) if MIRROR in (subject.metadata.annotations or {}) else None
+
+
+def _can_be_read(subject: Subject) -> Finding | None:
+    refused = subject.wishes.refused if subject.wishes is not None else ()
+    return refused[0] if refused else None
+
+
+def _has_profile(subject: Subject) -> Finding | None:
+    name, profiles = subject.profile_name, subject.configuration.profiles
+    profile = profiles.get(name)
+    if profile is None:
+        near = difflib.get_close_matches(name, profiles, n=1)
+        remedy = f"is no profile; did you mean {near[0]}?" if near else f"is no profile; write {' or '.join(profiles)}"
+        return Finding(Reason.UNKNOWN_PROFILE, "profile", name, remedy)
+    if profile.missing:
+        remedy = f"is not set up; ask your operator to {profile.missing[0]}"
+        return Finding(Reason.PROFILE_INCOMPLETE, "profile", name, remedy)
+    return None
+
+
+def _runs_on_linux(subject: Subject) -> Finding | None:
+    spec = subject.spec
+    selectors = spec.nodeSelector or {}
+    windows = (spec.os is not None and spec.os.name == "windows") or "windows" in (
+        selectors.get("kubernetes.io/os"),
+        selectors.get("beta.kubernetes.io/os"),
+    )
+    return Finding(Reason.WINDOWS) if windows else None
+
+
+def _is_without_ours(subject: Subject) -> Finding | None:
+    """Ours is what has our name and our mounts, of any revision and profile: the status is never asked."""
+    names = set()
+    for container in subject.containers():
+        if container.name.startswith(NAME_PREFIX) and any(
+            mount.name.startswith(NAME_PREFIX) for mount in container.volumeMounts or ()
+        ):
+            return Finding(Reason.ALREADY_INJECTED)
+        names.add(container.name)
+    profile = subject.profile
+    if profile.container_name in names:
+        remedy = f"the pod has a container {shown(profile.container_name, 63)} that is not ours; rename it"
+        return Finding(Reason.NAME_TAKEN, "", "", remedy)
+    ours = {volume["name"] for volume in profile.volumes}
+    for volume in subject.spec.volumes or ():
+        name = volume["name"]
+        if name.startswith(NAME_PREFIX) and (name in ours or name.startswith((f"{NAME_PREFIX}{LOG_VOLUME}-", _EMPTY))):
+            remedy = f"the pod has a volume {shown(name, 63)} that is not ours; rename it"
+            return Finding(Reason.NAME_TAKEN, "", "", remedy)
+    return None
+
+
+_EMPTY = f"{NAME_PREFIX}no-token"
+
+
+def _would_end(subject: Subject) -> Finding | None:
+    if subject.profile.native or (subject.spec.restartPolicy or "Always") == "Always":
+        return None
+    remedy = f"profile {shown(subject.profile_name)} adds an ordinary container, and this pod would never end"
+    return Finding(Reason.WOULD_NOT_COMPLETE, "", "", remedy)
+
+
+def _has_free_port(subject: Subject) -> Finding | None:
+    ports = subject.profile.ports
+    if not ports:
+        return None
+    if subject.spec.hostNetwork:
+        remedy = f"profile {shown(subject.profile_name)} listens on a port, and this pod is on the node's network"
+        return Finding(Reason.HOST_NETWORK, "", "", remedy)
+    for container in subject.containers():
+        for port in container.ports or ():
+            if port.containerPort in ports and (port.protocol or "TCP") == "TCP":
+                remedy = (
+                    f"container {shown(container.name)} has port {port.containerPort}, which the profile listens on"
+                )
+                return Finding(Reason.PORT_TAKEN, "", "", remedy)
+    return None
+
+
+#: Every rule that can say no before the volumes are planned, cheapest first.
+RULES = (
+    Rule("Is it a pod?", _is_pod),
+    Rule("Is it being created?", _is_created),
+    Rule("Does the pod or its namespace ask?", _asks),
+    Rule("Is it none of Pillion's own pods?", _is_foreign),
+    Rule("Is it no mirror pod?", _is_no_mirror),
+    Rule("Can every annotation be used?", _can_be_read),
+    Rule("Is there such a profile, and is it set up?", _has_profile),
+    Rule("Does it run on Linux?", _runs_on_linux),
+    Rule("Is it without our sidecar so far?", _is_without_ours),
+    Rule("Can it end with the sidecar in it?", _would_end),
+    Rule("Is the profile's port free?", _has_free_port),
+)
+
+
+def first_objection(subject: Subject) -> Finding | None:
+    """Return why the pod is not injected, or None where every rule agrees."""
+    for rule in RULES:
+        objection = rule.objection(subject)
+        if objection is not None:
+            return objection
+    return None

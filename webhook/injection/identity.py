@@ -1,0 +1,78 @@
+"""Who the sidecar runs as: the user that writes the logs, with no right that reading them does not need."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.pod import Container, PodSpec
+from webhook.injection.profile import Profile
+from webhook.injection.reasons import Finding, Reason, shown
+
+__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "security_context"]
+
+#: Who the sidecar is where the pod does not say who writes the files: nobody's user, with the group that images
+#: give to files which any user may read (the convention of OpenShift's images).
+FALLBACK_USER = 65532
+FALLBACK_GROUP = 0
+
+
+def security_context(
+    spec: PodSpec, profile: Profile, wishes: Wishes, writers: Sequence[Container], findings: list[Finding]
+) -> dict[str, Any]:
+    """Return a security context that the restricted Pod Security Standard accepts; the profile's own wins.
+
+    ``writers`` are the containers whose logs are read, in pod order. Raises :class:`Declined` for a user id that
+    the profile does not allow.
+    """
+    users = [_effective(spec, container, "runAsUser") for container in writers]
+    known = [container for container, user in zip(writers, users, strict=True) if user is not None]
+    # files are read as who writes them: one container's user, group and labels belong together
+    model = next(iter(known or writers), None)
+    user = _user(profile, wishes, users, findings)
+    group = _effective(spec, model, "runAsGroup")
+    if user is None:
+        user = FALLBACK_USER
+        group = FALLBACK_GROUP if group is None else group
+    context: dict[str, Any] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": user != 0,
+        "runAsUser": user,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if group is not None:
+        context["runAsGroup"] = group
+    labels = model.securityContext.seLinuxOptions if model is not None and model.securityContext else None
+    if labels:
+        # the pod's own are inherited
+        context["seLinuxOptions"] = labels
+    context.update({key: value for key, value in profile.security_context.items() if key != "runAsUser"})
+    return context
+
+
+def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], findings: list[Finding]) -> int | None:
+    """Return the user: the annotation's, the profile's, or the first that the pod says; None where it says none."""
+    if wishes.run_as_user is not None:
+        if wishes.run_as_user == 0 and not profile.allow_root:
+            remedy = f"profile {shown(profile.name)} does not allow root; write another user id"
+            raise Declined(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", remedy))
+        return wishes.run_as_user
+    pinned: int | None = profile.security_context.get("runAsUser")
+    if pinned is not None:
+        return pinned
+    user = next((known for known in users if known is not None), None)
+    if user is None:
+        remedy = f"the pod does not say who writes the logs; the sidecar is user {FALLBACK_USER}"
+        findings.append(Finding(Reason.UNKNOWN_USER, "", "", remedy))
+    elif len(set(users)) > 1:
+        others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
+        remedy = f"the logs are written by users {others[:40]}; the sidecar is {user} and may not read all"
+        findings.append(Finding(Reason.MIXED_USERS, "", "", remedy))
+    return user
+
+
+def _effective(spec: PodSpec, container: Container | None, name: str) -> Any:
+    """Return what a container's security context says, or else the pod's."""
+    contexts = (container.securityContext if container is not None else None, spec.securityContext)
+    return next((value for c in contexts if c is not None and (value := getattr(c, name)) is not None), None)

@@ -1,0 +1,169 @@
+"""The typed view of a pod: the fields that a decision looks at, and nothing else.
+
+A pod stays the document that the caller sent: this view is decoded from it to decide, never encoded back. Fields
+that are only handed on (an ``emptyDir``'s content, a ``fieldRef``) stay raw. Every list and object may be null,
+as in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
+"""
+
+from typing import Any
+
+from msgspec import Raw, Struct
+
+__all__ = [
+    "Container",
+    "EnvSource",
+    "EnvVar",
+    "Metadata",
+    "Pod",
+    "PodSpec",
+    "Reference",
+    "SecurityContext",
+    "VolumeMount",
+]
+
+#: A quantity as manifests have it; the API server always sends strings.
+Amount = str | int | float
+
+
+class Metadata(Struct, omit_defaults=True):
+    """``metadata``; the API server sends no name where the pod has ``generateName``."""
+
+    name: str | None = None
+    generateName: str | None = None
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class SecurityContext(Struct, omit_defaults=True):
+    """What a container's and a pod's security context have in common, as far as reading files goes."""
+
+    runAsUser: int | None = None
+    runAsGroup: int | None = None
+    seLinuxOptions: dict[str, Any] | None = None
+
+
+class EnvSource(Struct, omit_defaults=True):
+    """``valueFrom``: which kind it is, its content raw."""
+
+    fieldRef: dict[str, Any] | None = None
+    resourceFieldRef: dict[str, Any] | None = None
+    configMapKeyRef: dict[str, Any] | None = None
+    secretKeyRef: Raw | None = None
+    fileKeyRef: Raw | None = None
+
+
+class EnvVar(Struct, omit_defaults=True):
+    """A variable."""
+
+    name: str
+    value: str | None = None
+    valueFrom: EnvSource | None = None
+
+
+class VolumeMount(Struct, omit_defaults=True):
+    """A mount of a volume into a container."""
+
+    name: str
+    mountPath: str
+    readOnly: bool | None = None
+    subPath: str | None = None
+    subPathExpr: str | None = None
+    mountPropagation: str | None = None
+
+
+class VolumeDevice(Struct, omit_defaults=True):
+    """A block device in a container."""
+
+    name: str
+    devicePath: str
+
+
+class Port(Struct, omit_defaults=True):
+    """A declared port."""
+
+    containerPort: int
+    protocol: str | None = None
+
+
+class Resources(Struct, omit_defaults=True):
+    """``resources``."""
+
+    requests: dict[str, Amount] | None = None
+    limits: dict[str, Amount] | None = None
+
+
+class Exec(Struct, omit_defaults=True):
+    """``exec`` of a probe or a lifecycle handler."""
+
+    command: list[str] | None = None
+
+
+class Handler(Struct, omit_defaults=True, rename={"run": "exec"}):
+    """A probe or a lifecycle handler."""
+
+    run: Exec | None = None
+
+
+class Lifecycle(Struct, omit_defaults=True):
+    """``lifecycle``."""
+
+    postStart: Handler | None = None
+    preStop: Handler | None = None
+
+
+class Container(Struct, omit_defaults=True):
+    """A container or an init container."""
+
+    name: str
+    command: list[str] | None = None
+    args: list[str] | None = None
+    workingDir: str | None = None
+    ports: list[Port] | None = None
+    envFrom: list[Raw] | None = None
+    env: list[EnvVar] | None = None
+    resources: Resources | None = None
+    volumeMounts: list[VolumeMount] | None = None
+    volumeDevices: list[VolumeDevice] | None = None
+    livenessProbe: Handler | None = None
+    readinessProbe: Handler | None = None
+    startupProbe: Handler | None = None
+    lifecycle: Lifecycle | None = None
+    securityContext: SecurityContext | None = None
+    restartPolicy: str | None = None
+
+
+class Reference(Struct, omit_defaults=True):
+    """A reference by name, as in ``imagePullSecrets``."""
+
+    name: str = ""
+
+
+class OperatingSystem(Struct, omit_defaults=True):
+    """``spec.os``."""
+
+    name: str = ""
+
+
+class PodSpec(Struct, omit_defaults=True):
+    """``spec``."""
+
+    containers: list[Container] | None = None
+    initContainers: list[Container] | None = None
+    #: A volume has its name and one other key, its kind; kinds that are newer than we are must not get lost.
+    volumes: list[dict[str, Any]] | None = None
+    restartPolicy: str | None = None
+    hostNetwork: bool | None = None
+    automountServiceAccountToken: bool | None = None
+    imagePullSecrets: list[Reference] | None = None
+    nodeSelector: dict[str, str] | None = None
+    os: OperatingSystem | None = None
+    resources: Resources | None = None
+    securityContext: SecurityContext | None = None
+
+
+class Pod(Struct, omit_defaults=True):
+    """A pod whose spec is still raw: most pods are decided upon by their annotations alone."""
+
+    metadata: Metadata | None = None
+    spec: Raw = Raw()

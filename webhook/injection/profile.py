@@ -1,0 +1,92 @@
+"""Profiles and the configuration: what an operator wrote, made ready to be used for each pod."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from webhook.injection.annotations import LogFiles
+from webhook.injection.paths import Components
+from webhook.injection.pod import EnvVar
+
+__all__ = ["Bound", "Configuration", "Profile"]
+
+DEFAULT_PREFIX = "pillion.dev/"
+#: What our containers, volumes and variables are called after.
+NAME_PREFIX = "pillion-"
+#: Volumes of this name are ours for each new log directory, and this one keeps the token out.
+LOG_VOLUME = "logs"
+EMPTY_VOLUME = "no-token"
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a path
+
+#: Where the sidecar sees what it can't see at the app's own path.
+RELOCATED = "/pillion/logs"
+
+#: Containers of other injectors: they take part only where they are named.
+IGNORED_CONTAINERS = (
+    *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
+    *("vault-agent", "vault-agent-init", "daprd", "envoy-sidecar", "consul-dataplane", "kuma-sidecar", "kuma-init"),
+    *("cloud-sql-proxy", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init", "envoy"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The least and the most that an annotation may ask for, as quantities."""
+
+    least: str | None = None
+    most: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A sidecar that an operator wrote, ready to be filled in for a pod."""
+
+    name: str
+    revision: str
+    description: str
+    #: The container's fixed fields, as JSON values.
+    container: Mapping[str, Any]
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: tuple[EnvVar, ...]
+    mounts: tuple[Mapping[str, Any], ...]
+    volumes: tuple[Mapping[str, Any], ...]
+    ports: frozenset[int]
+    requests: Mapping[str, str]
+    limits: Mapping[str, str]
+    security_context: Mapping[str, Any]
+    native: bool
+    first: bool
+    logs: tuple[LogFiles, ...]
+    logs_mount_path: str | None
+    #: Where no log place may be mounted: what the image needs, and the profile's own mounts.
+    reserved: tuple[Components, ...]
+    volume_size_limit: str | None
+    volume_medium: str
+    image_pull_secrets: tuple[str, ...]
+    bounds: Mapping[str, Bound]
+    allow_root: bool
+    service_account_token: bool
+    patch: tuple[Mapping[str, Any], ...]
+    #: What the operator has to set before a pod can use it: sentences.
+    missing: tuple[str, ...]
+
+    @property
+    def container_name(self) -> str:
+        """Return the sidecar's name."""
+        return f"{NAME_PREFIX}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is injected: the profiles, and how annotations are called and taken."""
+
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    prefix: str = DEFAULT_PREFIX
+    strict: bool = False
+    shadow: bool = False
+    ignored_containers: frozenset[str] = frozenset(IGNORED_CONTAINERS)
+    revision: str = ""
+    #: What an operator should know at load.
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,49 @@
+"""Kubernetes quantities, compared exactly.
+
+Source: k8s.io/apimachinery/pkg/api/resource, the grammar in the comment of ``Quantity``.
+"""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+__all__ = ["parse"]
+
+_GRAMMAR = re.compile(
+    # at most 18 digits on either side and exponents up to 18: beyond, the API server's own int64 ends
+    r"(?P<sign>[+-]?)(?P<number>[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
+    r"(?:(?P<suffix>Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)|[eE](?P<exponent>[+-]?[0-9]{1,2}))?",
+    re.ASCII,
+)
+_FACTORS: dict[str | None, Fraction] = {
+    **{suffix: Fraction(1024**power) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+    **{suffix: Fraction(1000**power) for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{suffix: Fraction(1, 1000**power) for power, suffix in enumerate(("m", "u", "n"), 1)},
+    None: Fraction(1),
+}
+_LARGEST = 2**63 - 1
+_LONGEST = 48
+
+
+def parse(text: object) -> Fraction | None:
+    """Return the quantity's exact value, or None where it is none (or beyond what the API server can hold).
+
+    Manifests that no API server has defaulted may have numbers: ``cpu: 1``, ``cpu: 0.5``.
+    """
+    text = str(text)
+    return _parse(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Fraction | None:
+    match = _GRAMMAR.fullmatch(text)
+    if match is None:
+        return None
+    value = Fraction(match["number"].rstrip("."))
+    if match["exponent"]:
+        value *= Fraction(10) ** int(match["exponent"])
+    else:
+        value *= _FACTORS[match["suffix"]]
+    if match["sign"] == "-":
+        value = -value
+    return value if abs(value) <= _LARGEST else None

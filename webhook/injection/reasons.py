@@ -1,0 +1,130 @@
+"""The one enum of reasons: why a pod was injected or not, and what was noteworthy about it.
+
+Every text about a decision — the warning, the audit annotation, the metric label, the log line, ``explain``,
+the playground — is made from a :class:`Finding`, so that they never say different things.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+__all__ = ["Finding", "Reason", "Severity", "shown"]
+
+#: kubectl prints warnings in one line; the API server cuts them at 256 characters and all of them at 4096.
+WARNING_LENGTH = 120
+
+
+class Severity(StrEnum):
+    """How much a reason asks of its reader."""
+
+    QUIET = "quiet"  # nothing to say: nobody asked
+    NOTE = "note"  # explain says it; nobody is warned
+    WARNING = "warning"  # the client is warned
+    REFUSED = "refused"  # warned, and denied under ``strict``: the annotation itself is wrong
+
+
+class Reason(StrEnum):
+    """A stable key for machines, a severity, and a sentence for people."""
+
+    severity: Severity
+    sentence: str
+
+    def __new__(cls, key: str, severity: Severity, sentence: str) -> Self:
+        """Make a member whose value is its key."""
+        member = str.__new__(cls, key)
+        member._value_ = key
+        member.severity = severity
+        member.sentence = sentence
+        return member
+
+    # what came of the request
+    INJECTED = "injected", Severity.QUIET, "the sidecar was added"
+    NOT_A_POD = "not_a_pod", Severity.QUIET, "only pods are injected"
+    NOT_CREATE = "not_create", Severity.QUIET, "only the creation of a pod is looked at"
+    NOT_ASKED = "not_asked", Severity.QUIET, "neither the pod nor its namespace asks for injection"
+    OPTED_OUT = "opted_out", Severity.QUIET, "the pod says inject: false"
+    OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are left alone"
+    MIRROR_POD = "mirror_pod", Severity.NOTE, "a mirror pod shows what a node already runs"
+    WINDOWS = "windows", Severity.NOTE, "the pod runs on Windows"
+    ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod carries our sidecar already"
+
+    # the annotations can't be followed
+    BAD_ANNOTATION = "bad_annotation", Severity.REFUSED, "an annotation has a value that can't be used"
+    UNKNOWN_PROFILE = "unknown_profile", Severity.REFUSED, "there is no profile of that name"
+    UNKNOWN_CONTAINER = "unknown_container", Severity.REFUSED, "the pod has no container of that name"
+    REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.REFUSED, "a request is above its limit"
+    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.REFUSED, "the profile does not let the sidecar run as root"
+
+    # the plan is impossible
+    NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
+    PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
+    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has something of another kind under our name"
+    PORT_TAKEN = "port_taken", Severity.WARNING, "a container of the pod declares the profile's port"
+    HOST_NETWORK = "host_network", Severity.WARNING, "the profile listens on a port, and the pod shares the node's"
+    WOULD_NOT_COMPLETE = "would_not_complete", Severity.WARNING, "the profile's ordinary container would never end"
+    UNWRITABLE_VOLUME = "unwritable_volume", Severity.WARNING, "what is mounted there can't hold logs"
+    BLOCK_DEVICE = "block_device", Severity.WARNING, "a block device is there"
+    SYSTEM_DIRECTORY = "system_directory", Severity.WARNING, "a volume there would hide what the image needs"
+    HIDES_PROGRAM = "hides_program", Severity.WARNING, "a volume there would hide what the container runs"
+    UNKNOWN_VARIABLE = "unknown_variable", Severity.WARNING, "the subPathExpr needs a variable we can't see"
+    TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs lie in more directories than we mount"
+
+    # the request could not be served as it should
+    UNREADABLE_POD = "unreadable_pod", Severity.WARNING, "the pod in the request can't be read"
+    DEADLINE = "deadline", Severity.WARNING, "the caller's deadline was too near"
+    OVERLOADED = "overloaded", Severity.WARNING, "too many requests at once"
+    INTERNAL_ERROR = "internal_error", Severity.WARNING, "a bug of ours; the pod was left as it was"
+
+    # noteworthy beside an injection
+    UNKNOWN_KEY = "unknown_key", Severity.WARNING, "no annotation has that name"
+    NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
+    BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
+    PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part looks like a directory"
+    READ_ONLY_MOUNT = "read_only_mount", Severity.WARNING, "the container can't write there"
+    MIXED_USERS = "mixed_users", Severity.WARNING, "the containers run as different users"
+    UNKNOWN_USER = "unknown_user", Severity.NOTE, "the pod does not say which user writes the logs"
+    HIDES_IMAGE_FILES = "hides_image_files", Severity.NOTE, "the new volume hides what the image has there"
+    RELOCATED = "relocated", Severity.NOTE, "the sidecar sees the place at another path"
+    ANNOTATIONS_FULL = "annotations_full", Severity.NOTE, "the pod's annotations leave no room for ours"
+
+
+def shown(text: str, length: int = 40) -> str:
+    """Return a tenant's text as it may stand in a warning: one line, printable, quoted, cut to ``length``."""
+    clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    if len(clean) > length:
+        clean = clean[: length - 1] + "…"
+    return f'"{clean}"'
+
+
+class Finding(NamedTuple):
+    """A reason, where it was found, and what to write instead.
+
+    ``where`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
+    ``remedy`` says what is wrong and what to write, in few words; tenant text in it is already ``shown``.
+    """
+
+    reason: Reason
+    where: str = ""
+    value: str = ""
+    remedy: str = ""
+
+    def text(self, prefix: str = "") -> str:
+        """Return one line of any length: ``pillion.dev/logs "x.log": must begin with /; write "/var/log/x.log"``."""
+        place = f"{prefix}{self.where}" if self.where else ""
+        if self.value:
+            place = f"{place} {shown(self.value)}".strip()
+        said = self.remedy or self.reason.sentence
+        return f"{place}: {said}" if place else said
+
+    def warning(self, prefix: str = "") -> str:
+        """Return the line as an admission warning: at most 120 characters, the remedy kept before the value."""
+        line = self.text(prefix)
+        if len(line) <= WARNING_LENGTH:
+            return line
+        if self.value:
+            spare = WARNING_LENGTH - len(self._replace(value="").text(prefix)) - 3
+            if spare >= 8:  # noqa: PLR2004 — fewer characters of a value tell nobody which one it is
+                place = f"{prefix}{self.where} {shown(self.value, spare)}".strip()
+                line = f"{place}: {self.remedy or self.reason.sentence}"
+            else:
+                line = self._replace(value="").text(prefix)
+        return line if len(line) <= WARNING_LENGTH else line[: WARNING_LENGTH - 1] + "…"

@@ -1,0 +1,118 @@
+"""The sidecar's resources: the profile's, what the annotations ask for within its bounds, and the pod's class kept."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
+
+from webhook.injection import quantity
+from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.pod import Container, PodSpec, Resources
+from webhook.injection.profile import Bound, Profile
+from webhook.injection.reasons import Finding, Reason
+
+__all__ = ["bounded", "resources"]
+
+_AMOUNTS = (
+    ("cpu-request", "requests", "cpu"),
+    ("cpu-limit", "limits", "cpu"),
+    ("memory-request", "requests", "memory"),
+    ("memory-limit", "limits", "memory"),
+)
+
+
+def bounded(key: str, value: str, bound: Bound | None, findings: list[Finding]) -> str:
+    """Return the annotation's value, or the bound that it is beyond, with a finding."""
+    if bound is None:
+        return value
+    amount = quantity.parse(value)
+    for limit, word in ((bound.least, "below"), (bound.most, "above")):
+        end = quantity.parse(limit)
+        if amount is None or end is None or limit is None:
+            continue
+        if (amount < end) if word == "below" else (amount > end):
+            remedy = f"is {word} the profile's bound; {limit} is used"
+            findings.append(Finding(Reason.BOUNDED, key, value, remedy))
+            return limit
+    return value
+
+
+def resources(
+    spec: PodSpec, profile: Profile, wishes: Wishes, new_volumes: int, findings: list[Finding]
+) -> dict[str, dict[str, str]] | None:
+    """Return the sidecar's resources, or None in a pod that has its own for all containers.
+
+    ``new_volumes`` is how many log volumes are added. Raises :class:`Declined` for a request above its limit.
+
+    The pod keeps its quality of service: where every container's limits equal its requests, ours do too
+    (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
+    """
+    asked = {key: value for key, _, _ in _AMOUNTS if (value := getattr(wishes, key.replace("-", "_"))) is not None}
+    if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
+        # a pod with pod-level resources is refused where its containers ask for more in sum (KEP-2837)
+        for key, value in asked.items():
+            remedy = "has no effect: the pod has resources of its own for all containers"
+            findings.append(Finding(Reason.NO_EFFECT, key, value, remedy))
+        return None
+    amounts = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
+    _limit_storage(spec, wishes, profile, new_volumes, amounts)
+    for key, kind, name in _AMOUNTS:
+        if key in asked:
+            amounts[kind][name] = bounded(key, asked[key], profile.bounds.get(key), findings)
+    for name in ("cpu", "memory"):
+        _fit(name, asked, amounts)
+    if _guaranteed(spec):
+        for name in ("cpu", "memory"):
+            amounts["requests"][name] = amounts["limits"].setdefault(name, amounts["requests"][name])
+    return amounts
+
+
+def _fit(name: str, asked: Mapping[str, str], amounts: dict[str, dict[str, str]]) -> None:
+    """Pull the profile's request down to a limit; raise :class:`Declined` for a request above it."""
+    limit, request = amounts["limits"].get(name), amounts["requests"][name]
+    if limit is None or _amount(request) <= _amount(limit):
+        return
+    key = f"{name}-request"
+    if key not in asked:
+        amounts["requests"][name] = limit
+        return
+    remedy = f"is above the limit {limit}; write less, or a higher {name}-limit"
+    raise Declined(Finding(Reason.REQUEST_ABOVE_LIMIT, key, asked[key], remedy))
+
+
+def _amount(text: object) -> Fraction:
+    return quantity.parse(text) or Fraction(0)
+
+
+def _limit_storage(
+    spec: PodSpec, wishes: Wishes, profile: Profile, new_volumes: int, amounts: dict[str, dict[str, str]]
+) -> None:
+    """Keep the ephemeral-storage amounts only where every container has a limit.
+
+    The kubelet adds up those that exist, and evicts a pod that uses more: our log volumes count as well.
+    """
+    key = "ephemeral-storage"
+    containers = spec.containers or []
+    if not containers or not all(key in (_resources(c).limits or {}) for c in containers):
+        amounts["limits"].pop(key, None)
+        amounts["requests"].pop(key, None)
+        return
+    size = _amount(wishes.volume_size_limit or profile.volume_size_limit) * new_volumes
+    if size > _amount(amounts["limits"][key]):
+        amounts["limits"][key] = str(ceil(size))
+
+
+def _resources(container: Container) -> Resources:
+    return container.resources or Resources()
+
+
+def _guaranteed(spec: PodSpec) -> bool:
+    for container in (*(spec.containers or ()), *(spec.initContainers or ())):
+        amounts = container.resources
+        if amounts is None or not amounts.limits:
+            return False
+        requests = amounts.requests or {}
+        for name in ("cpu", "memory"):
+            limit = amounts.limits.get(name)
+            if limit is None or _amount(limit) <= 0 or _amount(requests.get(name, limit)) != _amount(limit):
+                return False
+    return bool(spec.containers)

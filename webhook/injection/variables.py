@@ -1,0 +1,158 @@
+"""Environment variables: which ones a container gets from us, and which ones a ``subPathExpr`` needs.
+
+Source of the ``$(NAME)`` grammar: k8s.io/kubernetes third_party/forked/golang/expansion (``$$`` is a plain ``$``;
+what is not defined stays as it is; a variable sees only those before it).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from webhook.injection.annotations import Declined
+from webhook.injection.pod import Container, EnvSource, EnvVar
+from webhook.injection.reasons import Finding, Reason, shown
+
+__all__ = ["POD_VARIABLES", "SIDECAR_VARIABLES", "Environment", "added_variables", "escape", "needed_variables"]
+
+
+def _field(name: str, path: str) -> EnvVar:
+    return EnvVar(name, valueFrom=EnvSource(fieldRef={"fieldPath": path}))
+
+
+#: What each container that takes part gets, at the front of its own.
+POD_VARIABLES = (_field("POD_NAME", "metadata.name"), _field("POD_NAMESPACE", "metadata.namespace"))
+#: What the sidecar gets.
+SIDECAR_VARIABLES = (*POD_VARIABLES, _field("POD_UID", "metadata.uid"), _field("NODE_NAME", "spec.nodeName"))
+
+# "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
+_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
+
+
+# only these two mean something to Kubernetes; a program stays readable where nothing else is doubled
+_MEANINGFUL = re.compile(r"\$(?=[$(])")
+
+
+def escape(text: str) -> str:
+    """Return ``text`` so that Kubernetes fills nothing into it and hands it on as it is."""
+    return _MEANINGFUL.sub("$$$$", text) if "$" in text else text
+
+
+def _references(text: str) -> list[str]:
+    if "$(" not in text:
+        return []
+    return [name for name in _REFERENCE.findall(text) if name]
+
+
+def _rewrite(text: str, rename: Callable[[str], str]) -> str:
+    """Return ``text`` with each ``$(NAME)`` replaced by ``rename(NAME)``, escapes left as they are."""
+    return _REFERENCE.sub(lambda match: rename(match[1]) if match[1] else match[0], text)
+
+
+def added_variables(container: Container) -> list[EnvVar]:
+    """Return those of :data:`POD_VARIABLES` that the container gets.
+
+    =========================================  =====================================
+    the container                              the variable
+    =========================================  =====================================
+    has it in ``env``                          is never touched
+    has no ``envFrom``                         is added
+    has ``envFrom``, uses ``$(…)`` in args     is added: it would stay unfilled
+    has ``envFrom``, uses it in subPathExpr    is not added: its meaning could change
+    has ``envFrom``, does not use it           is not added: ``env`` would override it
+    =========================================  =====================================
+    """
+    own = {variable.name for variable in container.env or ()}
+    missing = [variable for variable in POD_VARIABLES if variable.name not in own]
+    if not container.envFrom or not missing:
+        return missing
+    texts = [*(container.command or ()), *(container.args or ())]
+    texts += [variable.value for variable in container.env or () if variable.value]
+    used = {name for text in texts for name in _references(text)}
+    in_paths = {name for mount in container.volumeMounts or () for name in _references(mount.subPathExpr or "")}
+    return [variable for variable in missing if variable.name in used - in_paths]
+
+
+def needed_variables(container: Container, added: Sequence[EnvVar], expression: str) -> tuple[EnvVar, ...]:
+    """Return the variables that a ``subPathExpr`` of the container is made of, in their order.
+
+    Variables with one name twice are all kept, so that the later one sees the earlier one as it does in the
+    container. Raises :class:`Declined` where one comes from ``envFrom``, a Secret, or from where we can't see.
+    """
+    available = [*added, *(container.env or ())]
+    names = {variable.name for variable in available}
+
+    def unknown(name: str, why: str) -> Declined:
+        remedy = f"the subPathExpr of container {shown(container.name)} needs {shown(name)} {why}"
+        return Declined(Finding(Reason.UNKNOWN_VARIABLE, "logs", "", remedy))
+
+    for name in _references(expression):
+        if name not in names:
+            raise unknown(name, "that is not in its env; put it there")
+    wanted: set[str] = set()
+    frontier = set(_references(expression))
+    while frontier:
+        wanted |= frontier
+        texts = [variable.value for variable in available if variable.name in frontier and variable.value]
+        inner = {name for text in texts for name in _references(text)}
+        if container.envFrom and not inner <= names:
+            raise unknown(min(inner - names), "from envFrom; put it in env")
+        frontier = (inner & names) - wanted
+    return tuple(_portable(variable, container, unknown) for variable in available if variable.name in wanted)
+
+
+def _portable(variable: EnvVar, container: Container, unknown: Callable[[str, str], Declined]) -> EnvVar:
+    """Return the variable so that it has the same value in another container of the pod."""
+    source = variable.valueFrom
+    if source is None:
+        return variable
+    if source.resourceFieldRef is not None:
+        reference = {"containerName": container.name, **source.resourceFieldRef}
+        return replace(variable, valueFrom=EnvSource(resourceFieldRef=reference))
+    if source.fieldRef is not None or source.configMapKeyRef is not None:
+        return variable
+    raise unknown(variable.name, "from a Secret or file; use another variable")
+
+
+def _definition(variable: EnvVar) -> EnvVar:
+    """Return the variable without what the API server fills in."""
+    source = variable.valueFrom
+    if source is not None and source.fieldRef and source.fieldRef.get("apiVersion") == "v1":
+        reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}
+        return replace(variable, valueFrom=EnvSource(fieldRef=reference))
+    return variable
+
+
+class Environment:
+    """The sidecar's variables, to which those of a ``subPathExpr`` are added under names that clash with none."""
+
+    def __init__(self, variables: Iterable[EnvVar]) -> None:
+        self.variables = list(variables)
+
+    def adopt(self, needed: Sequence[EnvVar], expression: str) -> str:
+        """Add the needed variables and return the expression in our names."""
+        names: dict[str, str] = {}
+
+        def rename(name: str) -> str:
+            if name in names:
+                return f"$({names[name]})"
+            # undefined in the app's container, so it stays literal there; ours must not fill it in
+            return f"$$({name})" if any(ours.name == name for ours in self.variables) else f"$({name})"
+
+        for variable in needed:
+            value = variable.value and _rewrite(variable.value, rename)
+            names[variable.name] = self._place(replace(variable, value=value))
+        return _rewrite(expression, rename)
+
+    def _place(self, variable: EnvVar) -> str:
+        """Return the name under which the sidecar has this variable, adding it where it does not yet."""
+        definition = _definition(variable)
+        # only the last one of a name counts
+        ours = {own.name: own for own in self.variables}
+        name, number = variable.name, 1
+        while name in ours and _definition(ours[name]) != replace(definition, name=name):
+            name = f"PILLION_{number}_{variable.name}"
+            number += 1
+        if name not in ours:
+            self.variables.append(replace(variable, name=name))
+        return name

@@ -1,0 +1,405 @@
+"""The volume plan: for each log directory, what is mounted there already, what is added, and where the sidecar sees it.
+
+Paths decide, not names. For one directory of one container there are four cases:
+
+====================================  ===============================================================
+the container mounts                  the plan
+====================================  ===============================================================
+a volume at the directory or above    that volume is *reused*, as the container mounts it
+nothing there                         a *new* emptyDir, if it hides nothing that the container needs
+a volume below it, logs may be there  that volume is read as well (alone, if it is the log file itself)
+a volume below it, no logs there      stays as it is
+====================================  ===============================================================
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from webhook.injection.annotations import Declined, LogFiles
+from webhook.injection.edit import Located
+from webhook.injection.paths import SYSTEM_DIRECTORIES, Components, components, overlap, within
+from webhook.injection.pod import Container, EnvVar, VolumeMount
+from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, RELOCATED, Profile
+from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.variables import needed_variables
+
+__all__ = ["Participant", "Place", "Plan", "plan"]
+
+#: More mounts than this in one container is a mistake; each costs the kubelet time at the pod's start.
+MAX_PLACES = 128
+
+#: An app can write its logs to these. A kind that is not here is not mounted: it may hold secrets.
+WRITABLE_KINDS = frozenset(
+    {
+        *("emptyDir", "persistentVolumeClaim", "ephemeral", "hostPath", "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
+        *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
+        *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
+        *("flexVolume", "gitRepo"),
+    }
+)
+#: CSI drivers that mount keys and secrets.
+SECRET_DRIVERS = frozenset(
+    {"secrets-store.csi.k8s.io", "csi.cert-manager.io", "csi.spiffe.io", "secrets-store.csi.x-k8s.io"}
+)
+
+#: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
+_OWNED = tuple(map(components, ("/proc", "/sys", "/dev", "/run/secrets")))
+#: The sidecar's image lives here: these and what is below them are never hidden from it,
+_IMAGE_DIRECTORIES = tuple(
+    components(path)
+    for path in (
+        *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/pillion"),
+        *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
+    )
+)
+#: Characters that would make a glob of a mount's path, or that a mount can't have.
+_AWKWARD = frozenset("*?[]{}\\$:")
+_SHELL_OPTION = re.compile(r"-[a-z]*c")
+
+
+class Participant(NamedTuple):
+    """A container whose mounts are looked at, and the variables that it gets.
+
+    ``chosen`` containers take part; of the others only the places that they mount at a log directory are read.
+    ``every`` says that entries which name no container mean this one too.
+    """
+
+    located: Located
+    chosen: bool
+    every: bool
+    added: Sequence[EnvVar] = ()
+
+    @property
+    def container(self) -> Container:
+        """Return the container."""
+        return self.located.container
+
+
+class Source(NamedTuple):
+    """A place in a container where log files lie: a mount, and which files below it."""
+
+    participant: Participant
+    mount: VolumeMount
+    path: Components
+    new: bool
+    writable: bool
+    #: Each relative to the mount: folder, recursive, name. A name of "" is the mount itself, a file.
+    files: tuple[tuple[Components, bool, str], ...]
+    variables: tuple[EnvVar, ...] = ()
+
+
+class Place(Struct):
+    """What the sidecar mounts, at ``path``, and the files that it reads below it."""
+
+    mount: VolumeMount
+    path: str
+    new: bool
+    #: The containers whose logs lie here, and where each of them sees it.
+    seen_by: list[tuple[str, str]]
+    files: list[tuple[Components, bool, str]]
+    variables: tuple[EnvVar, ...] = ()
+
+    @property
+    def relocated(self) -> bool:
+        """Say whether the sidecar sees it elsewhere than the app does."""
+        return self.path != self.seen_by[0][1]
+
+
+class Plan(Struct):
+    """Everything that is mounted: new volumes, the containers' new mounts, the sidecar's places."""
+
+    places: list[Place]
+    #: New volumes' names, and the log directory of each.
+    new_volumes: list[tuple[str, str]]
+    mounts: list[tuple[Located, VolumeMount]]
+    #: Names of containers in which the logs lie, in pod order.
+    writers: list[str]
+    findings: list[Finding]
+
+    @property
+    def reused(self) -> list[str]:
+        """Return the names of the pod's own volumes that are read."""
+        return list(dict.fromkeys(place.mount.name for place in self.places if not place.new))
+
+
+def plan(
+    participants: Sequence[Participant],
+    entries: Sequence[LogFiles],
+    volumes: Sequence[dict[str, Any]],
+    profile: Profile,
+) -> Plan:
+    """Return the plan for the log files in ``entries``.
+
+    Raises :class:`Declined` where it would break a container or can't be done.
+    """
+    planning = _Planning({volume["name"]: volume for volume in volumes})
+    sources: list[Source] = []
+    for directory in dict.fromkeys(entry.parts for entry in entries):
+        inside = [entry for entry in entries if entry.parts == directory]
+        for participant in participants:
+            name = participant.container.name
+            meant = [
+                entry for entry in inside if (participant.every if not entry.container else entry.container == name)
+            ]
+            if meant:
+                sources += planning.sources(participant, directory, meant)
+    return Plan(
+        places=_places(sources, profile),
+        new_volumes=list(planning.new_volumes.values()),
+        mounts=[(source.participant.located, source.mount) for source in sources if source.new],
+        writers=list(dict.fromkeys(s.participant.container.name for s in sources if s.participant.chosen)),
+        findings=_unwritten(sources),
+    )
+
+
+# --- one directory of one container ----------------------------------------------------------------------------
+
+_File = tuple[Components, bool, str]
+_ITSELF: _File = ((), False, "")
+
+
+class _Planning:
+    """Finds the sources, and counts the new volumes on the way."""
+
+    def __init__(self, volumes: dict[str, dict[str, Any]]) -> None:
+        self.volumes = volumes
+        self.new_volumes: dict[Components, tuple[str, str]] = {}
+
+    def sources(self, participant: Participant, directory: Components, meant: Sequence[LogFiles]) -> Iterator[Source]:
+        """Yield where the files in ``meant``, all of one directory, lie for this container."""
+        mounts = _mounts(participant.container)
+        cover = max((path for path in mounts if within(directory, path)), key=len, default=None)
+        if not participant.chosen:
+            if cover is not None:
+                yield from self._bystander(participant, cover, mounts, directory, meant)
+            return
+        below = {path: mount for path, mount in mounts.items() if path != directory and within(path, directory)}
+        alone = {path: entry for entry in meant if not entry.is_glob and (path := (*directory, entry.name)) in below}
+        for path, entry in alone.items():
+            yield self._reused(participant, path, below.pop(path), (_ITSELF,), entry)
+        rest = [entry for entry in meant if entry not in alone.values()]
+        if not rest:
+            return
+        if cover is not None:
+            deeper = directory[len(cover) :]
+            files = tuple((deeper, entry.recursive, entry.name) for entry in rest)
+            yield self._reused(participant, cover, mounts[cover], files, rest[0])
+        else:
+            yield self._new(participant, directory, rest)
+        for path, mount in below.items():
+            files = self._files_below(path, directory, mount, rest)
+            if files:
+                yield self._reused(participant, path, mount, files, rest[0])
+
+    def _bystander(
+        self,
+        participant: Participant,
+        cover: Components,
+        mounts: dict[Components, VolumeMount | None],
+        directory: Components,
+        meant: Sequence[LogFiles],
+    ) -> Iterator[Source]:
+        files = tuple((directory[len(cover) :], entry.recursive, entry.name) for entry in meant)
+        try:
+            yield self._reused(participant, cover, mounts[cover], files, meant[0])
+        except Declined:
+            # it was not asked to take part, so what it mounts is no reason to do nothing
+            return
+
+    def _kind(self, mount: VolumeMount) -> str:
+        """Return the kind of the mounted volume; a volume that says none is an emptyDir (core/v1 defaults)."""
+        volume = self.volumes.get(mount.name)
+        if volume is None:
+            return "volume that the pod does not have"
+        kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
+        if kind == "csi" and volume[kind].get("driver") in SECRET_DRIVERS:
+            return f"csi volume of {volume[kind]['driver']}"
+        return kind
+
+    def _reused(
+        self,
+        participant: Participant,
+        path: Components,
+        mount: VolumeMount | None,
+        files: tuple[_File, ...],
+        entry: LogFiles,
+    ) -> Source:
+        container = participant.container
+        if mount is None:
+            remedy = f"container {shown(container.name)} has a block device there; name a directory"
+            raise Declined(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, remedy))
+        kind = self._kind(mount)
+        if kind not in WRITABLE_KINDS:
+            remedy = f"{shown(mount.mountPath)} is a {kind}, no place for logs; name where the app writes"
+            raise Declined(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, remedy))
+        source = self.volumes[mount.name].get(kind)
+        read_only = bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
+        variables: tuple[EnvVar, ...] = ()
+        if mount.subPathExpr:
+            variables = needed_variables(container, participant.added, mount.subPathExpr)
+        return Source(participant, mount, path, new=False, writable=not read_only, files=files, variables=variables)
+
+    def _files_below(
+        self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogFiles]
+    ) -> tuple[_File, ...]:
+        """Return which files can lie in a mount below the directory; none where it can't hold logs at all."""
+        if mount is None or self._kind(mount) not in WRITABLE_KINDS:
+            return ()
+        # only these can be a file; the root of any other volume is a directory
+        can_be_file = bool(mount.subPath or mount.subPathExpr) or self._kind(mount) == "hostPath"
+        files: list[_File] = []
+        for entry in entries:
+            reached = entry.recursive or len(path) == len(directory) + 1
+            if can_be_file and reached and fnmatchcase(path[-1], entry.name):
+                files.append(_ITSELF)
+            if entry.recursive:
+                files.append(((), True, entry.name))
+        return tuple(dict.fromkeys(files))
+
+    def _new(self, participant: Participant, directory: Components, entries: Sequence[LogFiles]) -> Source:
+        container = participant.container
+        _refuse_hiding(container, directory, entries)
+        written = entries[0].directory
+        name, _ = self.new_volumes.setdefault(
+            directory, (f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}", written)
+        )
+        # a folder of its own for each container: two that write the same file name must not meet
+        mount = VolumeMount(name, written, subPath=container.name)
+        files = tuple(((), entry.recursive, entry.name) for entry in entries)
+        return Source(participant, mount, directory, new=True, writable=True, files=files)
+
+
+def _mounts(container: Container) -> dict[Components, VolumeMount | None]:
+    """Return the container's mounts by path; None stands for a block device."""
+    mounts: dict[Components, VolumeMount | None] = {
+        components(mount.mountPath): mount for mount in container.volumeMounts or ()
+    }
+    for device in container.volumeDevices or ():
+        mounts[components(device.devicePath)] = None
+    return mounts
+
+
+# --- what a new volume would hide ------------------------------------------------------------------------------
+
+
+def _refuse_hiding(container: Container, directory: Components, entries: Sequence[LogFiles]) -> None:
+    """Raise :class:`Declined` where an empty volume at the directory must break the container."""
+    entry = entries[0]
+    system = any(within(path, directory) for path in SYSTEM_DIRECTORIES)
+    if system or any(within(directory, path) for path in _OWNED):
+        remedy = "a volume there would hide what the image needs; write logs to a folder of their own"
+        raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
+    for what, path in _programs(container):
+        parts = components(path)
+        if not within(parts, directory):
+            continue
+        if what == "argument" and (parts == directory or any(entry.matches(parts) for entry in entries)):
+            continue
+        remedy = f"a volume there would hide {shown(path, 30)}, its {what}; write logs elsewhere"
+        raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entry.text, remedy))
+
+
+def _programs(container: Container) -> Iterator[tuple[str, str]]:
+    """Yield what the container is told to run or to read, as far as the pod says: what it is, and its path."""
+    command = container.command or []
+    if command[:1] and command[0].startswith("/"):
+        yield "command", command[0]
+    if container.workingDir:
+        yield "workingDir", container.workingDir
+    lifecycle = container.lifecycle
+    handlers = [container.livenessProbe, container.readinessProbe, container.startupProbe]
+    handlers += [lifecycle.postStart, lifecycle.preStop] if lifecycle is not None else []
+    for handler in handlers:
+        run = handler.run.command if handler is not None and handler.run is not None else None
+        if run and run[0].startswith("/"):
+            yield "probe", run[0]
+    previous = ""
+    for text in [*command[1:], *(container.args or ())]:
+        if text.startswith("/") and not _is_program_text(text, previous):
+            yield "argument", text
+        previous = text
+
+
+def _is_program_text(text: str, previous: str) -> bool:
+    """Say whether an argument is a shell's program, in which a path means nothing certain."""
+    return bool(_SHELL_OPTION.fullmatch(previous)) and any(
+        character.isspace() or character in ";|&<>" for character in text
+    )
+
+
+# --- what the sidecar mounts -----------------------------------------------------------------------------------
+
+
+def _identity(source: Source) -> tuple[Any, ...]:
+    """Return what makes two mounts the same place."""
+    mount = source.mount
+    values = tuple((variable.name, variable.value, repr(variable.valueFrom)) for variable in source.variables)
+    return (mount.name, components(mount.subPath or ""), mount.subPathExpr or "", values)
+
+
+def _as_written(path: str) -> str:
+    """Return the path without ``//``, ``/./`` and a slash at the end, but with ``/var/run`` where it was written."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return "/" + "/".join(components(path) if ".." in parts else parts)
+
+
+def _places(sources: Sequence[Source], profile: Profile) -> list[Place]:
+    """Return each place once, with the path at which the sidecar mounts it."""
+    places: dict[tuple[Any, ...], Place] = {}
+    for source in sources:
+        seen = (source.participant.container.name, _as_written(source.mount.mountPath))
+        place = places.get(key := _identity(source))
+        if place is None:
+            files = list(source.files)
+            places[key] = Place(source.mount, "", source.new, [seen], files, source.variables)
+        else:
+            place.seen_by.append(seen)
+            place.files += [file for file in source.files if file not in place.files]
+    if len(places) > MAX_PLACES:
+        remedy = f"the logs lie in {len(places)} places; {MAX_PLACES} can be mounted"
+        raise Declined(Finding(Reason.TOO_MANY_PLACES, "logs", "", remedy))
+    taken = list(profile.reserved)
+    for place in places.values():
+        place.path = _sidecar_path(place, profile, taken, alone=len(places) == 1)
+        taken.append(components(place.path))
+    return list(places.values())
+
+
+def _sidecar_path(place: Place, profile: Profile, taken: Sequence[Components], *, alone: bool) -> str:
+    """Return where the sidecar mounts the place: at the app's own path, if nothing of ours collides with it.
+
+    A mount inside another can't start, for ours are read-only; so paths that contain each other collide too.
+    """
+    container, path = place.seen_by[0]
+    root = profile.logs_mount_path or RELOCATED
+    if profile.logs_mount_path is not None:
+        if alone:
+            return profile.logs_mount_path
+    elif _AWKWARD.isdisjoint(path):
+        parts = components(path)
+        if not any(overlap(parts, other) for other in taken) and not any(
+            overlap(parts, other) for other in _IMAGE_DIRECTORIES
+        ):
+            return path
+    candidate, number = f"{root}/{container}", 1
+    while any(overlap(components(candidate), other) for other in taken):
+        number += 1
+        candidate = f"{root}/{container}-{number}"
+    return candidate
+
+
+def _unwritten(sources: Sequence[Source]) -> list[Finding]:
+    """Return a finding for each volume that no container can write to where its logs should be."""
+    writable = {source.mount.name for source in sources if source.writable}
+    findings: dict[str, Finding] = {}
+    for source in sources:
+        name = source.mount.name
+        if source.participant.chosen and name not in writable and name not in findings:
+            container = source.participant.container.name
+            remedy = f"container {shown(container)} mounts {shown(source.mount.mountPath, 30)} read-only"
+            findings[name] = Finding(Reason.READ_ONLY_MOUNT, "logs", "", remedy)
+    return list(findings.values())

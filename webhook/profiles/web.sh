@@ -1,0 +1,35 @@
+# Serve the folders that the arguments name with nginx: one at /, several at /1/, /2/ and so on.
+work=/pillion/web
+mkdir -p "$work/temporary"
+rm -rf "$work/root"
+if [ "$#" -eq 1 ]; then
+  ln -s "$1" "$work/root"
+else
+  mkdir "$work/root"
+  number=0
+  for folder; do
+    number=$((number + 1))
+    ln -s "$folder" "$work/root/$number"
+  done
+fi
+cat >"$work/nginx.conf" <<END
+worker_processes 1;
+pid $work/nginx.pid;
+error_log stderr warn;
+events { worker_connections 256; }
+http {
+  access_log off;
+  default_type text/plain;
+  types { text/html html htm; text/css css; text/plain log txt; application/json json; }
+  client_body_temp_path $work/temporary; proxy_temp_path $work/temporary; fastcgi_temp_path $work/temporary;
+  uwsgi_temp_path $work/temporary; scgi_temp_path $work/temporary;
+  server {
+    listen ${PORT:-8080};
+    root $work/root;
+    autoindex on;
+    # a log file grows while it is read: what was there at the start of the answer is sent
+    add_header Cache-Control no-store;
+  }
+}
+END
+exec nginx -e stderr -c "$work/nginx.conf" -g 'daemon off;'
