@@ -35,7 +35,7 @@ _MEANINGFUL = re.compile(r"\$(?=[$(])")
 
 def escape(text: str) -> str:
     """Return ``text`` so that Kubernetes fills nothing into it and hands it on as it is."""
-    return _MEANINGFUL.sub("$$$$", text) if "$" in text else text
+    return _MEANINGFUL.sub("$$", text) if "$" in text else text
 
 
 def _references(text: str) -> list[str]:

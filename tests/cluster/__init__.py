@@ -1,0 +1,1 @@
+"""A real Kubernetes for the tests: an API server alone, or a whole node."""

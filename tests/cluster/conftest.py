@@ -1,0 +1,191 @@
+"""Fixtures: a real API server, a real node, and a namespace of its own for each test.
+
+| fixture         | scope   | is                                                                             |
+|-----------------|---------|--------------------------------------------------------------------------------|
+| `apiserver`     | session | etcd and kube-apiserver: judges pods (server-side dry run), runs none          |
+| `node`          | session | a whole node: pods run                                                         |
+| `cluster`       | test    | `apiserver` in a test that asks for it and not for `node`; otherwise `node`     |
+| `kubectl`       | test    | kubectl for `cluster`                                                          |
+| `helm_on`       | session | makes helm for a cluster                                                       |
+| `helm`          | test    | helm for `cluster`                                                             |
+| `namespace`     | test    | a new namespace in `cluster`; its indirect parameter is the Pod Security level |
+| `new_namespace` | test    | makes more of them                                                             |
+
+With `--kubeconfig FILE` both clusters are the one that the file names.
+"""
+
+import contextlib
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from . import programs
+from .client import Client
+from .control_plane import ApiServer
+from .existing import existing_cluster
+from .images import Image
+from .node import Node
+
+# It lets a container run that says nothing about its security, which restricted does not.
+DEFAULT_LEVEL = "baseline"
+
+_MADE = pytest.StashKey[list[tuple[Client, str]]]()
+
+
+class Cluster(Protocol):
+    """What each kind of cluster can do."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+
+    @property
+    def kubectl(self) -> Client:
+        """The administrator's kubectl."""
+
+    def prepare_namespace(self, namespace: str) -> None:
+        """Return when the namespace takes pods."""
+
+
+class RunningCluster(Cluster, Protocol):
+    """What a cluster can do that runs pods."""
+
+    def import_archive(self, archive: Path) -> None:
+        """Make the images of a docker archive known."""
+
+    def import_image(self, image: Image) -> None:
+        """Make an image known."""
+
+
+class NewNamespace(Protocol):
+    """Makes namespaces that are deleted after the test."""
+
+    def __call__(self, level: str = DEFAULT_LEVEL, labels: Mapping[str, str] | None = None) -> str:
+        """Return the name of a new namespace that enforces this Pod Security level."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let people bring a cluster of their own."""
+    group = parser.getgroup("cluster")
+    group.addoption("--kubeconfig", type=Path, help="use the cluster that is there instead of starting one")
+    group.addoption(
+        "--load-image",
+        default="",
+        metavar="COMMAND",
+        help="how that cluster gets an image archive, e.g. 'kind load image-archive'",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the pods and events of a failed test's namespaces: afterwards they are gone."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if report.when == "call" and report.failed:
+        for kubectl, namespace in item.stash.get(_MADE, []):
+            for what in ("pods", "events"):
+                answer = kubectl.attempt("get", what, "-n", namespace, "-o", "wide")
+                report.sections.append((f"{what} in {namespace}", answer.stdout or answer.stderr))
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> programs.Say:
+    """Return a way to tell the person at the terminal, past pytest's capturing, why it takes minutes."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def to_the_terminal(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            sys.stderr.write(f"\n{line}\n")
+            sys.stderr.flush()
+
+    return to_the_terminal
+
+
+@pytest.fixture(scope="session")
+def apiserver(pytestconfig: pytest.Config, say: programs.Say) -> Iterator[Cluster]:
+    """Return an API server that judges objects and runs none."""
+    given = pytestconfig.getoption("kubeconfig")
+    if given is not None:
+        yield existing_cluster(given, pytestconfig.getoption("load_image"), say)
+        return
+    _skip_where(programs.missing(whole=False), "an API server")
+    server = ApiServer.start(say=say)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def node(pytestconfig: pytest.Config, say: programs.Say) -> Iterator[RunningCluster]:
+    """Return a cluster that runs pods."""
+    given = pytestconfig.getoption("kubeconfig")
+    if given is not None:
+        yield existing_cluster(given, pytestconfig.getoption("load_image"), say)
+        return
+    _skip_where(programs.missing(whole=True), "a Kubernetes node")
+    whole = Node.start(say=say)
+    yield whole
+    whole.stop()
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Return the API server for a test that asks for `apiserver` and not for `node`, else the node."""
+    light = "apiserver" in request.fixturenames and "node" not in request.fixturenames
+    chosen: Cluster = request.getfixturevalue("apiserver" if light else "node")
+    return chosen
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster) -> Client:
+    """Return kubectl for the test's cluster."""
+    return cluster.kubectl
+
+
+@pytest.fixture(scope="session")
+def helm_on(say: programs.Say, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cluster], Client]:
+    """Return what makes a helm for a cluster; it knows no plugins or repositories of the user's."""
+    _skip_where(programs.missing(whole=False, also=["helm"]), "helm")
+    program = programs.find("helm", say)
+    home = tmp_path_factory.mktemp("helm")
+    environment = {f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")}
+    return lambda cluster: Client(program, cluster.kubeconfig, environment)
+
+
+@pytest.fixture
+def helm(helm_on: Callable[[Cluster], Client], cluster: Cluster) -> Client:
+    """Return helm for the test's cluster."""
+    return helm_on(cluster)
+
+
+@pytest.fixture
+def new_namespace(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[NewNamespace]:
+    """Return what makes namespaces; they are deleted after the test."""
+    made = request.node.stash.setdefault(_MADE, [])
+
+    def new(level: str = DEFAULT_LEVEL, labels: Mapping[str, str] | None = None) -> str:
+        name = f"test-{secrets.token_hex(4)}"
+        wanted = {"pod-security.kubernetes.io/enforce": level, **(labels or {})}
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": wanted}}
+        cluster.kubectl("create", "-f", "-", stdin=manifest)
+        made.append((cluster.kubectl, name))
+        cluster.prepare_namespace(name)
+        return name
+
+    yield new
+    for _, name in made:
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest, new_namespace: NewNamespace) -> str:
+    """Return a new namespace; its Pod Security level is the indirect parameter, or else baseline."""
+    return new_namespace(getattr(request, "param", DEFAULT_LEVEL))
+
+
+def _skip_where(lacks: list[str], what: str) -> None:
+    if lacks:
+        pytest.skip(f"this machine can't run {what}; it lacks: {'; '.join(lacks)}")
