@@ -3,6 +3,7 @@
 Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -210,18 +211,31 @@ def _annotate(editor: PodEditor, verdict: Verdict, profile: Profile, names: list
         "reused": made.reused,
     }
     ours[f"{verdict.configuration.prefix}{STATUS}"] = _encode(status).decode()
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in present.items())
-    fitting: dict[str, str] = {}
-    for key, value in ours.items():
-        before = len(key.encode()) + len(present[key].encode()) if key in present else 0
-        after = len(key.encode()) + len(value.encode())
-        if size - before + after > ANNOTATIONS_SIZE:
-            findings.append(Finding(Reason.ANNOTATIONS_FULL))
-            continue
-        size += after - before
-        fitting[key] = value
+    fitting = _fitting(present, ours)
+    if len(fitting) < len(ours):
+        findings.append(Finding(Reason.ANNOTATIONS_FULL))
     if fitting:
         editor.annotate(fitting)
+
+
+def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Return those of our annotations for which the pod's leave room."""
+    # a character is at most four bytes: almost every pod is done with counting them
+    if 4 * sum(len(key) + len(value) for one in (present, ours) for key, value in one.items()) <= ANNOTATIONS_SIZE:
+        return dict(ours)
+    size = sum(map(_size, present.items()))
+    fitting: dict[str, str] = {}
+    for item in ours.items():
+        key, value = item
+        grown = size + _size(item) - (_size((key, present[key])) if key in present else 0)
+        if grown <= ANNOTATIONS_SIZE:
+            size = grown
+            fitting[key] = value
+    return fitting
+
+
+def _size(item: tuple[str, str]) -> int:
+    return len(item[0].encode()) + len(item[1].encode())
 
 
 def _first_name(containers: list[Container] | None) -> str:

@@ -31,7 +31,7 @@ MIRROR = "kubernetes.io/config.mirror"
 #: Pillion's own pods carry this label, whatever its value.
 COMPONENT = "component"
 
-_decode_spec = msgspec.json.Decoder(PodSpec).decode
+_decode_spec = msgspec.json.Decoder(PodSpec | None).decode
 
 
 class Subject(Struct):
@@ -49,10 +49,11 @@ class Subject(Struct):
         """Return the typed view of the spec; raises msgspec's errors where no pod has such a one."""
         if self.decoded is None:
             raw = self.pod.spec if self.pod is not None else b""
-            self.decoded = _decode_spec(raw) if bytes(raw) else PodSpec()
-            for volume in self.decoded.volumes or ():
+            spec: PodSpec = (_decode_spec(raw) if bytes(raw) else None) or PodSpec()
+            for volume in spec.volumes or ():
                 if not isinstance(volume.get("name"), str):
                     raise msgspec.ValidationError("a volume has no name")
+            self.decoded = spec
         return self.decoded
 
     @property

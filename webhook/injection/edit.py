@@ -6,7 +6,6 @@ was meant. Property: the operations applied to the original give the working cop
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from webhook.injection.pod import Container, EnvVar, Metadata, PodSpec, Reference, VolumeMount
@@ -37,7 +36,8 @@ def _token(key: str) -> str:
 class PodEditor:
     """The working copy (``metadata``, ``spec``) and the ``operations`` that made it.
 
-    Containers are edited by the pointer they had at first, so a sidecar is inserted last.
+    Containers are edited by the pointer they had at first, so a sidecar is inserted last. What is added stays in the
+    working copy as it was given: nothing decides upon it any more.
     """
 
     def __init__(self, metadata: Metadata | None, spec: PodSpec) -> None:
@@ -47,11 +47,11 @@ class PodEditor:
 
     def add_volume(self, volume: dict[str, Any]) -> None:
         """Append a volume."""
-        self._append(self.spec, "volumes", "/spec/volumes", volume, volume)
+        self._append(self.spec, "volumes", "/spec/volumes", volume)
 
     def add_mount(self, located: Located, mount: VolumeMount) -> None:
         """Append a mount to a container."""
-        self._append(located.container, "volumeMounts", f"{located.pointer}/volumeMounts", mount, mount)
+        self._append(located.container, "volumeMounts", f"{located.pointer}/volumeMounts", mount)
 
     def prepend_variables(self, located: Located, variables: list[EnvVar]) -> None:
         """Put variables at the front of a container's, in their order."""
@@ -69,20 +69,19 @@ class PodEditor:
         """Name an image pull secret, if the pod does not yet."""
         reference = Reference(name)
         if reference not in (self.spec.imagePullSecrets or ()):
-            self._append(self.spec, "imagePullSecrets", "/spec/imagePullSecrets", reference, reference)
+            self._append(self.spec, "imagePullSecrets", "/spec/imagePullSecrets", reference)
 
     def add_container(self, container: dict[str, Any]) -> None:
         """Append an ordinary container."""
-        self._append(self.spec, "containers", "/spec/containers", container, _as_container(container))
+        self._append(self.spec, "containers", "/spec/containers", container)
 
     def add_init_container(self, container: dict[str, Any], *, first: bool) -> None:
         """Insert an init container before all others or behind them."""
-        seen = _as_container(container)
         if first and self.spec.initContainers:
             self._add("/spec/initContainers/0", container)
-            self.spec.initContainers.insert(0, seen)
+            self.spec.initContainers.insert(0, container)  # type: ignore[arg-type]
         else:
-            self._append(self.spec, "initContainers", "/spec/initContainers", container, seen)
+            self._append(self.spec, "initContainers", "/spec/initContainers", container)
 
     def annotate(self, annotations: dict[str, str]) -> None:
         """Set annotations."""
@@ -100,17 +99,12 @@ class PodEditor:
     def _add(self, pointer: str, value: Any) -> None:
         self.operations.append(Operation("add", pointer, value))
 
-    def _append(self, owner: Struct, field: str, pointer: str, value: Any, seen: Any) -> None:
+    def _append(self, owner: Struct, field: str, pointer: str, value: Any) -> None:
         """Append to a list that may be null or missing: then ``add`` makes it."""
         present = getattr(owner, field)
         if present is None:
-            setattr(owner, field, [seen])
+            setattr(owner, field, [value])
             self._add(pointer, [value])
         else:
-            present.append(seen)
+            present.append(value)
             self._add(f"{pointer}/-", value)
-
-
-def _as_container(container: dict[str, Any]) -> Container:
-    """Return the view that decisions have of a container of ours."""
-    return msgspec.json.decode(msgspec.json.encode(container), type=Container)

@@ -2,7 +2,16 @@
 
 from functools import lru_cache
 
-__all__ = ["SYSTEM_DIRECTORIES", "Components", "components", "overlap", "within"]
+__all__ = [
+    "IMAGE_DIRECTORIES",
+    "OWNED_DIRECTORIES",
+    "SYSTEM_DIRECTORIES",
+    "Components",
+    "Directories",
+    "components",
+    "overlap",
+    "within",
+]
 
 #: A normalised absolute path: ``()`` is the root.
 Components = tuple[str, ...]
@@ -39,15 +48,36 @@ def within(path: Components, directory: Components) -> bool:
 
 def overlap(one: Components, other: Components) -> bool:
     """Say whether the paths are the same, or one lies inside the other."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+    return one[: len(other)] == other or other[: len(one)] == one
+
+
+class Directories:
+    """A fixed set of directories, of which it is asked for every pod what lies in or above them."""
+
+    def __init__(self, *paths: str) -> None:
+        """Take the directories' paths."""
+        self._own = frozenset(map(components, paths))
+        self._above = frozenset(path[:length] for path in self._own for length in range(len(path) + 1))
+        self._depths = sorted({len(path) for path in self._own})
+
+    def within(self, path: Components) -> bool:
+        """Say whether one of the directories is ``path`` or lies below it."""
+        return path in self._above
+
+    def hold(self, path: Components) -> bool:
+        """Say whether ``path`` is one of the directories or lies below one."""
+        return any(path[:depth] in self._own for depth in self._depths)
 
 
 #: An image can't run without these: nothing new is mounted over them or over a parent of them.
-SYSTEM_DIRECTORIES = tuple(
-    components(path)
-    for path in (
-        *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys"),
-        *("/usr", "/var", "/var/lib"),
-    )
+SYSTEM_DIRECTORIES = Directories(
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys"),
+    *("/usr", "/var", "/var/lib"),
+)
+#: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
+OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
+#: A sidecar's image lives in these: they, and what is below them, are never hidden from it.
+IMAGE_DIRECTORIES = Directories(
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/pillion"),
+    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
 )

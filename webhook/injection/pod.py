@@ -49,8 +49,8 @@ class EnvSource(Struct, omit_defaults=True):
     fieldRef: dict[str, Any] | None = None
     resourceFieldRef: dict[str, Any] | None = None
     configMapKeyRef: dict[str, Any] | None = None
-    secretKeyRef: Raw | None = None
-    fileKeyRef: Raw | None = None
+    secretKeyRef: dict[str, Any] | None = None
+    fileKeyRef: dict[str, Any] | None = None
 
 
 class EnvVar(Struct, omit_defaults=True):

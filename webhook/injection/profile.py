@@ -72,6 +72,14 @@ class Profile:
     missing: tuple[str, ...]
 
     @property
+    def resources(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the resources in a pod that asks for nothing special."""
+        return {
+            kind: {name: amount for name, amount in amounts.items() if name != "ephemeral-storage"}
+            for kind, amounts in (("requests", self.requests), ("limits", self.limits))
+        }
+
+    @property
     def container_name(self) -> str:
         """Return the sidecar's name."""
         return f"{NAME_PREFIX}{self.name}"

@@ -6,7 +6,7 @@ from math import ceil
 
 from webhook.injection import quantity
 from webhook.injection.annotations import Declined, Wishes
-from webhook.injection.pod import Container, PodSpec, Resources
+from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Bound, Profile
 from webhook.injection.reasons import Finding, Reason
 
@@ -38,7 +38,7 @@ def bounded(key: str, value: str, bound: Bound | None, findings: list[Finding]) 
 
 def resources(
     spec: PodSpec, profile: Profile, wishes: Wishes, new_volumes: int, findings: list[Finding]
-) -> dict[str, dict[str, str]] | None:
+) -> Mapping[str, Mapping[str, str]] | None:
     """Return the sidecar's resources, or None in a pod that has its own for all containers.
 
     ``new_volumes`` is how many log volumes are added. Raises :class:`Declined` for a request above its limit.
@@ -53,6 +53,9 @@ def resources(
             remedy = "has no effect: the pod has resources of its own for all containers"
             findings.append(Finding(Reason.NO_EFFECT, key, value, remedy))
         return None
+    guaranteed = _guaranteed(spec)
+    if not asked and not guaranteed and not _limits_storage(spec):
+        return profile.resources
     amounts = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
     _limit_storage(spec, wishes, profile, new_volumes, amounts)
     for key, kind, name in _AMOUNTS:
@@ -60,7 +63,7 @@ def resources(
             amounts[kind][name] = bounded(key, asked[key], profile.bounds.get(key), findings)
     for name in ("cpu", "memory"):
         _fit(name, asked, amounts)
-    if _guaranteed(spec):
+    if guaranteed:
         for name in ("cpu", "memory"):
             amounts["requests"][name] = amounts["limits"].setdefault(name, amounts["requests"][name])
     return amounts
@@ -91,8 +94,7 @@ def _limit_storage(
     The kubelet adds up those that exist, and evicts a pod that uses more: our log volumes count as well.
     """
     key = "ephemeral-storage"
-    containers = spec.containers or []
-    if not containers or not all(key in (_resources(c).limits or {}) for c in containers):
+    if not _limits_storage(spec):
         amounts["limits"].pop(key, None)
         amounts["requests"].pop(key, None)
         return
@@ -101,8 +103,13 @@ def _limit_storage(
         amounts["limits"][key] = str(ceil(size))
 
 
-def _resources(container: Container) -> Resources:
-    return container.resources or Resources()
+def _limits_storage(spec: PodSpec) -> bool:
+    """Say whether every container has a limit on ephemeral storage."""
+    for container in spec.containers or ():
+        limits = container.resources.limits if container.resources is not None else None
+        if not limits or "ephemeral-storage" not in limits:
+            return False
+    return bool(spec.containers)
 
 
 def _guaranteed(spec: PodSpec) -> bool:

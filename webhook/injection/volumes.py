@@ -13,7 +13,7 @@ a volume below it, no logs there      stays as it is
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -21,7 +21,15 @@ from msgspec import Struct
 
 from webhook.injection.annotations import Declined, LogFiles
 from webhook.injection.edit import Located
-from webhook.injection.paths import SYSTEM_DIRECTORIES, Components, components, overlap, within
+from webhook.injection.paths import (
+    IMAGE_DIRECTORIES,
+    OWNED_DIRECTORIES,
+    SYSTEM_DIRECTORIES,
+    Components,
+    components,
+    overlap,
+    within,
+)
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, RELOCATED, Profile
 from webhook.injection.reasons import Finding, Reason, shown
@@ -46,16 +54,6 @@ SECRET_DRIVERS = frozenset(
     {"secrets-store.csi.k8s.io", "csi.cert-manager.io", "csi.spiffe.io", "secrets-store.csi.x-k8s.io"}
 )
 
-#: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
-_OWNED = tuple(map(components, ("/proc", "/sys", "/dev", "/run/secrets")))
-#: The sidecar's image lives here: these and what is below them are never hidden from it,
-_IMAGE_DIRECTORIES = tuple(
-    components(path)
-    for path in (
-        *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/pillion"),
-        *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
-    )
-)
 #: Characters that would make a glob of a mount's path, or that a mount can't have.
 _AWKWARD = frozenset("*?[]{}\\$:")
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
@@ -172,12 +170,13 @@ class _Planning:
     def sources(self, participant: Participant, directory: Components, meant: Sequence[LogFiles]) -> Iterator[Source]:
         """Yield where the files in ``meant``, all of one directory, lie for this container."""
         mounts = _mounts(participant.container)
-        cover = max((path for path in mounts if within(directory, path)), key=len, default=None)
+        cover = _cover(directory, mounts)
         if not participant.chosen:
             if cover is not None:
                 yield from self._bystander(participant, cover, mounts, directory, meant)
             return
-        below = {path: mount for path, mount in mounts.items() if path != directory and within(path, directory)}
+        depth = len(directory)
+        below = {path: mount for path, mount in mounts.items() if len(path) > depth and path[:depth] == directory}
         alone = {path: entry for entry in meant if not entry.is_glob and (path := (*directory, entry.name)) in below}
         for path, entry in alone.items():
             yield self._reused(participant, path, below.pop(path), (_ITSELF,), entry)
@@ -273,6 +272,14 @@ class _Planning:
         return Source(participant, mount, directory, new=True, writable=True, files=files)
 
 
+def _cover(directory: Components, mounts: Mapping[Components, object]) -> Components | None:
+    """Return the path of the mount that the directory lies in, the nearest one."""
+    for length in range(len(directory), -1, -1):
+        if directory[:length] in mounts:
+            return directory[:length]
+    return None
+
+
 def _mounts(container: Container) -> dict[Components, VolumeMount | None]:
     """Return the container's mounts by path; None stands for a block device."""
     mounts: dict[Components, VolumeMount | None] = {
@@ -289,8 +296,7 @@ def _mounts(container: Container) -> dict[Components, VolumeMount | None]:
 def _refuse_hiding(container: Container, directory: Components, entries: Sequence[LogFiles]) -> None:
     """Raise :class:`Declined` where an empty volume at the directory must break the container."""
     entry = entries[0]
-    system = any(within(path, directory) for path in SYSTEM_DIRECTORIES)
-    if system or any(within(directory, path) for path in _OWNED):
+    if SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory):
         remedy = "a volume there would hide what the image needs; write logs to a folder of their own"
         raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
     for what, path in _programs(container):
@@ -381,9 +387,8 @@ def _sidecar_path(place: Place, profile: Profile, taken: Sequence[Components], *
             return profile.logs_mount_path
     elif _AWKWARD.isdisjoint(path):
         parts = components(path)
-        if not any(overlap(parts, other) for other in taken) and not any(
-            overlap(parts, other) for other in _IMAGE_DIRECTORIES
-        ):
+        hides_image = IMAGE_DIRECTORIES.within(parts) or IMAGE_DIRECTORIES.hold(parts)
+        if not hides_image and not any(overlap(parts, other) for other in taken):
             return path
     candidate, number = f"{root}/{container}", 1
     while any(overlap(components(candidate), other) for other in taken):

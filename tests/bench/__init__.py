@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against a rival in one run, never timed tests."""
