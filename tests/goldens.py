@@ -86,11 +86,7 @@ class Case:
             "reason": verdict.reason.value,
             "allowed": verdict.allowed,
             "warnings": verdict.warnings,
-            "notes": [
-                finding.text(verdict.configuration.prefix)
-                for finding in verdict.findings
-                if finding.reason.severity.value == "note"
-            ],
+            "notes": [finding.text(verdict.configuration.prefix) for finding in verdict.notes],
         }
         files = {"verdict.yaml": as_yaml(summary)}
         if verdict.injected:

@@ -85,9 +85,19 @@ _VOLUME_SOURCES: list[dict[str, Any]] = [
     {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},
     {"configMap": {"name": "settings"}},
     {"secret": {"secretName": "keys"}},
-    {"projected": {"sources": [{"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}},
+    {
+        "projected": {
+            "sources": [{"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}]
+        }
+    },
     {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}},
-    {"ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}},
+    {
+        "ephemeral": {
+            "volumeClaimTemplate": {
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+            }
+        }
+    },
 ]
 _PRIVILEGED_SOURCES: list[dict[str, Any]] = [
     {"hostPath": {"path": "/var/log/host"}},
@@ -129,17 +139,27 @@ def _mounts(draw: st.DrawFn, volumes: list[dict[str, Any]], variables: list[str]
 
 
 @st.composite
-def _container(draw: st.DrawFn, name: str, volumes: list[dict[str, Any]], *, guaranteed: bool, restricted: bool) -> dict[str, Any]:
+def _container(  # noqa: C901, PLR0912 — one draw a field
+    draw: st.DrawFn, name: str, volumes: list[dict[str, Any]], *, guaranteed: bool, restricted: bool
+) -> dict[str, Any]:
     env = draw(st.lists(st.sampled_from(_VARIABLES), max_size=3, unique_by=lambda variable: variable["name"]))
-    container: dict[str, Any] = {"name": name, "image": "docker.io/library/busybox:1.36", "imagePullPolicy": "IfNotPresent"}
+    container: dict[str, Any] = {
+        "name": name,
+        "image": "docker.io/library/busybox:1.36",
+        "imagePullPolicy": "IfNotPresent",
+    }
     if env or draw(st.booleans()):
         container["env"] = env
     if draw(st.integers(0, 4)) == 0:
         container["envFrom"] = [{"configMapRef": {"name": "settings", "optional": True}}]
     if draw(st.integers(0, 3)) == 0:
-        container["command"] = draw(st.sampled_from([["/bin/sh", "-c", "echo $(POD_NAME) > /var/log/app/a.log"], ["/data/run"], ["sleep", "1"]]))
+        container["command"] = draw(
+            st.sampled_from([["/bin/sh", "-c", "echo $(POD_NAME) > /var/log/app/a.log"], ["/data/run"], ["sleep", "1"]])
+        )
     if draw(st.integers(0, 3)) == 0:
-        container["args"] = draw(st.sampled_from([["--log", "/var/log/app/app.log"], ["$(POD_NAME)"], ["/srv/a/b/conf"]]))
+        container["args"] = draw(
+            st.sampled_from([["--log", "/var/log/app/app.log"], ["$(POD_NAME)"], ["/srv/a/b/conf"]])
+        )
     if draw(st.integers(0, 5)) == 0:
         container["workingDir"] = draw(directories)
     mounts = draw(_mounts(volumes, [variable["name"] for variable in env]))
@@ -166,7 +186,9 @@ def _container(draw: st.DrawFn, name: str, volumes: list[dict[str, Any]], *, gua
 
 
 @st.composite
-def pods(draw: st.DrawFn, *, restricted: bool = False, asking: bool = True) -> dict[str, Any]:
+def pods(  # noqa: C901 — one draw a field
+    draw: st.DrawFn, *, restricted: bool = False, asking: bool = True
+) -> dict[str, Any]:
     """Draw a valid pod; ``restricted`` ones pass the restricted Pod Security Standard."""
     sources = _VOLUME_SOURCES if restricted else [*_VOLUME_SOURCES, *_PRIVILEGED_SOURCES]
     volumes = [
@@ -196,7 +218,9 @@ def pods(draw: st.DrawFn, *, restricted: bool = False, asking: bool = True) -> d
         "restartPolicy": restart,
         "automountServiceAccountToken": draw(st.sampled_from([None, None, True, False])),
         "imagePullSecrets": draw(st.sampled_from([None, None, [{"name": "regcred"}]])),
-        "securityContext": draw(st.sampled_from([None, None, {"runAsUser": 1000, "fsGroup": 2000}, {"runAsGroup": 3000}])),
+        "securityContext": draw(
+            st.sampled_from([None, None, {"runAsUser": 1000, "fsGroup": 2000}, {"runAsGroup": 3000}])
+        ),
         "nodeSelector": draw(st.sampled_from([None, None, {"kubernetes.io/os": "linux"}])),
         "terminationGracePeriodSeconds": draw(st.sampled_from([None, 1, 30])),
     }
@@ -210,7 +234,7 @@ def pods(draw: st.DrawFn, *, restricted: bool = False, asking: bool = True) -> d
     spec.update(_without_none(optional))
     metadata: dict[str, Any] = draw(st.sampled_from([{"name": "pod"}, {"generateName": "pod-"}])).copy()
     if asking:
-        metadata["annotations"] = draw(annotations(tuple([*container_names, *init_names])))
+        metadata["annotations"] = draw(annotations((*container_names, *init_names)))
     if draw(st.booleans()):
         metadata["labels"] = {"app": "x"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -232,7 +256,9 @@ def ragged(draw: st.DrawFn, document: Any) -> Any:
         return document
     result: dict[str, Any] = {}
     for key, value in document.items():
-        result[key] = draw(ragged(value)) if key not in ("annotations", "labels", "limits", "requests", "nodeSelector") else value
+        result[key] = (
+            draw(ragged(value)) if key not in ("annotations", "labels", "limits", "requests", "nodeSelector") else value
+        )
     if draw(st.integers(0, 7)) == 0 and "name" in result and "mountPath" not in result and "value" not in result:
         for key in ("env", "volumeMounts", "command", "args", "securityContext", "resources", "ports", "lifecycle"):
             if key not in result and "image" in result:

@@ -1,7 +1,7 @@
 """The API server is the judge: what is valid without us is valid with us."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonpatch
@@ -15,6 +15,8 @@ from tests.strategies import pods
 
 from .conftest import Cluster, NewNamespace
 from .judge import Judge, judge
+
+Record = Callable[[str, object], None]
 
 pytestmark = pytest.mark.cluster
 
@@ -31,7 +33,7 @@ def _result(case: Case) -> Any:
     return jsonpatch.apply_patch(case.pod, msgspec.json.decode(verdict.patch or b"[]"))
 
 
-def test_goldens_stay_valid(asked: Judge, apiserver: Cluster, new_namespace: NewNamespace) -> None:
+def test_goldens_stay_valid(asked: Judge, new_namespace: NewNamespace, record_property: Record) -> None:
     """Each golden that the API server accepts without the injection is accepted with it, at every level."""
     refused: list[str] = []
     judged = 0
@@ -44,7 +46,7 @@ def test_goldens_stay_valid(asked: Judge, apiserver: Cluster, new_namespace: New
             judgement = asked.ask(namespace, _result(case))
             if not judgement.accepted:
                 refused.append(f"{level} {case.name}: {judgement.message}")
-    print(f"judged {judged}")
+    record_property("judged", judged)
     assert not refused, "\n".join(refused)
     assert judged > 200
 
@@ -53,7 +55,9 @@ GENERATED = int(os.environ.get("PILLION_JUDGED", "1000"))
 
 
 @pytest.mark.parametrize("level", ["privileged", "baseline", "restricted"])
-def test_generated_pods_stay_valid(asked: Judge, new_namespace: NewNamespace, level: str) -> None:
+def test_generated_pods_stay_valid(
+    asked: Judge, new_namespace: NewNamespace, level: str, record_property: Record
+) -> None:
     """Each generated pod that the API server accepts without the injection is accepted with it."""
     namespace = new_namespace(level)
     counted = {"asked": 0, "valid": 0}
@@ -70,5 +74,5 @@ def test_generated_pods_stay_valid(asked: Judge, new_namespace: NewNamespace, le
         assert judgement.accepted, judgement.message
 
     judged()
-    print(level, counted)
+    record_property("judged", counted)
     assert counted["valid"] > counted["asked"] / 5

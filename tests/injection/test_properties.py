@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from typing import Any
 
 import jsonpatch
@@ -164,7 +165,7 @@ def test_no_mount_of_the_sidecar_lies_inside_another(pod: Any) -> None:
     result = patched(pod, verdict)
     sidecar = next(c for c in all_containers(result) if c["name"].startswith("pillion-"))
     paths = sorted(components(mount["mountPath"]) for mount in sidecar["volumeMounts"])
-    for one, other in zip(paths, paths[1:], strict=False):
+    for one, other in pairwise(paths):
         assert other[: len(one)] != one
     names = {volume["name"] for volume in result["spec"]["volumes"]}
     assert {mount["name"] for mount in sidecar["volumeMounts"]} <= names

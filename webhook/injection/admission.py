@@ -3,7 +3,7 @@
 Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from webhook.injection.edit import Operation, PodEditor
 from webhook.injection.participants import participants
 from webhook.injection.pod import Container
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
-from webhook.injection.reasons import Finding, Reason, Severity
+from webhook.injection.reasons import Finding, Reason, Severity, shown
 from webhook.injection.resources import bounded
 from webhook.injection.review import Request, Response
 from webhook.injection.volumes import Participant, Plan, plan
@@ -67,6 +67,12 @@ class Verdict(Struct):
         prefix = self.configuration.prefix
         said = [finding.warning(prefix) for finding in self.findings if finding.reason.severity in _WARNED]
         return list(dict.fromkeys(said))[:MAX_WARNINGS]
+
+    @property
+    def notes(self) -> list[Finding]:
+        """Return what is worth knowing and no warning: ``explain`` says it."""
+        said = [finding for finding in self.findings if finding.reason.severity is Severity.NOTE]
+        return [*said, *(self.plan.notes if self.plan is not None else ())]
 
     @property
     def patch(self) -> bytes:
@@ -126,7 +132,8 @@ def _skip(verdict: Verdict, finding: Finding) -> None:
     if wishes is not None and finding.reason is not Reason.OPTED_OUT:
         others = (*wishes.refused, *wishes.notes)
     verdict.reason = finding.reason
-    verdict.findings = [finding, *(other for other in others if other != finding)]
+    # advice on a value that was just refused would contradict
+    verdict.findings = [finding, *(o for o in others if (o.where, o.value) != (finding.where, finding.value))]
     verdict.operations = []
     verdict.plan = verdict.editor = None
 
@@ -178,6 +185,7 @@ def _edit(
     volumes += [dict(volume) for volume in profile.volumes]
     if sidecar.masks_token(editor.spec, profile):
         volumes.append({"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "emptyDir": {}})
+    _refuse_taken(editor.spec.volumes or (), volumes)
     for volume in volumes:
         editor.add_volume(volume)
     for secret in profile.image_pull_secrets:
@@ -187,6 +195,13 @@ def _edit(
     else:
         editor.add_container(container)
     return [volume["name"] for volume in volumes]
+
+
+def _refuse_taken(present: Sequence[dict[str, Any]], added: Sequence[dict[str, Any]]) -> None:
+    taken = {volume["name"] for volume in present} & {volume["name"] for volume in added}
+    if taken:
+        remedy = f"the pod has a volume {shown(min(taken), 63)} that is not ours; rename it"
+        raise Declined(Finding(Reason.NAME_TAKEN, "", "", remedy))
 
 
 def _annotate(editor: PodEditor, verdict: Verdict, profile: Profile, names: list[str], findings: list[Finding]) -> None:

@@ -145,45 +145,53 @@ def _invisible(character: str) -> bool:
     return character in _BLANKS or not character.isprintable()
 
 
-def _check_path(path: str) -> None:
+def _check_path(path: str, entry: str) -> None:
     """Raise for a path that no volume should be mounted at, whatever the pod looks like."""
-    if any(map(_invisible, path)):
-        raise _bad(path, "has a control or invisible character; remove it")
     if ":" in path:
-        raise _bad(path, "has a colon in its path; write [container:]/dir/pattern")
+        raise _bad(entry, "no volume can be mounted at a path with a colon; write another directory")
     if "{" in path:
-        raise _bad(path, "has a {; write one entry for each alternative")
+        raise _bad(entry, "has a {; write one entry for each alternative")
     if "$(" in path:
-        raise _bad(path, "has a $(; variables are not filled in here")
+        raise _bad(entry, "has a $(; variables are not filled in here")
     if "\\" in path:
-        raise _bad(path, "has a \\; write ? in its place")
+        raise _bad(entry, "has a \\; write ? in its place")
     if len(path.encode()) > MAX_PATH_BYTES:
-        raise _bad(path, f"is longer than {MAX_PATH_BYTES} bytes")
+        raise _bad(entry, f"is longer than {MAX_PATH_BYTES} bytes")
     for part in path.split("/"):
         if part == "..":
-            raise _bad(path, "has a ..; write the path without it")
+            raise _bad(entry, "has a ..; write the path without it")
         if len(part.encode()) > MAX_COMPONENT_BYTES:
-            raise _bad(path, f"has a part longer than {MAX_COMPONENT_BYTES} bytes")
+            raise _bad(entry, f"has a part longer than {MAX_COMPONENT_BYTES} bytes")
 
 
-def _check_pattern(name: str, path: str) -> None:
+def _check_pattern(name: str, entry: str) -> None:
     if "**" in name:
-        raise _bad(path, f"has ** inside a name; write **/{name.replace('**', '*')}")
+        raise _bad(entry, f"has ** inside a name; write **/{shown(name.replace('**', '*'), 24)[1:-1]}")
     if name.count("[") != name.count("]"):
-        raise _bad(path, "has a [ without its ]; write ? for one character")
+        raise _bad(entry, "has a [ without its ]; write ? for one character")
+
+
+def _check_directory(above: list[str], name: str, entry: str) -> None:
+    wild = next((number for number, part in enumerate(above) if not _WILDCARDS.isdisjoint(part)), None)
+    if wild is not None:
+        better = shown("/".join(("", *above[:wild], "**", name)), 40)[1:-1]
+        raise _bad(entry, f"has a wildcard in its directory; write {better}")
 
 
 def _log_files(entry: str) -> LogFiles:
     """Read ``[container:]/abs/dir/pattern``."""
+    if any(map(_invisible, entry)):
+        raise _bad(entry, "has a control or invisible character; remove it")
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
     if not colon and not path.startswith("/"):
-        raise _bad(entry, f"must begin with /; write /var/log/{shown(entry, 24)[1:-1].lstrip('./')}")
+        bare = shown(entry.lstrip("./"), 40)[1:-1]
+        raise _bad(entry, f"must begin with /; write {'/' if '/' in bare else '/var/log/app/'}{bare}")
     container, path = container.strip(), path.strip()
     if colon and not _LABEL.fullmatch(container):
         raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
         raise _bad(entry, f"must have an absolute path; write {shown(container, 24)[1:-1]}:/dir/pattern")
-    _check_path(path)
+    _check_path(path, entry)
     parts = path.split("/")[1:]
     last = parts.pop()
     if last == ".":
@@ -193,9 +201,8 @@ def _log_files(entry: str) -> LogFiles:
     if above[-1:] == ["**"]:
         above.pop()
     name = "*" if last in ("", "**") else last
+    _check_directory(above, name, entry)
     _check_pattern(name, entry)
-    if any(not _WILDCARDS.isdisjoint(part) for part in above):
-        raise _bad(entry, "has a wildcard in its directory; only the last part may have one, **/ before it")
     return LogFiles(entry, container, "/" + "/".join(above), name, recursive)
 
 

@@ -13,6 +13,7 @@ other        bad_annotation   bad_annotation
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from msgspec import Struct
 
 from webhook.injection.annotations import STATUS, Wishes, read
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
-from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Configuration, Profile
+from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.review import Request
 
@@ -162,33 +163,38 @@ def _runs_on_linux(subject: Subject) -> Finding | None:
 
 def _is_without_ours(subject: Subject) -> Finding | None:
     """Ours is what has our name and our mounts, of any revision and profile: the status is never asked."""
-    names = set()
-    for container in subject.containers():
-        if container.name.startswith(NAME_PREFIX) and any(
-            mount.name.startswith(NAME_PREFIX) for mount in container.volumeMounts or ()
-        ):
-            return Finding(Reason.ALREADY_INJECTED)
-        names.add(container.name)
     profile = subject.profile
-    if profile.container_name in names:
-        remedy = f"the pod has a container {shown(profile.container_name, 63)} that is not ours; rename it"
-        return Finding(Reason.NAME_TAKEN, "", "", remedy)
-    ours = {volume["name"] for volume in profile.volumes}
-    for volume in subject.spec.volumes or ():
-        name = volume["name"]
-        if name.startswith(NAME_PREFIX) and (name in ours or name.startswith((f"{NAME_PREFIX}{LOG_VOLUME}-", _EMPTY))):
-            remedy = f"the pod has a volume {shown(name, 63)} that is not ours; rename it"
-            return Finding(Reason.NAME_TAKEN, "", "", remedy)
-    return None
+    taken = False
+    for container in subject.containers():
+        if not container.name.startswith(NAME_PREFIX):
+            continue
+        if any(_is_our_volume(mount.name, subject.configuration) for mount in container.volumeMounts or ()):
+            return Finding(Reason.ALREADY_INJECTED)
+        taken = taken or container.name == profile.container_name
+    if not taken:
+        return None
+    remedy = f"the pod has a container {shown(profile.container_name, 63)} that is not ours; rename it"
+    return Finding(Reason.NAME_TAKEN, "", "", remedy)
 
 
-_EMPTY = f"{NAME_PREFIX}no-token"
+_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
+
+
+def _is_our_volume(name: str, configuration: Configuration) -> bool:
+    return name.startswith(NAME_PREFIX) and (
+        name == f"{NAME_PREFIX}{EMPTY_VOLUME}"
+        or _LOG_VOLUME.fullmatch(name) is not None
+        or any(volume["name"] == name for profile in configuration.profiles.values() for volume in profile.volumes)
+    )
 
 
 def _would_end(subject: Subject) -> Finding | None:
     if subject.profile.native or (subject.spec.restartPolicy or "Always") == "Always":
         return None
-    remedy = f"profile {shown(subject.profile_name)} adds an ordinary container, and this pod would never end"
+    policy = shown(subject.spec.restartPolicy or "")[1:-1]
+    remedy = (
+        f"with profile {shown(subject.profile_name)} a pod with restartPolicy {policy} would never end; use another"
+    )
     return Finding(Reason.WOULD_NOT_COMPLETE, "", "", remedy)
 
 

@@ -67,8 +67,8 @@ def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], finding
         findings.append(Finding(Reason.UNKNOWN_USER, "", "", remedy))
     elif len(set(users)) > 1:
         others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
-        remedy = f"the logs are written by users {others[:40]}; the sidecar is {user} and may not read all"
-        findings.append(Finding(Reason.MIXED_USERS, "", "", remedy))
+        remedy = f"logs are written by users {others[:32]}, read by {user}; set it if files stay unread"
+        findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", remedy))
     return user
 
 

@@ -53,8 +53,8 @@ def participants(
         every = own
     chosen = every | prefixes
     if not chosen:
-        remedy = "no container of its own takes part; name one in the containers annotation"
-        raise Declined(Finding(Reason.NO_CONTAINERS, "", "", remedy))
+        remedy = f"the pod has only sidecars of other injectors; write {shown(names[0])}" if names else ""
+        raise Declined(Finding(Reason.NO_CONTAINERS, "containers", "", remedy))
     result = []
     for item in located:
         name = item.container.name

@@ -90,6 +90,7 @@ class Reason(StrEnum):
 def shown(text: str, length: int = 40) -> str:
     """Return a tenant's text as it may stand in a warning: one line, printable, quoted, cut to ``length``."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    clean = clean.replace('"', "'")  # a tenant's text ends where ours says
     if len(clean) > length:
         clean = clean[: length - 1] + "…"
     return f'"{clean}"'

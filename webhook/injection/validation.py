@@ -546,8 +546,9 @@ def build(
         if profile is not None:
             profiles[name] = profile
     default = fields.get("defaultProfile", "tail")
-    if default not in profiles and not problems.found:
-        problems.add("defaultProfile", f"{default!r} is no profile; there are: {', '.join(profiles)}")
+    names = [*builtins, *written]
+    if default not in names:
+        problems.add("defaultProfile", f"{default!r} is no profile; there are: {', '.join(dict.fromkeys(names))}")
     prefix = DEFAULT_PREFIX if prefix is None else prefix
     if not _PREFIX.fullmatch(prefix):
         problems.add("prefix", f"must be a DNS name and a slash such as {DEFAULT_PREFIX}, is {prefix[:60]!r}")

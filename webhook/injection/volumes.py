@@ -30,7 +30,7 @@ from webhook.injection.paths import (
     overlap,
     within,
 )
-from webhook.injection.pod import Container, EnvVar, VolumeMount
+from webhook.injection.pod import Container, EnvVar, Lifecycle, VolumeMount
 from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, RELOCATED, Profile
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.variables import needed_variables
@@ -119,6 +119,20 @@ class Plan(Struct):
     findings: list[Finding]
 
     @property
+    def notes(self) -> list[Finding]:
+        """Return what ``explain`` says of the plan, though nobody needs a warning for it."""
+        hidden = [
+            Finding(Reason.HIDES_IMAGE_FILES, "logs", directory, "the new volume hides what the image has there")
+            for _, directory in self.new_volumes
+        ]
+        moved = [
+            Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar has it at {place.path}")
+            for place in self.places
+            if place.relocated
+        ]
+        return hidden + moved
+
+    @property
     def reused(self) -> list[str]:
         """Return the names of the pod's own volumes that are read."""
         return list(dict.fromkeys(place.mount.name for place in self.places if not place.new))
@@ -135,20 +149,19 @@ def plan(
     Raises :class:`Declined` where it would break a container or can't be done.
     """
     planning = _Planning({volume["name"]: volume for volume in volumes})
-    sources: list[Source] = []
-    for directory in dict.fromkeys(entry.parts for entry in entries):
-        inside = [entry for entry in entries if entry.parts == directory]
-        for participant in participants:
-            name = participant.container.name
-            meant = [
-                entry for entry in inside if (participant.every if not entry.container else entry.container == name)
-            ]
-            if meant:
-                sources += planning.sources(participant, directory, meant)
+    targets = [
+        _Target(participant, directory, meant)
+        for directory in dict.fromkeys(entry.parts for entry in entries)
+        for participant in participants
+        if (meant := _meant(participant, directory, entries))
+    ]
+    for target in targets:
+        planning.add_missing(target)
+    sources = [source for target in targets for source in planning.sources(target)]
     return Plan(
         places=_places(sources, profile),
         new_volumes=list(planning.new_volumes.values()),
-        mounts=[(source.participant.located, source.mount) for source in sources if source.new],
+        mounts=planning.added,
         writers=list(dict.fromkeys(s.participant.container.name for s in sources if s.participant.chosen)),
         findings=_unwritten(sources),
     )
@@ -160,39 +173,100 @@ _File = tuple[Components, bool, str]
 _ITSELF: _File = ((), False, "")
 
 
+class _Target(NamedTuple):
+    """A log directory of a container, and the entries that mean files in it."""
+
+    participant: Participant
+    directory: Components
+    entries: Sequence[LogFiles]
+
+
+def _meant(participant: Participant, directory: Components, entries: Sequence[LogFiles]) -> list[LogFiles]:
+    name = participant.container.name
+    return [
+        entry
+        for entry in entries
+        if (entry.container == name or (not entry.container and participant.every)) and entry.parts == directory
+    ]
+
+
 class _Planning:
-    """Finds the sources, and counts the new volumes on the way."""
+    """Adds the volumes that are missing, then finds the sources among what is mounted."""
 
     def __init__(self, volumes: dict[str, dict[str, Any]]) -> None:
         self.volumes = volumes
         self.new_volumes: dict[Components, tuple[str, str]] = {}
+        self.added: list[tuple[Located, VolumeMount]] = []
+        self._own: dict[str, dict[Components, VolumeMount | None]] = {}
+        self._new: dict[str, dict[Components, VolumeMount]] = {}
 
-    def sources(self, participant: Participant, directory: Components, meant: Sequence[LogFiles]) -> Iterator[Source]:
-        """Yield where the files in ``meant``, all of one directory, lie for this container."""
-        mounts = _mounts(participant.container)
-        cover = _cover(directory, mounts)
+    def _mounted(self, container: Container) -> dict[Components, VolumeMount | None]:
+        """Return the container's own mounts by path; None stands for a block device."""
+        mounts = self._own.get(container.name)
+        if mounts is None:
+            mounts = self._own[container.name] = _mounts(container)
+        return mounts
+
+    def add_missing(self, target: _Target) -> None:
+        """Add a volume where the container has none at the directory or above, and the files are not mounts."""
+        participant, directory, entries = target
+        container = participant.container
+        mounts = self._mounted(container)
+        if not participant.chosen or _cover(directory, mounts) is not None:
+            return
+        if all(not entry.is_glob and (*directory, entry.name) in mounts for entry in entries):
+            return
+        _refuse_hiding(container, directory, entries, mounts)
+        written = entries[0].directory
+        name, _ = self.new_volumes.setdefault(
+            directory, (f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}", written)
+        )
+        # a folder of its own for each container: two that write the same file name must not meet
+        mount = VolumeMount(name, written, subPath=container.name)
+        self._new.setdefault(container.name, {})[directory] = mount
+        self.added.append((participant.located, mount))
+
+    def sources(self, target: _Target) -> Iterator[Source]:
+        """Yield where the files of the target lie."""
+        participant, directory, entries = target
+        own = self._mounted(participant.container)
+        cover = _cover(directory, own)
         if not participant.chosen:
             if cover is not None:
-                yield from self._bystander(participant, cover, mounts, directory, meant)
+                yield from self._bystander(participant, cover, own, directory, entries)
             return
-        depth = len(directory)
-        below = {path: mount for path, mount in mounts.items() if len(path) > depth and path[:depth] == directory}
-        alone = {path: entry for entry in meant if not entry.is_glob and (path := (*directory, entry.name)) in below}
-        for path, entry in alone.items():
-            yield self._reused(participant, path, below.pop(path), (_ITSELF,), entry)
-        rest = [entry for entry in meant if entry not in alone.values()]
+        below = _below(directory, own)
+        rest = []
+        for entry in entries:
+            path = (*directory, entry.name)
+            if not entry.is_glob and path in below:
+                yield self._reused(participant, path, below.pop(path), (_ITSELF,), entry)
+            else:
+                rest.append(entry)
         if not rest:
             return
         if cover is not None:
-            deeper = directory[len(cover) :]
-            files = tuple((deeper, entry.recursive, entry.name) for entry in rest)
-            yield self._reused(participant, cover, mounts[cover], files, rest[0])
-        else:
-            yield self._new(participant, directory, rest)
+            files = tuple((directory[len(cover) :], entry.recursive, entry.name) for entry in rest)
+            yield self._reused(participant, cover, own[cover], files, rest[0])
+        yield from self._new_sources(participant, directory, rest)
         for path, mount in below.items():
             files = self._files_below(path, directory, mount, rest)
             if files:
                 yield self._reused(participant, path, mount, files, rest[0])
+
+    def _new_sources(
+        self, participant: Participant, directory: Components, entries: Sequence[LogFiles]
+    ) -> Iterator[Source]:
+        """Yield the new volume at the directory, and those of log directories inside it."""
+        new = self._new.get(participant.container.name, {})
+        for path, mount in new.items():
+            if not within(path, directory):
+                continue
+            files = tuple(
+                ((), entry.recursive, entry.name) for entry in entries if path == directory or entry.recursive
+            )
+            if files:
+                yield Source(participant, mount, path, new=True, writable=True, files=files)
 
     def _bystander(
         self,
@@ -259,18 +333,6 @@ class _Planning:
                 files.append(((), True, entry.name))
         return tuple(dict.fromkeys(files))
 
-    def _new(self, participant: Participant, directory: Components, entries: Sequence[LogFiles]) -> Source:
-        container = participant.container
-        _refuse_hiding(container, directory, entries)
-        written = entries[0].directory
-        name, _ = self.new_volumes.setdefault(
-            directory, (f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}", written)
-        )
-        # a folder of its own for each container: two that write the same file name must not meet
-        mount = VolumeMount(name, written, subPath=container.name)
-        files = tuple(((), entry.recursive, entry.name) for entry in entries)
-        return Source(participant, mount, directory, new=True, writable=True, files=files)
-
 
 def _cover(directory: Components, mounts: Mapping[Components, object]) -> Components | None:
     """Return the path of the mount that the directory lies in, the nearest one."""
@@ -278,6 +340,14 @@ def _cover(directory: Components, mounts: Mapping[Components, object]) -> Compon
         if directory[:length] in mounts:
             return directory[:length]
     return None
+
+
+def _below(
+    directory: Components, mounts: Mapping[Components, VolumeMount | None]
+) -> dict[Components, VolumeMount | None]:
+    """Return the mounts inside the directory."""
+    depth = len(directory)
+    return {path: mount for path, mount in mounts.items() if len(path) > depth and path[:depth] == directory}
 
 
 def _mounts(container: Container) -> dict[Components, VolumeMount | None]:
@@ -293,41 +363,61 @@ def _mounts(container: Container) -> dict[Components, VolumeMount | None]:
 # --- what a new volume would hide ------------------------------------------------------------------------------
 
 
-def _refuse_hiding(container: Container, directory: Components, entries: Sequence[LogFiles]) -> None:
+def _refuse_hiding(
+    container: Container,
+    directory: Components,
+    entries: Sequence[LogFiles],
+    mounts: Mapping[Components, VolumeMount | None],
+) -> None:
     """Raise :class:`Declined` where an empty volume at the directory must break the container."""
     entry = entries[0]
     if SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory):
-        remedy = "a volume there would hide what the image needs; write logs to a folder of their own"
+        remedy = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
     for what, path in _programs(container):
         parts = components(path)
-        if not within(parts, directory):
+        # what lies in a mount of the container's own stays where it is
+        if not within(parts, directory) or _cover(parts, mounts) is not None:
             continue
         if what == "argument" and (parts == directory or any(entry.matches(parts) for entry in entries)):
             continue
-        remedy = f"a volume there would hide {shown(path, 30)}, its {what}; write logs elsewhere"
+        remedy = (
+            f"hides {shown(path, 30)}, the {what} of {shown(container.name, 20)}; log elsewhere, or name containers"
+        )
         raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entry.text, remedy))
 
 
 def _programs(container: Container) -> Iterator[tuple[str, str]]:
     """Yield what the container is told to run or to read, as far as the pod says: what it is, and its path."""
     command = container.command or []
-    if command[:1] and command[0].startswith("/"):
-        yield "command", command[0]
-    if container.workingDir:
-        yield "workingDir", container.workingDir
-    lifecycle = container.lifecycle
-    handlers = [container.livenessProbe, container.readinessProbe, container.startupProbe]
-    handlers += [lifecycle.postStart, lifecycle.preStop] if lifecycle is not None else []
-    for handler in handlers:
-        run = handler.run.command if handler is not None and handler.run is not None else None
-        if run and run[0].startswith("/"):
-            yield "probe", run[0]
+    folder = container.workingDir
+    if folder:
+        yield "workingDir", folder
+    lifecycle = container.lifecycle or Lifecycle()
+    for what, handler in (
+        ("probe", container.livenessProbe),
+        ("probe", container.readinessProbe),
+        ("probe", container.startupProbe),
+        ("hook", lifecycle.postStart),
+        ("hook", lifecycle.preStop),
+    ):
+        if handler is not None and handler.run is not None and handler.run.command:
+            yield from _program(what, handler.run.command[0], folder)
+    if command:
+        yield from _program("command", command[0], folder)
     previous = ""
     for text in [*command[1:], *(container.args or ())]:
         if text.startswith("/") and not _is_program_text(text, previous):
             yield "argument", text
         previous = text
+
+
+def _program(what: str, path: str, folder: str | None) -> Iterator[tuple[str, str]]:
+    """Yield a program's path; a relative one is known only with the folder, and a bare name is looked up in PATH."""
+    if path.startswith("/"):
+        yield what, path
+    elif "/" in path and folder:
+        yield what, f"{folder}/{path}"
 
 
 def _is_program_text(text: str, previous: str) -> bool:

@@ -1,0 +1,56 @@
+# What a person does with this project. `make` alone lists it.
+# Needs Python 3.11 or newer; PYTHON=python3.13 chooses another one.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+SERVE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format golden properties bench-core test-cluster clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+# The lock decides every version; uv reads it, and comes from PyPI as everything else does.
+$(VENV)/.installed: pyproject.toml uv.lock
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON); install Python 3.11 or newer, or say make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; Pillion needs 3.11 or newer: make PYTHON=python3.13 %s" % (v[0], v[1], "$(MAKECMDGOALS)"))'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) lacks venv; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
+	@touch $@
+
+serve: $(VENV)/.installed ## run the webhook here, with a certificate of its own, and say how to try it
+	@$(BIN)/pillion serve $(SERVE)
+
+test: $(VENV)/.installed ## run the tests (not those that need a Kubernetes)
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## style, types, walls between modules, lock and generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
+	$(BIN)/python -m tests.goldens
+
+format: $(VENV)/.installed ## put every file into shape
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+golden: $(VENV)/.installed ## make the golden files anew; review them with git diff
+	$(BIN)/python -m tests.goldens --update
+
+properties: $(VENV)/.installed ## 100,000 generated pods
+	PILLION_EXAMPLES=12500 $(BIN)/python -m pytest tests/injection/test_properties.py
+
+bench-core: $(VENV)/.installed ## the core's time for a review, as ratios
+	$(BIN)/python -m tests.bench.core
+
+test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start
+	$(BIN)/python -m pytest tests/cluster
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -1,0 +1,169 @@
+"""Tests of ``pillion explain``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call
+from tests.cli.test_inject import APP, BAD, GOLDENS, QUIET
+from webhook.cli.explain import FOUND
+from webhook.injection.decision import RULES
+
+SHOP = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop
+spec:
+  template:
+    metadata:
+      annotations:
+        pillion.dev/inject: "true"
+        pillion.dev/logs: app:/var/log/shop/*.log, /data/x/**/y.log
+        pillion.dev/lgs: x
+    spec:
+      securityContext: {runAsUser: 1000}
+      containers:
+      - name: app
+        volumeMounts:
+        - {name: data, mountPath: /data, subPath: shop}
+      - name: cache
+      volumes:
+      - name: data
+        persistentVolumeClaim: {claimName: d}
+"""
+
+
+def test_shows_rules_places_and_additions(pillion: Call) -> None:
+    """A person sees what each rule found, where the logs lie, and what is added where."""
+    code, out, err = pillion("explain", "-f", "-", stdin=SHOP)
+    assert (code, err) == (0, "")
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[0] == "Deployment/shop (stdin, document 1, namespace default)"
+    assert '  yes Does the pod or its namespace ask?          pillion.dev/inject: "true"' in lines
+    assert "  yes Which containers take part?                 app, cache" in lines
+    tree = lines.index("  Where the logs are")
+    assert lines[tree + 1 : tree + 7] == [
+        "  ├─ volume pillion-logs-1, folder app (new, an emptyDir)",
+        "  │  ├─ app has it at /var/log/shop",
+        "  │  └─ tail reads /var/log/shop/*.log",
+        "  ├─ volume data, folder shop (reused, as the pod has it)",
+        "  │  ├─ app has it at /data",
+        "  │  └─ tail reads /data/x/**/y.log",
+    ]
+    injected = lines.index("  Injected with profile tail:")
+    assert lines[injected + 1] == "    + init container pillion-tail"
+    assert "    + in app: variables POD_NAME, POD_NAMESPACE; a volume at /var/log/shop" in lines
+    assert lines[-1] == "  warning: pillion.dev/lgs: is unknown; did you mean pillion.dev/logs?"
+
+
+@pytest.mark.parametrize(
+    ("text", "objection", "verdict"),
+    [
+        pytest.param(
+            QUIET,
+            "Does the pod or its namespace ask? neither the pod nor its namespace asks for injection",
+            "Not injected: neither the pod nor its namespace asks for injection (not_asked).",
+            id="not-asked",
+        ),
+        pytest.param(
+            BAD,
+            'Can every annotation be used? pillion.dev/logs "shop.log": must begin with /; write /var/log/shop.log',
+            "Not injected: an annotation has a value that can't be used (bad_annotation).",
+            id="bad-annotation",
+        ),
+        pytest.param(
+            BAD.replace("logs: shop.log", "logs: other:/x/y.log"),
+            'Which containers take part? pillion.dev/logs "other:/x/y.log": the pod has no container '
+            '"other"; did you mean "app"?',
+            "Not injected: the pod has no container of that name (unknown_container).",
+            id="participants",
+        ),
+        pytest.param(
+            BAD.replace("logs: shop.log", "logs: /etc/*.log"),
+            'Can the sidecar be added? pillion.dev/logs "/etc/*.log": a volume there would hide what '
+            "the image needs; write logs to a folder of their own",
+            "Not injected: a volume there would hide what the image needs (system_directory).",
+            id="plan",
+        ),
+        pytest.param(
+            BAD.replace("logs: shop.log", 'run-as-user: "0"'),
+            'Can the sidecar be added? pillion.dev/run-as-user "0": profile "tail" does not allow '
+            "root; write another user id",
+            "Not injected: the profile does not let the sidecar run as root (root_not_allowed).",
+            id="sidecar",
+        ),
+    ],
+)
+def test_ends_with_the_rule_that_objects(text: str, objection: str, verdict: str, pillion: Call) -> None:
+    """The last rule shown is the one that decides, with what it found; it is not said twice."""
+    code, out, err = pillion("explain", "-f", "-", stdin=text)
+    assert (code, err) == (0, "")
+    *rules, blank, last = out.splitlines()[1:]
+    assert [rule[:6] for rule in rules] == ["  yes "] * (len(rules) - 1) + ["  no  "]
+    assert " ".join(rules[-1].split()) == f"no {objection}"
+    assert (blank, last) == ("", f"  {verdict}")
+
+
+def test_json_has_everything(pillion: Call) -> None:
+    """Programs get the same answers, with the rules that were not reached."""
+    code, out, err = pillion("explain", "-f", "-", "-o", "json", stdin=f"{SHOP}---\n{BAD}")
+    assert (code, err) == (0, "")
+    shop, bad = json.loads(out)
+    assert (shop["kind"], shop["name"], shop["document"], shop["injected"]) == ("Deployment", "shop", 1, True)
+    assert shop["places"][0] == {
+        "volume": "pillion-logs-1",
+        "folder": "app",
+        "new": True,
+        "seenBy": [{"container": "app", "path": "/var/log/shop"}],
+        "reads": ["/var/log/shop/*.log"],
+    }
+    assert (bad["injected"], bad["reason"]) == (False, "bad_annotation")
+    assert [rule["passed"] for rule in bad["rules"]] == [True] * 5 + [False] + [None] * (len(RULES) - 4)
+
+
+def test_an_annotation_that_is_no_text_is_named(pillion: Call) -> None:
+    """The line of an unquoted true is named; a message from a decoder would help nobody."""
+    out = pillion("explain", "-f", "-", stdin=APP.replace('"true"', "true")).out
+    assert "line 10: pillion.dev/inject is the boolean true" in out
+    assert "Expected `str`" not in out
+
+
+def test_kube_system_is_never_seen(pillion: Call) -> None:
+    """What holds of a manifest need not hold in the cluster: the one namespace that is left out is named."""
+    out = pillion("explain", "-n", "kube-system", "-f", "-", stdin=SHOP).out
+    assert out.endswith("  note: in a cluster, pods of kube-system are never shown to Pillion\n")
+
+
+def test_strict_exits_with_1(pillion: Call) -> None:
+    """What a strict server denies is an error here."""
+    code, out, _ = pillion("explain", "--strict", "-f", "-", stdin=BAD)
+    assert code == 1
+    assert "Refused, for strict is set: an annotation has a value that can't be used (bad_annotation)." in out
+
+
+def test_no_pods_is_said(pillion: Call) -> None:
+    """Where there is nothing to explain, standard error says so."""
+    assert pillion("explain", "-f", "-", stdin="kind: Service\n") == (
+        0,
+        "",
+        "pillion explain: no pods and no workloads in the input\n",
+    )
+
+
+def test_every_finding_belongs_to_a_rule() -> None:
+    """What is said of a rule that passes is said of a rule that exists."""
+    assert FOUND.keys() <= {rule.question for rule in RULES}
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.parent.name)
+def test_answers_agree_with_the_verdict(path: Path, pillion: Call) -> None:
+    """For every golden pod: injected if and only if every rule says yes, else exactly one says no."""
+    code, out, _ = pillion("explain", "-f", str(path), "-o", "json")
+    assert code == 0
+    for pod in json.loads(out):
+        passed = [rule["passed"] for rule in pod["rules"]]
+        assert passed.count(False) == (0 if pod["injected"] else 1)
+        assert all(passed) is pod["injected"]
+        assert all(rule["found"] for rule in pod["rules"] if rule["passed"] is False)

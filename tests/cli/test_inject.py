@@ -1,0 +1,299 @@
+"""Tests of ``pillion inject``."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonpatch
+import pytest
+
+from tests.cli.conftest import Call
+from webhook import documents
+
+HERE = Path(__file__).parent.parent
+PATTERNS = sorted((HERE / "patterns").glob("*/annotated.yaml"))
+GOLDENS = sorted((HERE / "golden").glob("*/pod.yaml"))
+
+APP = """\
+# The shop.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop   # its name
+spec:
+  template:
+    metadata:
+      annotations:
+        pillion.dev/inject: "true"   # ask
+    spec:
+      containers:
+      - name: app
+        image: 'shop:1'
+        # the end of app
+---
+apiVersion: v1
+kind: Service   # passed   through
+metadata: {name:  shop}
+"""
+BAD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: bad
+  annotations:
+    pillion.dev/inject: "true"
+    pillion.dev/logs: shop.log
+spec:
+  containers:
+  - name: app
+"""
+QUIET = "apiVersion: v1\nkind: Pod\nmetadata: {name: quiet}\nspec: {containers: [{name: app}]}\n"
+
+
+def added(diff: str) -> list[str]:
+    """Return the lines that a diff adds."""
+    return [line[1:] for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
+
+
+def test_prints_the_stream_with_the_sidecar(pillion: Call) -> None:
+    """What is not injected stays byte for byte; comments stay where they are."""
+    code, out, err = pillion("inject", "-f", "-", stdin=APP)
+    assert (code, err) == (0, "")
+    head, tail = APP.split("        # the end of app\n")
+    assert out.endswith(tail)
+    kept = out.replace("        cluster-autoscaler", "\0", 1).split("\0")[0]
+    assert head.startswith(kept)
+    deployment = documents.read(out, "out")[0].value
+    assert isinstance(deployment, dict)
+    assert "name: pillion-tail" in out
+
+
+def test_the_diff_only_adds(pillion: Call) -> None:
+    """A diff has the lines that are new and no others."""
+    code, out, err = pillion("inject", "-f", "-", "--diff", stdin=APP)
+    assert (code, err) == (0, "")
+    assert out.startswith("--- stdin\n+++ stdin (injected)\n@@ ")
+    assert not [line for line in out.splitlines()[2:] if line.startswith("-")]
+    assert "      - name: pillion-tail" in added(out)
+
+
+def test_the_diff_of_nothing_is_empty(pillion: Call) -> None:
+    """Nobody asks, so nothing is printed, and standard error says so."""
+    code, out, err = pillion("inject", "-f", "-", "--diff", stdin=QUIET)
+    assert (code, out) == (0, "")
+    assert err == (
+        "stdin:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
+        '(annotate it with pillion.dev/inject: "true")\n'
+    )
+
+
+def test_a_last_line_without_an_end_is_marked(pillion: Call) -> None:
+    """As diff does, so that patch can read it."""
+    out = pillion("inject", "-f", "-", "--diff", stdin=APP.partition("\n---")[0]).out
+    assert "\\ No newline at end of file\n" in out
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("", True), ("1", False)])
+def test_colours_are_for_terminals(folder: Path, no_color: str | None, coloured: bool) -> None:
+    """A diff is coloured on a terminal, unless NO_COLOR is set to something."""
+    (folder / "app.yaml").write_text(APP)
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    environment |= {"TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
+    if no_color is not None:
+        environment["NO_COLOR"] = no_color
+    program = "import sys; from webhook.cli import main; sys.exit(main(['inject', '-f', 'app.yaml', '--diff']))"
+    near, far = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=far, env=environment) as process:
+        os.close(far)
+        shown = b""
+        # Linux ends a terminal that nobody writes to any more with an error
+        while chunk := _read(near):
+            shown += chunk
+    os.close(near)
+    assert process.returncode == 0
+    assert (b"\x1b[32m+" in shown) is coloured
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def test_prints_json_for_json(pillion: Call) -> None:
+    """A JSON file stays JSON, indented as it was."""
+    value = documents.read(APP, "app.yaml")[0].value
+    text = json.dumps(value, indent=4) + "\n"
+    out = pillion("inject", "-f", "-", stdin=text).out
+    assert json.loads(out)["spec"]["template"]["spec"]["initContainers"][0]["name"] == "pillion-tail"
+    diff = pillion("inject", "-f", "-", "--diff", stdin=text).out
+    # a comma behind what was the last line of an object is all that changes
+    removed = [line[1:] for line in diff.splitlines()[2:] if line.startswith("-")]
+    assert all(f"{line}," in added(diff) for line in removed)
+
+
+def test_the_form_can_be_chosen(pillion: Call) -> None:
+    """JSON of YAML, YAML of JSON: the same values."""
+    as_json = pillion("inject", "-f", "-", "-o", "json", stdin=APP).out
+    back = pillion("inject", "-f", "-", "-o", "yaml", stdin=as_json).out
+    plain = pillion("inject", "-f", "-", stdin=APP).out
+    values = [[document.value for document in documents.read(text, "out")] for text in (as_json, back, plain)]
+    assert values[0] == values[1] == values[2]
+    assert len(values[0]) == 2
+    assert back.startswith("apiVersion: apps/v1\n")
+
+
+def test_files_of_both_forms_become_yaml(pillion: Call, folder: Path) -> None:
+    """A stream has one form: kubectl would not read on after the first JSON."""
+    (folder / "a.json").write_text('{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "yes"}}')
+    (folder / "b.yaml").write_text(QUIET.rstrip("\n"))
+    (folder / "c.yml").write_text("---\n" + QUIET)
+    out = pillion("inject", "-f", ".").out
+    assert out == f'apiVersion: v1\nkind: ConfigMap\ndata:\n  a: "yes"\n---\n{QUIET}---\n{QUIET}'
+
+
+def test_the_patch_can_be_applied(pillion: Call) -> None:
+    """``-o patch`` is RFC 6902 for the object as kubectl knows it."""
+    document = documents.read(APP, "app.yaml")[0]
+    operations = json.loads(pillion("inject", "-f", "-", "-o", "patch", stdin=APP).out)
+    injected = documents.read(pillion("inject", "-f", "-", stdin=APP).out, "out")[0]
+    assert jsonpatch.apply_patch(document.value, operations) == injected.value
+
+
+def test_each_pod_has_a_patch(pillion: Call) -> None:
+    """A patch for each object with a pod, in order, an empty one where nothing changes; none for others."""
+    out = pillion("inject", "-f", "-", "-o", "patch", stdin=f"{QUIET}---\n{APP}").out
+    assert out.startswith("[]\n[\n")
+    assert out.count("\n]\n") == 1
+
+
+@pytest.mark.parametrize("path", PATTERNS, ids=lambda path: path.parent.name)
+def test_patterns_are_injected(path: Path, pillion: Call) -> None:
+    """Each of the five patterns is injected, and its diff only adds."""
+    code, out, err = pillion("inject", "-f", str(path), "--diff")
+    assert (code, err) == (0, "")
+    assert added(out)
+    assert not [line for line in out.splitlines() if line.startswith("-") and not line.startswith("---")]
+
+
+@pytest.mark.parametrize("path", [*GOLDENS, *PATTERNS], ids=lambda path: path.parent.name)
+def test_injecting_again_changes_nothing(path: Path, pillion: Call) -> None:
+    """The output, injected again, is the output."""
+    first = pillion("inject", "-f", str(path)).out
+    assert pillion("inject", "-f", "-", stdin=first).out == first
+
+
+class TestInput:
+    """What ``-f`` may name."""
+
+    def test_folders_are_read_in_order(self, pillion: Call, folder: Path) -> None:
+        """A folder's manifests by their names; other files and folders are left out, unless -R asks."""
+        (folder / "deep").mkdir()
+        for name in ("b.yaml", "a.yml", "c.json", "d.txt", "deep/e.yaml"):
+            (folder / name).write_text(json.dumps({"kind": "X", "n": name}))
+        flat = pillion("inject", "-f", ".").out
+        assert [document.value["n"] for document in documents.read(flat, "out")] == ["a.yml", "b.yaml", "c.json"]  # type: ignore[call-overload, index]
+        assert "deep/e.yaml" in pillion("inject", "-R", "-f", ".").out
+
+    def test_files_are_kept_apart(self, pillion: Call, folder: Path) -> None:
+        """Several files become one stream, whether they begin and end with --- and a newline or not."""
+        (folder / "a.yaml").write_text("kind: A")
+        (folder / "b.yaml").write_text("---\nkind: B\n")
+        out = pillion("inject", "-f", "a.yaml", "-f", "b.yaml", "-f", "a.yaml").out
+        assert out == "kind: A\n---\nkind: B\n---\nkind: A\n"
+
+    def test_a_stream_keeps_its_blank_documents(self, pillion: Call) -> None:
+        """Comments between documents and separators too many are not ours to remove."""
+        text = "# licence\n---\n# one\nkind: A\n---\n---\n# nothing\n---\nkind: B\n"
+        assert pillion("inject", "-f", "-", stdin=text).out == text
+
+    @pytest.mark.parametrize(
+        ("names", "said"),
+        [
+            (["nope.yaml"], "nope.yaml: can't be read: No such file or directory"),
+            (["empty"], "empty: no *.yaml, *.yml or *.json in this folder"),
+            (["good.yaml", "bad.yaml"], "bad.yaml: document 2, line 4: a tab"),
+            (["list.yaml"], "list.yaml: document 1, line 2: expected a mapping with apiVersion and kind, found a list"),
+        ],
+    )
+    def test_what_can_not_be_read_is_2(self, names: list[str], said: str, pillion: Call, folder: Path) -> None:
+        """Nothing is printed by halves: one unreadable file, and standard output stays empty."""
+        (folder / "empty").mkdir()
+        (folder / "good.yaml").write_text(APP)
+        (folder / "bad.yaml").write_text("kind: A\n---\nkind: B\n\tbroken\n")
+        (folder / "list.yaml").write_text("# no object\n- kind: A\n")
+        code, out, err = pillion("inject", *(word for name in names for word in ("-f", name)))
+        assert (code, out) == (2, "")
+        assert err.startswith(f"pillion: {said}")
+        assert len(err.splitlines()) == 1
+
+
+class TestAsking:
+    """Who is injected."""
+
+    def test_a_namespace_in_the_stream_opts_in(self, pillion: Call) -> None:
+        """Its pods are injected, wherever in the stream it stands; others are not."""
+        namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {pillion.dev/inject: "true"}}\n'
+        other = QUIET.replace("{name: quiet}", "{name: loud, namespace: a}")
+        out = pillion("inject", "-f", "-", stdin=f"{QUIET}---\n{other}---\n{namespace}").out
+        assert out.count("name: pillion-tail") == 1
+        assert out.startswith(QUIET)
+
+    def test_namespace_names_those_without_one(self, pillion: Call) -> None:
+        """``-n`` says where objects go that don't say it."""
+        namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {pillion.dev/inject: "true"}}\n'
+        assert "pillion-tail" in pillion("inject", "-n", "a", "-f", "-", stdin=f"{QUIET}---\n{namespace}").out
+
+    def test_all_namespaces_can_opt_in(self, pillion: Call) -> None:
+        """``--namespace-opt-in`` is for clusters where the label is set elsewhere; ``inject: "false"`` wins."""
+        asked = pillion("inject", "--namespace-opt-in", "-f", "-", stdin=QUIET).out
+        assert "pillion-tail" in asked
+        refusing = APP.replace('"true"', '"false"')
+        assert pillion("inject", "--namespace-opt-in", "-f", "-", stdin=refusing).out == refusing
+
+    def test_the_configuration_is_that_of_the_server(self, pillion: Call, folder: Path) -> None:
+        """The same file that the webhook reads decides here."""
+        (folder / "config.yaml").write_text("defaultProfile: web\nstrict: true\n")
+        assert "pillion-web" in pillion("inject", "--config", "config.yaml", "-f", "-", stdin=APP).out
+        assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=BAD).code == 1
+
+    def test_the_prefix_can_be_another(self, pillion: Call) -> None:
+        """``--prefix`` is the setting of that name."""
+        text = APP.replace("pillion.dev/", "logs.example/")
+        assert "logs.example/status" in pillion("inject", "--prefix", "logs.example/", "-f", "-", stdin=text).out
+
+
+class TestWarnings:
+    """What standard error says, and the exit code."""
+
+    def test_a_bad_annotation_is_a_warning(self, pillion: Call) -> None:
+        """File, document, object, and what to write; the pod stays as it was, and its neighbours are injected."""
+        code, out, err = pillion("inject", "-f", "-", stdin=f"{APP}---\n{BAD}")
+        assert code == 0
+        assert out.endswith(BAD)
+        assert "pillion-tail" in out
+        assert (
+            err
+            == 'stdin:3: Pod/bad: warning: pillion.dev/logs "shop.log": must begin with /; write /var/log/shop.log\n'
+        )
+
+    @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
+    def test_strict_refuses(self, form: tuple[str, ...], pillion: Call) -> None:
+        """As the cluster denies the pod, nothing is printed that could be applied, and the exit code is 1."""
+        code, out, err = pillion("inject", "--strict", *form, "-f", "-", stdin=f"{APP}---\n{BAD}")
+        assert (code, out) == (1, "")
+        assert err.startswith("stdin:3: Pod/bad: error: pillion.dev/logs ")
+
+    def test_strict_refuses_what_the_api_server_refuses(self, pillion: Call) -> None:
+        """An annotation that is no text counts as one that can't be used."""
+        assert pillion("inject", "--strict", "-f", "-", stdin=APP.replace('"true"', "yes")).code == 1
+
+    def test_no_pods_are_nothing_to_do(self, pillion: Call) -> None:
+        """A stream without workloads is passed through, and that is said."""
+        code, out, err = pillion("inject", "-f", "-", stdin="kind: Service\n")
+        assert (code, out) == (0, "kind: Service\n")
+        assert err == "pillion inject: nothing to do: no pods and no workloads in the input\n"

@@ -1,0 +1,99 @@
+"""Tests of webhook.cli: the program around its commands."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call
+from webhook import __version__
+from webhook.cli import COMMANDS, main
+
+
+def test_version(pillion: Call) -> None:
+    """``--version`` says name and version."""
+    assert pillion("--version") == (0, f"pillion {__version__}\n", "")
+
+
+def test_without_arguments_it_says_how_to_use_it(pillion: Call) -> None:
+    """No command is wrong usage, answered with the help text."""
+    code, out, err = pillion()
+    assert (code, out) == (2, "")
+    assert "examples:" in err
+
+
+def test_help_names_every_command(pillion: Call) -> None:
+    """The help text has each command and an example of it."""
+    code, out, _ = pillion("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f"pillion {command} " in out
+
+
+@pytest.mark.parametrize("command", ["inject", "explain"])
+def test_every_command_has_examples(pillion: Call, command: str) -> None:
+    """A command's help text shows how it is called."""
+    assert f"  pillion {command} -f app.yaml" in pillion(command, "--help").out
+
+
+def test_every_command_is_there() -> None:
+    """Each name in the list is a module that can be called."""
+    for command in COMMANDS:
+        module = import_module(f"webhook.cli.{command}")
+        assert callable(module.add_arguments)
+        assert callable(module.run)
+
+
+def test_help_imports_no_command() -> None:
+    """``--help`` is quick, for it reads no web server and no YAML."""
+    program = (
+        "import sys, contextlib, webhook.cli\n"
+        "with contextlib.suppress(SystemExit): webhook.cli.main(['--help'])\n"
+        "print({'ruamel', 'fastapi', 'msgspec', 'jsonpatch'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
+def test_it_is_a_plugin_of_kubectl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Called as kubectl-pillion it names itself as people type it."""
+    monkeypatch.setattr(sys, "argv", ["/usr/local/bin/kubectl-pillion"])
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: kubectl pillion ")
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("inject",), ("inject", "-f", "a", "--diff", "-o", "json")])
+def test_wrong_usage_is_2(pillion: Call, arguments: tuple[str, ...]) -> None:
+    """Wrong usage prints nothing on standard output and exits with 2."""
+    code, out, err = pillion(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: ")
+
+
+def test_a_bad_configuration_is_2(pillion: Call, folder: Path) -> None:
+    """Every problem of a configuration is printed, with its line."""
+    (folder / "config.yaml").write_text("profiles:\n  tail:\n    order: middle\nnonsense: 1\n")
+    code, out, err = pillion("inject", "-f", "-", "--config", "config.yaml")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 2
+    assert all(line.startswith("pillion: config.yaml: line ") for line in err.splitlines())
+
+
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+    """A reader that has enough, as in ``| head``, makes no noise."""
+    (folder / "big.yaml").write_text("".join(f"---\nkind: X\nn: {number}\n" for number in range(9000)))
+    command = [sys.executable, "-c", "import sys; from webhook.cli import main; sys.exit(main())"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [*command, "inject", "-f", "big.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read().decode()
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err

@@ -1,0 +1,457 @@
+"""Tests of webhook.documents: texts are read as kubectl reads them, and edited in place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from webhook import documents
+from webhook.documents import line_of, read
+from webhook.documents.nodes import MAX_DEPTH
+from webhook.documents.rendering import flow
+from webhook.documents.scalars import resolve, text_of
+from webhook.errors import ManifestError
+
+TABLE = json.loads((Path(__file__).parent / "data" / "yaml-as-kubectl-reads-it.json").read_text(encoding="utf-8"))
+#: Strings that YAML 1.1 or 1.2 would read as something else, and characters with a meaning.
+AWKWARD = (
+    *("yes", "No", "on", "OFF", "y", "n", "~", "null", "", "1e3", "0x10", "012", "0o17", "0b1", "1_000", "12:30:45"),
+    *(".inf", "-.inf", ".nan", "2001-01-01", "=", "<<", "- a", "? a", "a: b", "a #b", "#", "&a", "*a", "!a", "|", ">"),
+    *(
+        "%a",
+        "@a",
+        "`a",
+        "{a",
+        "[a",
+        "a,b",
+        "---",
+        "...",
+        " a",
+        "a ",
+        "\t",
+        "a\n",
+        "\na",
+        "a\nb",
+        "a\n\n",
+        "a\n b\n",
+        '"',
+    ),
+    *("'", "\\", "\x7f", "\x85", "\u2028", "\ufeff", "\U0001f600", "{}", "[]", "true ", "1.", "+1", "-", "-a", "--a"),
+)
+strings = st.one_of(st.sampled_from(AWKWARD), st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
+scalars = st.one_of(
+    strings,
+    st.booleans(),
+    st.none(),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+def collections(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return lists and mappings."""
+    return st.lists(children, max_size=4) | st.dictionaries(strings, children, max_size=4)
+
+
+values = st.recursive(scalars, collections, max_leaves=12)
+mappings = st.dictionaries(strings, values, min_size=1, max_size=4)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Say whether two values are the same JSON, as a Go program sees it: numbers by value, booleans apart."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) != isinstance(other, float) and not isinstance(one, bool | str | None):
+        return not isinstance(other, bool | str | None) and float(one) == float(other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def contents(text: str) -> list[Any]:
+    """Return the values of a text's documents, those that hold something."""
+    found = [document.value for document in read(text, "a.yaml") if not document.is_blank]
+    return [value for value in found if value is not None]
+
+
+def only(text: str | bytes) -> documents.Document:
+    """Return the one document of a text."""
+    (document,) = read(text, "a.yaml")
+    return document
+
+
+def patched(text: str, *operations: tuple[str, Any]) -> str:
+    """Return a one-document text with values added to it, as RFC 6902 ``add`` does."""
+    document = only(text)
+    patch = [{"op": "add", "path": path, "value": value} for path, value in operations]
+    return documents.edited(document, jsonpatch.apply_patch(document.value, patch))
+
+
+class TestReading:
+    """Texts and the values in them."""
+
+    @pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: repr(case["text"]))
+    def test_reads_as_kubectl(self, case: dict[str, Any]) -> None:
+        """Each text of the table has kubectl's values, or kubectl's refusal, but where the table says otherwise."""
+        refused = case.get("ours") == "refused" or ("error" in case and case.get("ours") != "read")
+        if refused:
+            with pytest.raises(ManifestError, match=r"^a\.yaml: document \d+, line \d+: "):
+                contents(case["text"])
+        elif "error" in case:
+            contents(case["text"])
+        else:
+            assert same(contents(case["text"]), [value for value in case["documents"] if value is not None])
+
+    @settings(deadline=None)
+    @given(mappings)
+    def test_yaml_says_what_it_was_made_of(self, value: dict[str, Any]) -> None:
+        """What is written as YAML is read back as the same values: strings stay strings."""
+        assert same(contents(documents.as_yaml(value)), [value])
+
+    @settings(deadline=None)
+    @given(mappings)
+    def test_json_says_what_it_was_made_of(self, value: dict[str, Any]) -> None:
+        """What is written as JSON is read back as the same values."""
+        document = only(documents.as_json(value))
+        assert document.is_json
+        assert same(document.value, value)
+
+    @settings(deadline=None)
+    @given(strings)
+    def test_a_string_on_one_line_stays_a_string(self, text: str) -> None:
+        """A string is written so that it is one in a block and in brackets."""
+        assert contents(f"a: {text_of(text)}\n") == [{"a": text}]
+        assert contents(f"a: [{text_of(text, flow=True)}, {{b: {text_of(text, flow=True)}}}]\n") == [
+            {"a": [text, {"b": text}]}
+        ]
+
+    @pytest.mark.parametrize(
+        "text", ["/var/log", "busybox:1.36", "-c", "10m", "64Mi", "app.kubernetes.io/name", "tail"]
+    )
+    def test_common_strings_need_no_quotes(self, text: str) -> None:
+        """What manifests are full of is written as people write it."""
+        assert text_of(text) == text
+        assert resolve(text) == text
+
+    def test_a_program_is_a_literal_block(self) -> None:
+        """A text of several lines can be read by a person."""
+        assert documents.as_yaml({"a": ["set -e\nexec true\n"]}) == "a:\n- |\n  set -e\n  exec true\n"
+
+
+class TestStreams:
+    """Files and the documents in them."""
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from([*"a:- #\n'{}[]\r\t|", "---\n", "--- # x\n", "a: b\n", '{"a": 1}'])))
+    def test_nothing_is_lost(self, parts: list[str]) -> None:
+        """Separators and texts together are the file."""
+        text = "".join(parts)
+        try:
+            found = read(text, "a.yaml")
+        except ManifestError:
+            return
+        assert "".join(document.separator + document.text for document in found) == text
+
+    def test_documents_are_counted_without_blank_ones(self) -> None:
+        """A licence at the top or a separator too much changes no document's number."""
+        found = read("# licence\n---\n---\na: 1\n---\n# nothing\n---\nb: 2\n", "a.yaml")
+        assert [(document.number, document.value) for document in found if not document.is_blank] == [
+            (1, {"a": 1}),
+            (2, {"b": 2}),
+        ]
+
+    def test_json_documents_follow_each_other(self) -> None:
+        """A JSON stream needs no separators, as kubectl reads it."""
+        found = read('{"a": 1}\n{"b": 2}\n', "stdin")
+        assert [document.value for document in found] == [{"a": 1}, {"b": 2}]
+        assert all(document.is_json for document in found)
+
+    def test_json_may_be_indented_with_tabs(self) -> None:
+        """Tabs are blanks in JSON, also where JSON is a document of a YAML stream."""
+        assert contents('{\n\t"a": 1\n}\n---\nb: 2\n') == [{"a": 1}, {"b": 2}]
+
+    def test_a_byte_order_mark_is_no_text(self) -> None:
+        """A file from an editor that marks UTF-8 is read, and the mark is not printed."""
+        document = only(b"\xef\xbb\xbfa: 1\n")
+        assert (document.value, document.text) == ({"a": 1}, "a: 1\n")
+
+    def test_values_are_not_shared(self) -> None:
+        """An edit of a value at an alias does not reach the anchor."""
+        value = only("a: &x [1]\nb: *x\n").value
+        assert isinstance(value, dict)
+        value["b"].append(2)  # type: ignore[union-attr]
+        assert value["a"] == [1]
+
+
+class TestErrors:
+    """What is said of a text that can't be read."""
+
+    @pytest.mark.parametrize(
+        ("text", "where", "what"),
+        [
+            pytest.param("a:\n\tb: c\n", "document 1, line 2", "a tab", id="tab"),
+            pytest.param("a:\n  b: c\n d: e\n", "document 1, line 3", "bad indentation", id="dedent"),
+            pytest.param("a: b\n  c: d\n", "document 1, line 2", "check the indentation", id="indent"),
+            pytest.param("a: 1\n---\nb: 1\nc: 2\nb: 3\n", "document 2, line 5", "first is on line 3", id="duplicate"),
+            pytest.param('{"a": 1,\n"a": 2}', "document 1, line 2", 'duplicate key "a"', id="duplicate-in-json"),
+            pytest.param("a: b\nc\nd: e\n", "document 1, line 2", "key: value", id="no-colon"),
+            pytest.param('x: 1\na: "b\nc: d\n', "document 1, line 2", "quote", id="quote"),
+            pytest.param("x: 1\na: [b\nc: d\n", "document 1, line 2", "bracket", id="bracket"),
+            pytest.param("a: @b\n", "document 1, line 1", "quotes", id="reserved-character"),
+            pytest.param("a: *b\n", "document 1, line 1", "*b stands for nothing", id="no-anchor"),
+            pytest.param("a: &b [*b]\n", "document 1, line 1", "*b contains itself", id="endless-alias"),
+            pytest.param("a: .inf\n", "document 1, line 1", "JSON", id="infinity"),
+            pytest.param("? [a]\n: b\n", "document 1, line 1", "key", id="key-no-string"),
+            pytest.param("~: b\n", "document 1, line 1", "null", id="key-null"),
+            pytest.param("a: !!int b\n", "document 1, line 1", '"b" is no int', id="tag"),
+            pytest.param("a:\n  <<: 1\n", "document 1, line 2", "<<", id="merge"),
+            pytest.param('a: "\\ud83d"\n', "document 1, line 1", "half of a character", id="surrogate"),
+            pytest.param("a: \x01\n", "document 1, line 1", "U+0001", id="control-character"),
+            pytest.param("a: 1\n--- b\n", "document 2, line 2", "after ---", id="separator"),
+            pytest.param("a: 1\n...\nb: 2\n", "document 1, line 3", "ignores", id="ignored-rest"),
+            pytest.param("a: {{ .Values.a }}\n", "document 1, line 1", "helm template", id="template-value"),
+            pytest.param("a: 1\n{{- if .b }}\n", "document 1, line 2", "helm template", id="template-line"),
+            pytest.param("a: " + "[" * 9999, "document 1, line 1", "nested deeper", id="deep"),
+            pytest.param('{"a": ' + "[" * 9999, "document 1, line 1", "nested deeper", id="deep-json"),
+        ],
+    )
+    def test_says_where_and_what(self, text: str, where: str, what: str) -> None:
+        """An error names file, document and line, and says in words what is wrong."""
+        with pytest.raises(ManifestError) as caught:
+            contents(text)
+        assert str(caught.value).startswith(f"a.yaml: {where}: ")
+        assert what in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            pytest.param("a: b\n".encode("utf-16"), "UTF-16", id="utf-16"),
+            pytest.param(b"\x1f\x8b\x08\x00", "gzip", id="gzip"),
+            pytest.param(b"a: 1\n---\nb: \xe9\n", "document 2, line 3: the byte 0xe9", id="latin-1"),
+        ],
+    )
+    def test_says_which_encoding(self, content: bytes, what: str) -> None:
+        """Bytes that are no UTF-8 are an error that says what to do."""
+        with pytest.raises(ManifestError, match=what):
+            read(content, "a.yaml")
+
+    def test_a_json_file_has_json_errors(self) -> None:
+        """A file called .json is not taken for YAML."""
+        with pytest.raises(ManifestError, match=r"a\.json: document 1, line 2: expected a comma"):
+            read('{"a": 1\n"b": 2}', "a.json")
+
+    def test_aliases_are_bounded(self) -> None:
+        """A few lines can't become a billion values."""
+        lines = ["a: &a [1,1,1,1,1,1,1,1,1]"]
+        for name, before in zip("bcdefghij", "abcdefghi", strict=True):
+            lines.append(f"{name}: &{name} [" + ",".join([f"*{before}"] * 9) + "]")
+        with pytest.raises(ManifestError, match="aliases stand for more than"):
+            contents("\n".join(lines))
+
+    def test_the_deepest_document_can_be_edited(self) -> None:
+        """What is not refused as too deep does not end Python's stack anywhere."""
+        depth = MAX_DEPTH - 1
+        text = "a: " + "[" * depth + "1" + "]" * depth + "\n"
+        assert patched(text, ("/b", 1)) == f"{text}b: 1\n"
+
+
+class TestLines:
+    """Where in a file something stands."""
+
+    TEXT = "# one\n---\nprofiles:\n  a.b:\n    env:\n    - name: X\n    - name: Y\n      value: 1\n"
+
+    @pytest.mark.parametrize(
+        ("path", "line"),
+        [
+            ("", 3),
+            ("profiles", 3),
+            ("profiles.a.b", 4),
+            ("profiles.a.b.env[1].value", 8),
+            ("profiles.a.b.env[0]", 6),
+            (["profiles", "a.b", "env", 1, "name"], 7),
+            pytest.param("profiles.a.b.image", 4, id="missing"),
+            pytest.param("profiles.a.b.env[7].name", 5, id="missing-item"),
+        ],
+    )
+    def test_finds_the_line(self, path: str | list[str | int], line: int) -> None:
+        """A path has the line of its key; what is not there, that of the nearest thing above it."""
+        assert line_of(read(self.TEXT, "a.yaml")[1], path) == line
+
+    def test_looks_through_aliases(self) -> None:
+        """A path through an alias leads to what it stands for."""
+        assert line_of(only("a: &x\n  b:\n    c: 1\nd: *x\n"), "d.b.c") == 3
+
+    def test_knows_json(self) -> None:
+        """JSON has lines, too."""
+        assert line_of(only('{\n  "a": [\n    1,\n    2\n  ]\n}\n'), ["a", 1]) == 4
+
+
+POD = """\
+# The shop.
+metadata:
+  name: shop   # its name
+spec:
+  containers:
+    # the first
+    - name: app
+      image: 'shop'   # ours
+      env:
+        # the colour
+        - {name: COLOUR, value: "on"}
+      # command: [x]
+
+    # the second
+    - name: two
+      args: ["-v",
+             "yes"]
+  # where it lies
+  volumes: []   # none so far
+  # that is all
+# the end
+"""
+
+
+class TestEditing:
+    """Texts, and the same texts with other values."""
+
+    @settings(deadline=None)
+    @given(mappings, st.data())
+    def test_says_what_is_wanted(self, value: dict[str, Any], data: st.DataObject) -> None:
+        """Whatever is wanted, the edited text says it, in YAML and in JSON, in blocks and in brackets."""
+        wanted = data.draw(st.one_of(mappings, st.builds(lambda more: value | more, mappings)))
+        forms = (documents.as_yaml(value), documents.as_json(value), f"x: {flow(value)}\n")
+        for number, text in enumerate(forms):
+            inside = {"x": wanted} if number == len(forms) - 1 else wanted
+            assert same(contents(documents.edited(only(text), inside)), [inside])
+
+    @settings(deadline=None)
+    @given(mappings)
+    def test_no_change_is_no_edit(self, value: dict[str, Any]) -> None:
+        """A document that says already what is wanted stays as it is, byte for byte."""
+        text = documents.as_yaml(value)
+        assert documents.edited(only(text), json.loads(json.dumps(value))) == text
+
+    def test_only_what_is_added_changes(self) -> None:
+        """Comments, quotes, order and layout stay; what is added is laid out as the rest of the document is."""
+        edited = patched(
+            POD,
+            ("/metadata/annotations", {"a/b": "yes"}),
+            ("/spec/containers/0/env/0", {"name": "POD_NAME"}),
+            ("/spec/containers/0/volumeMounts", [{"name": "v"}]),
+            ("/spec/containers/1/args/-", "0x10"),
+            ("/spec/volumes", [{"name": "v", "emptyDir": {}}]),
+            ("/spec/containers/-", {"name": "three", "args": []}),
+        )
+        assert edited == (
+            """\
+# The shop.
+metadata:
+  name: shop   # its name
+  annotations:
+    a/b: "yes"
+spec:
+  containers:
+    # the first
+    - name: app
+      image: 'shop'   # ours
+      env:
+        - name: POD_NAME
+        # the colour
+        - {name: COLOUR, value: "on"}
+      # command: [x]
+      volumeMounts:
+        - name: v
+
+    # the second
+    - name: two
+      args: ["-v",
+             "yes", "0x10"]
+    - name: three
+      args: []
+  # where it lies
+  volumes:   # none so far
+    - name: v
+      emptyDir: {}
+  # that is all
+# the end
+"""
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "edited"),
+        [
+            pytest.param("v:\nw: 1\n", "v:\n- x\nw: 1\n", id="left-out"),
+            pytest.param("v: # c\nw: 1\n", "v: # c\n- x\nw: 1\n", id="left-out-with-comment"),
+            pytest.param("v: null # c\n", "v: # c\n- x\n", id="null"),
+            pytest.param("v: ~", "v:\n- x", id="null-without-newline"),
+            pytest.param("v: []\r\nw: 1\r\n", "v:\r\n- x\r\nw: 1\r\n", id="windows-lines"),
+            pytest.param("w: 1\n", "w: 1\nv:\n- x\n", id="missing"),
+            pytest.param("w: 1", "w: 1\nv:\n- x", id="missing-without-newline"),
+            pytest.param("w: |\n  a\n\n\n", "w: |\n  a\nv:\n- x\n\n\n", id="behind-a-block"),
+            pytest.param("w: |+\n  a\n\n\n", "w: |+\n  a\n\n\nv:\n- x\n", id="behind-a-block-that-keeps-its-end"),
+            pytest.param("w:\n", "w:\nv:\n- x\n", id="behind-nothing"),
+            pytest.param("{w: 1}\n", "{w: 1, v: [x]}\n", id="in-braces"),
+            pytest.param("{}\n", '{"v": ["x"]}\n', id="in-empty-braces"),
+            pytest.param("{w: 1, v: []}\n", "{w: 1, v: [x]}\n", id="empty-in-braces"),
+            pytest.param('{"w":1}', '{"w":1,"v":["x"]}', id="compact-json"),
+            pytest.param('{"w": 1}', '{"w": 1, "v": ["x"]}', id="json-on-one-line"),
+            pytest.param('{\n\t"w": 1\n}\n', '{\n\t"w": 1,\n\t"v": [\n\t\t"x"\n\t]\n}\n', id="json-with-tabs"),
+            pytest.param(
+                '{\n    "v": [],\n    "w": 1\n}',
+                '{\n    "v": [\n        "x"\n    ],\n    "w": 1\n}',
+                id="indented-json",
+            ),
+        ],
+    )
+    def test_makes_a_list_where_there_is_none(self, text: str, edited: str) -> None:
+        """A list that is null, empty or missing is made where it belongs."""
+        assert patched(text, ("/v", ["x"])) == edited
+
+    def test_a_shared_list_is_edited_once_where_all_want_the_same(self) -> None:
+        """Containers that share a list by an alias go on sharing it."""
+        text = "a:\n  env: &e\n  - name: X\nb:\n  env: *e\n"
+        edited = patched(text, ("/a/env/0", {"name": "P"}), ("/b/env/0", {"name": "P"}))
+        assert edited == "a:\n  env: &e\n  - name: P\n  - name: X\nb:\n  env: *e\n"
+
+    def test_an_alias_is_written_out_where_it_differs(self) -> None:
+        """An edit at an alias does not change its anchor, nor an edit at the anchor its aliases."""
+        text = "a:\n  env: &e # first\n  - name: X\nb:\n  env: *e # same\n"
+        assert patched(text, ("/b/env/0", {"name": "P"})) == (
+            "a:\n  env: &e # first\n  - name: X\nb:\n  env: # same\n  - name: P\n  - name: X\n"
+        )
+        assert patched(text, ("/a/env/0", {"name": "P"})) == (
+            "a:\n  env: &e # first\n  - name: P\n  - name: X\nb:\n  env: # same\n  - name: X\n"
+        )
+
+    def test_a_merged_key_is_overridden(self) -> None:
+        """A list that comes by << is written into the mapping that differs."""
+        text = "base: &b\n  env:\n  - name: X\na:\n  <<: *b # merged\n  c: 1\n"
+        assert patched(text, ("/a/env/-", {"name": "P"})) == f"{text}  env:\n  - name: X\n  - name: P\n"
+
+    def test_what_can_not_be_edited_is_written_anew(self) -> None:
+        """A key that goes leaves a document with its first comments and the right values."""
+        document = only("# why\na: {b: 1, c: 2}\n")
+        assert documents.edited(document, {"a": {"b": 1}}) == "# why\na:\n  b: 1\n"
+        assert documents.edited(document, {"z": 1}) == "# why\nz: 1\n"
+
+    @pytest.mark.parametrize(
+        ("text", "edited"),
+        [
+            pytest.param("v:\n- name: a # c\n  k: 1\n- b\n", "v:\n- name: a\n- b\n", id="block"),
+            pytest.param("v: [{name: a, k: 1}, b] # c\n", "v: [{name: a}, b] # c\n", id="brackets"),
+        ],
+    )
+    def test_an_item_that_loses_a_key_is_written_anew(self, text: str, edited: str) -> None:
+        """Only the item, not the list around it."""
+        assert documents.edited(only(text), {"v": [{"name": "a"}, "b"]}) == edited
+
+    def test_numbers_stay_as_they_are_written(self) -> None:
+        """Nobody's 0644, 1e3 or 2**70 is written anew."""
+        text = "a: 0644\nb: 1e3\nc: 1180591620717411303424\nd: 2001-01-01\n"
+        assert patched(text, ("/e", True)) == f"{text}e: true\n"
+        text = '{\n  "a": 1.0,\n  "b": 1180591620717411303424\n}\n'
+        assert patched(text, ("/e", True)) == text.replace("424\n", '424,\n  "e": true\n')

@@ -1,0 +1,82 @@
+"""``pillion``, also as ``kubectl pillion``: one program, a module for each command."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from webhook import __version__
+from webhook.errors import ConfigurationError, PillionError
+
+__all__ = ["USAGE", "main"]
+
+#: The exit code for wrong usage, a configuration that can't be used, and input that can't be read.
+USAGE = 2
+#: What shells report of a program that was interrupted.
+INTERRUPTED = 130
+
+#: Each command, and what it does; its module is imported when it is called, so that ``--help`` is quick.
+COMMANDS = {
+    "serve": "run the webhook; without arguments on this machine, with a certificate of its own",
+    "inject": "print manifests as the webhook would change them; needs no cluster",
+    "explain": "say why pods are injected or not, rule by rule; needs no cluster",
+}
+
+_EXAMPLES = """\
+examples:
+  %(prog)s inject -f app.yaml --diff          what would change
+  %(prog)s inject -f app.yaml | kubectl apply -f -
+  %(prog)s explain -f app.yaml                why
+  %(prog)s serve                              the webhook, on this machine
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name and return its exit code; wrong usage raises SystemExit(2)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # manifests are UTF-8, whatever the terminal's language
+            stream.reconfigure(encoding="utf-8")
+    parser = _parser(words)
+    arguments = parser.parse_args(words)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        code: int = import_module(f"{__name__}.{arguments.command}").run(arguments)
+        sys.stdout.flush()
+    except ConfigurationError as error:
+        for line in str(error).splitlines():
+            print(f"{parser.prog}: {line}", file=sys.stderr)
+        return USAGE
+    except PillionError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        # the reader has enough, as in `| head`; Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    called = Path(sys.argv[0]).name
+    parser = argparse.ArgumentParser(
+        prog="kubectl pillion" if called.startswith("kubectl-") else "pillion",
+        description="Give annotated pods a logging sidecar.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pillion {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name in words:
+            import_module(f"{__name__}.{name}").add_arguments(command)
+    return parser

@@ -1,0 +1,293 @@
+"""``pillion explain``: why pods are injected or not, rule by rule."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from webhook.cli import manifests
+from webhook.cli.inject import REFUSED, reviewed
+from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, painter
+from webhook.cli.workloads import Review
+from webhook.injection.decision import RULES, Subject
+from webhook.injection.edit import Operation
+from webhook.injection.reasons import Finding, Reason, Severity
+from webhook.injection.volumes import Place, Plan
+
+__all__ = ["add_arguments", "run"]
+
+#: The namespace that the webhook's own configuration leaves out.
+UNSEEN = "kube-system"
+
+_EXAMPLES = """\
+examples:
+  pillion explain -f app.yaml
+  kubectl get deployment web -o yaml | pillion explain -f -
+  pillion explain -f app.yaml -o json | jq '.[].reason'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Say of each pod in manifests why it is injected or not: the rules in their order with what each found,\n"
+        "where the logs lie, and the verdict. Exit code 1: --strict refuses a pod; 2: input can't be read."
+    )
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    manifests.add_options(parser)
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanations and return the exit code."""
+    configuration = manifests.configuration(arguments)
+    reviews = reviewed(manifests.read(arguments), configuration, arguments)
+    if arguments.output == "json":
+        print(json.dumps([_as_json(review) for review in reviews], indent=2, ensure_ascii=False))
+    elif reviews:
+        paint = painter(sys.stdout)
+        print("\n\n".join("\n".join(_lines(review, paint)) for review in reviews))
+    else:
+        print("pillion explain: no pods and no workloads in the input", file=sys.stderr)
+    return REFUSED if any(review.refused for review in reviews) else 0
+
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """A rule's question, whether it lets the pod pass (None: not reached), and what it found."""
+
+    question: str
+    passed: bool | None
+    found: str
+
+
+def _kind(subject: Subject) -> str:
+    return subject.request.pod_name
+
+
+def _asking(subject: Subject) -> str:
+    prefix = subject.configuration.prefix
+    said = subject.wishes is not None and subject.wishes.inject is not None
+    return f'{prefix}inject: "true"' if said else f'the namespace is labelled {prefix}inject: "true"'
+
+
+def _annotations(subject: Subject) -> str:
+    prefix = subject.configuration.prefix
+    keys = [key.removeprefix(prefix) for key in subject.metadata.annotations or {} if key.startswith(prefix)]
+    return ", ".join(keys) or "there is none"
+
+
+def _profile(subject: Subject) -> str:
+    asked = subject.wishes is not None and subject.wishes.profile
+    return f"{subject.profile_name}, revision {subject.profile.revision}" + ("" if asked else ", the default")
+
+
+def _system(subject: Subject) -> str:
+    return "it says so" if subject.spec.os is not None else "nothing says Windows"
+
+
+def _ports(subject: Subject) -> str:
+    ports = sorted(subject.profile.ports)
+    return f"it listens on {', '.join(map(str, ports))}" if ports else "it listens on none"
+
+
+#: What a rule found that let the pod pass, for those of which there is more to say than yes.
+FOUND: dict[str, Callable[[Subject], str]] = {
+    "Is it a pod?": _kind,
+    "Does the pod or its namespace ask?": _asking,
+    "Can every annotation be used?": _annotations,
+    "Is there such a profile, and is it set up?": _profile,
+    "Does it run on Linux?": _system,
+    "Is the profile's port free?": _ports,
+}
+
+_TAKING_PART = "Which containers take part?"
+_ADDING = "Can the sidecar be added?"
+
+
+def _answers(review: Review) -> Iterator[Answer]:
+    """Yield the answer to every rule, up to the one that decides; the rest are not asked."""
+    verdict, prefix = review.verdict, review.verdict.configuration.prefix
+    decisive = verdict.findings[0].text(prefix) if verdict.findings else verdict.reason.sentence
+    subject = Subject(verdict.request, verdict.configuration)
+    open_ = True
+    for question, objection in RULES:
+        if not open_:
+            yield Answer(question, None, "")
+            continue
+        try:
+            finding: Finding | None = objection(subject)
+            found = FOUND[question](subject) if finding is None and question in FOUND else ""
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            finding, found = Finding(Reason.UNREADABLE_POD, "", "", decisive), ""
+        yield Answer(question, finding is None, found if finding is None else finding.text(prefix))
+        open_ = finding is None
+    chosen = [item.container.name for item in verdict.participants if item.chosen]
+    stopped_early = open_ and not verdict.participants and not verdict.injected
+    yield Answer(_TAKING_PART, None if not open_ else bool(chosen), decisive if stopped_early else ", ".join(chosen))
+    open_ = open_ and bool(chosen)
+    if not open_:
+        yield Answer(_ADDING, None, "")
+    elif verdict.plan is None:
+        yield Answer(_ADDING, False, decisive)
+    else:
+        yield Answer(_ADDING, True, _volumes(verdict.plan))
+
+
+def _volumes(plan: Plan) -> str:
+    new = [name for name, _ in plan.new_volumes]
+    parts = [f"{word} {', '.join(names)}" for word, names in (("new", new), ("reused", plan.reused)) if names]
+    return "; ".join(parts) or "no logs are read"
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+
+def _lines(review: Review, paint: Paint) -> Iterator[str]:
+    verdict, workload = review.verdict, review.workload
+    where = f"{workload.document.source}, document {workload.document.number}, namespace {workload.namespace}"
+    yield f"{paint(workload.title, BOLD)} {paint(f'({where})', DIM)}"
+    answers = [answer for answer in _answers(review) if answer.passed is not None]
+    width = max(len(answer.question) for answer in answers)
+    for question, passed, found in answers:
+        word = paint("yes", GREEN) if passed else paint("no ", RED)
+        yield f"  {word} {question:<{width}}  {paint(found, DIM) if passed else found}".rstrip()
+    if verdict.plan is not None and verdict.injected:
+        yield ""
+        yield from _tree(verdict.plan, verdict.profile)
+    yield ""
+    yield f"  {_verdict(review, paint)}"
+    yield from (f"    {line}" for line in _additions(review))
+    for severity, text in _remarks(review):
+        colour = {"error": RED, "warning": YELLOW}.get(severity, DIM)
+        yield f"  {paint(severity + ':', colour)} {text}"
+
+
+def _verdict(review: Review, paint: Paint) -> str:
+    verdict = review.verdict
+    if review.refused:
+        return f"{paint('Refused', RED)}, for strict is set: {verdict.reason.sentence} ({verdict.reason.value})."
+    if verdict.operations:
+        return f"{paint('Injected', GREEN)} with profile {verdict.profile}:"
+    return f"{paint('Not injected', YELLOW)}: {verdict.reason.sentence} ({verdict.reason.value})."
+
+
+def _additions(review: Review) -> Iterator[str]:
+    """Yield what the patch adds to the pod, a line each."""
+    verdict = review.verdict
+    if not verdict.operations:
+        return
+    for field, what in (("initContainers", "init container"), ("containers", "container"), ("volumes", "volumes")):
+        names = [name for operation in verdict.operations for name in _names(operation, f"/spec/{field}")]
+        if names:
+            yield f"+ {what} {', '.join(names)}"
+    for participant in verdict.participants:
+        added = [variable.name for variable in participant.added]
+        mounts = verdict.plan.mounts if verdict.plan is not None else []
+        paths = [mount.mountPath for located, mount in mounts if located is participant.located]
+        parts = [
+            f"{what} {', '.join(names)}" for what, names in (("variables", added), ("a volume at", paths)) if names
+        ]
+        if parts:
+            yield f"+ in {participant.container.name}: {'; '.join(parts)}"
+
+
+def _names(operation: Operation, field: str) -> Iterator[str]:
+    """Yield the names of what an operation adds to a list of the pod's spec."""
+    rest = operation.path.removeprefix(field)
+    if rest == operation.path or rest.count("/") > 1:
+        return
+    value = msgspec.to_builtins(operation.value)
+    for item in value if isinstance(value, list) else [value]:
+        yield str(item["name"])
+
+
+def _remarks(review: Review) -> Iterator[tuple[str, str]]:
+    """Yield what is noteworthy beside the verdict, each once."""
+    verdict, prefix = review.verdict, review.verdict.configuration.prefix
+    # the rule that objects has said it already
+    decisive = [] if verdict.injected else verdict.findings[:1]
+    said = {text for finding in decisive for text in (finding.text(prefix), finding.warning(prefix))}
+    for warning in review.warnings:
+        if warning not in said:
+            yield "error" if review.refused else "warning", warning
+    for finding in verdict.findings:
+        if finding.reason.severity is Severity.NOTE and finding.reason is not verdict.reason:
+            yield "note", finding.text(prefix)
+    if review.workload.namespace == UNSEEN:
+        yield "note", f"in a cluster, pods of {UNSEEN} are never shown to Pillion"
+
+
+def _tree(plan: Plan, profile: str) -> Iterator[str]:
+    """Yield the path plan: each place, who sees it where, and what is read of it."""
+    yield "  Where the logs are"
+    for number, place in enumerate(plan.places, 1):
+        last = number == len(plan.places)
+        yield f"  {'└─' if last else '├─'} {_place(place)}"
+        trunk = "   " if last else "│  "
+        twigs = [f"{container} has it at {path}" for container, path in place.seen_by]
+        twigs.append(f"{profile} reads {', '.join(_files(place))}")
+        for twig_number, twig in enumerate(twigs, 1):
+            yield f"  {trunk}{'└─' if twig_number == len(twigs) else '├─'} {twig}"
+
+
+def _place(place: Place) -> str:
+    mount = place.mount
+    folder = f", folder {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
+    return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused, as the pod has it'})"
+
+
+def _files(place: Place) -> list[str]:
+    """Return the files that are read, as the sidecar sees their paths."""
+    paths = []
+    for folder, recursive, name in place.files:
+        parts = [*folder, *(["**"] if recursive else []), *([name] if name else [])]
+        paths.append("/".join([place.path.rstrip("/"), *parts]))
+    return paths
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
+def _as_json(review: Review) -> dict[str, Any]:
+    verdict, workload = review.verdict, review.workload
+    plan, prefix = verdict.plan, verdict.configuration.prefix
+    return {
+        "source": workload.document.source,
+        "document": workload.document.number,
+        "line": workload.line(),
+        "kind": workload.kind,
+        "namespace": workload.namespace,
+        "name": workload.name,
+        "injected": bool(verdict.operations),
+        "refused": review.refused,
+        "reason": verdict.reason.value,
+        "sentence": verdict.reason.sentence,
+        "profile": verdict.profile,
+        "revision": verdict.revision,
+        "rules": [answer._asdict() for answer in _answers(review)],
+        "containers": [item.container.name for item in verdict.participants if item.chosen],
+        "places": [_place_as_json(place) for place in plan.places] if plan is not None else [],
+        "findings": [
+            {"reason": finding.reason.value, "severity": finding.reason.severity.value, "text": finding.text(prefix)}
+            for finding in verdict.findings
+        ],
+        "warnings": review.warnings,
+        "operations": len(verdict.operations),
+    }
+
+
+def _place_as_json(place: Place) -> dict[str, Any]:
+    return {
+        "volume": place.mount.name,
+        "folder": place.mount.subPath or place.mount.subPathExpr or "",
+        "new": place.new,
+        "seenBy": [{"container": container, "path": path} for container, path in place.seen_by],
+        "reads": _files(place),
+    }

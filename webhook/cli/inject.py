@@ -1,0 +1,170 @@
+"""``pillion inject``: manifests as the webhook would change them."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from webhook import documents
+from webhook.cli import manifests
+from webhook.cli.manifests import File
+from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, painter
+from webhook.cli.workloads import Review, opted_in, patched, review, workloads
+from webhook.documents import Document
+from webhook.injection.profile import Configuration
+
+__all__ = ["add_arguments", "reviewed", "run", "tell"]
+
+#: The exit code where ``strict`` refuses a pod.
+REFUSED = 1
+
+_EXAMPLES = """\
+examples:
+  pillion inject -f app.yaml --diff
+  pillion inject -f app.yaml | kubectl apply -f -
+  kustomize build . | pillion inject -f - > injected.yaml
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Print manifests as the webhook would change them. Comments, order and everything that is not injected stay\n"
+        "as they are. Warnings go to standard error. Exit code 1: --strict refuses a pod; 2: input can't be read."
+    )
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    manifests.add_options(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--diff", action="store_true", help="print what would change, as a unified diff")
+    form.add_argument(
+        *("-o", "--output"),
+        choices=("yaml", "json", "patch"),
+        help="yaml, json (default: as the input is), or patch: each object's JSON Patch (RFC 6902)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the result and return the exit code; everything is read before anything is printed."""
+    configuration = manifests.configuration(arguments)
+    files = manifests.read(arguments)
+    reviews = reviewed(files, configuration, arguments)
+    if arguments.diff:
+        output = _diff(files, reviews)
+    elif arguments.output == "patch":
+        output = _patches(reviews)
+    else:
+        output = _stream(files, reviews, arguments.output)
+    tell(reviews)
+    if any(found.refused for found in reviews):
+        print("pillion inject: nothing is printed, for strict refuses a pod", file=sys.stderr)
+        return REFUSED
+    if not any(found.verdict.operations for found in reviews):
+        _say_why_nothing(reviews, configuration)
+    sys.stdout.write(output)
+    return 0
+
+
+def reviewed(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Review]:
+    """Return the review of every workload in the files; ManifestError for a document that can't be read."""
+    everything = [document for file in files for document in file.documents]
+    namespaces = opted_in(everything, configuration.prefix)
+    return [
+        review(
+            workload,
+            configuration,
+            namespace_opted_in=arguments.namespace_opt_in or workload.namespace in namespaces,
+        )
+        for document in everything
+        for workload in workloads(document, arguments.namespace)
+    ]
+
+
+def tell(reviews: Sequence[Review]) -> None:
+    """Print each review's warnings on standard error."""
+    paint = painter(sys.stderr)
+    for found in reviews:
+        word = paint("error:", RED) if found.refused else paint("warning:", YELLOW)
+        for warning in found.warnings:
+            print(f"{found.workload.origin}: {word} {warning}", file=sys.stderr)
+
+
+def _say_why_nothing(reviews: Sequence[Review], configuration: Configuration) -> None:
+    """Nobody calls this command to see nothing happen: tell those to whom nothing has been said yet."""
+    if not reviews:
+        print("pillion inject: nothing to do: no pods and no workloads in the input", file=sys.stderr)
+    for found in reviews:
+        if found.warnings:
+            continue
+        reason = found.verdict.reason
+        hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
+        print(f"{found.workload.origin}: not injected: {reason.sentence}{hint}", file=sys.stderr)
+
+
+def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) -> str:
+    """Return all documents as one stream that kubectl reads: as ``form`` says, or else JSON if all input is."""
+    if form is None:
+        form = "json" if all(file.is_json for file in files) else "yaml"
+    output = ""
+    for file in files:
+        for document in file.documents:
+            converted = file.is_json != (form == "json")
+            if converted and document.is_blank:
+                continue
+            text = _converted(document, reviews, form) if converted else _edited(document, reviews)
+            separator = document.separator if form == "yaml" else ""
+            if form == "yaml" and output and not separator and not document.is_blank:
+                separator = "---\n"
+            if output and not output.endswith("\n") and separator + text:
+                output += "\n"
+            output += separator + text
+    return output if not output or output.endswith("\n") else f"{output}\n"
+
+
+def _converted(document: Document, reviews: Sequence[Review], form: str) -> str:
+    value = patched(document, _own(document, reviews))
+    return documents.as_json(value) if form == "json" else documents.as_yaml(value)
+
+
+def _edited(document: Document, reviews: Sequence[Review]) -> str:
+    own = [found for found in _own(document, reviews) if found.verdict.operations]
+    return documents.edited(document, patched(document, own)) if own else document.text
+
+
+def _own(document: Document, reviews: Sequence[Review]) -> list[Review]:
+    return [found for found in reviews if found.workload.document is document]
+
+
+def _patches(reviews: Sequence[Review]) -> str:
+    """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
+    output = ""
+    for found in reviews:
+        operations = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
+        output += "[\n  " + ",\n  ".join(operations) + "\n]\n" if operations else "[]\n"
+    return output
+
+
+def _diff(files: Sequence[File], reviews: Sequence[Review]) -> str:
+    """Return a unified diff of all files, coloured for a terminal."""
+    paint = painter(sys.stdout)
+    colours = {"---": BOLD, "+++": BOLD, "@@": CYAN, "+": GREEN, "-": RED}
+    output = ""
+    for file in files:
+        before = "".join(document.separator + document.text for document in file.documents)
+        after = "".join(document.separator + _edited(document, reviews) for document in file.documents)
+        for line in _unified(before, after, file.source):
+            colour = next((colours[start] for start in colours if line.startswith(start)), "")
+            output += (paint(line, colour) if colour else line) + "\n"
+    return output
+
+
+def _unified(before: str, after: str, source: str) -> Iterable[str]:
+    """Yield the lines of a diff, without their ends."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), source, f"{source} (injected)"
+    )
+    for line in lines:
+        yield line.rstrip("\r\n")
+        if not line.endswith("\n"):
+            yield "\\ No newline at end of file"

@@ -1,0 +1,101 @@
+"""The manifests that ``-f`` names: files, folders and standard input, and the options that go with them."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from webhook import documents
+from webhook.configuration import load
+from webhook.documents import Document
+from webhook.errors import ManifestError
+from webhook.injection.profile import Configuration
+
+__all__ = ["File", "add_options", "configuration", "read"]
+
+STDIN = "-"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file's name as the user knows it, and its documents."""
+
+    source: str
+    documents: list[Document]
+
+    @property
+    def is_json(self) -> bool:
+        """Say whether it is a JSON file, not a YAML stream."""
+        return bool(self.documents) and all(document.is_json for document in self.documents)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``inject`` and ``explain`` have in common."""
+    parser.add_argument(
+        *("-f", "--filename"),
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated",
+    )
+    parser.add_argument("-R", "--recursive", action="store_true", help="folders within folders, too")
+    parser.add_argument(
+        *("-n", "--namespace"),
+        default="default",
+        metavar="NAME",
+        help="the namespace of objects that name none; default: default",
+    )
+    parser.add_argument(
+        "--namespace-opt-in",
+        action="store_true",
+        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="the webhook's configuration file; without it the built-in profiles"
+    )
+    parser.add_argument("--prefix", help="the annotations' prefix; default: pillion.dev/")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="an annotation that can't be used is an error, as the setting strict makes it",
+    )
+
+
+def configuration(arguments: argparse.Namespace) -> Configuration:
+    """Return the configuration that the options ask for; never in shadow mode, which is for servers."""
+    strict = True if arguments.strict else None
+    return load(arguments.config, prefix=arguments.prefix, strict=strict, shadow=False)
+
+
+def read(arguments: argparse.Namespace) -> list[File]:
+    """Return everything that ``-f`` names, in that order; ManifestError for what can't be read."""
+    return [_read(path) for name in arguments.filename for path in _paths(name, recursive=arguments.recursive)]
+
+
+def _paths(name: str, *, recursive: bool) -> Iterator[str]:
+    """Yield the files that a name stands for, those of a folder in the order of their paths."""
+    folder = Path(name)
+    if name == STDIN or not folder.is_dir():
+        yield name
+        return
+    found = sorted(
+        path
+        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        if path.suffix in _SUFFIXES and path.is_file()
+    )
+    if not found:
+        deeper = "" if recursive else "; -R looks in the folders below, too"
+        raise ManifestError(f"{name}: no *.yaml, *.yml or *.json in this folder{deeper}")
+    yield from map(str, found)
+
+
+def _read(name: str) -> File:
+    if name == STDIN:
+        return File("stdin", documents.read(sys.stdin.buffer.read(), "stdin"))
+    try:
+        content = Path(name).read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{name}: can't be read: {error.strerror}") from None
+    return File(name, documents.read(content, name))

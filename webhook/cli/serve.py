@@ -1,0 +1,89 @@
+"""``pillion serve``: the webhook itself."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webhook.errors import ConfigurationError, SettingsError
+from webhook.service.settings import SETTINGS, Setting, Settings
+
+if TYPE_CHECKING:
+    from webhook.service.server import Server
+
+__all__ = ["add_arguments", "run"]
+
+#: Exit codes: usage or a configuration that can't be used; the server could not start.
+USAGE, NOT_STARTED = 2, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each setting."""
+    parser.description = (
+        "Serve the webhook. Without arguments: on this machine only, with a certificate of its own making. "
+        "Each option can be set by an environment variable, too."
+    )
+    for row in SETTINGS:
+        # a flag may stand alone: --strict is --strict=true
+        lone: dict[str, Any] = {"nargs": "?", "const": "true"} if row.metavar == "BOOL" else {}
+        parser.add_argument(row.option, dest=row.name, metavar=row.metavar, help=_help(row), **lone)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    try:
+        settings = Settings.read(vars(arguments), os.environ)
+    except SettingsError as error:
+        return _failed(error, USAGE)
+    for name in Settings.unknown_variables(os.environ):
+        print(f"pillion serve: {name} is no setting of ours; see pillion serve --help", file=sys.stderr)
+    # late: the other commands start without a web server
+    from webhook.service.server import StartError, run  # noqa: PLC0415
+
+    try:
+        run(settings, _announce)
+    except ConfigurationError as error:
+        return _failed(error, USAGE)
+    except StartError as error:
+        return _failed(error, NOT_STARTED)
+    return 0
+
+
+def _help(row: Setting) -> str:
+    default = f", default {row.default}" if row.default else ""
+    return f"{row.help} ({row.variable}{default})".replace("%", "%%")
+
+
+def _failed(error: Exception, code: int) -> int:
+    for line in str(error).splitlines():
+        print(f"pillion serve: {line}", file=sys.stderr)
+    return code
+
+
+def _announce(server: "Server") -> None:
+    """Tell a person where what is, and how to try it."""
+    settings = server.settings
+    server.log.info(
+        "serving",
+        reviews=f"https://{_reachable(settings.listen.host)}:{server.reviews.port}/mutate",
+        health=f"http://{_reachable(settings.plain_listen.host)}:{server.health.port}/readyz",
+        configuration=str(settings.config or "built-in"),
+        revision=server.in_force.configuration.revision,
+    )
+    if server.embedded is None:
+        return
+    url = f"https://{_reachable(settings.listen.host)}:{server.reviews.port}/mutate"
+    sample = Path(__file__).parent.parent / "service" / "sample-review.json"
+    command = ["curl", "--cacert", str(server.embedded.trusted), "-H", "Content-Type: application/json"]
+    command += ["--data-binary", f"@{sample}", url]
+    print(f"The authority that clients must trust: {server.embedded.trusted}", file=sys.stderr)
+    print(f"To try it:\n  {shlex.join(command)}", file=sys.stderr, flush=True)
+
+
+def _reachable(host: str) -> str:
+    """Return a name under which this machine reaches a listening address."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 — compared, not bound
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

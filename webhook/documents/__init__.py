@@ -1,0 +1,8 @@
+"""YAML and JSON text to documents as kubectl reads them, and edits back into that text."""
+
+from webhook.documents.editing import edited
+from webhook.documents.rendering import as_json, as_yaml
+from webhook.documents.scalars import Json
+from webhook.documents.stream import Document, line_of, read
+
+__all__ = ["Document", "Json", "as_json", "as_yaml", "edited", "line_of", "read"]

@@ -1,0 +1,185 @@
+"""A stream's bytes to its documents, split where kubectl splits it."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from json import JSONDecodeError
+
+from webhook.documents import json_reader, yaml_reader
+from webhook.documents.nodes import Alias, Mapping, Node, Sequence, plain
+from webhook.documents.scalars import Json
+from webhook.errors import ManifestError
+
+__all__ = ["Document", "line_of", "read"]
+
+_SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
+_BLANK = re.compile(r"\s*(?:#[^\n]*(?:\n\s*|\Z))*")
+_KIND = re.compile(r"""^kind:[ \t]*["']?(?P<kind>[A-Za-z0-9]+)["']?[ \t]*(?:#[^\n]*)?\r?$""", re.MULTILINE)
+#: What is no UTF-8 by its first bytes, and what to do.
+_ENCODINGS = (
+    (b"\xff\xfe", "this is UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "this is UTF-16; save it as UTF-8"),
+    (b"\x1f\x8b", "this is a gzip file; unpack it"),
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document of a file.
+
+    ``separator + text`` is exactly what stands in the file. ``number`` counts the documents that hold something,
+    from 1; ``first_line`` is the file's line, from 1, on which ``text`` begins. The text is read when it is asked
+    for: a stream may hold megabytes of other kinds.
+    """
+
+    source: str
+    number: int
+    first_line: int
+    separator: str
+    text: str
+    is_json: bool = False
+
+    @property
+    def is_blank(self) -> bool:
+        """Say whether there is nothing but blanks and comments."""
+        return _BLANK.fullmatch(self.text) is not None
+
+    @property
+    def first_content(self) -> int:
+        """Return the text's first line, from 0, that is neither blank nor a comment."""
+        match = _BLANK.match(self.text)
+        return self.text.count("\n", 0, match.end()) if match else 0
+
+    @cached_property
+    def root(self) -> Node | None:
+        """Return the tree, None for a blank document; ManifestError for what kubectl can't read or reads in part."""
+        try:
+            if self.is_json:
+                return json_reader.compose_all(self.text)[0][0]
+            return None if self.is_blank else yaml_reader.compose(self.text)
+        except JSONDecodeError as error:
+            raise self.error(error.msg, error.lineno - 1) from None
+        except yaml_reader.UnreadableError as error:
+            first = "" if error.first is None else f"; the first is on line {self.first_line + error.first}"
+            raise self.error(error.message + first, error.line) from None
+
+    @property
+    def value(self) -> Json:
+        """Return a fresh copy of the document as the JSON that kubectl sends."""
+        return None if self.root is None else plain(self.root)
+
+    @property
+    def kind_at_a_glance(self) -> str:
+        """Return the kind without reading the whole, empty where a glance does not tell."""
+        found = _KIND.findall(self.text, 0)
+        return found[0] if len(found) == 1 and not self.is_json else ""
+
+    def error(self, message: str, line: int) -> ManifestError:
+        """Return an error on one of the text's lines, from 0."""
+        return ManifestError(f"{self.source}: document {self.number}, line {self.first_line + line}: {message}")
+
+
+def read(content: bytes | str, source: str) -> list[Document]:
+    """Return the documents of a file's content, blank ones too; ``source`` is its name for messages.
+
+    ManifestError for bytes that are no UTF-8 text and separators that kubectl refuses; what is wrong inside a
+    document is said when its ``root`` or ``value`` is asked for.
+    """
+    text = content if isinstance(content, str) else _decoded(content, source)
+    text = text.removeprefix("\ufeff")
+    if text.lstrip().startswith("{"):
+        try:
+            return _json_stream(text, source)
+        except JSONDecodeError as error:
+            if source.endswith(".json"):
+                raise ManifestError(f"{source}: document 1, line {error.lineno}: {error.msg}") from None
+            # as kubectl does: a stream that begins with { may still be YAML
+    return _yaml_stream(text, source)
+
+
+def _decoded(content: bytes, source: str) -> str:
+    for first, said in _ENCODINGS:
+        if content.startswith(first):
+            raise ManifestError(f"{source}: document 1, line 1: {said}")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        number = 1 + len(re.findall(rb"^---", before, re.MULTILINE))
+        line = 1 + before.count(b"\n")
+        said = f"the byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise ManifestError(f"{source}: document {number}, line {line}: {said}") from None
+
+
+def _json_stream(text: str, source: str) -> list[Document]:
+    ends = [end for _, end in json_reader.compose_all(text)]
+    documents: list[Document] = []
+    start = 0
+    for number, end in enumerate(ends, 1):
+        stop = len(text) if number == len(ends) else end
+        documents.append(Document(source, number, 1 + text.count("\n", 0, start), "", text[start:stop], is_json=True))
+        start = stop
+    return documents
+
+
+def _yaml_stream(text: str, source: str) -> list[Document]:
+    documents: list[Document] = []
+    number, start, separator = 1, 0, ""
+    # a final "match" at the end closes the last document
+    for match in [*_SEPARATOR.finditer(text), None]:
+        end = match.start() if match else len(text)
+        chunk = text[start:end]
+        document = Document(source, number, 1 + text.count("\n", 0, start), separator, chunk, is_json=_is_json(chunk))
+        documents.append(document)
+        number += not document.is_blank
+        if match:
+            rest = match["rest"].strip()
+            if rest and not rest.startswith("#"):
+                line = 1 + text.count("\n", 0, end)
+                raise ManifestError(f"{source}: document {number}, line {line}: after --- only a comment may follow")
+            separator, start = match[0], match.end()
+    return documents
+
+
+def _is_json(chunk: str) -> bool:
+    if not chunk.lstrip().startswith("{"):
+        return False
+    try:
+        return len(json_reader.compose_all(chunk)) == 1
+    except JSONDecodeError:
+        return False
+
+
+def line_of(document: Document, path: str | list[str | int]) -> int:
+    """Return the file's line, from 1, of what a path names, or of the nearest that exists above it.
+
+    ``path`` is a list of keys and indexes, or a string such as ``profiles.tail.sidecar.env[0].name``.
+    """
+    node = document.root
+    line = node.line if node is not None else 0
+    while node is not None and path:
+        step = _step(node.target if isinstance(node, Alias) else node, path)
+        if step is None:
+            break
+        node, line, path = step
+    return document.first_line + line
+
+
+def _step(node: Node, path: str | list[str | int]) -> tuple[Node, int, str | list[str | int]] | None:
+    """Return the child that the path begins with, its line, and the rest of the path."""
+    children: list[tuple[str, Node, int]] = []
+    if isinstance(node, Mapping):
+        children = [(pair.key, pair.value, pair.line) for pair in node.pairs]
+    elif isinstance(node, Sequence):
+        children = [(str(number), item, item.line) for number, item in enumerate(node.items)]
+    # the longest name first: a key may hold dots
+    for name, child, line in sorted(children, key=lambda entry: -len(entry[0])):
+        if isinstance(path, list):
+            if str(path[0]) == name:
+                return child, line, path[1:]
+            continue
+        form = f"[{name}]" if isinstance(node, Sequence) else name
+        rest = path.removeprefix(".")
+        if rest.startswith(form) and rest[len(form) : len(form) + 1] in ("", ".", "["):
+            return child, line, rest[len(form) :]
+    return None
