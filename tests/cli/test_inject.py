@@ -276,10 +276,8 @@ class TestWarnings:
         assert code == 0
         assert out.endswith(BAD)
         assert "pillion-tail" in out
-        assert (
-            err
-            == 'stdin:3: Pod/bad: warning: pillion.dev/logs "shop.log": must begin with /; write /var/log/shop.log\n'
-        )
+        said = 'not injected: pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log'
+        assert err == f"stdin:3: Pod/bad: warning: {said}\n"
 
     @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
     def test_strict_refuses(self, form: tuple[str, ...], pillion: Call) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,9 +12,10 @@ from webhook.cli import manifests
 from webhook.cli.inject import REFUSED, reviewed
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, painter
 from webhook.cli.workloads import Review
+from webhook.injection.admission import NOT_INJECTED
 from webhook.injection.decision import RULES, Subject
 from webhook.injection.edit import Operation
-from webhook.injection.reasons import Finding, Reason, Severity
+from webhook.injection.reasons import Finding, Reason
 from webhook.injection.volumes import Place, Plan
 
 __all__ = ["add_arguments", "run"]
@@ -67,46 +68,6 @@ class Answer(NamedTuple):
     found: str
 
 
-def _kind(subject: Subject) -> str:
-    return subject.request.pod_name
-
-
-def _asking(subject: Subject) -> str:
-    prefix = subject.configuration.prefix
-    said = subject.wishes is not None and subject.wishes.inject is not None
-    return f'{prefix}inject: "true"' if said else f'the namespace is labelled {prefix}inject: "true"'
-
-
-def _annotations(subject: Subject) -> str:
-    prefix = subject.configuration.prefix
-    keys = [key.removeprefix(prefix) for key in subject.metadata.annotations or {} if key.startswith(prefix)]
-    return ", ".join(keys) or "there is none"
-
-
-def _profile(subject: Subject) -> str:
-    asked = subject.wishes is not None and subject.wishes.profile
-    return f"{subject.profile_name}, revision {subject.profile.revision}" + ("" if asked else ", the default")
-
-
-def _system(subject: Subject) -> str:
-    return "it says so" if subject.spec.os is not None else "nothing says Windows"
-
-
-def _ports(subject: Subject) -> str:
-    ports = sorted(subject.profile.ports)
-    return f"it listens on {', '.join(map(str, ports))}" if ports else "it listens on none"
-
-
-#: What a rule found that let the pod pass, for those of which there is more to say than yes.
-FOUND: dict[str, Callable[[Subject], str]] = {
-    "Is it a pod?": _kind,
-    "Does the pod or its namespace ask?": _asking,
-    "Can every annotation be used?": _annotations,
-    "Is there such a profile, and is it set up?": _profile,
-    "Does it run on Linux?": _system,
-    "Is the profile's port free?": _ports,
-}
-
 _TAKING_PART = "Which containers take part?"
 _ADDING = "Can the sidecar be added?"
 
@@ -117,13 +78,13 @@ def _answers(review: Review) -> Iterator[Answer]:
     decisive = verdict.findings[0].text(prefix) if verdict.findings else verdict.reason.sentence
     subject = Subject(verdict.request, verdict.configuration)
     open_ = True
-    for question, objection in RULES:
+    for question, objection, found_by in RULES:
         if not open_:
             yield Answer(question, None, "")
             continue
         try:
             finding: Finding | None = objection(subject)
-            found = FOUND[question](subject) if finding is None and question in FOUND else ""
+            found = found_by(subject) if finding is None else ""
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             finding, found = Finding(Reason.UNREADABLE_POD, "", "", decisive), ""
         yield Answer(question, finding is None, found if finding is None else finding.text(prefix))
@@ -213,13 +174,12 @@ def _remarks(review: Review) -> Iterator[tuple[str, str]]:
     verdict, prefix = review.verdict, review.verdict.configuration.prefix
     # the rule that objects has said it already
     decisive = [] if verdict.injected else verdict.findings[:1]
-    said = {text for finding in decisive for text in (finding.text(prefix), finding.warning(prefix))}
+    said = {text for finding in decisive for text in (finding.text(prefix), finding.warning(prefix, NOT_INJECTED))}
     for warning in review.warnings:
         if warning not in said:
             yield "error" if review.refused else "warning", warning
-    for finding in verdict.findings:
-        if finding.reason.severity is Severity.NOTE and finding.reason is not verdict.reason:
-            yield "note", finding.text(prefix)
+    for finding in verdict.notes:
+        yield "note", finding.text(prefix)
     if review.workload.namespace == UNSEEN:
         yield "note", f"in a cluster, pods of {UNSEEN} are never shown to Pillion"
 
@@ -232,7 +192,7 @@ def _tree(plan: Plan, profile: str) -> Iterator[str]:
         yield f"  {'└─' if last else '├─'} {_place(place)}"
         trunk = "   " if last else "│  "
         twigs = [f"{container} has it at {path}" for container, path in place.seen_by]
-        twigs.append(f"{profile} reads {', '.join(_files(place))}")
+        twigs.append(f"{profile} reads {', '.join(place.patterns)}")
         for twig_number, twig in enumerate(twigs, 1):
             yield f"  {trunk}{'└─' if twig_number == len(twigs) else '├─'} {twig}"
 
@@ -241,15 +201,6 @@ def _place(place: Place) -> str:
     mount = place.mount
     folder = f", folder {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
     return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused, as the pod has it'})"
-
-
-def _files(place: Place) -> list[str]:
-    """Return the files that are read, as the sidecar sees their paths."""
-    paths = []
-    for folder, recursive, name in place.files:
-        parts = [*folder, *(["**"] if recursive else []), *([name] if name else [])]
-        paths.append("/".join([place.path.rstrip("/"), *parts]))
-    return paths
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------
@@ -276,7 +227,7 @@ def _as_json(review: Review) -> dict[str, Any]:
         "places": [_place_as_json(place) for place in plan.places] if plan is not None else [],
         "findings": [
             {"reason": finding.reason.value, "severity": finding.reason.severity.value, "text": finding.text(prefix)}
-            for finding in verdict.findings
+            for finding in [*verdict.findings, *(plan.notes if plan is not None else ())]
         ],
         "warnings": review.warnings,
         "operations": len(verdict.operations),
@@ -289,5 +240,5 @@ def _place_as_json(place: Place) -> dict[str, Any]:
         "folder": place.mount.subPath or place.mount.subPathExpr or "",
         "new": place.new,
         "seenBy": [{"container": container, "path": path} for container, path in place.seen_by],
-        "reads": _files(place),
+        "reads": place.patterns,
     }

@@ -14,14 +14,14 @@ from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
 from webhook.injection.edit import Operation, PodEditor
 from webhook.injection.participants import participants
-from webhook.injection.pod import Container
+from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, Severity, shown
 from webhook.injection.resources import bounded
 from webhook.injection.review import Request, Response
 from webhook.injection.volumes import Participant, Plan, plan
 
-__all__ = ["Verdict", "abstain", "admit"]
+__all__ = ["NOT_INJECTED", "Verdict", "abstain", "admit"]
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -29,6 +29,9 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 ANNOTATIONS_SIZE = 256 * 1024
 #: The API server cuts all warnings of a request at 4096 characters.
 MAX_WARNINGS = 16
+
+#: Who is warned learns first what came of it.
+NOT_INJECTED = "not injected: "
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,13 +68,24 @@ class Verdict(Struct):
     def warnings(self) -> list[str]:
         """Return what the client is told: at most 120 characters each."""
         prefix = self.configuration.prefix
-        said = [finding.warning(prefix) for finding in self.findings if finding.reason.severity in _WARNED]
+        asked = self.subject is not None and self.subject.wishes is not None and self.subject.wishes.inject is True
+        head = "" if self.injected or not self.allowed else NOT_INJECTED
+        said = []
+        for finding in self.findings:
+            severity = finding.reason.severity
+            if severity in _WARNED or (severity is Severity.ASKED and asked):
+                # only the first finding decided anything
+                said.append(finding.warning(prefix, head if finding is self.findings[0] else ""))
         return list(dict.fromkeys(said))[:MAX_WARNINGS]
 
     @property
     def notes(self) -> list[Finding]:
         """Return what is worth knowing and no warning: ``explain`` says it."""
-        said = [finding for finding in self.findings if finding.reason.severity is Severity.NOTE]
+        said = [
+            finding
+            for finding in self.findings
+            if finding.reason.severity is Severity.NOTE and finding.reason is not self.reason
+        ]
         return [*said, *(self.plan.notes if self.plan is not None else ())]
 
     @property
@@ -150,21 +164,25 @@ def _admit(subject: Subject, verdict: Verdict) -> None:
     entries = wishes.logs if wishes.logs is not None else profile.logs
     verdict.participants = participants(spec, wishes, entries, subject.configuration)
     verdict.plan = plan(verdict.participants, entries, spec.volumes or (), profile)
-    container, findings = sidecar.build(spec, profile, wishes, verdict.participants, verdict.plan)
-    size = _volume_size(profile, wishes, findings)
+    noted: list[Finding] = []
+    size = _volume_size(profile, wishes, verdict.plan, noted)
+    container, findings = sidecar.build(spec, profile, wishes, verdict.participants, verdict.plan, size_limit=size)
     editor = verdict.editor = PodEditor(subject.pod.metadata if subject.pod is not None else None, spec)
     names = _edit(editor, verdict, profile, container, size)
     _annotate(editor, verdict, profile, names, findings)
     verdict.reason = Reason.INJECTED
-    verdict.findings = [*wishes.notes, *verdict.plan.findings, *findings]
+    verdict.findings = [*wishes.notes, *verdict.plan.findings, *noted, *findings]
     verdict.operations = editor.operations
 
 
-def _volume_size(profile: Profile, wishes: Wishes, findings: list[Finding]) -> str | None:
+def _volume_size(profile: Profile, wishes: Wishes, plan: Plan, findings: list[Finding]) -> str | None:
+    """Return the size limit of new volumes."""
     asked = wishes.volume_size_limit
     if asked is None:
         return profile.volume_size_limit
     key = "volume-size-limit"
+    if not plan.new_volumes:
+        findings.append(Finding(Reason.NO_EFFECT, key, asked, "has no effect: the logs are in the pod's own volumes"))
     return bounded(key, asked, profile.bounds.get(key), findings)
 
 
@@ -191,10 +209,25 @@ def _edit(
     for secret in profile.image_pull_secrets:
         editor.add_pull_secret(secret)
     if profile.native:
-        editor.add_init_container(container, first=profile.first)
+        editor.add_init_container(container, _position(editor.spec, profile, made))
     else:
         editor.add_container(container)
     return [volume["name"] for volume in volumes]
+
+
+def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
+    """Return before which init container the sidecar stands, None for behind all.
+
+    The first who mounts a volume at a subPath makes that folder, as root. An init container that prepares the
+    volume must find it as it would without us, so the sidecar comes behind it.
+    """
+    if not profile.first:
+        return None
+    position = 0
+    for number, container in enumerate(spec.initContainers or () if plan.subpaths else (), 1):
+        if any(mount.name in plan.subpaths for mount in container.volumeMounts or ()):
+            position = number
+    return position
 
 
 def _refuse_taken(present: Sequence[dict[str, Any]], added: Sequence[dict[str, Any]]) -> None:

@@ -111,8 +111,11 @@ def _boolean(text: str) -> bool:
 
 
 def _name(text: str) -> str:
+    if not text:
+        raise _bad(text, "is empty; write a profile's name, or remove it")
     if not _LABEL.fullmatch(text):
-        raise _bad(text, "write a name of small letters, digits and -")
+        lower = text.lower()
+        raise _bad(text, f"write {lower}" if _LABEL.fullmatch(lower) else "write a name of small letters, digits and -")
     return text
 
 
@@ -126,13 +129,18 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _quantity(text: str) -> str:
-    value = quantity.parse(text)
-    if value is None:
-        raise _bad(text, "is no quantity; write for example 100m, 64Mi or 1Gi")
-    if value <= 0:
-        raise _bad(text, "must be above 0; write for example 100m, 64Mi or 1Gi")
-    return text
+def _quantity(example: str) -> Callable[[str], str]:
+    """Return a reader of positive quantities."""
+
+    def read_quantity(text: str) -> str:
+        value = quantity.parse(text)
+        if value is None:
+            raise _bad(text, f"is no quantity; write for example {example}")
+        if value <= 0:
+            raise _bad(text, f"must be above 0; write for example {example}")
+        return text
+
+    return read_quantity
 
 
 def _user(text: str) -> int:
@@ -239,11 +247,11 @@ _GRAMMAR: dict[str, tuple[str, Callable[[str], Any] | None]] = {
     "logs": ("logs", _logs),
     "containers": ("containers", _names),
     "env": ("env", _boolean),
-    "volume-size-limit": ("volume_size_limit", _quantity),
-    "cpu-request": ("cpu_request", _quantity),
-    "cpu-limit": ("cpu_limit", _quantity),
-    "memory-request": ("memory_request", _quantity),
-    "memory-limit": ("memory_limit", _quantity),
+    "volume-size-limit": ("volume_size_limit", _quantity("1Gi")),
+    "cpu-request": ("cpu_request", _quantity("50m")),
+    "cpu-limit": ("cpu_limit", _quantity("500m")),
+    "memory-request": ("memory_request", _quantity("32Mi")),
+    "memory-limit": ("memory_limit", _quantity("64Mi")),
     "run-as-user": ("run_as_user", _user),
     STATUS: ("", None),
 }
@@ -253,7 +261,7 @@ KEYS = tuple(_GRAMMAR)
 
 
 def _unknown(key: str, prefix: str) -> Finding:
-    near = difflib.get_close_matches(key[:64].lower(), KEYS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key[:64].lower(), [known for known in KEYS if known != STATUS], n=1, cutoff=0.5)
     remedy = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
     return Finding(Reason.UNKNOWN_KEY, shown(key)[1:-1], "", remedy)
 

@@ -74,11 +74,19 @@ class Subject(Struct):
         yield from self.spec.initContainers or ()
 
 
+def _nothing(_: Subject) -> str:
+    return ""
+
+
 class Rule(NamedTuple):
-    """A question about the pod; ``objection`` returns why it is not injected, or None."""
+    """A question about the pod; ``objection`` returns why it is not injected, or None.
+
+    ``found`` says for ``explain`` what let the pod pass, once the rule was asked.
+    """
 
     question: str
     objection: Callable[[Subject], Finding | None]
+    found: Callable[[Subject], str] = _nothing
 
 
 def _is_pod(subject: Subject) -> Finding | None:
@@ -143,7 +151,8 @@ def _has_profile(subject: Subject) -> Finding | None:
     profile = profiles.get(name)
     if profile is None:
         near = difflib.get_close_matches(name, profiles, n=1)
-        remedy = f"is no profile; did you mean {near[0]}?" if near else f"is no profile; write {' or '.join(profiles)}"
+        usable = " or ".join(name for name, profile in profiles.items() if not profile.missing)
+        remedy = f"is no profile; did you mean {near[0]}?" if near else f"is no profile; write {usable}"
         return Finding(Reason.UNKNOWN_PROFILE, "profile", name, remedy)
     if profile.missing:
         remedy = f"is not set up; ask your operator to {profile.missing[0]}"
@@ -203,7 +212,9 @@ def _has_free_port(subject: Subject) -> Finding | None:
     if not ports:
         return None
     if subject.spec.hostNetwork:
-        remedy = f"profile {shown(subject.profile_name)} listens on a port, and this pod is on the node's network"
+        remedy = (
+            f"profile {shown(subject.profile_name)} listens on a port: not on the node's network; use another profile"
+        )
         return Finding(Reason.HOST_NETWORK, "", "", remedy)
     for container in subject.containers():
         for port in container.ports or ():
@@ -215,19 +226,45 @@ def _has_free_port(subject: Subject) -> Finding | None:
     return None
 
 
+def _who_asks(subject: Subject) -> str:
+    prefix = subject.configuration.prefix
+    said = subject.wishes is not None and subject.wishes.inject is not None
+    return f'{prefix}inject: "true"' if said else f'the namespace is labelled {prefix}inject: "true"'
+
+
+def _which_annotations(subject: Subject) -> str:
+    prefix = subject.configuration.prefix
+    keys = [key.removeprefix(prefix) for key in subject.metadata.annotations or {} if key.startswith(prefix)]
+    return ", ".join(keys) or "there is none"
+
+
+def _which_profile(subject: Subject) -> str:
+    asked = subject.wishes is not None and subject.wishes.profile
+    return f"{subject.profile_name}, revision {subject.profile.revision}" + ("" if asked else ", the default")
+
+
+def _which_system(subject: Subject) -> str:
+    return "it says so" if subject.spec.os is not None else "nothing says Windows"
+
+
+def _which_ports(subject: Subject) -> str:
+    ports = sorted(subject.profile.ports)
+    return f"it listens on {', '.join(map(str, ports))}" if ports else "it listens on none"
+
+
 #: Every rule that can say no before the volumes are planned, cheapest first.
 RULES = (
-    Rule("Is it a pod?", _is_pod),
+    Rule("Is it a pod?", _is_pod, lambda subject: subject.request.pod_name),
     Rule("Is it being created?", _is_created),
-    Rule("Does the pod or its namespace ask?", _asks),
+    Rule("Does the pod or its namespace ask?", _asks, _who_asks),
     Rule("Is it none of Pillion's own pods?", _is_foreign),
     Rule("Is it no mirror pod?", _is_no_mirror),
-    Rule("Can every annotation be used?", _can_be_read),
-    Rule("Is there such a profile, and is it set up?", _has_profile),
-    Rule("Does it run on Linux?", _runs_on_linux),
+    Rule("Does it run on Linux?", _runs_on_linux, _which_system),
+    Rule("Can every annotation be used?", _can_be_read, _which_annotations),
+    Rule("Is there such a profile, and is it set up?", _has_profile, _which_profile),
     Rule("Is it without our sidecar so far?", _is_without_ours),
     Rule("Can it end with the sidecar in it?", _would_end),
-    Rule("Is the profile's port free?", _has_free_port),
+    Rule("Is the profile's port free?", _has_free_port, _which_ports),
 )
 
 

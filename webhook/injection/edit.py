@@ -75,13 +75,14 @@ class PodEditor:
         """Append an ordinary container."""
         self._append(self.spec, "containers", "/spec/containers", container)
 
-    def add_init_container(self, container: dict[str, Any], *, first: bool) -> None:
-        """Insert an init container before all others or behind them."""
-        if first and self.spec.initContainers:
-            self._add("/spec/initContainers/0", container)
-            self.spec.initContainers.insert(0, container)  # type: ignore[arg-type]
-        else:
+    def add_init_container(self, container: dict[str, Any], position: int | None) -> None:
+        """Insert an init container before the one at ``position``, or behind all others for None."""
+        present = self.spec.initContainers
+        if position is None or not present or position >= len(present):
             self._append(self.spec, "initContainers", "/spec/initContainers", container)
+        else:
+            self._add(f"/spec/initContainers/{position}", container)
+            present.insert(position, container)  # type: ignore[arg-type]
 
     def annotate(self, annotations: dict[str, str]) -> None:
         """Set annotations."""

@@ -30,9 +30,10 @@ def security_context(
     model = next(iter(known or writers), None)
     user = _user(profile, wishes, users, findings)
     group = _effective(spec, model, "runAsGroup")
+    if group is None and (user is None or wishes.run_as_user == user):
+        group = FALLBACK_GROUP
     if user is None:
         user = FALLBACK_USER
-        group = FALLBACK_GROUP if group is None else group
     context: dict[str, Any] = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -52,24 +53,38 @@ def security_context(
 
 
 def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], findings: list[Finding]) -> int | None:
-    """Return the user: the annotation's, the profile's, or the first that the pod says; None where it says none."""
-    if wishes.run_as_user is not None:
-        if wishes.run_as_user == 0 and not profile.allow_root:
-            remedy = f"profile {shown(profile.name)} does not allow root; write another user id"
-            raise Declined(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", remedy))
-        return wishes.run_as_user
+    """Return the sidecar's user, None where nobody says one.
+
+    =====================  ====================================================================
+    the writers' users     the sidecar's
+    =====================  ====================================================================
+    one, known             that one; an annotation has no effect
+    unknown                the annotation's, else the profile's, else unknown
+    several                the annotation's, else the profile's, else the first known, a warning
+    =====================  ====================================================================
+    """
+    first = next((known for known in users if known is not None), None)
+    asked = wishes.run_as_user
     pinned: int | None = profile.security_context.get("runAsUser")
+    if asked == 0 and not profile.allow_root:
+        remedy = f"profile {shown(profile.name)} does not allow root; write another user id"
+        raise Declined(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", remedy))
+    if asked is not None and pinned is None and len(set(users)) == 1 and first not in (None, asked):
+        remedy = f"has no effect: the pod says who writes the logs, user {first}"
+        findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), remedy))
+        return first
+    if asked is not None:
+        return asked
     if pinned is not None:
         return pinned
-    user = next((known for known in users if known is not None), None)
-    if user is None:
+    if first is None:
         remedy = f"the pod does not say who writes the logs; the sidecar is user {FALLBACK_USER}"
         findings.append(Finding(Reason.UNKNOWN_USER, "", "", remedy))
     elif len(set(users)) > 1:
         others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
-        remedy = f"logs are written by users {others[:32]}, read by {user}; set it if files stay unread"
+        remedy = f"logs are written by users {others[:32]}, read by {first}; set it if files stay unread"
         findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", remedy))
-    return user
+    return first
 
 
 def _effective(spec: PodSpec, container: Container | None, name: str) -> Any:

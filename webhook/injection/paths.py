@@ -5,6 +5,7 @@ from functools import lru_cache
 __all__ = [
     "IMAGE_DIRECTORIES",
     "OWNED_DIRECTORIES",
+    "SIDECAR_OWNED_DIRECTORIES",
     "SYSTEM_DIRECTORIES",
     "Components",
     "Directories",
@@ -76,8 +77,10 @@ SYSTEM_DIRECTORIES = Directories(
 )
 #: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
 OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
-#: A sidecar's image lives in these: they, and what is below them, are never hidden from it.
+#: A sidecar can't run without these of its image: no log place is mounted over them or over a parent of them,
 IMAGE_DIRECTORIES = Directories(
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/pillion"),
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys"),
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
 )
+#: nor anywhere below these.
+SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")

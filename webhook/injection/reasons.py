@@ -18,6 +18,7 @@ class Severity(StrEnum):
 
     QUIET = "quiet"  # nothing to say: nobody asked
     NOTE = "note"  # explain says it; nobody is warned
+    ASKED = "asked"  # the client is warned if the pod itself asked, and not only its namespace
     WARNING = "warning"  # the client is warned
     REFUSED = "refused"  # warned, and denied under ``strict``: the annotation itself is wrong
 
@@ -43,8 +44,8 @@ class Reason(StrEnum):
     NOT_ASKED = "not_asked", Severity.QUIET, "neither the pod nor its namespace asks for injection"
     OPTED_OUT = "opted_out", Severity.QUIET, "the pod says inject: false"
     OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are left alone"
-    MIRROR_POD = "mirror_pod", Severity.NOTE, "a mirror pod shows what a node already runs"
-    WINDOWS = "windows", Severity.NOTE, "the pod runs on Windows"
+    MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod shows what a node already runs"
+    WINDOWS = "windows", Severity.ASKED, "the pod runs on Windows"
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod carries our sidecar already"
 
     # the annotations can't be followed
@@ -57,6 +58,7 @@ class Reason(StrEnum):
     # the plan is impossible
     NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
     PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
+    PROFILE_PATCH = "profile_patch", Severity.WARNING, "the profile's patch does not fit the sidecar"
     NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has something of another kind under our name"
     PORT_TAKEN = "port_taken", Severity.WARNING, "a container of the pod declares the profile's port"
     HOST_NETWORK = "host_network", Severity.WARNING, "the profile listens on a port, and the pod shares the node's"
@@ -116,16 +118,22 @@ class Finding(NamedTuple):
         said = self.remedy or self.reason.sentence
         return f"{place}: {said}" if place else said
 
-    def warning(self, prefix: str = "") -> str:
+    def warning(self, prefix: str = "", head: str = "") -> str:
         """Return the line as an admission warning: at most 120 characters, the remedy kept before the value."""
-        line = self.text(prefix)
+        line = head + self.text(prefix)
         if len(line) <= WARNING_LENGTH:
             return line
         if self.value:
-            spare = WARNING_LENGTH - len(self._replace(value="").text(prefix)) - 3
-            if spare >= 8:  # noqa: PLR2004 — fewer characters of a value tell nobody which one it is
-                place = f"{prefix}{self.where} {shown(self.value, spare)}".strip()
-                line = f"{place}: {self.remedy or self.reason.sentence}"
-            else:
-                line = self._replace(value="").text(prefix)
+            bare = self._replace(value="").text(prefix)
+            spare = WARNING_LENGTH - len(head) - len(bare) - 1
+            # fewer characters of a value tell nobody which one it is
+            line = head + (bare if spare < _TELLING else self._cut(prefix, spare))
         return line if len(line) <= WARNING_LENGTH else line[: WARNING_LENGTH - 1] + "…"
+
+    def _cut(self, prefix: str, length: int) -> str:
+        place = f"{prefix}{self.where} {shown(self.value, length - 2)}".strip()
+        return f"{place}: {self.remedy or self.reason.sentence}"
+
+
+#: The shortest piece of a value that is worth showing, quotes included.
+_TELLING = 10

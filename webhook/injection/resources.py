@@ -37,11 +37,12 @@ def bounded(key: str, value: str, bound: Bound | None, findings: list[Finding]) 
 
 
 def resources(
-    spec: PodSpec, profile: Profile, wishes: Wishes, new_volumes: int, findings: list[Finding]
+    spec: PodSpec, profile: Profile, wishes: Wishes, new_volumes: tuple[str | None, int], findings: list[Finding]
 ) -> Mapping[str, Mapping[str, str]] | None:
     """Return the sidecar's resources, or None in a pod that has its own for all containers.
 
-    ``new_volumes`` is how many log volumes are added. Raises :class:`Declined` for a request above its limit.
+    ``new_volumes`` is the size limit of the log volumes that are added, and how many they are.
+    Raises :class:`Declined` for a request above its limit.
 
     The pod keeps its quality of service: where every container's limits equal its requests, ours do too
     (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
@@ -57,7 +58,7 @@ def resources(
     if not asked and not guaranteed and not _limits_storage(spec):
         return profile.resources
     amounts = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
-    _limit_storage(spec, wishes, profile, new_volumes, amounts)
+    _limit_storage(spec, new_volumes, amounts)
     for key, kind, name in _AMOUNTS:
         if key in asked:
             amounts[kind][name] = bounded(key, asked[key], profile.bounds.get(key), findings)
@@ -65,7 +66,12 @@ def resources(
         _fit(name, asked, amounts)
     if guaranteed:
         for name in ("cpu", "memory"):
-            amounts["requests"][name] = amounts["limits"].setdefault(name, amounts["requests"][name])
+            limit = amounts["limits"].setdefault(name, amounts["requests"][name])
+            key = f"{name}-request"
+            if key in asked and _amount(amounts["requests"][name]) != _amount(limit):
+                remedy = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
+                findings.append(Finding(Reason.NO_EFFECT, key, asked[key], remedy))
+            amounts["requests"][name] = limit
     return amounts
 
 
@@ -86,9 +92,7 @@ def _amount(text: object) -> Fraction:
     return quantity.parse(text) or Fraction(0)
 
 
-def _limit_storage(
-    spec: PodSpec, wishes: Wishes, profile: Profile, new_volumes: int, amounts: dict[str, dict[str, str]]
-) -> None:
+def _limit_storage(spec: PodSpec, new_volumes: tuple[str | None, int], amounts: dict[str, dict[str, str]]) -> None:
     """Keep the ephemeral-storage amounts only where every container has a limit.
 
     The kubelet adds up those that exist, and evicts a pod that uses more: our log volumes count as well.
@@ -98,7 +102,8 @@ def _limit_storage(
         amounts["limits"].pop(key, None)
         amounts["requests"].pop(key, None)
         return
-    size = _amount(wishes.volume_size_limit or profile.volume_size_limit) * new_volumes
+    limit, number = new_volumes
+    size = _amount(limit) * number
     if size > _amount(amounts["limits"][key]):
         amounts["limits"][key] = str(ceil(size))
 

@@ -21,9 +21,18 @@ __all__ = ["build", "masks_token"]
 
 
 def build(
-    spec: PodSpec, profile: Profile, wishes: Wishes, participants: Sequence[Participant], plan: Plan
+    spec: PodSpec,
+    profile: Profile,
+    wishes: Wishes,
+    participants: Sequence[Participant],
+    plan: Plan,
+    *,
+    size_limit: str | None,
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the sidecar for the pod, and what is noteworthy about it. Raises :class:`Declined`."""
+    """Return the sidecar for the pod, and what is noteworthy about it. Raises :class:`Declined`.
+
+    ``size_limit`` is that of each new volume.
+    """
     findings: list[Finding] = []
     environment = Environment((*SIDECAR_VARIABLES, *profile.env))
     mounts = [_log_mount(place, environment) for place in plan.places]
@@ -40,7 +49,7 @@ def build(
         else variable
         for variable in environment.variables
     ]
-    amounts = resources(spec, profile, wishes, len(plan.new_volumes), findings)
+    amounts = resources(spec, profile, wishes, (size_limit, len(plan.new_volumes)), findings)
     if amounts is not None:
         container["resources"] = amounts
     writers = [p.container for p in participants if p.chosen and p.container.name in plan.writers]
@@ -65,8 +74,8 @@ def _patched(container: dict[str, Any], profile: Profile) -> dict[str, Any]:
     try:
         patched: dict[str, Any] = jsonpatch.JsonPatch(list(profile.patch)).apply(plain)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-        remedy = f"the patch of profile {shown(profile.name)} does not fit: {str(error)[:40]}"
-        raise Declined(Finding(Reason.PROFILE_INCOMPLETE, "", "", remedy)) from None
+        remedy = f"the patch of profile {shown(profile.name)} does not fit its sidecar; ask your operator"
+        raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy)) from error
     return patched
 
 
@@ -87,8 +96,7 @@ def _log_mount(place: Place, environment: Environment) -> dict[str, Any]:
 
 def _files(plan: Plan) -> Iterator[str]:
     for place in plan.places:
-        for folder, recursive, name in place.files:
-            yield "/".join((place.path, *folder, *(("**",) if recursive else ()), *((name,) if name else ())))
+        yield from place.patterns
 
 
 def _folders(plan: Plan) -> Iterator[str]:

@@ -214,24 +214,28 @@ def _in_words(message: str) -> str:
     return f"must be {' or '.join(expected)}, is {_WORDS.get(match['got'], match['got'])}"
 
 
+#: Lists that are merged item by item, and what tells their items apart; all others are replaced.
+_MERGED_LISTS = {"env": "name", "volumes": "name", "volumeMounts": "mountPath"}
+
+
 def _merge(base: Any, over: Any) -> Any:
-    """Return ``over`` applied to ``base`` as a JSON Merge Patch (RFC 7386), ``env`` lists by name."""
+    """Return ``over`` applied to ``base`` as a JSON Merge Patch (RFC 7386), some lists by their items' names."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over
     merged = dict(base)
     for key, value in over.items():
         if value is None:
             merged.pop(key, None)
-        elif key == "env" and _named(base.get(key)) and _named(value):
-            by_name = {item["name"]: item for item in [*base[key], *value]}
+        elif key in _MERGED_LISTS and _have(base.get(key), _MERGED_LISTS[key]) and _have(value, _MERGED_LISTS[key]):
+            by_name = {item[_MERGED_LISTS[key]]: item for item in [*base[key], *value]}
             merged[key] = list(by_name.values())
         else:
             merged[key] = _merge(base.get(key), value)
     return merged
 
 
-def _named(items: object) -> bool:
-    return isinstance(items, list) and all(isinstance(item, Mapping) and "name" in item for item in items)
+def _have(items: object, name: str) -> bool:
+    return isinstance(items, list) and all(isinstance(item, Mapping) and name in item for item in items)
 
 
 def _revision(document: Any) -> str:

@@ -83,12 +83,12 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
     names = {variable.name for variable in available}
 
     def unknown(name: str, why: str) -> Declined:
-        remedy = f"the subPathExpr of container {shown(container.name)} needs {shown(name)} {why}"
+        remedy = f"the subPathExpr of {shown(container.name, 24)} needs {shown(name, 24)}, {why}"
         return Declined(Finding(Reason.UNKNOWN_VARIABLE, "logs", "", remedy))
 
     for name in _references(expression):
         if name not in names:
-            raise unknown(name, "that is not in its env; put it there")
+            raise unknown(name, "which is not in its env")
     wanted: set[str] = set()
     frontier = set(_references(expression))
     while frontier:
@@ -96,7 +96,7 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
         texts = [variable.value for variable in available if variable.name in frontier and variable.value]
         inner = {name for text in texts for name in _references(text)}
         if container.envFrom and not inner <= names:
-            raise unknown(min(inner - names), "from envFrom; put it in env")
+            raise unknown(min(inner - names), "which comes from envFrom; put it in env")
         frontier = (inner & names) - wanted
     return tuple(_portable(variable, container, unknown) for variable in available if variable.name in wanted)
 
@@ -111,7 +111,7 @@ def _portable(variable: EnvVar, container: Container, unknown: Callable[[str, st
         return replace(variable, valueFrom=EnvSource(resourceFieldRef=reference))
     if source.fieldRef is not None or source.configMapKeyRef is not None:
         return variable
-    raise unknown(variable.name, "from a Secret or file; use another variable")
+    raise unknown(variable.name, "which comes from a Secret or file")
 
 
 def _definition(variable: EnvVar) -> EnvVar:

@@ -24,6 +24,7 @@ from webhook.injection.edit import Located
 from webhook.injection.paths import (
     IMAGE_DIRECTORIES,
     OWNED_DIRECTORIES,
+    SIDECAR_OWNED_DIRECTORIES,
     SYSTEM_DIRECTORIES,
     Components,
     components,
@@ -102,6 +103,14 @@ class Place(Struct):
     variables: tuple[EnvVar, ...] = ()
 
     @property
+    def patterns(self) -> list[str]:
+        """Return the files as the sidecar sees them: a path, a glob, or ``DIR/**/NAME`` each."""
+        return [
+            "/".join((self.path, *folder, *(("**",) if recursive else ()), *((name,) if name else ())))
+            for folder, recursive, name in self.files
+        ]
+
+    @property
     def relocated(self) -> bool:
         """Say whether the sidecar sees it elsewhere than the app does."""
         return self.path != self.seen_by[0][1]
@@ -114,7 +123,9 @@ class Plan(Struct):
     #: New volumes' names, and the log directory of each.
     new_volumes: list[tuple[str, str]]
     mounts: list[tuple[Located, VolumeMount]]
-    #: Names of containers in which the logs lie, in pod order.
+    #: Volumes that are read at a subPath of the user's: whoever mounts them first makes that folder.
+    subpaths: frozenset[str]
+    #: Names of the containers that write the logs.
     writers: list[str]
     findings: list[Finding]
 
@@ -162,7 +173,12 @@ def plan(
         places=_places(sources, profile),
         new_volumes=list(planning.new_volumes.values()),
         mounts=planning.added,
-        writers=list(dict.fromkeys(s.participant.container.name for s in sources if s.participant.chosen)),
+        subpaths=frozenset(
+            source.mount.name
+            for source in sources
+            if not source.new and (source.mount.subPath or source.mount.subPathExpr)
+        ),
+        writers=_writers(sources),
         findings=_unwritten(sources),
     )
 
@@ -171,6 +187,19 @@ def plan(
 
 _File = tuple[Components, bool, str]
 _ITSELF: _File = ((), False, "")
+
+
+_KINDS_IN_WORDS = {
+    "secret": "a Secret",
+    "secrets": "a volume of secrets",
+    "configMap": "a ConfigMap",
+    "downwardAPI": "the downward API",
+    "missing": "a volume that the pod has not",
+}
+
+
+def _in_words(kind: str) -> str:
+    return _KINDS_IN_WORDS.get(kind, f"a volume of kind {shown(kind, 24)[1:-1]}")
 
 
 class _Target(NamedTuple):
@@ -287,10 +316,10 @@ class _Planning:
         """Return the kind of the mounted volume; a volume that says none is an emptyDir (core/v1 defaults)."""
         volume = self.volumes.get(mount.name)
         if volume is None:
-            return "volume that the pod does not have"
+            return "missing"
         kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
         if kind == "csi" and volume[kind].get("driver") in SECRET_DRIVERS:
-            return f"csi volume of {volume[kind]['driver']}"
+            return "secrets"
         return kind
 
     def _reused(
@@ -303,11 +332,11 @@ class _Planning:
     ) -> Source:
         container = participant.container
         if mount is None:
-            remedy = f"container {shown(container.name)} has a block device there; name a directory"
+            remedy = f"container {shown(container.name)} has a block device there; write another directory"
             raise Declined(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, remedy))
         kind = self._kind(mount)
         if kind not in WRITABLE_KINDS:
-            remedy = f"{shown(mount.mountPath)} is a {kind}, no place for logs; name where the app writes"
+            remedy = f"{_in_words(kind)} is mounted there; logs can't be in it"
             raise Declined(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, remedy))
         source = self.volumes[mount.name].get(kind)
         read_only = bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
@@ -473,18 +502,26 @@ def _sidecar_path(place: Place, profile: Profile, taken: Sequence[Components], *
     container, path = place.seen_by[0]
     root = profile.logs_mount_path or RELOCATED
     if profile.logs_mount_path is not None:
-        if alone:
+        if alone and _ITSELF not in place.files:
             return profile.logs_mount_path
     elif _AWKWARD.isdisjoint(path):
         parts = components(path)
-        hides_image = IMAGE_DIRECTORIES.within(parts) or IMAGE_DIRECTORIES.hold(parts)
+        hides_image = IMAGE_DIRECTORIES.within(parts) or SIDECAR_OWNED_DIRECTORIES.hold(parts)
         if not hides_image and not any(overlap(parts, other) for other in taken):
             return path
     candidate, number = f"{root}/{container}", 1
     while any(overlap(components(candidate), other) for other in taken):
         number += 1
         candidate = f"{root}/{container}-{number}"
-    return candidate
+    # a single file keeps its name, and a folder to itself
+    return f"{candidate}/{components(path)[-1]}" if _ITSELF in place.files else candidate
+
+
+def _writers(sources: Sequence[Source]) -> list[str]:
+    """Return who can write the logs; where nobody can, who at least sees them."""
+    chosen = [source for source in sources if source.participant.chosen]
+    writing = [source for source in chosen if source.writable] or chosen
+    return list(dict.fromkeys(source.participant.container.name for source in writing))
 
 
 def _unwritten(sources: Sequence[Source]) -> list[Finding]:
@@ -495,6 +532,6 @@ def _unwritten(sources: Sequence[Source]) -> list[Finding]:
         name = source.mount.name
         if source.participant.chosen and name not in writable and name not in findings:
             container = source.participant.container.name
-            remedy = f"container {shown(container)} mounts {shown(source.mount.mountPath, 30)} read-only"
+            remedy = f"{shown(container, 24)} can't write at {shown(source.mount.mountPath, 30)}: it is read-only there"
             findings[name] = Finding(Reason.READ_ONLY_MOUNT, "logs", "", remedy)
     return list(findings.values())

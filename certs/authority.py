@@ -1,0 +1,181 @@
+"""An authority and the leaves that it signs, made from a clock that the caller holds."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+__all__ = ["AUTHORITY_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Authority", "Leaf", "due"]
+
+#: Long enough that a new authority reaches every trust bundle before the old one ends.
+AUTHORITY_LIFETIME = timedelta(days=365)
+#: Short: a stolen key is of use for a month at most, and renewal is exercised often.
+LEAF_LIFETIME = timedelta(days=30)
+#: A verifier whose clock is this far behind ours still accepts a new certificate.
+CLOCK_SKEW = timedelta(hours=1)
+#: The share of a lifetime after which a certificate is due for renewal: a third is left for what goes wrong.
+RENEWAL_AT = 2 / 3
+
+Key = ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A server's certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: Key
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """Return the certificate; an authority signs its leaves itself, so this is the whole chain."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """Return the private key, PKCS #8, not encrypted: file permissions protect it."""
+        return _pem(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate authority; :meth:`create` makes one, :meth:`load` brings one back."""
+
+    certificate: x509.Certificate
+    key: Key
+
+    @classmethod
+    def create(
+        cls,
+        now: datetime,
+        *,
+        name: str = "Pillion",
+        lifetime: timedelta = AUTHORITY_LIFETIME,
+        key: Key | None = None,
+    ) -> Self:
+        """Return a new authority that is good from an hour before ``now`` (aware) to ``now + lifetime``."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        # Each authority has a subject of its own: where two are trusted at once, as during a rotation,
+        # verifiers look an issuer up by its subject and would try the wrong one.
+        serial = x509.random_serial_number()
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} CA {serial:040x}"[:64])])
+        builder = (
+            _builder(subject, subject, key, now, lifetime)
+            .serial_number(serial)
+            # it signs leaves and nothing that could sign in turn
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+        )
+        return cls(builder.sign(key, SHA256()), key)
+
+    @classmethod
+    def load(cls, certificate_pem: bytes, key_pem: bytes) -> Self:
+        """Return the authority in these bytes; ValueError where they hold no EC pair."""
+        key = load_pem_private_key(key_pem, password=None)
+        if not isinstance(key, Key):
+            raise ValueError("the authority's key is not an elliptic-curve key")  # noqa: TRY004 — about content
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        if certificate.public_key() != key.public_key():
+            raise ValueError("the authority's key does not belong to its certificate")
+        return cls(certificate, key)
+
+    def issue(
+        self,
+        names: tuple[str, ...],
+        now: datetime,
+        *,
+        lifetime: timedelta = LEAF_LIFETIME,
+        key: Key | None = None,
+    ) -> Leaf:
+        """Return a leaf for a server that is called by ``names``: DNS names, and IP addresses as text.
+
+        It never outlives the authority: a verifier would refuse the chain while the leaf still looks good.
+        """
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        lifetime = min(lifetime, self.certificate.not_valid_after_utc - _whole(now))
+        # The subject stays empty: Kubernetes reads the alternative names only, and 64 characters are too few
+        # for SERVICE.NAMESPACE.svc. RFC 5280 4.2.1.6: then the alternative names are critical.
+        builder = (
+            _builder(x509.Name([]), self.certificate.subject, key, now, lifetime)
+            .serial_number(x509.random_serial_number())
+            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=True)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
+        return Leaf(builder.sign(self.key, SHA256()), key)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """Return the certificate: what a client must trust, a webhook entry's ``caBundle``."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """Return the private key, PKCS #8, not encrypted: file permissions protect it."""
+        return _pem(self.key)
+
+
+def due(certificate: x509.Certificate, now: datetime) -> bool:
+    """Return whether two thirds of a certificate's lifetime are over: time to renew it."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return now >= start + (end - start) * RENEWAL_AT
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: Key, now: datetime, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    """Return what an authority's and a leaf's certificate have in common."""
+    now = _whole(now)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _whole(now: datetime) -> datetime:
+    """Return the time in UTC and without fractions of a second, which X.509 has not."""
+    return now.astimezone(UTC).replace(microsecond=0)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Return an authority's bits, or a leaf's: with an EC key, TLS 1.2 and 1.3 only ever sign."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _pem(key: Key) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

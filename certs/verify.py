@@ -1,0 +1,222 @@
+"""Whether a certificate and its key are good for these names at this time, and if not, exactly why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import ip_address
+from itertools import pairwise
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+__all__ = ["Fault", "FaultKind", "Pair", "UnusablePairError", "verify"]
+
+
+class FaultKind(StrEnum):
+    """What can be wrong with a pair."""
+
+    UNREADABLE = "unreadable"  # no PEM, no certificate, no key, an encrypted key
+    KEY = "key"  # the key is another certificate's
+    TIME = "time"  # not yet, or no longer
+    NAME = "name"  # the server is called by a name that is not among the alternative names
+    USAGE = "usage"  # the certificate is not for servers
+    CHAIN = "chain"  # a certificate is not signed by the next, or by no trusted one
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong, with a sentence for people."""
+
+    kind: FaultKind
+    text: str
+
+
+class UnusablePairError(ValueError):
+    """The pair can't be used; ``faults`` holds everything that is wrong with it."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(fault.text for fault in faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A pair that is good, and what one wants to know of it."""
+
+    leaf: x509.Certificate
+    not_before: datetime
+    not_after: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the leaf's SHA-256 fingerprint in hexadecimal."""
+        return self.leaf.fingerprint(SHA256()).hex()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the alternative names as text."""
+        return tuple(_alternative_names(self.leaf))
+
+
+def verify(
+    chain_pem: bytes,
+    key_pem: bytes,
+    *,
+    now: datetime,
+    names: tuple[str, ...] = (),
+    roots_pem: bytes | None = None,
+) -> Pair:
+    """Return the pair in these bytes, or raise :class:`UnusablePairError` with all its faults.
+
+    ``chain_pem`` holds the leaf first, then each certificate's issuer; ``names`` are those that clients call
+    the server by; ``roots_pem`` what clients trust, where that is known. Source: RFC 5280, and what Go's
+    crypto/x509, which the API server uses, makes of it: the common name counts for nothing, a missing
+    extended key usage allows every use.
+    """
+    chain = _certificates(chain_pem, "the certificate file")
+    roots = _certificates(roots_pem, "the trusted bundle") if roots_pem is not None else None
+    key = _key(key_pem)
+    leaf = chain[0]
+    faults = [
+        *_key_faults(leaf, key),
+        *_time_faults(chain, now),
+        *_name_faults(leaf, names),
+        *_usage_faults(leaf),
+        *_chain_faults(chain, roots),
+    ]
+    if faults:
+        raise UnusablePairError(faults)
+    # the chain is good for as long as each part of it is
+    return Pair(
+        leaf,
+        max(certificate.not_valid_before_utc for certificate in chain),
+        min(certificate.not_valid_after_utc for certificate in chain),
+    )
+
+
+def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise UnusablePairError(
+            [Fault(FaultKind.UNREADABLE, f"{where} holds no certificate: {_first_line(error)}")]
+        ) from None
+
+
+def _key(pem: bytes) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError:
+        text = "the key is encrypted; write it without a password"
+    except (ValueError, UnsupportedAlgorithm) as error:
+        text = f"the key file holds no private key: {_first_line(error)}"
+    raise UnusablePairError([Fault(FaultKind.UNREADABLE, text)])
+
+
+def _key_faults(leaf: x509.Certificate, key: PrivateKeyTypes) -> list[Fault]:
+    if leaf.public_key() == key.public_key():
+        return []
+    return [Fault(FaultKind.KEY, f"the key does not belong to the certificate {_described(leaf)}")]
+
+
+def _time_faults(chain: list[x509.Certificate], now: datetime) -> list[Fault]:
+    faults = []
+    for certificate in chain:
+        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if now < start:
+            faults.append(Fault(FaultKind.TIME, f"{_described(certificate)} is not valid before {start:%FT%TZ}"))
+        if now > end:
+            faults.append(Fault(FaultKind.TIME, f"{_described(certificate)} ended {end:%FT%TZ}"))
+    return faults
+
+
+def _name_faults(leaf: x509.Certificate, names: tuple[str, ...]) -> list[Fault]:
+    has = _alternative_names(leaf)
+    listed = ", ".join(has) or "none (a common name counts for nothing)"
+    return [
+        Fault(FaultKind.NAME, f"the certificate is not for {name}; its alternative names: {listed}")
+        for name in names
+        if not any(_matches(pattern, name) for pattern in has)
+    ]
+
+
+def _usage_faults(leaf: x509.Certificate) -> list[Fault]:
+    faults = []
+    extended = _extension(leaf, ExtensionOID.EXTENDED_KEY_USAGE)
+    if isinstance(extended, x509.ExtendedKeyUsage):
+        servers = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+        if servers.isdisjoint(extended):
+            faults.append(Fault(FaultKind.USAGE, "the certificate's extended key usage does not include server auth"))
+    usage = _extension(leaf, ExtensionOID.KEY_USAGE)
+    # OpenSSL and Go both sign the handshake with it; a key that may only encipher belongs to RSA of long ago
+    if isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
+        faults.append(Fault(FaultKind.USAGE, "the certificate's key usage does not include digital signature"))
+    return faults
+
+
+def _chain_faults(chain: list[x509.Certificate], roots: list[x509.Certificate] | None) -> list[Fault]:
+    faults = [
+        Fault(FaultKind.CHAIN, f"{_described(child)} is not signed by {_described(issuer)}, which follows it")
+        for child, issuer in pairwise(chain)
+        if not _signed(child, issuer)
+    ]
+    last = chain[-1]
+    if roots is not None and not any(root == last or _signed(last, root) for root in roots):
+        faults.append(Fault(FaultKind.CHAIN, f"{_described(last)} is not signed by any of the trusted certificates"))
+    return faults
+
+
+def _signed(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether ``issuer`` may sign certificates and signed this one."""
+    constraints = _extension(issuer, ExtensionOID.BASIC_CONSTRAINTS)
+    usage = _extension(issuer, ExtensionOID.KEY_USAGE)
+    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+        return False
+    if isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
+        return False
+    try:
+        child.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _alternative_names(leaf: x509.Certificate) -> list[str]:
+    names = _extension(leaf, ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    if not isinstance(names, x509.SubjectAlternativeName):
+        return []
+    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Return whether an alternative name covers ``name``; ``*`` is exactly the first label (RFC 6125)."""
+    try:
+        return ip_address(pattern) == ip_address(name)
+    except ValueError:
+        pass
+    pattern, name = pattern.lower().rstrip("."), name.lower().rstrip(".")
+    if pattern.startswith("*."):
+        first, _, rest = name.partition(".")
+        return bool(first) and rest == pattern[2:]
+    return pattern == name
+
+
+def _extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> x509.ExtensionType | None:
+    try:
+        return certificate.extensions.get_extension_for_oid(oid).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def _described(certificate: x509.Certificate) -> str:
+    """Return a name that a person finds the certificate by."""
+    name = certificate.subject.rfc4514_string() or ", ".join(_alternative_names(certificate))
+    return f'"{name[:80]}"' if name else f"number {certificate.serial_number:x}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["unknown format"])[0][:100]

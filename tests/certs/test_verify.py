@@ -1,0 +1,235 @@
+"""The judgement on a pair: good, or exactly what is wrong with it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.authority import AUTHORITY_LIFETIME, LEAF_LIFETIME, Authority
+from certs.verify import FaultKind, UnusablePairError, verify
+
+NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
+AUTHORITY = Authority.create(NOW)
+OTHER = Authority.create(NOW)
+LEAF = AUTHORITY.issue(("pillion.pillion-system.svc", "*.example.com", "10.0.0.1"), NOW)
+NAME = ("pillion.pillion-system.svc",)
+
+
+def faults(
+    chain: bytes = LEAF.certificate_pem,
+    key: bytes = LEAF.key_pem,
+    names: tuple[str, ...] = NAME,
+    now: datetime = NOW,
+    roots: bytes | None = AUTHORITY.certificate_pem,
+) -> list[FaultKind]:
+    """Return the kinds of the faults, none for a good pair."""
+    try:
+        verify(chain, key, now=now, names=names, roots_pem=roots)
+    except UnusablePairError as error:
+        return [fault.kind for fault in error.faults]
+    return []
+
+
+def odd_leaf(*extensions: x509.ExtensionType, ca: Authority = AUTHORITY) -> tuple[bytes, bytes]:
+    """Return certificate and key of a leaf with these extensions only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME[0])]))
+        .issuer_name(ca.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - timedelta(hours=1))
+        .not_valid_after(NOW + timedelta(days=1))
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    certificate = builder.sign(ca.key, SHA256()).public_bytes(Encoding.PEM)
+    return certificate, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+NAMES = x509.SubjectAlternativeName([x509.DNSName(NAME[0])])
+
+
+def test_a_good_pair_is_described() -> None:
+    """What one wants to know of it: names, times, a fingerprint."""
+    pair = verify(LEAF.certificate_pem, LEAF.key_pem, now=NOW, names=NAME)
+    assert pair.names == ("pillion.pillion-system.svc", "*.example.com", "10.0.0.1")
+    assert pair.not_after == NOW + LEAF_LIFETIME
+    assert pair.fingerprint == LEAF.certificate.fingerprint(SHA256()).hex()
+
+
+def test_a_chain_ends_with_its_first_part() -> None:
+    """A leaf with its authority behind it is good until the first of both ends."""
+    late = AUTHORITY.issue(NAME, NOW + timedelta(days=1))
+    chain = late.certificate_pem + AUTHORITY.certificate_pem
+    pair = verify(chain, late.key_pem, now=NOW + timedelta(days=1))
+    assert pair.not_after == late.certificate.not_valid_after_utc
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("pillion.pillion-system.svc", True),
+        ("PILLION.pillion-system.svc.", True),
+        ("a.example.com", True),
+        ("10.0.0.1", True),
+        ("example.com", False),
+        ("a.b.example.com", False),
+        ("pillion", False),
+        ("pillion.pillion-system", False),
+        ("10.0.0.2", False),
+    ],
+)
+def test_names_are_compared_as_clients_do(name: str, good: bool) -> None:
+    """Exactly, without regard to case; a star is one label; addresses are addresses."""
+    assert faults(names=(name,)) == ([] if good else [FaultKind.NAME])
+
+
+def test_a_missing_name_is_named() -> None:
+    """The sentence has the name that is missing, and those that are there."""
+    with pytest.raises(UnusablePairError, match=r"not for webhook\.other\.svc.*\*\.example\.com"):
+        verify(LEAF.certificate_pem, LEAF.key_pem, now=NOW, names=("webhook.other.svc",))
+
+
+def test_a_common_name_counts_for_nothing() -> None:
+    """Kubernetes has not read it since 1.19."""
+    certificate, key = odd_leaf()
+    with pytest.raises(UnusablePairError, match="common name counts for nothing"):
+        verify(certificate, key, now=NOW, names=NAME)
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        (NOW - timedelta(hours=1), []),
+        # the authority begins no earlier than the leaf, but it is not in the chain
+        (NOW - timedelta(hours=1, seconds=1), [FaultKind.TIME]),
+        (NOW + LEAF_LIFETIME, []),
+        (NOW + LEAF_LIFETIME + timedelta(seconds=1), [FaultKind.TIME]),
+    ],
+)
+def test_time_counts_to_the_second(when: datetime, expected: list[FaultKind]) -> None:
+    """Both ends belong to the lifetime."""
+    assert faults(now=when) == expected
+
+
+def test_an_expired_issuer_in_the_chain_is_found() -> None:
+    """A chain is as good as its worst part."""
+    chain = LEAF.certificate_pem + AUTHORITY.certificate_pem
+    later = NOW + AUTHORITY_LIFETIME + timedelta(days=1)
+    assert faults(chain, now=later) == [FaultKind.TIME, FaultKind.TIME]
+
+
+def test_another_key_is_found() -> None:
+    """A certificate with somebody else's key would fail at every handshake."""
+    assert faults(key=AUTHORITY.issue(NAME, NOW).key_pem) == [FaultKind.KEY]
+
+
+def test_a_key_of_another_kind_is_found() -> None:
+    """An RSA key does not belong to an EC certificate."""
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert faults(key=pem) == [FaultKind.KEY]
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    """Nobody mends a certificate one fault at a time."""
+    expected = [FaultKind.KEY, FaultKind.TIME, FaultKind.NAME, FaultKind.CHAIN]
+    late = NOW + LEAF_LIFETIME * 2
+    assert faults(key=OTHER.key_pem, now=late, names=("x",), roots=OTHER.certificate_pem) == expected
+
+
+@pytest.mark.parametrize("usage", [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.CODE_SIGNING])
+def test_a_certificate_for_something_else_is_found(usage: x509.ObjectIdentifier) -> None:
+    """A client's certificate is no server's."""
+    certificate, key = odd_leaf(NAMES, x509.ExtendedKeyUsage([usage]))
+    assert faults(certificate, key) == [FaultKind.USAGE]
+
+
+def test_a_key_that_may_not_sign_is_found() -> None:
+    """TLS signs with it."""
+    bits = dict.fromkeys(
+        (
+            *("content_commitment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign"),
+            *("encipher_only", "decipher_only", "digital_signature"),
+        ),
+        False,
+    )
+    certificate, key = odd_leaf(NAMES, x509.KeyUsage(key_encipherment=True, **bits))
+    assert faults(certificate, key) == [FaultKind.USAGE]
+
+
+def test_without_usage_extensions_every_use_is_allowed() -> None:
+    """As Go has it: what is not restricted is allowed."""
+    assert faults(*odd_leaf(NAMES)) == []
+
+
+def test_an_untrusted_issuer_is_found() -> None:
+    """A leaf of an authority that nobody trusts."""
+    assert faults(roots=OTHER.certificate_pem) == [FaultKind.CHAIN]
+
+
+def test_several_roots_may_be_trusted() -> None:
+    """During a rotation the bundle holds the old and the new authority."""
+    assert faults(roots=OTHER.certificate_pem + AUTHORITY.certificate_pem) == []
+
+
+def test_a_chain_in_the_wrong_order_is_found() -> None:
+    """The leaf comes first."""
+    assert FaultKind.KEY in faults(AUTHORITY.certificate_pem + LEAF.certificate_pem)
+
+
+def test_a_chain_with_a_stranger_in_it_is_found() -> None:
+    """Each certificate is signed by the one that follows."""
+    assert faults(LEAF.certificate_pem + OTHER.certificate_pem, roots=None) == [FaultKind.CHAIN]
+
+
+def test_a_leaf_signs_nothing() -> None:
+    """A certificate that is no authority can't be an issuer, whatever it signed."""
+    fake = Authority(LEAF.certificate, LEAF.key)
+    certificate, key = odd_leaf(NAMES, ca=fake)
+    assert faults(certificate + LEAF.certificate_pem, key, roots=None) == [FaultKind.CHAIN]
+
+
+def test_without_roots_a_chain_need_not_be_trusted() -> None:
+    """A server does not always know what its clients trust."""
+    assert faults(roots=None) == []
+
+
+@pytest.mark.parametrize(
+    ("chain", "key", "says"),
+    [
+        (b"", LEAF.key_pem, "no certificate"),
+        (b"hello", LEAF.key_pem, "no certificate"),
+        (LEAF.certificate_pem[:200], LEAF.key_pem, "no certificate"),
+        (LEAF.key_pem, LEAF.key_pem, "no certificate"),
+        (LEAF.certificate_pem, b"", "no private key"),
+        (LEAF.certificate_pem, LEAF.certificate_pem, "no private key"),
+        (
+            LEAF.certificate_pem,
+            LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")),
+            "without a password",
+        ),
+    ],
+    ids=["empty", "text", "cut off", "key for certificate", "no key", "certificate for key", "encrypted"],
+)
+def test_what_can_not_be_read_is_said(chain: bytes, key: bytes, says: str) -> None:
+    """Unreadable halves are told apart."""
+    with pytest.raises(UnusablePairError, match=says) as raised:
+        verify(chain, key, now=NOW)
+    assert [fault.kind for fault in raised.value.faults] == [FaultKind.UNREADABLE]
+
+
+def test_both_halves_may_lie_in_one_file() -> None:
+    """A file with certificate and key serves as both."""
+    both = LEAF.certificate_pem + LEAF.key_pem
+    assert faults(both, both) == []

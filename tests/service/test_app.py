@@ -1,0 +1,304 @@
+"""What the two ports answer, over a real server."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import jsonpatch
+import pytest
+from serving import Running, eventually, make_review
+
+import webhook.service
+from webhook import configuration
+from webhook.injection import admission, review
+from webhook.injection.reasons import Reason
+from webhook.service.app import _outcome
+from webhook.service.metrics import Outcome
+
+BAD = {"pillion.dev/inject": "true", "pillion.dev/logs": "relative.log"}
+
+
+def post(server: Running, document: dict[str, Any], path: str = "/mutate") -> dict[str, Any]:
+    """Return the response to a review."""
+    answer = server.post(json.dumps(document).encode(), path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    response: dict[str, Any] = answer.json()["response"]
+    return response
+
+
+def annotated(**annotations: str) -> dict[str, Any]:
+    """Return a review of a pod with these annotations only."""
+    document = make_review()
+    document["request"]["object"]["metadata"]["annotations"] = annotations
+    return document
+
+
+def test_an_annotated_pod_gets_a_patch(server: Running) -> None:
+    """The patch in the answer makes a pod with a sidecar of the one in the request."""
+    document = make_review()
+    response = post(server, document)
+    assert response["allowed"] is True
+    operations = json.loads(base64.b64decode(response["patch"]))
+    pod = jsonpatch.apply_patch(document["request"]["object"], operations)
+    assert [container["name"] for container in pod["spec"]["initContainers"]] == ["pillion-tail"]
+
+
+def test_the_sample_is_injected(server: Running) -> None:
+    """What the printed curl line sends gets a patch."""
+    sample = Path(webhook.service.__file__).parent / "sample-review.json"
+    assert post(server, json.loads(sample.read_bytes()))["patchType"] == "JSONPatch"
+
+
+@pytest.mark.parametrize(("path", "patched"), [("/mutate", False), ("/mutate/opted-in", True)])
+def test_the_path_says_whether_the_namespace_opted_in(server: Running, path: str, patched: bool) -> None:
+    """A pod without annotations is injected where its namespace asks for it."""
+    assert ("patch" in post(server, annotated(), path)) is patched
+
+
+def test_a_bad_annotation_is_allowed_with_a_warning(server: Running) -> None:
+    """The pod is created, its owner is told."""
+    response = post(server, annotated(**BAD))
+    assert response["allowed"] is True
+    assert "patch" not in response
+    assert "pillion.dev/logs" in response["warnings"][0]
+
+
+def test_strict_denies_a_bad_annotation(serve: Callable[..., Running]) -> None:
+    """The same text, as the reason for the denial."""
+    response = post(serve(strict=True), annotated(**BAD))
+    assert response["allowed"] is False
+    assert "pillion.dev/logs" in response["status"]["message"]
+
+
+def test_shadow_mode_never_patches(serve: Callable[..., Running]) -> None:
+    """It decides, counts and logs as ever."""
+    server = serve(shadow=True)
+    assert "patch" not in post(server, make_review())
+    line = eventually(lambda: [line for line in server.log() if line["event"] == "review"])[0]
+    assert line["decision"] == "shadowed"
+    labels = {"outcome": "shadowed", "reason": "injected", "profile": "tail"}
+    assert server.sample("pillion_reviews_total", **labels) == 1
+
+
+def test_the_prefix_is_a_setting(serve: Callable[..., Running]) -> None:
+    """Annotations below another prefix are ours then."""
+    server = serve(prefix="logs.example.com/")
+    assert "patch" not in post(server, make_review())
+    assert "patch" in post(server, annotated(**{"logs.example.com/inject": "true"}))
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("?timeout=10s", "injected"),
+        ("?timeout=30s&x=1", "injected"),
+        ("?x=1&timeout=1m0.5s", "injected"),
+        ("?timeout=nonsense", "injected"),
+        ("?timeout=", "injected"),
+        ("?timeout=%zz", "injected"),
+        ("?timeout=0", "deadline"),
+        ("?timeout=1ns", "deadline"),
+        ("?timeout=1%C2%B5s", "deadline"),
+        ("?atimeout=1ns", "injected"),
+    ],
+)
+def test_the_callers_timeout_is_honoured(server: Running, query: str, reason: str) -> None:
+    """Too late to look at the pod: allowed, with a warning, before the caller gives up."""
+    response = post(server, make_review(), f"/mutate{query}")
+    assert response["allowed"] is True
+    assert response["auditAnnotations"]["reason"] == reason
+    assert bool(response.get("warnings")) is (reason == "deadline")
+
+
+def test_too_many_at_once_are_allowed_with_a_warning(serve: Callable[..., Running]) -> None:
+    """Beyond the limit nobody waits: the answer is short, and says why."""
+    server = serve(max_in_flight=1)
+    body = json.dumps(make_review()).encode()
+    head = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    with server.connect() as waiting:
+        waiting.sendall(head + body[:10])
+        eventually(lambda: server.sample("pillion_requests_in_flight") == 1)
+        response = post(server, make_review())
+        assert response["allowed"] is True
+        assert response["auditAnnotations"]["reason"] == "overloaded"
+        assert "too many requests" in response["warnings"][0]
+    eventually(lambda: server.sample("pillion_requests_in_flight") == 0)
+    assert post(server, make_review())["auditAnnotations"]["reason"] == "injected"
+
+
+def test_a_bug_of_ours_refuses_nobodys_pod(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allowed, a warning, a metric, and a line in the log that says where, but not what the pod holds."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("SECRET=hunter2")
+
+    monkeypatch.setattr(admission, "admit", broken)
+    response = post(server, make_review())
+    assert response["allowed"] is True
+    assert response["warnings"]
+    line = eventually(lambda: [line for line in server.log() if line["event"] == "bug"])[0]
+    assert line["exception"] == "ZeroDivisionError"
+    assert "hunter2" not in server.log_file.read_text()
+    labels = {"outcome": "failed", "reason": "internal_error", "profile": ""}
+    assert server.sample("pillion_reviews_total", **labels) == 1
+
+
+def test_each_review_is_one_line_of_the_log(server: Running) -> None:
+    """Who, what came of it, why, by which profile, how fast; nothing of the pod's variables."""
+    document = make_review(uid="line-1", namespace="shop")
+    container = document["request"]["object"]["spec"]["containers"][0]
+    container["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
+    post(server, document)
+    (line,) = eventually(lambda: [line for line in server.log() if line.get("uid") == "line-1"])
+    milliseconds = line.pop("milliseconds")
+    assert 0 < milliseconds < 10_000
+    del line["time"]
+    assert line == {
+        "level": "info",
+        "event": "review",
+        "uid": "line-1",
+        "namespace": "shop",
+        "pod": "shop",
+        "decision": "injected",
+        "reason": "injected",
+        "profile": "tail",
+    }
+    assert "hunter2" not in server.log_file.read_text()
+
+
+def test_a_generated_name_is_logged_with_a_star(server: Running) -> None:
+    """Most pods have no name yet."""
+    document = make_review(uid="line-2")
+    metadata = document["request"]["object"]["metadata"]
+    del metadata["name"]
+    metadata["generateName"] = "shop-7d9f-"
+    post(server, document)
+    (line,) = eventually(lambda: [line for line in server.log() if line.get("uid") == "line-2"])
+    assert line["pod"] == "shop-7d9f-*"
+
+
+def test_reviews_are_counted_and_measured(serve: Callable[..., Running]) -> None:
+    """By outcome, reason and profile; durations and patch sizes as histograms; what is no review by status."""
+    server = serve()
+    post(server, make_review())
+    post(server, annotated(**BAD))
+    post(server, annotated())
+    server.post(b"{}")
+    eventually(lambda: server.sample("pillion_review_duration_seconds_count") == 3)
+    for outcome, reason, profile in (
+        ("injected", "injected", "tail"),
+        ("refused", "bad_annotation", ""),
+        ("skipped", "not_asked", ""),
+    ):
+        labels = {"outcome": outcome, "reason": reason, "profile": profile}
+        assert server.sample("pillion_reviews_total", **labels) == 1, labels
+    assert server.sample("pillion_patch_bytes_count") == 1
+    assert server.sample("pillion_patch_bytes_sum") > 500
+    assert server.sample("pillion_bad_requests_total", status="400") == 1
+
+
+def test_a_tenants_text_is_no_label(serve: Callable[..., Running]) -> None:
+    """A profile that nobody configured does not make a time series."""
+    server = serve()
+    for number in range(3):
+        post(server, annotated(**{"pillion.dev/inject": "true", "pillion.dev/profile": f"mine-{number}"}))
+    text = eventually(lambda: (page := server.get("/metrics").text) and "} 3.0" in page and page)
+    assert "mine-" not in text
+    assert text.count('pillion_reviews_total{outcome="refused",profile="",reason="unknown_profile"} 3.0') == 1
+
+
+@pytest.mark.parametrize(("strict", "reason", "expected"), [
+    (False, Reason.INJECTED, Outcome.INJECTED),
+    (False, Reason.NOT_ASKED, Outcome.SKIPPED),
+    (False, Reason.ALREADY_INJECTED, Outcome.SKIPPED),
+    (False, Reason.BAD_ANNOTATION, Outcome.REFUSED),
+    (True, Reason.BAD_ANNOTATION, Outcome.DENIED),
+    (False, Reason.HIDES_PROGRAM, Outcome.REFUSED),
+    (True, Reason.HIDES_PROGRAM, Outcome.REFUSED),
+    (False, Reason.DEADLINE, Outcome.FAILED),
+    (True, Reason.INTERNAL_ERROR, Outcome.FAILED),
+])  # fmt: skip
+def test_outcomes(strict: bool, reason: Reason, expected: Outcome) -> None:
+    """The table in ``_outcome``, row by row."""
+    request = review.parse(json.dumps(make_review()).encode())
+    verdict = admission.abstain(request, reason, replace(configuration.load(None), strict=strict))
+    assert _outcome(verdict) is expected
+
+
+def test_a_live_server_says_so(server: Running) -> None:
+    """A page that answers is all that liveness means."""
+    response = server.get("/livez")
+    assert (response.status_code, response.text) == (200, "ok\n")
+
+
+def test_a_ready_server_says_so(server: Running) -> None:
+    """With a certificate that is good, and not about to leave."""
+    response = server.get("/readyz")
+    assert (response.status_code, response.text) == (200, "ok\n")
+
+
+def test_a_draining_server_is_alive_but_not_ready(serve: Callable[..., Running]) -> None:
+    """Readiness fails first; a restart would not help."""
+    server = serve()
+    server.server.in_force.draining = True
+    response = server.get("/readyz")
+    assert response.status_code == 503
+    assert "draining" in response.text
+    assert server.get("/livez").status_code == 200
+
+
+def test_a_server_whose_certificate_ended_is_not_ready(serve: Callable[..., Running]) -> None:
+    """No API server would take its answers."""
+    server = serve()
+    server.server.in_force.certificate_end = datetime(2020, 1, 1, tzinfo=UTC)
+    response = server.get("/readyz")
+    assert response.status_code == 503
+    assert "ended 2020-01-01" in response.text
+
+
+def test_metrics_are_exposed_in_both_formats(server: Running) -> None:
+    """Prometheus's own text, and OpenMetrics for those who ask."""
+    page = server.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain; version=")
+    assert "pillion_build_info{" in page.text
+    assert "pillion_certificate_not_after_timestamp_seconds " in page.text
+    assert "pillion_configuration_info{revision=" in page.text
+    response = httpx2.get(
+        f"{server.health_url}/metrics", headers={"Accept": "application/openmetrics-text"}, trust_env=False
+    )
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_pages_are_only_read(server: Running, path: str) -> None:
+    """Nothing can be posted to the plain port."""
+    response = httpx2.post(f"{server.health_url}{path}", content=b"x", trust_env=False)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/mutate", "/docs", "/openapi.json"])
+def test_the_plain_port_has_nothing_else(server: Running, path: str) -> None:
+    """Reviews are answered over TLS only; there are no documentation pages."""
+    assert server.get(path).status_code == 404
+
+
+def test_metric_names_follow_the_conventions(server: Running) -> None:
+    """Counters end in ``_total``, times are seconds, sizes bytes, all begin with our name."""
+    server.post(json.dumps(make_review()).encode())
+    names = {family.name: family for family in server.metrics.registry.collect()}
+    assert names
+    for name, family in names.items():
+        assert name.startswith("pillion_")
+        assert family.documentation.endswith(".")
+        for sample in family.samples:
+            assert family.type != "counter" or sample.name.endswith(("_total", "_created"))

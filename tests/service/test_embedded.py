@@ -1,0 +1,96 @@
+"""The certificate of the server's own making."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certs.authority import AUTHORITY_LIFETIME, LEAF_LIFETIME
+from certs.verify import verify
+from webhook.service.embedded import NAMES, Embedded
+
+NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
+
+
+def test_what_is_missing_is_made(tmp_path: Path) -> None:
+    """An authority, what clients trust of it, and a pair that is good for this machine's names."""
+    embedded = Embedded(tmp_path / "a" / "b")
+    assert embedded.renew(NOW)
+    pem = embedded.leaf.read_bytes()
+    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.trusted.read_bytes())
+    assert b"PRIVATE" not in embedded.trusted.read_bytes()
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    """Keys lie in them; nothing temporary stays behind."""
+    embedded = Embedded(tmp_path / "state")
+    embedded.renew(NOW)
+    assert stat.S_IMODE(embedded.folder.stat().st_mode) == 0o700
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in embedded.folder.iterdir()} == {
+        "authority.pem": 0o600,
+        "ca.pem": 0o600,
+        "server.pem": 0o600,
+    }
+
+
+def test_what_is_good_stays(tmp_path: Path) -> None:
+    """A second start trusts what the first one made."""
+    embedded = Embedded(tmp_path)
+    embedded.renew(NOW)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert not embedded.renew(NOW + timedelta(days=1))
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_leaf_near_its_end_is_renewed(tmp_path: Path) -> None:
+    """Clients that trust the authority notice nothing."""
+    embedded = Embedded(tmp_path)
+    embedded.renew(NOW)
+    trusted, leaf = embedded.trusted.read_bytes(), embedded.leaf.read_bytes()
+    later = NOW + LEAF_LIFETIME * 0.7
+    assert embedded.renew(later)
+    assert embedded.trusted.read_bytes() == trusted
+    assert embedded.leaf.read_bytes() != leaf
+    verify(embedded.leaf.read_bytes(), embedded.leaf.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
+
+
+def test_an_authority_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
+    """A leaf of the old authority would be trusted by nobody."""
+    embedded = Embedded(tmp_path)
+    embedded.renew(NOW)
+    trusted = embedded.trusted.read_bytes()
+    later = NOW + AUTHORITY_LIFETIME * 0.7
+    assert embedded.renew(later)
+    assert embedded.trusted.read_bytes() != trusted
+    pem = embedded.leaf.read_bytes()
+    verify(pem, pem, now=later, names=NAMES, roots_pem=embedded.trusted.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["authority.pem", "ca.pem", "server.pem"])
+@pytest.mark.parametrize("content", [b"", b"hello", None], ids=["empty", "text", "gone"])
+def test_what_is_broken_is_made_again(tmp_path: Path, name: str, content: bytes | None) -> None:
+    """Whatever happened to the folder, after a start it is whole."""
+    embedded = Embedded(tmp_path)
+    embedded.renew(NOW)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    embedded.renew(NOW)
+    pem = embedded.leaf.read_bytes()
+    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.trusted.read_bytes())
+
+
+def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
+    """The address to listen on may have changed since."""
+    Embedded(tmp_path).renew(NOW)
+    other = Embedded(tmp_path, (*NAMES, "10.0.0.1"))
+    assert other.renew(NOW)
+    verify(other.leaf.read_bytes(), other.leaf.read_bytes(), now=NOW, names=("10.0.0.1",))
+
+
+def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
+    """The caller says what to do about it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Embedded(tmp_path / "file").renew(NOW)

@@ -1,0 +1,151 @@
+"""The log's lines."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from webhook.service.logs import LINE_LENGTH, Log, LogHandler, where
+from webhook.service.settings import LogFormat
+
+NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that hands a log to another and returns what was written."""
+
+    def write(act: Callable[[Log], None], form: LogFormat = LogFormat.JSON) -> str:
+        descriptor = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        try:
+            act(Log(descriptor, form, clock=lambda: NOW))
+        finally:
+            os.close(descriptor)
+        return (tmp_path / "log").read_text()
+
+    return write
+
+
+def test_json_has_time_level_event_and_fields(written: Callable[..., str]) -> None:
+    """One object a line."""
+    line = written(lambda log: log.info("review", uid="a", milliseconds=0.5, profile=""))
+    assert json.loads(line) == {
+        "time": "2026-05-17T12:30:15.123Z",
+        "level": "info",
+        "event": "review",
+        "uid": "a",
+        "milliseconds": 0.5,
+        "profile": "",
+    }
+
+
+def test_text_has_the_same_for_people(written: Callable[..., str]) -> None:
+    """Plain words stay bare; anything else is quoted."""
+    line = written(
+        lambda log: log.warning("review", uid="a-b", pod="my pod", profile="", n=1, odd='a="b"'), LogFormat.TEXT
+    )
+    assert line == ('2026-05-17T12:30:15.123Z warning review uid=a-b pod="my pod" profile="" n=1 odd="a=\\"b\\""\n')
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\nb",
+        "a\r\nb",
+        "a\x1b[31mb",
+        "a\u2028b",
+        "a\u202eb",
+        "a\x00b",
+        "a\u200bb",
+        "\ud800",
+        "x" * 100_000,
+        "\U0001f600" * 5000,
+    ],
+    ids=["newline", "crlf", "escape", "line separator", "direction", "nul", "invisible", "surrogate", "long", "wide"],
+)
+def test_no_text_forges_or_floods_a_line(written: Callable[..., str], form: LogFormat, text: str) -> None:
+    """Whatever a field holds, one event is one printable line of bounded length."""
+    output = written(lambda log: log.info("review", uid=text, namespace=text, pod=text, profile=text), form)
+    assert output.count("\n") == 1
+    assert output.endswith("\n")
+    assert output[:-1].isprintable()
+    assert len(output.encode()) <= LINE_LENGTH
+    if form is LogFormat.JSON:
+        assert len(json.loads(output)["pod"]) <= 256
+
+
+def test_a_name_as_long_as_kubernetes_allows_is_whole(written: Callable[..., str]) -> None:
+    """253 characters."""
+    assert json.loads(written(lambda log: log.info("review", pod="p" * 253)))["pod"] == "p" * 253
+
+
+def test_a_stalled_reader_stalls_nothing() -> None:
+    """A full pipe loses lines, and counts them; what was read before is whole."""
+    reader, writer = os.pipe()
+    dropped: list[None] = []
+    try:
+        log = Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None))
+        for _ in range(2000):
+            log.info("review", pod="p" * 200)
+        os.close(writer)
+        with os.fdopen(reader) as file:
+            lines = file.readlines()
+    finally:
+        with pytest.raises(OSError, match="descriptor"):
+            os.close(writer)
+    assert len(lines) + len(dropped) == 2000
+    assert dropped
+    assert all(json.loads(line)["event"] == "review" for line in lines)
+
+
+def test_a_reader_that_is_gone_is_no_error() -> None:
+    """A closed pipe loses lines, and counts them."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    dropped: list[None] = []
+    try:
+        Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None)).info("review")
+    finally:
+        os.close(writer)
+    assert len(dropped) == 1
+
+
+def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
+    """Uvicorn and asyncio log by the standard library; their exceptions keep their place, not their message."""
+
+    def act(log: Log) -> None:
+        handler = LogHandler(log)
+        logger = logging.getLogger("test_logs")
+        logger.addHandler(handler)
+        try:
+            int("SECRET=hunter2")
+        except ValueError:
+            logger.exception("went %s", "wrong")
+        finally:
+            logger.removeHandler(handler)
+
+    line = json.loads(written(act))
+    assert line["level"] == "error"
+    assert line["message"] == "went wrong"
+    assert line["exception"] == "ValueError"
+    assert "test_logs.py:" in line["trace"]
+    assert "hunter2" not in str(line)
+
+
+def test_where_says_which_lines_an_exception_came_through() -> None:
+    """Outermost first."""
+
+    def inner() -> None:
+        raise KeyError("x")
+
+    try:
+        inner()
+    except KeyError as error:
+        found = where(type(error), error.__traceback__)
+    assert found["exception"] == "KeyError"
+    assert str(found["trace"]).count("test_logs.py:") == 2

@@ -1,0 +1,300 @@
+"""``pillion serve`` as a process: how it starts, how it fails to, and how it leaves."""
+
+import http.client
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import eventually, make_review
+
+BODY = json.dumps(make_review()).encode()
+HEADERS = {"Content-Type": "application/json"}
+PROGRAM = "import sys; from webhook.cli import main; sys.exit(main())"
+
+
+@dataclass
+class Process:
+    """A running ``pillion serve``."""
+
+    popen: subprocess.Popen[bytes]
+    folder: Path
+    port: int = 0
+    health_port: int = 0
+
+    @property
+    def output(self) -> list[dict[str, Any]]:
+        """Return the log's lines so far."""
+        return [json.loads(line) for line in (self.folder / "out").read_text().splitlines()]
+
+    @property
+    def errors(self) -> str:
+        """Return what stood on standard error so far."""
+        return (self.folder / "err").read_text()
+
+    def trust(self) -> ssl.SSLContext:
+        """Return a context that trusts the process's own authority."""
+        return ssl.create_default_context(cafile=self.folder / "state/pillion/ca.pem")
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """Return a connection that is opened by its first request."""
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust(), timeout=20)
+
+    def ready(self) -> int:
+        """Return the status of the readiness page."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=20)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start ``pillion serve`` with these arguments; what still runs after the test is ended."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, wait: bool = True, **variables: str) -> Process:
+            environment = {key: value for key, value in os.environ.items() if not key.startswith("PILLION_")}
+            environment |= {"XDG_STATE_HOME": str(tmp_path / "state"), **variables}
+            out = stack.enter_context((tmp_path / "out").open("wb"))
+            err = stack.enter_context((tmp_path / "err").open("wb"))
+            ports = ("--listen=127.0.0.1:0", "--plain-listen=127.0.0.1:0", "--log-format=json")
+            command = [sys.executable, "-c", PROGRAM, "serve", *ports, *arguments]
+            popen = subprocess.Popen(command, stdout=out, stderr=err, env=environment, cwd=tmp_path)
+            stack.callback(popen.wait)
+            stack.callback(popen.kill)
+            process = Process(popen, tmp_path)
+            if wait:
+                (line,) = eventually(
+                    lambda: (
+                        [line for line in process.output if line["event"] == "serving"]
+                        or (popen.poll() is not None and pytest.fail(process.errors))
+                    ),
+                    60,
+                )
+                process.port = int(line["reviews"].split(":")[2].split("/")[0])
+                process.health_port = int(line["health"].split(":")[2].split("/")[0])
+            return process
+
+        yield start
+
+
+def ask(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse:
+    """Return the response to a review, read to its end."""
+    connection.request("POST", "/mutate", BODY, HEADERS)
+    response = connection.getresponse()
+    assert response.status == 200
+    assert json.loads(response.read())["response"]["patchType"] == "JSONPatch"
+    return response
+
+
+def refuses(port: int) -> bool:
+    """Return whether nobody listens at the port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_the_printed_curl_line_works_as_it_is_printed(launch: Callable[..., Process]) -> None:
+    """Copied from the terminal into another, it shows a patch."""
+    process = launch()
+    (line,) = (line for line in process.errors.splitlines() if line.strip().startswith("curl "))
+    words = shlex.split(line)
+    assert words[0] == "curl"
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    answer = subprocess.run([*words, "--silent", "--show-error"], capture_output=True, check=True, timeout=60)
+    assert json.loads(answer.stdout)["response"]["patchType"] == "JSONPatch"
+    assert str(process.folder / "state/pillion/ca.pem") in process.errors
+
+
+def test_sigterm_drains(launch: Callable[..., Process]) -> None:
+    """Not ready at once; requests are answered with ``Connection: close``; then exit code 0."""
+    process = launch("--drain=30s", "--drain-quiet=1s")
+    held = process.connect()
+    assert ask(held).getheader("connection") is None
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: process.ready() == 503)
+    assert ask(held).getheader("connection") == "close"
+    fresh = process.connect()
+    assert ask(fresh).getheader("connection") == "close"
+    for connection in (held, fresh):
+        connection.close()
+    assert process.popen.wait(20) == 0
+    assert [line["event"] for line in process.output][-1] == "left"
+    assert "Traceback" not in process.errors
+
+
+def test_no_request_is_lost_while_it_drains(launch: Callable[..., Process]) -> None:
+    """Clients that ask on and on, over kept connections and new ones: all is answered, nothing refused or reset."""
+    process = launch("--drain=60s", "--drain-quiet=500ms")
+    trouble: list[BaseException] = []
+    answered = [0] * 4
+    enough = threading.Event()
+
+    def keep_asking(number: int) -> None:
+        connection = process.connect()
+        try:
+            while not enough.is_set():
+                # an answer with "Connection: close" closes; the next request opens a connection again
+                ask(connection)
+                answered[number] += 1
+        except BaseException as error:  # noqa: BLE001 — whatever it is, the test fails
+            trouble.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=keep_asking, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: min(answered) > 20 or trouble)
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: process.ready() == 503)
+    before = min(answered)
+    eventually(lambda: min(answered) > before + 100 or trouble)
+    enough.set()
+    for thread in threads:
+        thread.join(30)
+    assert trouble == []
+    assert process.popen.wait(20) == 0
+
+
+def test_a_request_that_is_on_its_way_at_the_end_is_answered(launch: Callable[..., Process]) -> None:
+    """What has begun when the time is up is finished."""
+    process = launch("--drain=100ms")
+    with (
+        socket.create_connection(("127.0.0.1", process.port), timeout=20) as sock,
+        process.trust().wrap_socket(sock, server_hostname="localhost") as connection,
+    ):
+        head = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(BODY) + BODY[:100])
+        process.popen.send_signal(signal.SIGTERM)
+        eventually(lambda: any(line["event"] == "draining" for line in process.output))
+        eventually(lambda: refuses(process.port))  # the drain is over
+        connection.sendall(BODY[100:])
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in received
+    assert process.popen.wait(20) == 0
+
+
+def test_an_idle_connection_is_closed_not_reset(launch: Callable[..., Process]) -> None:
+    """A kept connection sees an orderly end at the end of the drain."""
+    process = launch("--drain=200ms")
+    held = process.connect()
+    ask(held)
+    process.popen.send_signal(signal.SIGTERM)
+    assert held.sock.recv(1) == b""
+    held.close()
+    assert process.popen.wait(20) == 0
+
+
+def test_without_connections_it_leaves_early(launch: Callable[..., Process]) -> None:
+    """Nobody is there: no need to wait for the whole time."""
+    process = launch("--drain=600s", "--drain-quiet=100ms")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(20) == 0
+
+
+def test_a_second_sigterm_leaves_at_once(launch: Callable[..., Process]) -> None:
+    """Also with connections open, and with exit code 0."""
+    process = launch("--drain=600s")
+    held = process.connect()
+    ask(held)
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: any(line["event"] == "draining" for line in process.output))
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(20) == 0
+    held.close()
+    assert "Traceback" not in process.errors
+
+
+def test_an_interrupt_does_not_wait_for_idle_connections(launch: Callable[..., Process]) -> None:
+    """Somebody at a keyboard wants it to end."""
+    process = launch("--drain=600s", "--drain-quiet=600s")
+    held = process.connect()
+    ask(held)
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(20) == 0
+    held.close()
+
+
+def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -> None:
+    """Exit code 3, which address, why; no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = launch(f"--listen={address}", wait=False)
+        assert process.popen.wait(60) == 3
+    assert process.errors == f"pillion serve: can't listen on {address}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--tls-cert=missing.crt", "--tls-key=missing.key"], 3, "missing.crt"),
+        (["--state-folder=/dev/null/x"], 3, "/dev/null"),
+        (["--listen=nonsense"], 2, "--listen 'nonsense': not an address; write HOST:PORT"),
+        (["--tls-cert=a"], 2, "--tls-cert needs --tls-key"),
+        (["--config=missing.yaml"], 2, "missing.yaml"),
+        (["--listen=no.such.host.invalid:1"], 3, "can't listen on no.such.host.invalid:1"),
+    ],
+)
+def test_what_is_in_the_way_of_starting_is_said_in_one_sentence(
+    launch: Callable[..., Process], arguments: list[str], code: int, says: str
+) -> None:
+    """Exit code 2 for what was asked for, 3 for what the machine refuses."""
+    process = launch(*arguments, wait=False)
+    assert process.popen.wait(60) == code
+    assert says in process.errors
+    assert len(process.errors.splitlines()) == 1
+
+
+def test_all_problems_of_a_configuration_are_said(launch: Callable[..., Process], tmp_path: Path) -> None:
+    """Exit code 2, file and line for each."""
+    (tmp_path / "pillion.yaml").write_text("strict: maybe\nnonsense: 1\n")
+    process = launch("--config=pillion.yaml", wait=False)
+    assert process.popen.wait(60) == 2
+    first, second = process.errors.splitlines()
+    assert "pillion.yaml: line 1: strict" in first
+    assert "pillion.yaml: line 2: nonsense" in second
+
+
+def test_settings_come_from_the_environment(launch: Callable[..., Process]) -> None:
+    """As a Deployment sets them; a slip is pointed out."""
+    process = launch(PILLION_SHADOW="true", PILLION_STRICKT="true")
+    connection = process.connect()
+    connection.request("POST", "/mutate", BODY, HEADERS)
+    assert "patch" not in json.loads(connection.getresponse().read())["response"]
+    connection.close()
+    assert "PILLION_STRICKT is no setting" in process.errors
+
+
+def test_a_second_start_has_the_same_authority(launch: Callable[..., Process]) -> None:
+    """Clients that were told to trust it need not be told again."""
+    authority = []
+    for _ in range(2):
+        process = launch("--drain-quiet=0s")
+        authority.append((process.folder / "state/pillion/ca.pem").read_bytes())
+        ask(connection := process.connect())
+        connection.close()
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.popen.wait(20) == 0
+    assert authority[0] == authority[1]

@@ -1,0 +1,313 @@
+"""The TLS that is spoken, to whom, and a certificate that changes under a running server."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from serving import Running, eventually, make_review, write_pair
+
+from certs.authority import Authority
+from certs.verify import FaultKind, UnusablePairError
+from webhook.service import tls
+
+
+def shown_by(server: Running, trust: ssl.SSLContext | None = None, name: str | None = "localhost") -> bytes:
+    """Return the certificate that a new connection is shown, verified."""
+    with (
+        socket.create_connection(("127.0.0.1", server.server.reviews.port), timeout=20) as sock,
+        (trust or server.trust).wrap_socket(sock, server_hostname=name) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def trusting(authority: Authority) -> ssl.SSLContext:
+    """Return a client's context."""
+    return ssl.create_default_context(cadata=authority.certificate_pem.decode())
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_current_versions_are_spoken(server: Running, version: str) -> None:
+    """TLS 1.2, and 1.3 with those who can; ALPN settles on HTTP/1.1."""
+    context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(shown_by(server)))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", server.server.reviews.port), timeout=20) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as connection,
+    ):
+        assert connection.version() == version.replace("_", ".")
+        assert connection.selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+def test_older_versions_are_not_spoken(server: Running) -> None:
+    """TLS 1.1 is over."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError):
+        shown_by(server, context)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_names_and_addresses_are_shown_the_certificate(server: Running, name: str) -> None:
+    """A client that calls by address sends no server name; it is shown the same."""
+    assert shown_by(server, name=name)
+
+
+def test_another_authoritys_client_leaves(server: Running) -> None:
+    """Who does not trust us finds out, and so do we."""
+    before = server.sample("pillion_tls_handshake_failures_total")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shown_by(server, trusting(Authority.create(datetime.now(UTC))))
+    eventually(lambda: server.sample("pillion_tls_handshake_failures_total") == before + 1)
+
+
+def test_a_new_certificate_is_shown_to_new_connections(
+    serve: Callable[..., Running], authority: Authority, tmp_path: Path
+) -> None:
+    """Open connections go on; new ones are shown what lies on disk now; metric and log say so."""
+    server = serve()
+    first = shown_by(server)
+    with server.client() as client:
+        assert client.get("/mutate").status_code == 405
+        write_pair(tmp_path, authority)
+        eventually(lambda: shown_by(server) != first)
+        assert client.get("/mutate").status_code == 405
+    assert server.sample("pillion_certificate_reloads_total", result="success") >= 1
+    assert any(line["event"] == "certificate read" for line in server.log())
+
+
+def test_handshakes_go_on_while_certificates_change(
+    serve: Callable[..., Running], authority: Authority, tmp_path: Path
+) -> None:
+    """Certificates swapped in again and again, of one authority and another: no handshake ever fails."""
+    other = Authority.create(datetime.now(UTC))
+    trust = trusting(authority)
+    trust.load_verify_locations(cadata=other.certificate_pem.decode())
+    server = serve(reload_interval=0.01)
+    failures: list[Exception] = []
+    shown: set[bytes] = set()
+    stop = threading.Event()
+
+    def shake() -> None:
+        while not stop.is_set():
+            try:
+                shown.add(shown_by(server, trust))
+            except Exception as error:  # noqa: BLE001 — whatever it is, the test fails
+                failures.append(error)
+
+    threads = [threading.Thread(target=shake) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(12):
+            write_pair(tmp_path, (authority, other)[number % 2])
+            count = len(shown)
+            eventually(lambda: len(shown) > count or failures)  # noqa: B023 — called at once
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert len(shown) >= 12
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder, _: (folder / "tls.key").write_bytes(b""),
+        lambda folder, _: (folder / "tls.crt").write_bytes(b"hello"),
+        lambda folder, _: (folder / "tls.crt").unlink(),
+        lambda folder, authority: (folder / "tls.key").write_bytes(authority.key_pem),
+        lambda folder, authority: write_pair(folder, authority, "other.svc"),
+        lambda folder, authority: write_pair(folder, authority, now=datetime.now(UTC) - timedelta(days=60)),
+    ],
+    ids=["no key", "no certificate", "gone", "another key", "another name", "ended"],
+)
+def test_a_bad_pair_keeps_the_old_one(
+    serve: Callable[..., Running],
+    authority: Authority,
+    tmp_path: Path,
+    spoil: Callable[[Path, Authority], object],
+) -> None:
+    """Whatever is wrong with the new files: the old certificate is shown on, log and metric say why, once."""
+    server = serve(tls_names=("localhost",))
+    first = shown_by(server)
+    spoil(tmp_path, authority)
+    eventually(lambda: server.sample("pillion_certificate_reloads_total", result="failure") >= 1)
+    assert shown_by(server) == first
+    assert server.get("/readyz").status_code == 200
+    kept = [line for line in server.log() if line["event"] == "certificate kept"]
+    assert kept[0]["message"]
+    write_pair(tmp_path, authority)
+    eventually(lambda: shown_by(server) != first)
+
+
+def intermediate(authority: Authority) -> tuple[bytes, bytes]:
+    """Return the authority's certificate as a root of its own signed it, and that root's."""
+    now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
+
+    def sign(subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> bytes:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(root)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .sign(key, SHA256())
+            .public_bytes(Encoding.PEM)
+        )
+
+    return sign(authority.certificate.subject, authority.key.public_key()), sign(root, key.public_key())
+
+
+def test_a_chain_is_shown_whole(serve: Callable[..., Running], authority: Authority, tmp_path: Path) -> None:
+    """A client that trusts the root alone is shown what stands between it and the leaf."""
+    between, root = intermediate(authority)
+    server = serve()
+    certificate, _ = write_pair(tmp_path, authority)
+    certificate.write_bytes(certificate.read_bytes() + between)
+    eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") >= 1)
+    trust = ssl.create_default_context(cadata=root.decode())
+    eventually(lambda: succeeds(server, trust))
+
+
+def succeeds(server: Running, trust: ssl.SSLContext) -> bool:
+    """Return whether a client that trusts this can connect."""
+    try:
+        return bool(shown_by(server, trust))
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+def client_context(folder: Path, trust: Authority, signer: Authority, *usages: x509.ObjectIdentifier) -> ssl.SSLContext:
+    """Return the context of a client called ``kube-apiserver``, whose certificate ``signer`` signed."""
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")]))
+        .issuer_name(signer.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
+        .sign(signer.key, SHA256())
+    )
+    pair = folder / "client.pem"
+    pair.write_bytes(
+        certificate.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    context = trusting(trust)
+    context.load_cert_chain(pair)
+    return context
+
+
+@pytest.fixture
+def client_ca(tmp_path: Path) -> tuple[Authority, Path]:
+    """Return an authority for clients, and the file with its certificate."""
+    clients = Authority.create(datetime.now(UTC), name="clients")
+    path = tmp_path / "clients.pem"
+    path.write_bytes(clients.certificate_pem)
+    return clients, path
+
+
+def asked(server: Running, context: ssl.SSLContext) -> int:
+    """Return the status of a review that is posted with this context."""
+    with server.client(verify=context) as client:
+        return client.post("/mutate", json=make_review()).status_code
+
+
+def test_only_clients_with_a_certificate_are_let_in(
+    serve: Callable[..., Running], authority: Authority, tmp_path: Path, client_ca: tuple[Authority, Path]
+) -> None:
+    """With a client authority set: its clients, and nobody else."""
+    clients, path = client_ca
+    server = serve(client_ca=path)
+    assert asked(server, client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
+    strangers = (
+        server.trust,
+        client_context(tmp_path, authority, authority, ExtendedKeyUsageOID.CLIENT_AUTH),
+        client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.SERVER_AUTH),
+    )
+    for stranger in strangers:
+        with pytest.raises(httpx2.TransportError):
+            asked(server, stranger)
+    assert asked(server, client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
+
+
+@pytest.mark.parametrize(
+    ("names", "status"), [(("kube-apiserver",), 200), (("x", "kube-apiserver"), 200), (("x",), 403)]
+)
+def test_only_clients_of_these_names_are_let_in(
+    serve: Callable[..., Running],
+    authority: Authority,
+    client_ca: tuple[Authority, Path],
+    names: tuple[str, ...],
+    status: int,
+) -> None:
+    """A cluster's authority signs every node's certificate, too; only the API server's name is let in."""
+    clients, path = client_ca
+    server = serve(client_ca=path, client_names=names)
+    assert asked(server, client_context(path.parent, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == status
+    # probes and scrapes come without a certificate
+    assert server.get("/readyz").status_code == 200
+
+
+def test_a_new_client_authority_is_taken_over(
+    serve: Callable[..., Running], authority: Authority, tmp_path: Path, client_ca: tuple[Authority, Path]
+) -> None:
+    """It rotates as well; who was let in before is not any more."""
+    clients, path = client_ca
+    server = serve(client_ca=path)
+    other = Authority.create(datetime.now(UTC))
+    path.write_bytes(other.certificate_pem)
+    eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
+    with pytest.raises(httpx2.TransportError):
+        asked(server, client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH))
+    assert asked(server, client_context(tmp_path, authority, other, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
+
+
+def test_load_says_what_is_wrong(authority: Authority, tmp_path: Path) -> None:
+    """Names and times are checked before anything is shown."""
+    paths = tls.Paths(*write_pair(tmp_path, authority))
+    with pytest.raises(UnusablePairError) as raised:
+        tls.load(paths, now=datetime.now(UTC) + timedelta(days=100), names=("other.svc",))
+    assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME, FaultKind.NAME]
+
+
+def test_files_that_change_while_they_are_read_are_noticed(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What OpenSSL loaded must be what was verified: the files are read twice, and may change in between."""
+    paths = tls.Paths(*write_pair(tmp_path, authority))
+
+    def verify_then_change(*arguments: object, **options: object) -> object:
+        pair = verify(*arguments, **options)
+        write_pair(tmp_path, authority)
+        return pair
+
+    verify = tls.verify
+    monkeypatch.setattr(tls, "verify", verify_then_change)
+    with pytest.raises(ssl.SSLError, match="changed while"):
+        tls.load(paths, now=datetime.now(UTC))

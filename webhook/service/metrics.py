@@ -1,0 +1,181 @@
+"""What the webhook counts and measures, for Prometheus."""
+
+import platform
+from collections.abc import Callable
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from webhook import __version__
+
+__all__ = ["Limit", "Metrics", "Outcome"]
+
+#: A review takes about half a millisecond; an API server gives up after 10 s by default, 30 s at most.
+DURATIONS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
+
+#: A patch for one container is about 2 KiB, for a hundred with their variables about 50.
+PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
+
+
+class Outcome(StrEnum):
+    """What came of a review; ``refused`` and ``failed`` pods asked and go without."""
+
+    INJECTED = "injected"
+    SHADOWED = "shadowed"  # would have been injected, but for shadow mode
+    SKIPPED = "skipped"  # nobody asked, or there is nothing to do
+    REFUSED = "refused"  # asked in a way that can't be followed; allowed without the sidecar
+    DENIED = "denied"  # the same under strict
+    FAILED = "failed"  # our fault: a deadline, too many requests, a bug
+
+
+class Limit(StrEnum):
+    """What a client can run into before anything is reviewed."""
+
+    BODY_SIZE = "body_size"
+    BODY_TIME = "body_time"
+    HEADER_SIZE = "header_size"
+    HEADER_TIME = "header_time"
+    RESPONSE_TIME = "response_time"
+    IDLE = "idle"
+    PIPELINE = "pipeline"
+    CONNECTIONS = "connections"
+    CLIENT_NAME = "client_name"
+
+
+class Metrics:
+    """Every metric, registered where the caller says."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._reviews = Counter(
+            "pillion_reviews",
+            "Admission reviews answered.",
+            ["outcome", "reason", "profile"],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "pillion_review_duration_seconds",
+            "Time from a request's head to its answer.",
+            buckets=DURATIONS,
+            registry=registry,
+        )
+        self._patch = Histogram(
+            "pillion_patch_bytes",
+            "Size of the patches made.",
+            buckets=PATCH_SIZES,
+            registry=registry,
+        )
+        self.in_flight = Gauge("pillion_requests_in_flight", "Requests being received or answered.", registry=registry)
+        self._buffered = Gauge(
+            "pillion_request_buffered_bytes", "Bodies that are being received, together.", registry=registry
+        )
+        self._connections = Gauge(
+            "pillion_connections", "Open connections, handshakes included.", ["port"], registry=registry
+        )
+        self._handshakes = Counter(
+            "pillion_tls_handshake_failures", "TLS handshakes that came to nothing.", registry=registry
+        )
+        self._limits = Counter(
+            "pillion_limit_exceeded",
+            "Requests and connections that ran into a limit.",
+            ["limit"],
+            registry=registry,
+        )
+        self._bad_requests = Counter(
+            "pillion_bad_requests",
+            "Requests that were no admission review, by HTTP status.",
+            ["status"],
+            registry=registry,
+        )
+        self._configuration = Gauge(
+            "pillion_configuration_info",
+            "The configuration in force; the value is always 1.",
+            ["revision"],
+            registry=registry,
+        )
+        self._configuration_reloads = Counter(
+            "pillion_configuration_reloads",
+            "Changed configuration files read, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self._certificate_end = Gauge(
+            "pillion_certificate_not_after_timestamp_seconds",
+            "When the serving certificate ends.",
+            registry=registry,
+        )
+        self._certificate_reloads = Counter(
+            "pillion_certificate_reloads",
+            "Changed certificate files read, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self._log_lines = Counter(
+            "pillion_log_lines_dropped", "Log lines that nobody was ready to read.", registry=registry
+        )
+        build = Gauge(
+            "pillion_build_info",
+            "Versions; the value is always 1.",
+            ["version", "python_version"],
+            registry=registry,
+        )
+        build.labels(__version__, platform.python_version()).set(1)
+        for limit in Limit:
+            self._limits.labels(limit)
+        for result in ("success", "failure"):
+            self._configuration_reloads.labels(result)
+            self._certificate_reloads.labels(result)
+        # looked up once: a label lookup takes a lock and a hash of three strings
+        self._known_reviews: dict[tuple[str, str, str], Counter] = {}
+
+    def reviewed(self, outcome: Outcome, reason: str, profile: str, seconds: float, patch_size: int) -> None:
+        """Count a review; ``profile`` must be one of the configuration's, or empty."""
+        key = (outcome, reason, profile)
+        counter = self._known_reviews.get(key)
+        if counter is None:
+            counter = self._known_reviews[key] = self._reviews.labels(*key)
+        counter.inc()
+        self._duration.observe(seconds)
+        if patch_size:
+            self._patch.observe(patch_size)
+
+    def count_connections(self, port: str, count: Callable[[], int]) -> None:
+        """Let ``count`` say how many connections are open at a port."""
+        self._connections.labels(port).set_function(count)
+
+    def count_buffered(self, count: Callable[[], int]) -> None:
+        """Let ``count`` say how many bytes of bodies are held."""
+        self._buffered.set_function(count)
+
+    def exceeded(self, limit: Limit) -> None:
+        """Count something that ran into a limit."""
+        self._limits.labels(limit).inc()
+
+    def handshake_failed(self) -> None:
+        """Count a TLS handshake that came to nothing: a client that does not trust us, or a port scan."""
+        self._handshakes.inc()
+
+    def bad_request(self, status: int) -> None:
+        """Count a request that was no admission review."""
+        self._bad_requests.labels(str(status)).inc()
+
+    def log_line_dropped(self) -> None:
+        """Count a lost log line."""
+        self._log_lines.inc()
+
+    def configured(self, revision: str) -> None:
+        """Show the revision in force."""
+        self._configuration.clear()
+        self._configuration.labels(revision).set(1)
+
+    def configuration_read(self, *, success: bool) -> None:
+        """Count a changed configuration file."""
+        self._configuration_reloads.labels("success" if success else "failure").inc()
+
+    def certified(self, not_after: float) -> None:
+        """Show when the certificate in force ends, in seconds of the epoch."""
+        self._certificate_end.set(not_after)
+
+    def certificate_read(self, *, success: bool) -> None:
+        """Count a changed certificate file."""
+        self._certificate_reloads.labels("success" if success else "failure").inc()

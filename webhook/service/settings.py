@@ -1,0 +1,239 @@
+"""The settings of ``pillion serve``: one table of options, environment variables, defaults and help."""
+# ruff: noqa: RUF009 — a row of the table is immutable, so one for all instances is right
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from webhook.errors import SettingsError
+from webhook.service import duration
+
+__all__ = ["SETTINGS", "Address", "LogFormat", "Setting", "Settings"]
+
+VARIABLE_PREFIX = "PILLION_"
+
+#: What Kubernetes puts into the environment for a Service named ``pillion`` or ``pillion-…`` is no setting.
+SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")
+
+
+class Address(NamedTuple):
+    """Where to listen; an empty host is every address of the machine, port 0 any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``HOST:PORT``, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class LogFormat(StrEnum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row of the table."""
+
+    name: str
+    default: str  # as one would write it; empty: not set
+    parse: Callable[[str], object]
+    metavar: str
+    help: str
+
+    @property
+    def option(self) -> str:
+        """Return the option of ``pillion serve``."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable."""
+        return f"{VARIABLE_PREFIX}{self.name.upper()}"
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 — 16 bits
+        raise ValueError('not an address; write HOST:PORT, as "127.0.0.1:8443", or ":8443" for all addresses')
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare:
+        ipaddress.IPv6Address(bare)
+    return Address(bare, int(port))
+
+
+def _flag(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError('write "true" or "false"')
+    return text == "true"
+
+
+def _log_format(text: str) -> LogFormat:
+    try:
+        return LogFormat(text)
+    except ValueError:
+        raise ValueError(f"write {' or '.join(LogFormat)}") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError("a name is empty; write names with a comma between them")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:10]) <= 10**9:
+        raise ValueError("not a count; write a whole number from 1 on")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9})(KiB|MiB)?", text)
+    if match is None:
+        raise ValueError('not a size; write bytes, or as "512KiB" or "7MiB"')
+    return int(match[1]) * {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2]]
+
+
+def _row(default: str, parse: Callable[[str], object], metavar: str, help_: str) -> Any:
+    """Return a dataclass field that is a row of the table; ``default`` is parsed as everybody's text is."""
+    row = {"default": default, "parse": parse, "metavar": metavar, "help": help_}
+    return field(default=parse(default) if default else None, metadata=row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything about the process that can be set; what is injected is the configuration's matter."""
+
+    listen: Address = _row("127.0.0.1:8443", _address, "HOST:PORT", "where admission reviews are answered, over TLS")
+    plain_listen: Address = _row(
+        "127.0.0.1:8080",
+        _address,
+        "HOST:PORT",
+        "where /livez, /readyz and /metrics are answered, without TLS",
+    )
+
+    config: Path | None = _row(
+        "",
+        Path,
+        "FILE",
+        "the configuration: profiles and rules; read again when it changes; without: built-in",
+    )
+    prefix: str | None = _row("", str, "PREFIX", "the annotations' prefix, instead of the configuration's")
+    strict: bool | None = _row("", _flag, "BOOL", "deny pods whose annotations can't be followed")
+    shadow: bool | None = _row("", _flag, "BOOL", "decide, count and log, but never patch")
+
+    tls_cert: Path | None = _row(
+        "", Path, "FILE", "the server's certificate and its chain, PEM; without: one of its own making"
+    )
+    tls_key: Path | None = _row("", Path, "FILE", "the certificate's private key, PEM")
+    tls_names: tuple[str, ...] | None = _row(
+        "", _names, "NAMES", "names that the certificate must be good for, as pillion.pillion-system.svc"
+    )
+    client_ca: Path | None = _row("", Path, "FILE", "let in only clients with a certificate of these authorities, PEM")
+    client_names: tuple[str, ...] | None = _row(
+        "", _names, "NAMES", "of those, let in only these common or alternative names"
+    )
+    state_folder: Path | None = _row(
+        "", Path, "FOLDER", "where a certificate of its own making is kept; without: $XDG_STATE_HOME/pillion"
+    )
+
+    log_format: LogFormat = _row("text", _log_format, "FORMAT", "text or json")
+    reload_interval: float = _row(
+        "5s", duration.seconds, "DURATION", "how often configuration and certificate files are compared"
+    )
+    drain: float = _row(
+        "15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then leave"
+    )
+    drain_quiet: float = _row(
+        "3s", duration.seconds, "DURATION", "leave earlier, once no connection has been open for this long"
+    )
+
+    keep_alive: float = _row(
+        "120s",
+        duration.seconds,
+        "DURATION",
+        "how long an idle connection is kept; an API server keeps it for 90s",
+    )
+    handshake_timeout: float = _row("5s", duration.seconds, "DURATION", "within which a TLS handshake must be over")
+    header_timeout: float = _row("5s", duration.seconds, "DURATION", "within which a request's head must be here")
+    body_timeout: float = _row("10s", duration.seconds, "DURATION", "within which a request's body must be here")
+    # 7 MiB: the API server takes requests of up to 3 MiB, and a review of an update holds the object twice
+    max_body: int = _row("7MiB", _size, "SIZE", "the largest request body")
+    max_buffered: int = _row("64MiB", _size, "SIZE", "all bodies that are being received together")
+    max_header: int = _row("32KiB", _size, "SIZE", "all of a request's headers together")
+    max_headers: int = _row("64", _count, "COUNT", "a request's headers")
+    max_connections: int = _row("512", _count, "COUNT", "open connections, handshakes included")
+    max_in_flight: int = _row(
+        "256",
+        _count,
+        "COUNT",
+        "requests being served; those beyond are allowed without injection, and warned",
+    )
+
+    @classmethod
+    def read(cls, options: Mapping[str, str | None], environment: Mapping[str, str]) -> Self:
+        """Return the settings that options (by field name) give, then environment variables, then defaults.
+
+        Raises :class:`SettingsError` with a line for each value that can't be used.
+        """
+        values: dict[str, Any] = {}
+        problems = []
+        for row in SETTINGS:
+            option, variable = options.get(row.name), environment.get(row.variable)
+            text, where = (option, row.option) if option is not None else (variable, row.variable)
+            if not text:  # an empty variable is how a manifest says "not set"
+                continue
+            try:
+                values[row.name] = row.parse(text)
+            except ValueError as error:
+                problems.append(f"{where} {text[:80]!r}: {error}")
+        problems += _contradictions(values)
+        if problems:
+            raise SettingsError("\n".join(problems))
+        values.setdefault("state_folder", _default_state_folder(environment))
+        return cls(**values)
+
+    @staticmethod
+    def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+        """Return the variables that look like ours and are none, for a warning: most likely a slip."""
+        known = {row.variable for row in SETTINGS}
+        return sorted(
+            name
+            for name in environment
+            if name.startswith(VARIABLE_PREFIX) and name not in known and not SERVICE_LINK.search(name)
+        )
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each setting that makes no sense without another."""
+    needs = (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_names", "client_ca"))
+    rows = {row.name: row for row in SETTINGS}
+    return [
+        f"{rows[one].option} needs {rows[other].option} (or {rows[other].variable}) too"
+        for one, other in needs
+        if one in values and other not in values
+    ]
+
+
+def _default_state_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder for state by the XDG base directory specification."""
+    home = environment.get("XDG_STATE_HOME", "")
+    # the specification: a relative path is to be ignored
+    base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or Path.home()) / ".local/state"
+    return base / "pillion"
+
+
+def _setting(row: Field[Any]) -> Setting:
+    return Setting(name=row.name, **row.metadata)
+
+
+#: The table, in the order of the help text.
+SETTINGS = tuple(_setting(row) for row in fields(Settings))

@@ -1,0 +1,113 @@
+"""The server's TLS: a front context that gives each handshake the newest verified certificate."""
+
+import ssl
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.verify import Pair, verify
+
+__all__ = ["Front", "Identity", "Paths", "load"]
+
+
+class Paths(NamedTuple):
+    """Where the server's certificate, its key and the clients' authorities lie."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the distinct files."""
+        paths = (self.certificate, self.key, self.client_ca)
+        return tuple(dict.fromkeys(path for path in paths if path is not None))
+
+
+class Identity(NamedTuple):
+    """A certificate that was verified, and a context that shows it."""
+
+    pair: Pair
+    context: ssl.SSLContext
+
+
+class Front:
+    """Holds the context that listens, and swaps what it shows.
+
+    ``load_cert_chain`` on a context in use may leave it with one pair's certificate and another's key, for good.
+    So the context in use has no certificate at all: each handshake is handed to the newest context, which nobody
+    changes again. OpenSSL asks at every ClientHello, also without a server name.
+    """
+
+    def __init__(self, identity: Identity, *, verify_clients: bool) -> None:
+        self._identity = identity
+        self.context = _bare_context(verify_clients=verify_clients)
+        self.context.sni_callback = self._hand_over
+
+    @property
+    def identity(self) -> Identity:
+        """Return what is shown to new connections."""
+        return self._identity
+
+    def swap(self, identity: Identity) -> None:
+        """Show another certificate from the next handshake on; connections that are open stay as they are."""
+        self._identity = identity
+
+    def _hand_over(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        handshake.context = self._identity.context
+
+
+def load(paths: Paths, *, now: datetime, names: tuple[str, ...] = ()) -> Identity:
+    """Return the identity in these files.
+
+    Raises OSError (ssl.SSLError is one) for files that can't be read, and
+    :class:`certs.verify.UnusablePairError` for a pair that is not good for ``names`` at ``now``.
+    """
+    pair = verify(paths.certificate.read_bytes(), paths.key.read_bytes(), now=now, names=names)
+    context = _bare_context(verify_clients=paths.client_ca is not None)
+    context.load_cert_chain(paths.certificate, paths.key)
+    if paths.client_ca is not None:
+        context.load_verify_locations(cadata=paths.client_ca.read_text("ascii"))
+    _rehearse(context, pair)
+    return Identity(pair, context)
+
+
+def _bare_context(*, verify_clients: bool) -> ssl.SSLContext:
+    """Return a context for TLS 1.2 and 1.3 without certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # AEAD with forward secrecy only; what TLS 1.3 has is so already
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.set_alpn_protocols(["http/1.1"])
+    # An API server keeps its connections. Tickets would be two more messages for each, and would let a client in
+    # whose certificate has ended since.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    context.verify_mode = ssl.CERT_REQUIRED if verify_clients else ssl.CERT_NONE
+    return context
+
+
+def _rehearse(context: ssl.SSLContext, pair: Pair) -> None:
+    """Shake hands in memory: whether OpenSSL takes the pair, and whether it is the one that was verified.
+
+    The files may have changed between our reading and OpenSSL's. Raises ssl.SSLError.
+    """
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.verify_mode = ssl.CERT_NONE  # the pair was verified; here it is only compared
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            try:
+                server.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    shown = client.getpeercert(binary_form=True)
+    if shown != pair.leaf.public_bytes(Encoding.DER):
+        raise ssl.SSLError("the certificate files changed while they were read")
