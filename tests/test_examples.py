@@ -1,7 +1,8 @@
 """Every example in the README and in docs/: what a page says is what a reader gets.
 
-A block ``yaml title=NAME`` is a file; in a ``console`` block the lines after ``$ `` are commands, run in a folder with
-the page's files, and the rest is what they print. A line ``…`` stands for any lines, a ``…`` at a line's end for its rest.
+A block ``yaml title=NAME`` is a file; in a ``console`` block the lines after ``$ `` are commands, run in a folder
+with the page's files, and the rest is what they print. A line ``…`` stands for any lines, a ``…`` at a line's end
+for its rest.
 """
 
 from __future__ import annotations
