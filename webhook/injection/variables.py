@@ -41,12 +41,14 @@ def escape(text: str) -> str:
 def _references(text: str) -> list[str]:
     if "$(" not in text:
         return []
-    return [name for name in _REFERENCE.findall(text) if name]
+    # nothing behind the last ")" is a reference; looked for there, a million "$(" would cost a million squared
+    return [name for name in _REFERENCE.findall(text, 0, text.rfind(")") + 1) if name]
 
 
 def _rewrite(text: str, rename: Callable[[str], str]) -> str:
     """Return ``text`` with each ``$(NAME)`` replaced by ``rename(NAME)``, escapes left as they are."""
-    return _REFERENCE.sub(lambda match: rename(match[1]) if match[1] else match[0], text)
+    end = text.rfind(")") + 1
+    return _REFERENCE.sub(lambda match: rename(match[1]) if match[1] else match[0], text[:end]) + text[end:]
 
 
 def added_variables(container: Container) -> list[EnvVar]:

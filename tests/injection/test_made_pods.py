@@ -1,0 +1,209 @@
+"""Pods that are made from goldens, or are too big to be written by hand."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.goldens import ROOT, Case
+from tests.injection.test_properties import patched, verdict_on
+from webhook.injection.admission import ANNOTATIONS_SIZE, SAFE_TO_EVICT, Verdict
+from webhook.injection.reasons import Reason
+
+STATUS = "pillion.dev/status"
+ASKING = Case(ROOT / "ask-annotation-true")
+ORDINARY = Case(ROOT / "native-false-always")
+
+
+def result(case: Case) -> Any:
+    """Return the pod as it is after its injection."""
+    return patched(case.pod, case.verdict())
+
+
+def as_stored(pod: Any) -> None:
+    """Make of the pod what the API server gives back of it."""
+    pod["metadata"] |= {"uid": "9d5c1c2e-54a5-4d0e-8c55-6d2c0f3f5a11", "creationTimestamp": "2026-11-21T05:53:58Z"}
+    token = {"name": "kube-api-access-x7k2p", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    pod["spec"]["volumes"].append(token)
+    mount = {"name": token["name"], "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+    for container in pod["spec"]["containers"]:
+        container.setdefault("volumeMounts", []).append(mount)
+    pod["spec"]["nodeName"] = "node-1"
+    pod["status"] = {"phase": "Running", "qosClass": "Burstable"}
+
+
+def without_status(pod: Any) -> None:
+    """Remove what we said of it."""
+    del pod["metadata"]["annotations"][STATUS]
+
+
+def forged_status(pod: Any) -> None:
+    """Say something else of it."""
+    pod["metadata"]["annotations"][STATUS] = "{}"
+
+
+def older_revision(pod: Any) -> None:
+    """Make the sidecar an older one."""
+    sidecar = pod["spec"]["initContainers"][0]
+    sidecar |= {"image": "busybox:1.30", "args": ["/old"], "env": []}
+
+
+def another_profile(pod: Any) -> None:
+    """Ask for another profile afterwards."""
+    pod["metadata"]["annotations"]["pillion.dev/profile"] = "web"
+
+
+def one_more_container(pod: Any) -> None:
+    """Add a container, as an injector that comes after us does."""
+    pod["spec"]["containers"].append({"name": "late", "image": "late"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [as_stored, without_status, forged_status, older_revision, another_profile, one_more_container],
+    ids=lambda change: change.__name__,
+)
+def test_never_a_second_sidecar(change: Callable[[Any], None]) -> None:
+    """Whatever happened to an injected pod since, it is left as it is."""
+    pod = result(ASKING)
+    change(pod)
+    again = verdict_on(pod)
+    assert again.reason is Reason.ALREADY_INJECTED
+    assert again.patch == b""
+
+
+def test_an_ordinary_sidecar_that_was_moved_is_found() -> None:
+    """Another webhook may have put it first."""
+    pod = result(ORDINARY)
+    containers = pod["spec"]["containers"]
+    containers.insert(0, containers.pop())
+    assert ORDINARY.verdict(pod).reason is Reason.ALREADY_INJECTED
+
+
+def test_our_name_without_our_mounts_is_somebody_elses() -> None:
+    """A container of our name that mounts nothing of ours is a reason, not ours."""
+    pod = result(ASKING)
+    pod["spec"]["initContainers"][0]["volumeMounts"] = []
+    verdict = verdict_on(pod)
+    assert verdict.reason is Reason.NAME_TAKEN
+    assert verdict.patch == b""
+
+
+def full(pod: Any, room: int) -> Any:
+    """Return the pod with other annotations that leave room for so many bytes of ours."""
+    pod = copy.deepcopy(pod)
+    annotations = pod["metadata"]["annotations"]
+    size = sum(len(key) + len(value) for key, value in annotations.items()) + len("example.com/x")
+    annotations["example.com/x"] = "é" * ((ANNOTATIONS_SIZE - size - room) // 2)
+    return pod
+
+
+def size_of(pod: Any) -> int:
+    """Return what the API server counts."""
+    annotations = pod["metadata"]["annotations"]
+    return sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+
+
+@pytest.mark.parametrize(
+    ("room", "kept"),
+    [(20, set()), (150, {SAFE_TO_EVICT}), (1000, {SAFE_TO_EVICT, STATUS})],
+    ids=["none", "one", "both"],
+)
+def test_annotations_that_do_not_fit_are_left_out(room: int, kept: set[str]) -> None:
+    """The pod is injected all the same, and the sum stays within what the API server takes."""
+    pod = full(ASKING.pod, room)
+    verdict = verdict_on(pod)
+    after = patched(pod, verdict)
+    assert verdict.injected
+    assert {SAFE_TO_EVICT, STATUS} & set(after["metadata"]["annotations"]) == kept
+    assert size_of(after) <= ANNOTATIONS_SIZE
+    assert (Reason.ANNOTATIONS_FULL in {finding.reason for finding in verdict.notes}) is (len(kept) < 2)
+
+
+def test_annotations_that_are_too_many_already_stay_the_users_problem() -> None:
+    """Ours are left out; what the API server then says is its own word."""
+    pod = full(ASKING.pod, -100)
+    verdict = verdict_on(pod)
+    assert verdict.injected
+    assert patched(pod, verdict)["metadata"]["annotations"] == pod["metadata"]["annotations"]
+
+
+def many(count: int, logs: str) -> Any:
+    """Return a pod of many containers."""
+    return {
+        "metadata": {"name": "many", "annotations": {"pillion.dev/inject": "true", "pillion.dev/logs": logs}},
+        "spec": {"containers": [{"name": f"c{number}", "image": "i"} for number in range(count)]},
+    }
+
+
+def test_more_places_than_are_mounted_is_a_reason() -> None:
+    """500 containers with 16 directories each would be 8,000 mounts in the sidecar."""
+    verdict = verdict_on(many(500, ",".join(f"/srv/{number}/*.log" for number in range(16))))
+    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert len(verdict.warnings) == 1
+
+
+def test_a_hundred_containers_are_injected() -> None:
+    """Each has a folder of its own, and the sidecar sees them all."""
+    pod = many(100, "/srv/x/*.log")
+    verdict = verdict_on(pod)
+    sidecar = patched(pod, verdict)["spec"]["initContainers"][0]
+    assert len({mount["mountPath"] for mount in sidecar["volumeMounts"] if mount["name"] == "pillion-logs-1"}) == 100
+
+
+@contextmanager
+def recursion_limit(limit: int) -> Iterator[None]:
+    """Allow deeper nesting, as the server does."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def test_a_legal_pod_of_900_levels_is_injected() -> None:
+    """An unknown field may be nested as deep as the API server's own decoder allows."""
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    pod = {**ASKING.pod, "futureField": deep}
+    with recursion_limit(5000):
+        assert verdict_on(pod).injected
+
+
+def _long_argument(pod: Any) -> None:
+    pod["spec"]["containers"][0]["args"] = ["$(" * 1_000_000]
+    pod["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "x"}}]
+
+
+def _long_logs(text: str) -> Callable[[Any], None]:
+    def change(pod: Any) -> None:
+        pod["metadata"]["annotations"]["pillion.dev/logs"] = text
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "injected"),
+    [
+        (_long_argument, True),
+        (_long_logs("," * 250_000), False),
+        (_long_logs("/" + "x" * 250_000), False),
+        (_long_logs(",".join(f"/srv/{number}" for number in range(16_000))), False),
+        (_long_logs("/" * 250_000 + "x.log"), False),
+    ],
+    ids=["arguments", "separators", "component", "entries", "slashes"],
+)
+def test_a_long_text_is_decided_upon(change: Callable[[Any], None], injected: bool) -> None:
+    """It is injected or refused by the rules, and no warning is longer than others."""
+    pod = copy.deepcopy(ASKING.pod)
+    change(pod)
+    verdict: Verdict = verdict_on(pod)
+    assert verdict.injected is injected
+    assert all(len(warning) <= 120 for warning in verdict.warnings)
+    assert json.loads(verdict.patch or b"[]") == [] or injected
