@@ -10,7 +10,7 @@ import msgspec
 
 from webhook.cli import manifests
 from webhook.cli.inject import REFUSED, reviewed
-from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, painter
+from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, painter, visible
 from webhook.cli.workloads import Review
 from webhook.injection.admission import NOT_INJECTED
 from webhook.injection.decision import RULES, Subject
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         paint = painter(sys.stdout)
         print("\n\n".join("\n".join(_lines(review, paint)) for review in reviews))
     else:
-        print("pillion explain: no pods and no workloads in the input", file=sys.stderr)
+        complain("pillion explain: no pods and no workloads in the input")
     return REFUSED if any(review.refused for review in reviews) else 0
 
 
@@ -113,21 +113,22 @@ def _volumes(plan: Plan) -> str:
 def _lines(review: Review, paint: Paint) -> Iterator[str]:
     verdict, workload = review.verdict, review.workload
     where = f"{workload.document.source}, document {workload.document.number}, namespace {workload.namespace}"
-    yield f"{paint(workload.title, BOLD)} {paint(f'({where})', DIM)}"
+    yield f"{paint(visible(workload.title), BOLD)} {paint(visible(f'({where})'), DIM)}"
     answers = [answer for answer in _answers(review) if answer.passed is not None]
     width = max(len(answer.question) for answer in answers)
     for question, passed, found in answers:
         word = paint("yes", GREEN) if passed else paint("no ", RED)
-        yield f"  {word} {question:<{width}}  {paint(found, DIM) if passed else found}".rstrip()
+        answer = visible(found)
+        yield f"  {word} {question:<{width}}  {paint(answer, DIM) if passed else answer}".rstrip()
     if verdict.plan is not None and verdict.injected:
         yield ""
-        yield from _tree(verdict.plan, verdict.profile)
+        yield from map(visible, _tree(verdict.plan, verdict.profile))
     yield ""
     yield f"  {_verdict(review, paint)}"
-    yield from (f"    {line}" for line in _additions(review))
+    yield from (f"    {visible(line)}" for line in _additions(review))
     for severity, text in _remarks(review):
         colour = {"error": RED, "warning": YELLOW}.get(severity, DIM)
-        yield f"  {paint(severity + ':', colour)} {text}"
+        yield f"  {paint(severity + ':', colour)} {visible(text)}"
 
 
 def _verdict(review: Review, paint: Paint) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
-from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, painter
+from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
 from webhook.cli.workloads import Review, opted_in, patched, review, workloads
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         output = _stream(files, reviews, arguments.output)
     tell(reviews)
     if any(found.refused for found in reviews):
-        print("pillion inject: nothing is printed, for strict refuses a pod", file=sys.stderr)
+        complain("pillion inject: nothing is printed, for strict refuses a pod")
         return REFUSED
     if not any(found.verdict.operations for found in reviews):
         _say_why_nothing(reviews, configuration)
@@ -87,19 +87,19 @@ def tell(reviews: Sequence[Review]) -> None:
     for found in reviews:
         word = paint("error:", RED) if found.refused else paint("warning:", YELLOW)
         for warning in found.warnings:
-            print(f"{found.workload.origin}: {word} {warning}", file=sys.stderr)
+            complain(f"{visible(found.workload.origin)}: {word} {visible(warning)}")
 
 
 def _say_why_nothing(reviews: Sequence[Review], configuration: Configuration) -> None:
     """Nobody calls this command to see nothing happen: tell those to whom nothing has been said yet."""
     if not reviews:
-        print("pillion inject: nothing to do: no pods and no workloads in the input", file=sys.stderr)
+        complain("pillion inject: nothing to do: no pods and no workloads in the input")
     for found in reviews:
         if found.warnings:
             continue
         reason = found.verdict.reason
         hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
-        print(f"{found.workload.origin}: not injected: {reason.sentence}{hint}", file=sys.stderr)
+        complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
 
 
 def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) -> str:
