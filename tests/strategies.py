@@ -4,8 +4,6 @@
 a decoder meets in the wild: nulls for lists, unknown fields, numbers beyond 2**53.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import strategies as st
@@ -148,7 +146,8 @@ def _container(  # noqa: C901, PLR0912 — one draw a field
         "image": "docker.io/library/busybox:1.36",
         "imagePullPolicy": "IfNotPresent",
     }
-    if env or draw(st.booleans()):
+    present: bool = draw(st.booleans())
+    if env or present:
         container["env"] = env
     if draw(st.integers(0, 4)) == 0:
         container["envFrom"] = [{"configMapRef": {"name": "settings", "optional": True}}]

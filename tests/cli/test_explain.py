@@ -119,7 +119,7 @@ def test_json_has_everything(pillion: Call) -> None:
         "reads": ["/var/log/shop/*.log"],
     }
     assert (bad["injected"], bad["reason"]) == (False, "bad_annotation")
-    assert [rule["passed"] for rule in bad["rules"]] == [True] * 6 + [False] + [None] * (len(RULES) - 5)
+    assert [rule["passed"] for rule in bad["rules"]] == [True] * 7 + [False] + [None] * (len(RULES) - 6)
 
 
 def test_an_annotation_that_is_no_text_is_named(pillion: Call) -> None:

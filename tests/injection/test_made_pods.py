@@ -207,3 +207,37 @@ def test_a_long_text_is_decided_upon(change: Callable[[Any], None], injected: bo
     assert verdict.injected is injected
     assert all(len(warning) <= 120 for warning in verdict.warnings)
     assert json.loads(verdict.patch or b"[]") == [] or injected
+
+
+def test_more_containers_than_can_be_planned_for_is_a_reason() -> None:
+    """Thousands of containers with many directories are refused before they are planned for."""
+    verdict = verdict_on(many(3000, ",".join(f"/srv/{number}/*.log" for number in range(16))))
+    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert "3000 containers" in verdict.warnings[0]
+
+
+def test_patterns_longer_than_an_argument_list_are_a_reason() -> None:
+    """What would not fit into a variable, or make the pod too large for etcd, is refused."""
+    folder = "/".join(["d" * 200] * 8)
+    verdict = verdict_on(many(1, ",".join(f"/srv/{folder}/{number}.log" for number in range(100))))
+    assert verdict.reason is Reason.TOO_MANY_PLACES
+
+
+def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:
+    """A few are named; the rest can be no typing errors."""
+    pod = copy.deepcopy(ASKING.pod)
+    pod["metadata"]["annotations"] |= {f"pillion.dev/x{number}": "" for number in range(5000)}
+    verdict = verdict_on(pod)
+    assert verdict.injected
+    assert len(verdict.warnings) == 8
+
+
+def test_too_many_variables_behind_a_subpathexpr_are_a_reason() -> None:
+    """Each variable may be made of all those before it; nobody needs hundreds for a path."""
+    pod = many(1, "/data/*.log")
+    pod["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    pod["spec"]["containers"][0] |= {
+        "env": [{"name": f"V{number}", "value": f"$(V{number - 1})$(V{number - 1})"} for number in range(1000)],
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "subPathExpr": "$(V999)"}],
+    }
+    assert verdict_on(pod).reason is Reason.UNKNOWN_VARIABLE

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ANY_PORT, Running, start, write_pair
 
 from certs.authority import Authority
+from tests.service.serving import ANY_PORT, Running, start, write_pair
 from webhook.service.server import RECURSION_LIMIT
 from webhook.service.settings import LogFormat, Settings
 

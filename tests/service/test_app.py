@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import jsonpatch
 import pytest
-from serving import Running, eventually, make_review
 
 import webhook.service
+from tests.service.serving import Running, eventually, make_review
 from webhook import configuration
 from webhook.injection import admission, review
 from webhook.injection.reasons import Reason

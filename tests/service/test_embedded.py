@@ -1,6 +1,8 @@
 """The certificate of the server's own making."""
 
+import ssl
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from certs.authority import AUTHORITY_LIFETIME, LEAF_LIFETIME
 from certs.verify import verify
+from tests.service.serving import Running, eventually
 from webhook.service.embedded import NAMES, Embedded
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
@@ -87,6 +90,19 @@ def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
     other = Embedded(tmp_path, (*NAMES, "10.0.0.1"))
     assert other.renew(NOW)
     verify(other.leaf.read_bytes(), other.leaf.read_bytes(), now=NOW, names=("10.0.0.1",))
+
+
+def test_a_running_server_renews_its_own(serve: Callable[..., Running], tmp_path: Path) -> None:
+    """It may run for longer than a leaf lives: what is due, or gone, is made again and shown."""
+    server = serve(tls_cert=None, tls_key=None, state_folder=tmp_path / "state")
+    embedded = Embedded(tmp_path / "state")
+    before = embedded.leaf.read_bytes()
+    embedded.leaf.unlink()
+    eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
+    assert embedded.leaf.read_bytes() != before
+    trust = ssl.create_default_context(cafile=embedded.trusted)
+    with server.client(verify=trust) as client:
+        assert client.get("/mutate").status_code == 405
 
 
 def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from serving import Running, eventually, make_review
+
+from tests.service.serving import Running, eventually, make_review
 
 UID = "0c7a3f2e"
 
@@ -106,6 +107,9 @@ REVIEW = {
     "duplicate annotations": _with('1, "annotations": {"pillion.dev/inject": "false"}'),
     "2,500 levels": _with("[" * 2500 + "]" * 2500),
     "10,000 levels": _with("[" * 10_000 + "]" * 10_000),
+    "200,000 open references": _bytes(
+        make_review(_pod(spec={"containers": [{"name": "a", "args": ["$(" * 200_000], "envFrom": [{}]}]}))
+    ),
     "byte order mark": b"\xef\xbb\xbf" + _bytes(make_review()),
     "trailing text": _bytes(make_review()) + b" x",
     "two reviews": _bytes(make_review()) * 2,
@@ -173,8 +177,10 @@ def test_a_pod_of_3_mib_is_injected(server: Running) -> None:
 
 def test_a_body_of_8_mib_is_refused(server: Running) -> None:
     """A body beyond the limit gets 413, not a reset connection."""
+    before = server.sample("pillion_limit_exceeded_total", limit="body_size")
     response = server.post(b" " * (8 << 20))
     assert response.status_code == 413
+    assert server.sample("pillion_limit_exceeded_total", limit="body_size") == before + 1
     assert "7340032" in response.json()["detail"]
 
 

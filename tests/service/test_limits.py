@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import pytest
-from serving import Running, eventually, make_review
 
+from tests.service.serving import Running, eventually, make_review
 from webhook.service import connection
 from webhook.service.settings import Settings
 
@@ -169,7 +169,7 @@ def test_a_body_without_end_is_ended(serve: Callable[..., Running]) -> None:
         while time.monotonic() < deadline:
             sock.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
     assert time.monotonic() < deadline
-    assert exceeded(server, "body_size") == 1
+    assert exceeded(server, "body_size") >= 1
 
 
 def test_who_asks_before_sending_is_told_at_once(server: Running) -> None:
@@ -193,6 +193,7 @@ def test_all_bodies_together_are_bounded(serve: Callable[..., Running]) -> None:
         assert server.sample("pillion_request_buffered_bytes") == len(large)
         first.sendall(b" ")
         assert read_response(first).startswith(b"HTTP/1.1 400 ")
+    assert exceeded(server, "bodies") == 1
     assert server.sample("pillion_request_buffered_bytes") == 0
     assert server.post(BODY).status_code == 200
 

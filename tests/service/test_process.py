@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import eventually, make_review
+
+from tests.service.serving import eventually, make_review
 
 BODY = json.dumps(make_review()).encode()
 HEADERS = {"Content-Type": "application/json"}
@@ -114,7 +115,7 @@ def refuses(port: int) -> bool:
 def test_the_printed_curl_line_works_as_it_is_printed(launch: Callable[..., Process]) -> None:
     """Copied from the terminal into another, it shows a patch."""
     process = launch()
-    (line,) = (line for line in process.errors.splitlines() if line.strip().startswith("curl "))
+    (line,) = eventually(lambda: [line for line in process.errors.splitlines() if line.startswith("  curl ")])
     words = shlex.split(line)
     assert words[0] == "curl"
     if shutil.which("curl") is None:
@@ -196,15 +197,35 @@ def test_a_request_that_is_on_its_way_at_the_end_is_answered(launch: Callable[..
     assert process.popen.wait(20) == 0
 
 
-def test_an_idle_connection_is_closed_not_reset(launch: Callable[..., Process]) -> None:
-    """A kept connection sees an orderly end at the end of the drain."""
+def test_an_idle_connection_is_closed_not_cut(launch: Callable[..., Process]) -> None:
+    """A kept connection sees an orderly end of TLS at the end of the drain."""
     process = launch("--drain=200ms")
-    held = process.connect()
-    ask(held)
-    process.popen.send_signal(signal.SIGTERM)
-    assert held.sock.recv(1) == b""
-    held.close()
+    with (
+        socket.create_connection(("127.0.0.1", process.port), timeout=20) as sock,
+        process.trust().wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as held,
+    ):
+        held.sendall(b"GET /mutate HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert held.recv(65536).startswith(b"HTTP/1.1 405 ")
+        eventually(lambda: held.pending() == 0)
+        process.popen.send_signal(signal.SIGTERM)
+        while held.recv(65536):
+            pass
     assert process.popen.wait(20) == 0
+
+
+@pytest.mark.parametrize("levels", [900, 2000])
+def test_a_deep_review_is_read(launch: Callable[..., Process], levels: int) -> None:
+    """The process allows the nesting that an API server allows, and is not at its limit then."""
+    document = make_review()
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    document["request"]["object"]["metadata"]["managedFields"] = [{"fieldsV1": value}]
+    process = launch()
+    connection = process.connect()
+    connection.request("POST", "/mutate", json.dumps(document), HEADERS)
+    assert json.loads(connection.getresponse().read())["response"]["patchType"] == "JSONPatch"
+    connection.close()
 
 
 def test_without_connections_it_leaves_early(launch: Callable[..., Process]) -> None:

@@ -4,8 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from serving import Running, eventually, make_review
-
+from tests.service.serving import Running, eventually, make_review
 from webhook.service.reload import Watch
 
 BAD = {"metadata": {"annotations": {"pillion.dev/inject": "maybe"}}, "spec": {"containers": [{"name": "app"}]}}

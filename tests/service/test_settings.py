@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from webhook.errors import SettingsError
-from webhook.service.settings import SETTINGS, Address, LogFormat, Settings
+from webhook.service.settings import SETTINGS, Address, LogFormat, Setting, Settings
 
 HOME = {"HOME": "/home/x"}
 
@@ -22,7 +22,7 @@ def test_each_field_is_a_row() -> None:
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
-def test_a_default_is_what_its_text_says(row: object) -> None:
+def test_a_default_is_what_its_text_says(row: Setting) -> None:
     """The table's text and the class's value are one."""
     default = getattr(Settings(), row.name)
     assert default == (row.parse(row.default) if row.default else None)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from serving import Running, eventually, make_review, write_pair
 
 from certs.authority import Authority
 from certs.verify import FaultKind, UnusablePairError
+from tests.service.serving import Running, eventually, make_review, write_pair
 from webhook.service import tls
 
 
@@ -115,8 +116,8 @@ def test_handshakes_go_on_while_certificates_change(
         thread.start()
     try:
         for number in range(12):
-            write_pair(tmp_path, (authority, other)[number % 2])
             count = len(shown)
+            write_pair(tmp_path, (authority, other)[number % 2])
             eventually(lambda: len(shown) > count or failures)  # noqa: B023 — called at once
     finally:
         stop.set()
@@ -302,12 +303,12 @@ def test_files_that_change_while_they_are_read_are_noticed(
     """What OpenSSL loaded must be what was verified: the files are read twice, and may change in between."""
     paths = tls.Paths(*write_pair(tmp_path, authority))
 
-    def verify_then_change(*arguments: object, **options: object) -> object:
+    def verify_then_change(*arguments: Any, **options: Any) -> object:
         pair = verify(*arguments, **options)
         write_pair(tmp_path, authority)
         return pair
 
-    verify = tls.verify
+    verify = tls.verify  # type: ignore[attr-defined] # it is replaced where it is used
     monkeypatch.setattr(tls, "verify", verify_then_change)
     with pytest.raises(ssl.SSLError, match="changed while"):
         tls.load(paths, now=datetime.now(UTC))

@@ -4,6 +4,7 @@ Nothing here raises, and nothing is done by halves: a pod is injected wholly or 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import Struct
 from webhook.injection import sidecar
 from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
-from webhook.injection.edit import Operation, PodEditor
+from webhook.injection.edit import Operation, Patch, PodEditor, encode
 from webhook.injection.participants import participants
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
@@ -46,6 +47,10 @@ class Verdict(Struct):
     profile: str = ""
     revision: str = ""
     operations: list[Operation] = []
+    #: The one that adds the sidecar.
+    sidecar: Operation | None = None
+    #: What the operations make, once somebody asked for it.
+    encoded: Patch | None = None
     #: The plan and the edited pod, where it came so far: for explanations and tests.
     subject: Subject | None = None
     participants: list[Participant] = []
@@ -91,7 +96,13 @@ class Verdict(Struct):
     @property
     def patch(self) -> bytes:
         """Return the operations as a JSON Patch document, empty where there are none."""
-        return _encode(self.operations) if self.operations else b""
+        return bytes(self._patch()) if self.operations else b""
+
+    def _patch(self) -> Patch:
+        if self.encoded is None:
+            profile = self.configuration.profiles[self.profile]
+            self.encoded = encode(self.operations, self.sidecar, profile.encoded_command)
+        return self.encoded
 
     def response(self) -> Response:
         """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
@@ -108,7 +119,7 @@ class Verdict(Struct):
         )
         if self.operations and not self.configuration.shadow:
             response.patchType = "JSONPatch"
-            response.patch = self.patch
+            response.patch = self._patch()
         if not response.allowed:
             response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
         return response
@@ -200,7 +211,7 @@ def _edit(
         editor.add_mount(located, mount)
     content = {key: value for key, value in (("medium", profile.volume_medium), ("sizeLimit", size)) if value}
     volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": content} for name, _ in made.new_volumes]
-    volumes += [dict(volume) for volume in profile.volumes]
+    volumes += profile.volumes
     if sidecar.masks_token(editor.spec, profile):
         volumes.append({"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "emptyDir": {}})
     _refuse_taken(editor.spec.volumes or (), volumes)
@@ -212,6 +223,7 @@ def _edit(
         editor.add_init_container(container, _position(editor.spec, profile, made))
     else:
         editor.add_container(container)
+    verdict.sidecar = editor.operations[-1]
     return [volume["name"] for volume in volumes]
 
 
@@ -225,13 +237,16 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
         return None
     position = 0
     for number, container in enumerate(spec.initContainers or () if plan.subpaths else (), 1):
-        if any(mount.name in plan.subpaths for mount in container.volumeMounts or ()):
+        # one that goes on running stops before who stands behind it, and would lose its own last lines
+        ends = container.restartPolicy != "Always"
+        if ends and any(mount.name in plan.subpaths for mount in container.volumeMounts or ()):
             position = number
     return position
 
 
 def _refuse_taken(present: Sequence[dict[str, Any]], added: Sequence[dict[str, Any]]) -> None:
-    taken = {volume["name"] for volume in present} & {volume["name"] for volume in added}
+    names = {volume["name"] for volume in present}
+    taken = [name for volume in added if (name := volume["name"]) in names]
     if taken:
         remedy = f"the pod has a volume {shown(min(taken), 63)} that is not ours; rename it"
         raise Declined(Finding(Reason.NAME_TAKEN, "", "", remedy))
@@ -269,7 +284,8 @@ def _annotate(editor: PodEditor, verdict: Verdict, profile: Profile, names: list
 def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
     """Return those of our annotations for which the pod's leave room."""
     # a character is at most four bytes: almost every pod is done with counting them
-    if 4 * sum(len(key) + len(value) for one in (present, ours) for key, value in one.items()) <= ANNOTATIONS_SIZE:
+    texts = chain(present, present.values(), ours, ours.values())
+    if 4 * sum(map(len, texts)) <= ANNOTATIONS_SIZE:
         return dict(ours)
     size = sum(map(_size, present.items()))
     fitting: dict[str, str] = {}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
@@ -33,6 +33,9 @@ MAX_COMPONENT_BYTES = 255
 #: k8s.io/apimachinery IsValidUserID
 MAX_USER_ID = 2**31 - 1
 
+#: So many unknown keys are named.
+MAX_UNKNOWN = 8
+
 _WILDCARDS = frozenset("*?[]")
 #: Characters that print as nothing, or as a blank, and yet count as printable.
 _BLANKS = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
@@ -46,11 +49,12 @@ class Declined(Exception):  # noqa: N818 — no error: the reason why a pod is l
         self.finding = finding
 
 
-class LogFiles(NamedTuple):
+class LogFiles(Struct, frozen=True, gc=False):
     """One entry of ``logs``: which files of which container.
 
     ``/var/log/app/**/*.log`` is directory ``/var/log/app``, name ``*.log``, recursive. ``container`` is empty
-    where every container that takes part is meant. ``text`` is the entry as it was written.
+    where every container that takes part is meant. ``text`` is the entry as it was written, ``parts`` are the
+    directory's components, and ``is_glob`` says that more than one file can be meant.
     """
 
     text: str
@@ -58,11 +62,8 @@ class LogFiles(NamedTuple):
     directory: str
     name: str
     recursive: bool
-
-    @property
-    def parts(self) -> Components:
-        """Return the directory's components."""
-        return components(self.directory)
+    parts: Components
+    is_glob: bool
 
     def matches(self, path: Components) -> bool:
         """Say whether a file of that path is meant."""
@@ -71,11 +72,6 @@ class LogFiles(NamedTuple):
         if below < 1 or path[: len(own)] != own or (below > 1 and not self.recursive):
             return False
         return fnmatchcase(path[-1], self.name)
-
-    @property
-    def is_glob(self) -> bool:
-        """Say whether more than one file can be meant."""
-        return self.recursive or not _WILDCARDS.isdisjoint(self.name)
 
 
 class Wishes(Struct):
@@ -211,7 +207,9 @@ def _log_files(entry: str) -> LogFiles:
     name = "*" if last in ("", "**") else last
     _check_directory(above, name, entry)
     _check_pattern(name, entry)
-    return LogFiles(entry, container, "/" + "/".join(above), name, recursive)
+    directory = "/" + "/".join(above)
+    is_glob = recursive or not _WILDCARDS.isdisjoint(name)
+    return LogFiles(entry, container, directory, name, recursive, components(directory), is_glob)
 
 
 def parse_logs(text: str) -> tuple[LogFiles, ...]:
@@ -261,7 +259,8 @@ KEYS = tuple(_GRAMMAR)
 
 
 def _unknown(key: str, prefix: str) -> Finding:
-    near = difflib.get_close_matches(key[:64].lower(), [known for known in KEYS if known != STATUS], n=1, cutoff=0.5)
+    known = [known for known in KEYS if known != STATUS]
+    near = difflib.get_close_matches(key[:64].lower(), known, n=1, cutoff=0.5)
     remedy = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
     return Finding(Reason.UNKNOWN_KEY, shown(key)[1:-1], "", remedy)
 
@@ -284,7 +283,9 @@ def read(annotations: Mapping[str, str] | None, prefix: str) -> Wishes | None:
         key = name[start:]
         grammar = _GRAMMAR.get(key)
         if grammar is None:
-            notes.append(_unknown(key, prefix))
+            # guessing what was meant takes longer than all the rest; thousands of keys are no typing errors
+            if len(notes) < MAX_UNKNOWN:
+                notes.append(_unknown(key, prefix))
             continue
         field, parse = grammar
         if parse is None:

@@ -52,7 +52,7 @@ class Subject(Struct):
             raw = self.pod.spec if self.pod is not None else b""
             spec: PodSpec = (_decode_spec(raw) if bytes(raw) else None) or PodSpec()
             for volume in spec.volumes or ():
-                if not isinstance(volume.get("name"), str):
+                if type(volume.get("name")) is not str:
                     raise msgspec.ValidationError("a volume has no name")
             self.decoded = spec
         return self.decoded
@@ -160,6 +160,12 @@ def _has_profile(subject: Subject) -> Finding | None:
     return None
 
 
+def _is_readable(subject: Subject) -> Finding | None:
+    """Decode the spec; what no pod has raises msgspec's error."""
+    _ = subject.spec
+    return None
+
+
 def _runs_on_linux(subject: Subject) -> Finding | None:
     spec = subject.spec
     selectors = spec.nodeSelector or {}
@@ -217,13 +223,21 @@ def _has_free_port(subject: Subject) -> Finding | None:
         )
         return Finding(Reason.HOST_NETWORK, "", "", remedy)
     for container in subject.containers():
-        for port in container.ports or ():
-            if port.containerPort in ports and (port.protocol or "TCP") == "TCP":
-                remedy = (
-                    f"container {shown(container.name)} has port {port.containerPort}, which the profile listens on"
-                )
-                return Finding(Reason.PORT_TAKEN, "", "", remedy)
+        taken = ports & _ports(container)
+        if taken:
+            remedy = f"{shown(container.name)} has port {min(taken)}, as the profile has; use another profile"
+            return Finding(Reason.PORT_TAKEN, "", "", remedy)
     return None
+
+
+def _ports(container: Container) -> set[int]:
+    """Return the TCP ports that a container declares, or is probed at: nobody has to declare one."""
+    declared = {port.containerPort for port in container.ports or () if (port.protocol or "TCP") == "TCP"}
+    for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
+        if probe is not None:
+            endpoints = (probe.httpGet, probe.tcpSocket, probe.grpc)
+            declared |= {endpoint.port for endpoint in endpoints if endpoint and isinstance(endpoint.port, int)}
+    return declared
 
 
 def _who_asks(subject: Subject) -> str:
@@ -259,6 +273,7 @@ RULES = (
     Rule("Does the pod or its namespace ask?", _asks, _who_asks),
     Rule("Is it none of Pillion's own pods?", _is_foreign),
     Rule("Is it no mirror pod?", _is_no_mirror),
+    Rule("Can its spec be read?", _is_readable),
     Rule("Does it run on Linux?", _runs_on_linux, _which_system),
     Rule("Can every annotation be used?", _can_be_read, _which_annotations),
     Rule("Is there such a profile, and is it set up?", _has_profile, _which_profile),
@@ -268,10 +283,13 @@ RULES = (
 )
 
 
+_OBJECTIONS = tuple(rule.objection for rule in RULES)
+
+
 def first_objection(subject: Subject) -> Finding | None:
     """Return why the pod is not injected, or None where every rule agrees."""
-    for rule in RULES:
-        objection = rule.objection(subject)
+    for objects in _OBJECTIONS:
+        objection = objects(subject)
         if objection is not None:
             return objection
     return None

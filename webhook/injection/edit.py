@@ -1,19 +1,25 @@
-"""A pod that is edited and records each edit as an RFC 6902 operation.
+"""A pod that is edited and records each edit as an RFC 6902 operation, and the patch that these make.
 
 The patch is recorded, not computed from two versions: a diff costs a hundred times more and does not know what
 was meant. Property: the operations applied to the original give the working copy.
 """
 
-from typing import Any
+from binascii import b2a_base64
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from webhook.injection.pod import Container, EnvVar, Metadata, PodSpec, Reference, VolumeMount
 
-__all__ = ["Located", "Operation", "PodEditor"]
+__all__ = ["Constant", "Located", "Operation", "Patch", "PodEditor", "encode"]
+
+_encode = msgspec.json.Encoder().encode
 
 
-class Operation(Struct):
+class Operation(Struct, gc=False):
     """One RFC 6902 operation; all of ours are ``add``."""
 
     op: str
@@ -21,11 +27,68 @@ class Operation(Struct):
     value: Any
 
 
-class Located(Struct):
+class Located(Struct, gc=False):
     """A container and its JSON pointer in the pod as it was sent."""
 
     container: Container
     pointer: str
+
+
+class Constant(NamedTuple):
+    """A JSON value that many patches have in them, encoded once: as text and as base64."""
+
+    text: bytes
+    base64: bytes
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Return the value, with blanks up to whole groups of three bytes: what base64 encodes at a time."""
+        text = _encode(value)
+        text += b" " * (-len(text) % 3)
+        return cls(text, b2a_base64(text, newline=False))
+
+
+class Patch:
+    """A JSON Patch document in parts: what comes before the constant, the constant, and what comes behind it."""
+
+    __slots__ = ("_constant", "_head", "_tail")
+
+    def __init__(self, head: bytes, constant: Constant, tail: bytes) -> None:
+        # blanks up to whole groups here too: then base64 of the whole is that of the parts
+        self._head = head + b" " * (-len(head) % 3)
+        self._constant = constant
+        self._tail = tail
+
+    def __bytes__(self) -> bytes:
+        return self._head + self._constant.text + self._tail
+
+    def __len__(self) -> int:
+        return len(self._head) + len(self._constant.text) + len(self._tail)
+
+    def base64(self) -> Raw:
+        """Return the document in base64 as a JSON string."""
+        head, tail = b2a_base64(self._head, newline=False), b2a_base64(self._tail, newline=False)
+        return Raw(b'"%b%b%b"' % (head, self._constant.base64, tail))
+
+
+_NOTHING = Constant(b"", b"")
+#: Stands where the constant belongs. JSON has no such byte: in texts it is always escaped.
+_GAP = b"\0"
+
+
+def encode(operations: Sequence[Operation], sidecar: Operation | None, command: Constant | None) -> Patch:
+    """Return the patch that the operations make.
+
+    ``command`` is what the container in the operation ``sidecar`` has under that key. It is most of the patch, and
+    was encoded before; None where there is no such thing.
+    """
+    if sidecar is not None and command is not None:
+        container = sidecar.value[0] if isinstance(sidecar.value, list) else sidecar.value
+        container = {**container, "command": Raw(_GAP)}
+        gapped = Operation(sidecar.op, sidecar.path, [container] if isinstance(sidecar.value, list) else container)
+        operations = [gapped if operation is sidecar else operation for operation in operations]
+    head, _, tail = _encode(operations).partition(_GAP)
+    return Patch(head, command or _NOTHING, tail)
 
 
 def _token(key: str) -> str:
@@ -47,19 +110,21 @@ class PodEditor:
 
     def add_volume(self, volume: dict[str, Any]) -> None:
         """Append a volume."""
-        self._append(self.spec, "volumes", "/spec/volumes", volume)
+        self.spec.volumes = self._append(self.spec.volumes, "/spec/volumes", volume)
 
     def add_mount(self, located: Located, mount: VolumeMount) -> None:
         """Append a mount to a container."""
-        self._append(located.container, "volumeMounts", f"{located.pointer}/volumeMounts", mount)
+        container = located.container
+        container.volumeMounts = self._append(container.volumeMounts, f"{located.pointer}/volumeMounts", mount)
 
     def prepend_variables(self, located: Located, variables: list[EnvVar]) -> None:
         """Put variables at the front of a container's, in their order."""
         container = located.container
         pointer = f"{located.pointer}/env"
         if container.env:
+            first = f"{pointer}/0"
             for variable in reversed(variables):
-                self._add(f"{pointer}/0", variable)
+                self._add(first, variable)
             container.env[:0] = variables
         elif variables:
             self._add(pointer, variables)
@@ -69,17 +134,18 @@ class PodEditor:
         """Name an image pull secret, if the pod does not yet."""
         reference = Reference(name)
         if reference not in (self.spec.imagePullSecrets or ()):
-            self._append(self.spec, "imagePullSecrets", "/spec/imagePullSecrets", reference)
+            secrets = self._append(self.spec.imagePullSecrets, "/spec/imagePullSecrets", reference)
+            self.spec.imagePullSecrets = secrets
 
     def add_container(self, container: dict[str, Any]) -> None:
         """Append an ordinary container."""
-        self._append(self.spec, "containers", "/spec/containers", container)
+        self.spec.containers = self._append(self.spec.containers, "/spec/containers", container)
 
     def add_init_container(self, container: dict[str, Any], position: int | None) -> None:
         """Insert an init container before the one at ``position``, or behind all others for None."""
         present = self.spec.initContainers
         if position is None or not present or position >= len(present):
-            self._append(self.spec, "initContainers", "/spec/initContainers", container)
+            self.spec.initContainers = self._append(present, "/spec/initContainers", container)
         else:
             self._add(f"/spec/initContainers/{position}", container)
             present.insert(position, container)  # type: ignore[arg-type]
@@ -90,22 +156,22 @@ class PodEditor:
             self.metadata = Metadata(annotations=dict(annotations))
             self._add("/metadata", {"annotations": annotations})
         elif self.metadata.annotations is None:
-            self.metadata.annotations = dict(annotations)
+            self.metadata = replace(self.metadata, annotations=annotations)
             self._add("/metadata/annotations", annotations)
         else:
+            # the request's own metadata stays as it was sent
+            self.metadata = replace(self.metadata, annotations={**self.metadata.annotations, **annotations})
             for key, value in annotations.items():
-                self.metadata.annotations[key] = value
                 self._add(f"/metadata/annotations/{_token(key)}", value)
 
     def _add(self, pointer: str, value: Any) -> None:
         self.operations.append(Operation("add", pointer, value))
 
-    def _append(self, owner: Struct, field: str, pointer: str, value: Any) -> None:
-        """Append to a list that may be null or missing: then ``add`` makes it."""
-        present = getattr(owner, field)
+    def _append(self, present: list[Any] | None, pointer: str, value: Any) -> list[Any]:
+        """Append to a list that may be null or missing: then ``add`` makes it. Return the list."""
         if present is None:
-            setattr(owner, field, [value])
             self._add(pointer, [value])
-        else:
-            present.append(value)
-            self._add(f"{pointer}/-", value)
+            return [value]
+        self._add(f"{pointer}/-", value)
+        present.append(value)
+        return present

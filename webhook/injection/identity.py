@@ -27,7 +27,7 @@ def security_context(
     users = [_effective(spec, container, "runAsUser") for container in writers]
     known = [container for container, user in zip(writers, users, strict=True) if user is not None]
     # files are read as who writes them: one container's user, group and labels belong together
-    model = next(iter(known or writers), None)
+    model = known[0] if known else writers[0] if writers else None
     user = _user(profile, wishes, users, findings)
     group = _effective(spec, model, "runAsGroup")
     if group is None and (user is None or wishes.run_as_user == user):
@@ -48,7 +48,8 @@ def security_context(
     if labels:
         # the pod's own are inherited
         context["seLinuxOptions"] = labels
-    context.update({key: value for key, value in profile.security_context.items() if key != "runAsUser"})
+    if profile.security_context:
+        context |= {key: value for key, value in profile.security_context.items() if key != "runAsUser"}
     return context
 
 
@@ -63,7 +64,8 @@ def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], finding
     several                the annotation's, else the profile's, else the first known, a warning
     =====================  ====================================================================
     """
-    first = next((known for known in users if known is not None), None)
+    known = [user for user in users if user is not None]
+    first = known[0] if known else None
     asked = wishes.run_as_user
     pinned: int | None = profile.security_context.get("runAsUser")
     if asked == 0 and not profile.allow_root:
@@ -89,5 +91,8 @@ def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], finding
 
 def _effective(spec: PodSpec, container: Container | None, name: str) -> Any:
     """Return what a container's security context says, or else the pod's."""
-    contexts = (container.securityContext if container is not None else None, spec.securityContext)
-    return next((value for c in contexts if c is not None and (value := getattr(c, name)) is not None), None)
+    for context in (container.securityContext if container is not None else None, spec.securityContext):
+        value = getattr(context, name, None)
+        if value is not None:
+            return value
+    return None

@@ -60,9 +60,9 @@ def participants(
         name = item.container.name
         if name in chosen:
             added = added_variables(item.container) if wishes.env else ()
-            result.append(Participant(item, chosen=True, every=name in every, added=added))
+            result.append(Participant(item, item.container, chosen=True, every=name in every, added=added))
         elif name not in own:
-            result.append(Participant(item, chosen=False, every=True))
+            result.append(Participant(item, item.container, chosen=False, every=True))
     return result
 
 

@@ -3,6 +3,8 @@
 A pod stays the document that the caller sent: this view is decoded from it to decide, never encoded back. Fields
 that are only handed on (an ``emptyDir``'s content, a ``fieldRef``) stay raw. Every list and object may be null,
 as in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
+
+No view refers to itself, so the garbage collector need not look at them (``gc=False``).
 """
 
 from typing import Any
@@ -25,7 +27,7 @@ __all__ = [
 Amount = str | int | float
 
 
-class Metadata(Struct, omit_defaults=True):
+class Metadata(Struct, omit_defaults=True, gc=False):
     """``metadata``; the API server sends no name where the pod has ``generateName``."""
 
     name: str | None = None
@@ -35,7 +37,7 @@ class Metadata(Struct, omit_defaults=True):
     annotations: dict[str, str] | None = None
 
 
-class SecurityContext(Struct, omit_defaults=True):
+class SecurityContext(Struct, omit_defaults=True, gc=False):
     """What a container's and a pod's security context have in common, as far as reading files goes."""
 
     runAsUser: int | None = None
@@ -43,17 +45,21 @@ class SecurityContext(Struct, omit_defaults=True):
     seLinuxOptions: dict[str, Any] | None = None
 
 
-class EnvSource(Struct, omit_defaults=True):
-    """``valueFrom``: which kind it is, its content raw."""
+class Opaque(Struct, omit_defaults=True, gc=False):
+    """An object that is there; nobody looks into it."""
+
+
+class EnvSource(Struct, omit_defaults=True, gc=False):
+    """``valueFrom``: which kind it is, and the content of those that are handed on."""
 
     fieldRef: dict[str, Any] | None = None
     resourceFieldRef: dict[str, Any] | None = None
     configMapKeyRef: dict[str, Any] | None = None
-    secretKeyRef: dict[str, Any] | None = None
-    fileKeyRef: dict[str, Any] | None = None
+    secretKeyRef: Opaque | None = None
+    fileKeyRef: Opaque | None = None
 
 
-class EnvVar(Struct, omit_defaults=True):
+class EnvVar(Struct, omit_defaults=True, gc=False):
     """A variable."""
 
     name: str
@@ -61,7 +67,7 @@ class EnvVar(Struct, omit_defaults=True):
     valueFrom: EnvSource | None = None
 
 
-class VolumeMount(Struct, omit_defaults=True):
+class VolumeMount(Struct, omit_defaults=True, gc=False):
     """A mount of a volume into a container."""
 
     name: str
@@ -72,47 +78,56 @@ class VolumeMount(Struct, omit_defaults=True):
     mountPropagation: str | None = None
 
 
-class VolumeDevice(Struct, omit_defaults=True):
+class VolumeDevice(Struct, omit_defaults=True, gc=False):
     """A block device in a container."""
 
     name: str
     devicePath: str
 
 
-class Port(Struct, omit_defaults=True):
+class Port(Struct, omit_defaults=True, gc=False):
     """A declared port."""
 
     containerPort: int
     protocol: str | None = None
 
 
-class Resources(Struct, omit_defaults=True):
+class Resources(Struct, omit_defaults=True, gc=False):
     """``resources``."""
 
     requests: dict[str, Amount] | None = None
     limits: dict[str, Amount] | None = None
 
 
-class Exec(Struct, omit_defaults=True):
+class Exec(Struct, omit_defaults=True, gc=False):
     """``exec`` of a probe or a lifecycle handler."""
 
     command: list[str] | None = None
 
 
-class Handler(Struct, omit_defaults=True, rename={"run": "exec"}):
+class Endpoint(Struct, omit_defaults=True, gc=False):
+    """Where a probe asks; a port may be named."""
+
+    port: int | str | None = None
+
+
+class Handler(Struct, omit_defaults=True, gc=False, rename={"run": "exec"}):
     """A probe or a lifecycle handler."""
 
     run: Exec | None = None
+    httpGet: Endpoint | None = None
+    tcpSocket: Endpoint | None = None
+    grpc: Endpoint | None = None
 
 
-class Lifecycle(Struct, omit_defaults=True):
+class Lifecycle(Struct, omit_defaults=True, gc=False):
     """``lifecycle``."""
 
     postStart: Handler | None = None
     preStop: Handler | None = None
 
 
-class Container(Struct, omit_defaults=True):
+class Container(Struct, omit_defaults=True, gc=False):
     """A container or an init container."""
 
     name: str
@@ -133,19 +148,19 @@ class Container(Struct, omit_defaults=True):
     restartPolicy: str | None = None
 
 
-class Reference(Struct, omit_defaults=True):
+class Reference(Struct, omit_defaults=True, gc=False):
     """A reference by name, as in ``imagePullSecrets``."""
 
     name: str = ""
 
 
-class OperatingSystem(Struct, omit_defaults=True):
+class OperatingSystem(Struct, omit_defaults=True, gc=False):
     """``spec.os``."""
 
     name: str = ""
 
 
-class PodSpec(Struct, omit_defaults=True):
+class PodSpec(Struct, omit_defaults=True, gc=False):
     """``spec``."""
 
     containers: list[Container] | None = None
@@ -162,7 +177,7 @@ class PodSpec(Struct, omit_defaults=True):
     securityContext: SecurityContext | None = None
 
 
-class Pod(Struct, omit_defaults=True):
+class Pod(Struct, omit_defaults=True, gc=False):
     """A pod whose spec is still raw: most pods are decided upon by their annotations alone."""
 
     metadata: Metadata | None = None

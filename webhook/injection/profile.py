@@ -5,12 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webhook.injection.annotations import LogFiles
+from webhook.injection.edit import Constant
 from webhook.injection.paths import Components
 from webhook.injection.pod import EnvVar
 
 __all__ = ["Bound", "Configuration", "Profile"]
 
 DEFAULT_PREFIX = "pillion.dev/"
+#: A list item, or a variable's whole value, that is filled in for each pod.
+PLACEHOLDERS = {
+    "<log-files>": "the log files, a path or a glob each",
+    "<log-folders>": "the folders that the log files lie in",
+    "<log-volumes>": "the volumes that the log files lie in",
+}
+
 #: What our containers, volumes and variables are called after.
 NAME_PREFIX = "pillion-"
 #: Volumes of this name are ours for each new log directory, and this one keeps the token out.
@@ -49,8 +57,8 @@ class Profile:
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: tuple[EnvVar, ...]
-    mounts: tuple[Mapping[str, Any], ...]
-    volumes: tuple[Mapping[str, Any], ...]
+    mounts: tuple[dict[str, Any], ...]
+    volumes: tuple[dict[str, Any], ...]
     ports: frozenset[int]
     requests: Mapping[str, str]
     limits: Mapping[str, str]
@@ -70,19 +78,23 @@ class Profile:
     patch: tuple[Mapping[str, Any], ...]
     #: What the operator has to set before a pod can use it: sentences.
     missing: tuple[str, ...]
+    #: The sidecar's name.
+    container_name: str = field(init=False)
+    #: The resources in a pod that asks for nothing special.
+    resources: Mapping[str, Mapping[str, str]] = field(init=False)
+    #: The command, which may be a program of many KiB; None where it is another one in each pod.
+    encoded_command: Constant | None = field(init=False)
 
-    @property
-    def resources(self) -> Mapping[str, Mapping[str, str]]:
-        """Return the resources in a pod that asks for nothing special."""
-        return {
-            kind: {name: amount for name, amount in amounts.items() if name != "ephemeral-storage"}
-            for kind, amounts in (("requests", self.requests), ("limits", self.limits))
+    def __post_init__(self) -> None:
+        """Work out what is the same for every pod."""
+        amounts = {
+            kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
+            for kind, given in (("requests", self.requests), ("limits", self.limits))
         }
-
-    @property
-    def container_name(self) -> str:
-        """Return the sidecar's name."""
-        return f"{NAME_PREFIX}{self.name}"
+        object.__setattr__(self, "container_name", f"{NAME_PREFIX}{self.name}")
+        object.__setattr__(self, "resources", amounts)
+        fixed = bool(self.command) and not self.patch and PLACEHOLDERS.keys().isdisjoint(self.command)
+        object.__setattr__(self, "encoded_command", Constant.of(self.command) if fixed else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,17 @@ _AMOUNTS = (
 )
 
 
+def _asked(wishes: Wishes) -> dict[str, str]:
+    """Return the amounts that the annotations ask for, by their keys."""
+    asked = {
+        "cpu-request": wishes.cpu_request,
+        "cpu-limit": wishes.cpu_limit,
+        "memory-request": wishes.memory_request,
+        "memory-limit": wishes.memory_limit,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
 def bounded(key: str, value: str, bound: Bound | None, findings: list[Finding]) -> str:
     """Return the annotation's value, or the bound that it is beyond, with a finding."""
     if bound is None:
@@ -47,7 +58,7 @@ def resources(
     The pod keeps its quality of service: where every container's limits equal its requests, ours do too
     (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
     """
-    asked = {key: value for key, _, _ in _AMOUNTS if (value := getattr(wishes, key.replace("-", "_"))) is not None}
+    asked = _asked(wishes)
     if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
         # a pod with pod-level resources is refused where its containers ask for more in sum (KEP-2837)
         for key, value in asked.items():
@@ -125,6 +136,6 @@ def _guaranteed(spec: PodSpec) -> bool:
         requests = amounts.requests or {}
         for name in ("cpu", "memory"):
             limit = amounts.limits.get(name)
-            if limit is None or _amount(limit) <= 0 or _amount(requests.get(name, limit)) != _amount(limit):
+            if limit is None or _amount(requests.get(name, limit)) != _amount(limit) or _amount(limit) <= 0:
                 return False
     return bool(spec.containers)

@@ -4,12 +4,13 @@ Source: the Kubernetes API, admission.k8s.io/v1 (v1beta1 has the same fields and
 """
 
 import json
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from webhook.errors import ReviewError
+from webhook.injection.edit import Patch
 from webhook.injection.pod import Metadata, Pod
 
 __all__ = ["Request", "Response", "encode", "parse"]
@@ -28,7 +29,7 @@ class Kind(Struct):
 class Request(Struct):
     """``request`` of an AdmissionReview: only what is looked at.
 
-    ``object`` stays raw until somebody asks for the pod in it.
+    ``object`` is read with the envelope where it looks like a pod, and stays raw otherwise until somebody asks.
     """
 
     uid: str
@@ -38,7 +39,7 @@ class Request(Struct):
     name: str | None = None
     subResource: str | None = None
     dryRun: bool | None = None
-    object: Raw = Raw()
+    object: Pod | Raw | None = None
     api_version: str = "admission.k8s.io/v1"
     #: The entry's URL path says that the namespace opted in; nothing in a body can.
     namespace_opted_in: bool = False
@@ -47,9 +48,9 @@ class Request(Struct):
 
     def pod(self) -> Pod | None:
         """Return the pod with its spec still raw, or None where the object is null; msgspec's errors otherwise."""
-        if not bytes(self.object):
-            return None
-        pod: Pod | None = _decode_pod(self.object)
+        if isinstance(self.object, Raw):
+            self.object = _decode_pod(self.object) if bytes(self.object) else None
+        pod = self.object
         self.metadata = pod.metadata if pod is not None else None
         return pod
 
@@ -60,7 +61,10 @@ class Request(Struct):
         return self.name or metadata.name or (f"{metadata.generateName}*" if metadata.generateName else "")
 
 
-class _WireRequest(Struct):
+_Object = TypeVar("_Object")
+
+
+class _WireRequest(Struct, Generic[_Object], gc=False):
     uid: str
     kind: Kind | None = None
     operation: str | None = None
@@ -68,22 +72,22 @@ class _WireRequest(Struct):
     name: str | None = None
     subResource: str | None = None
     dryRun: bool | None = None
-    object: Raw = Raw()
+    object: _Object = None  # type: ignore[assignment]  # a request without an object has no pod
 
 
-class _Envelope(Struct):
-    request: _WireRequest
+class _Envelope(Struct, Generic[_Object], gc=False):
+    request: _WireRequest[_Object]
     apiVersion: str
     kind: str
 
 
 class Response(Struct, omit_defaults=True):
-    """``response`` of an AdmissionReview. ``patch`` is the encoded JSON Patch; encoding makes base64 of it."""
+    """``response`` of an AdmissionReview. ``patch`` is the JSON Patch document; encoding makes base64 of it."""
 
     uid: str
     allowed: bool
     patchType: str | None = None
-    patch: bytes | None = None
+    patch: Patch | None = None
     warnings: list[str] | None = None
     auditAnnotations: dict[str, str] | None = None
     status: dict[str, Any] | None = None
@@ -95,9 +99,10 @@ class _Answer(Struct):
     response: Response
 
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope[Raw]).decode
+_decode_with_pod = msgspec.json.Decoder(_Envelope[Pod | None]).decode
 _decode_pod = msgspec.json.Decoder(Pod | None).decode
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=Patch.base64)
 
 
 def parse(body: bytes, *, namespace_opted_in: bool = False) -> Request:
@@ -107,7 +112,7 @@ def parse(body: bytes, *, namespace_opted_in: bool = False) -> Request:
     refused. Raises :class:`ReviewError` for everything that is no AdmissionReview.
     """
     try:
-        envelope = _decode_envelope(body)
+        envelope = _decode_once(body)
         wire = envelope.request
         request = Request(
             uid=wire.uid,
@@ -133,12 +138,26 @@ def parse(body: bytes, *, namespace_opted_in: bool = False) -> Request:
     return request
 
 
+def _decode_once(body: bytes) -> _Envelope[Pod | None] | _Envelope[Raw]:
+    """Return the envelope and, in the same pass, the pod in it; what is no pod stays raw."""
+    try:
+        return _decode_with_pod(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return _decode_envelope(body)
+
+
+#: Reading a body into dictionaries takes many times its size in memory, and the loop for as long as it takes.
+LENIENT_SIZE = 256 * 1024
+
+
 def _no_number(_: str) -> None:
     return None
 
 
 def _parse_leniently(body: bytes) -> tuple[Request, str]:
     """Find uid and kind in a body that the strict decoder refused: no API server sends one, attackers do."""
+    if len(body) > LENIENT_SIZE:
+        raise ReviewError("the body is no AdmissionReview: not JSON")
     try:
         # no number is looked at, and one of 5,000 digits must cost nothing
         document = json.loads(body, parse_int=_no_number, parse_float=_no_number, parse_constant=_no_number)

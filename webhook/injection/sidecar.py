@@ -9,7 +9,6 @@ import msgspec
 
 from webhook.injection.annotations import Declined, Wishes
 from webhook.injection.identity import security_context
-from webhook.injection.paths import components
 from webhook.injection.pod import PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
 from webhook.injection.reasons import Finding, Reason, shown
@@ -40,7 +39,7 @@ def build(
     if profile.native:
         container["restartPolicy"] = "Always"
     if profile.command:
-        container["command"] = _fill(profile.command, plan)
+        container["command"] = profile.command if profile.encoded_command is not None else _fill(profile.command, plan)
     if profile.args:
         container["args"] = _fill(profile.args, plan)
     container["env"] = [
@@ -54,7 +53,7 @@ def build(
         container["resources"] = amounts
     writers = [p.container for p in participants if p.chosen and p.container.name in plan.writers]
     container["securityContext"] = security_context(spec, profile, wishes, writers, findings)
-    mounts.extend(dict(mount) for mount in profile.mounts)
+    mounts += profile.mounts
     if masks_token(spec, profile):
         mounts.append({"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "mountPath": TOKEN_PATH, "readOnly": True})
     container["volumeMounts"] = mounts
@@ -102,8 +101,8 @@ def _files(plan: Plan) -> Iterator[str]:
 def _folders(plan: Plan) -> Iterator[str]:
     for place in plan.places:
         for folder, _, name in place.files:
-            path = "/".join((place.path, *folder))
-            yield path if name else "/" + "/".join(components(path)[:-1])
+            # a file that is mounted by itself has no folder of its own to show
+            yield "/".join((place.path, *folder)) if name else place.path
 
 
 def _volumes(plan: Plan) -> Iterator[str]:

@@ -24,6 +24,7 @@ from webhook.injection.profile import (
     IGNORED_CONTAINERS,
     LOG_VOLUME,
     NAME_PREFIX,
+    PLACEHOLDERS,
     RELOCATED,
     TOKEN_PATH,
     Bound,
@@ -32,13 +33,6 @@ from webhook.injection.profile import (
 )
 
 __all__ = ["PLACEHOLDERS", "build"]
-
-#: A list item, or a variable's whole value, that is filled in for each pod.
-PLACEHOLDERS = {
-    "<log-files>": "the log files, a path or a glob each",
-    "<log-folders>": "the folders that the log files lie in",
-    "<log-volumes>": "the volumes that the log files lie in",
-}
 
 #: Room for the kubelet: a sidecar without requests breaks an HPA, one without a memory limit can starve the node.
 DEFAULT_RESOURCES = {

@@ -38,6 +38,10 @@ def escape(text: str) -> str:
     return _MEANINGFUL.sub("$$", text) if "$" in text else text
 
 
+#: Of a container whose subPathExpr has to be understood: each may be made of all those before it.
+MAX_VARIABLES = 500
+
+
 def _references(text: str) -> list[str]:
     if "$(" not in text:
         return []
@@ -88,6 +92,8 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
         remedy = f"the subPathExpr of {shown(container.name, 24)} needs {shown(name, 24)}, {why}"
         return Declined(Finding(Reason.UNKNOWN_VARIABLE, "logs", "", remedy))
 
+    if len(available) > MAX_VARIABLES:
+        raise unknown(expression, f"one of more than {MAX_VARIABLES} variables")
     for name in _references(expression):
         if name not in names:
             raise unknown(name, "which is not in its env")

@@ -1,15 +1,20 @@
-# Serve the folders that the arguments name with nginx: one at /, several at /1/, /2/ and so on.
+# Serve the folders, or single files, that the arguments name with nginx: one folder at /, several at /1/, /2/ and so on.
 work=/pillion/web
 mkdir -p "$work/temporary"
 rm -rf "$work/root"
-if [ "$#" -eq 1 ]; then
+if [ "$#" -eq 1 ] && [ -d "$1" ]; then
   ln -s "$1" "$work/root"
 else
   mkdir "$work/root"
   number=0
-  for folder; do
+  for place; do
     number=$((number + 1))
-    ln -s "$folder" "$work/root/$number"
+    if [ -d "$place" ]; then
+      ln -s "$place" "$work/root/$number"
+    else
+      mkdir "$work/root/$number"
+      ln -s "$place" "$work/root/$number/"
+    fi
   done
 fi
 cat >"$work/nginx.conf" <<END

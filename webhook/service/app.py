@@ -4,7 +4,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -21,7 +21,7 @@ from webhook.injection.reasons import Reason, Severity
 from webhook.injection.review import Request
 from webhook.service import duration, logs
 from webhook.service.logs import Log
-from webhook.service.metrics import Metrics, Outcome
+from webhook.service.metrics import Limit, Metrics, Outcome
 from webhook.service.settings import Settings
 
 __all__ = ["OPTED_IN_PATH", "PATH", "InForce", "health_app", "webhook_app"]
@@ -108,16 +108,15 @@ class Answers:
         self.buffered = 0
         metrics.count_buffered(lambda: self.buffered)
 
-    def answer(self, body: bytes, *, opted_in: bool, late: bool) -> tuple[bytes, Verdict]:
-        """Return the answer to a review and the verdict in it; :class:`ReviewError` if the body is none."""
+    def answer(self, body: bytes, *, opted_in: bool, late: bool) -> "Answer":
+        """Return the answer to a review; :class:`ReviewError` if the body is none."""
         request = review.parse(body, namespace_opted_in=opted_in)
         try:
-            verdict = self._decide(request, late=late)
-            return review.encode(request, verdict.response()), verdict
+            return _answer(self._decide(request, late=late))
         except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
             verdict = admission.abstain(request, Reason.INTERNAL_ERROR, self.in_force.configuration)
             verdict.error = error
-            return review.encode(request, verdict.response()), verdict
+            return _answer(verdict)
 
     def _decide(self, request: Request, *, late: bool) -> Verdict:
         configuration = self.in_force.configuration
@@ -130,15 +129,18 @@ class Answers:
     def too_large(self, size: int) -> ReviewError | None:
         """Return why a body of ``size`` bytes can't be taken, or None."""
         if size > self.settings.max_body:
+            self.metrics.exceeded(Limit.BODY_SIZE)
             return ReviewError(f"the body is larger than {self.settings.max_body} bytes", 413)
         if self.buffered > self.settings.max_buffered:
+            self.metrics.exceeded(Limit.BODIES)
             return ReviewError("too many large requests at once", 429)
         return None
 
-    def record(self, verdict: Verdict, seconds: float) -> None:
-        """Count and log a verdict that was answered."""
+    def record(self, answer: "Answer", seconds: float) -> None:
+        """Count and log what was answered."""
+        verdict = answer.verdict
         outcome = _outcome(verdict)
-        self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, len(verdict.patch))
+        self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, answer.patch_size)
         request = verdict.request
         self.log.info(
             "review",
@@ -153,6 +155,14 @@ class Answers:
         if verdict.error is not None:
             error = verdict.error
             self.log.error("bug", uid=request.uid, **logs.where(type(error), error.__traceback__))
+
+
+class Answer(NamedTuple):
+    """An AdmissionReview's bytes, and what they were made of."""
+
+    body: bytes
+    verdict: Verdict
+    patch_size: int
 
 
 class Reviews:
@@ -183,13 +193,13 @@ class Reviews:
             answers.metrics.in_flight.dec()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrived = scope["state"]["arrived"]
+        arrived = scope["state"].get("arrived") or time.monotonic()
         _check_content_type(scope)
         body = await self._read(scope, receive)
         late = time.monotonic() - arrived >= _timeout(scope["query_string"]) * LATE
-        answer, verdict = self._answers.answer(body, opted_in=self._opted_in, late=late)
-        await _send(send, 200, answer, JSON)
-        self._answers.record(verdict, time.monotonic() - arrived)
+        answer = self._answers.answer(body, opted_in=self._opted_in, late=late)
+        await _send(send, 200, answer.body, JSON)
+        self._answers.record(answer, time.monotonic() - arrived)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """Return the request's body; :class:`ReviewError` if it, or all bodies together, are too large.
@@ -263,6 +273,11 @@ async def _part(receive: Receive) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise Gone
     return message.get("body", b""), message.get("more_body", False)
+
+
+def _answer(verdict: Verdict) -> Answer:
+    response = verdict.response()
+    return Answer(review.encode(verdict.request, response), verdict, len(response.patch or b""))
 
 
 def _timeout(query: bytes) -> float:

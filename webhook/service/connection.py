@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, state, {}, asyncio.get_running_loop())
         self._gate = gate
         self._refusal: Refusal | None = None
-        #: Until when, in seconds of the monotonic clock, the connection waits, and what it means if that was in vain.
+        #: Until when, on the monotonic clock, the connection waits, and what it means if that was in vain.
         self._deadline, self._overdue = math.inf, IDLE
         self._in_head = False
         self._room = 0

@@ -32,6 +32,7 @@ class Limit(StrEnum):
     """What a client can run into before anything is reviewed."""
 
     BODY_SIZE = "body_size"
+    BODIES = "bodies"
     BODY_TIME = "body_time"
     HEADER_SIZE = "header_size"
     HEADER_TIME = "header_time"

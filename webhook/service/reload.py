@@ -68,7 +68,7 @@ class ConfigurationFile:
         self._metrics.configured(configuration.revision)
         self._log.info("configuration read", file=str(self._file), revision=configuration.revision)
         for note in configuration.notes:
-            self._log.warning("configuration", message=note)
+            self._log.info("configuration", message=note)
 
 
 class Certificate:

@@ -94,7 +94,7 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     in_force = InForce(load())
     metrics.configured(in_force.configuration.revision)
     for note in in_force.configuration.notes:
-        log.warning("configuration", message=note)
+        log.info("configuration", message=note)
     embedded = _embedded(settings)
     paths = _paths(settings, embedded)
     identity = _first_identity(settings, paths, embedded)

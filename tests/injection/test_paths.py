@@ -1,0 +1,67 @@
+"""Paths, compared by components."""
+
+from __future__ import annotations
+
+import pytest
+
+from webhook.injection.paths import Directories, as_written, components, overlap, within
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", ()),
+        ("", ()),
+        ("/a", ("a",)),
+        ("//a/./b/", ("a", "b")),
+        ("/a/../b", ("b",)),
+        ("/../..", ()),
+        ("/var/run/x", ("run", "x")),
+        ("/var/run", ("run",)),
+        ("/var/running", ("var", "running")),
+        ("/x/var/run", ("x", "var", "run")),
+        ("/" + "a/" * 300, ("a",) * 300),
+    ],
+)
+def test_components(path: str, expected: tuple[str, ...]) -> None:
+    """Empty and dot parts go, dot-dot takes one back, and /var/run is /run; long paths too."""
+    assert components(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/a//b/./c/", "/a/b/c"), ("/var/run/x", "/var/run/x"), ("/a/../var/run/x", "/run/x"), ("a", "/a"), ("/", "/")],
+)
+def test_a_path_is_shown_as_it_was_written(path: str, expected: str) -> None:
+    """Only what means nothing is left out; with dot-dot the path is resolved."""
+    assert as_written(path) == expected
+
+
+def test_names_that_begin_alike_are_strangers() -> None:
+    """/var/log/app is no parent of /var/log/app2."""
+    one, other = components("/var/log/app"), components("/var/log/app2")
+    assert not within(other, one)
+    assert not overlap(one, other)
+
+
+def test_overlap_goes_both_ways() -> None:
+    """A path overlaps itself, its parents and its children."""
+    parent, child = components("/a"), components("/a/b")
+    assert overlap(parent, child)
+    assert overlap(child, parent)
+    assert overlap(child, child)
+    assert within(child, parent)
+    assert not within(parent, child)
+
+
+def test_a_set_of_directories_knows_above_and_below() -> None:
+    """``within``: one of them is the path or below it; ``hold``: the path is one of them or below one."""
+    directories = Directories("/a/b", "/c")
+    assert [directories.within(components(path)) for path in ("/", "/a", "/a/b", "/a/b/c", "/d")] == [
+        *(True, True, True),
+        *(False, False),
+    ]
+    assert [directories.hold(components(path)) for path in ("/", "/a", "/a/b", "/a/b/c", "/c/d", "/d")] == [
+        *(False, False, True),
+        *(True, True, False),
+    ]

@@ -1,0 +1,69 @@
+"""Findings, as people are told of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, shown
+
+
+def test_a_finding_names_annotation_value_and_remedy() -> None:
+    """One line, in that order."""
+    finding = Finding(Reason.BAD_ANNOTATION, "logs", "x.log", "must begin with /")
+    assert finding.text("pillion.dev/") == 'pillion.dev/logs "x.log": must begin with /'
+
+
+@pytest.mark.parametrize(
+    ("finding", "expected"),
+    [
+        (Finding(Reason.WINDOWS), "the pod runs on Windows"),
+        (Finding(Reason.NO_EFFECT, "env"), "p/env: the annotation has no effect"),
+        (Finding(Reason.NO_EFFECT, "", "v", "is odd"), '"v": is odd'),
+    ],
+)
+def test_what_is_missing_is_left_out(finding: Finding, expected: str) -> None:
+    """Without a remedy the reason's sentence speaks; without a place there is no colon."""
+    assert finding.text("p/") == expected
+    assert finding.warning("p/") == expected
+
+
+@pytest.mark.parametrize("length", [0, 10, 40, 60, 80, 100, 119, 120, 121, 500])
+@pytest.mark.parametrize("value", ["", "v", "v" * 39, "v" * 400])
+@pytest.mark.parametrize("head", ["", "not injected: "])
+def test_a_warning_is_never_longer_than_it_may_be(length: int, value: str, head: str) -> None:
+    """Whatever its parts are; and it begins with the head."""
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", value, "r" * length).warning("pillion.dev/", head)
+    assert len(warning) <= WARNING_LENGTH
+    assert warning.startswith(head)
+
+
+def test_a_value_is_cut_before_the_remedy() -> None:
+    """The remedy stays whole, and enough of the value to know it."""
+    remedy = "r" * 70
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, remedy).warning("pillion.dev/")
+    assert warning.endswith(remedy)
+    assert '"vvvv' in warning
+    assert "…" in warning
+
+
+def test_a_value_that_would_tell_nothing_is_left_out() -> None:
+    """Where only a few characters of it have room."""
+    remedy = "r" * 95
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, remedy).warning("pillion.dev/")
+    assert warning == f"pillion.dev/logs: {remedy}"
+
+
+def test_a_remedy_that_has_no_room_is_cut() -> None:
+    """The cut is visible."""
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "", "r" * 200).warning("pillion.dev/")
+    assert len(warning) == WARNING_LENGTH
+    assert warning.endswith("r…")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a", '"a"'), ('a"b', '"a\'b"'), ("a\nb", '"a\ufffdb"'), ("\u202e", '"\ufffd"'), ("x" * 9, '"xxxxxxx…"')],
+)
+def test_a_tenants_text_is_one_printable_quoted_piece(text: str, expected: str) -> None:
+    """It can't end where ours does not, nor reach a second line."""
+    assert shown(text, 8) == expected

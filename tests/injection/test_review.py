@@ -1,0 +1,113 @@
+"""AdmissionReview bytes to a request, and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from webhook.errors import ReviewError
+from webhook.injection import review
+from webhook.injection.edit import Operation, encode
+from webhook.injection.review import Request, Response
+
+
+def body(**fields: Any) -> bytes:
+    """Return a review; ``fields`` are its request's."""
+    request = {"uid": "u", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE", **fields}
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+
+
+def test_the_pod_has_its_metadata_and_a_raw_spec() -> None:
+    """Most pods are decided upon by their metadata alone."""
+    pod = review.parse(body(object={"metadata": {"name": "p"}, "spec": {"x": 9007199254740993}})).pod()
+    assert pod is not None
+    assert pod.metadata is not None
+    assert pod.metadata.name == "p"
+    assert json.loads(bytes(pod.spec)) == {"x": 9007199254740993}
+
+
+@pytest.mark.parametrize("fields", [{}, {"object": None}], ids=["missing", "null"])
+def test_a_request_without_an_object_has_no_pod(fields: dict[str, Any]) -> None:
+    """As for a deletion."""
+    assert review.parse(body(**fields)).pod() is None
+
+
+@pytest.mark.parametrize("content", [1, "pod", [], {"metadata": []}, {"metadata": {"annotations": {"a": 1}}}])
+def test_an_object_that_is_no_pod_is_read_when_it_is_asked_for(content: Any) -> None:
+    """The request is there; the pod's error names the place in the pod, not in the review."""
+    request = review.parse(body(object=content))
+    assert request.uid == "u"
+    with pytest.raises(msgspec.ValidationError) as caught:
+        request.pod()
+    assert "$.request" not in str(caught.value)
+
+
+def test_a_body_can_not_opt_its_namespace_in() -> None:
+    """Nor choose the version or metadata that we answer with: those fields are ours."""
+    request = review.parse(body(namespace_opted_in=True, api_version="x", metadata={"name": "forged"}))
+    assert not request.namespace_opted_in
+    assert request.api_version == "admission.k8s.io/v1"
+    assert request.pod_name == ""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name", "expected"),
+    [
+        ({"name": "p"}, None, "p"),
+        ({"generateName": "p-"}, None, "p-*"),
+        ({"generateName": "p-"}, "p-1", "p-1"),
+        ({}, None, ""),
+        (None, None, ""),
+    ],
+)
+def test_a_pod_is_called_by_its_name_or_the_beginning_of_it(
+    metadata: dict[str, str] | None, name: str | None, expected: str
+) -> None:
+    """For the log: a controller's pod has no name yet."""
+    request = review.parse(body(name=name, object={"metadata": metadata}))
+    request.pod()
+    assert request.pod_name == expected
+
+
+def test_asking_twice_for_the_pod_gives_it_twice() -> None:
+    """Also where it was raw at first."""
+    request = Request("u", object=msgspec.Raw(b'{"metadata":{"name":"p"}}'))
+    assert request.pod() == request.pod()
+    assert request.pod_name == "p"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "Status"}, "expected kind AdmissionReview"),
+        ({"apiVersion": "admission.k8s.io/v2"}, "expected apiVersion"),
+        ({"request": {"uid": ""}}, "uid is empty"),
+        ({"request": {}}, "no request.uid"),
+        ({"request": []}, "no request.uid"),
+    ],
+)
+def test_what_is_no_review_is_refused(change: dict[str, Any], message: str) -> None:
+    """The error says what was expected."""
+    document = {**json.loads(body()), **change}
+    with pytest.raises(ReviewError, match=message):
+        review.parse(json.dumps(document).encode())
+
+
+def test_an_answer_has_the_patch_in_base64() -> None:
+    """In the version of the request, with its uid."""
+    patch = encode([Operation("add", "/a", 1)], None, None)
+    request = Request("u", api_version="admission.k8s.io/v1beta1")
+    answer = json.loads(review.encode(request, Response("u", allowed=True, patchType="JSONPatch", patch=patch)))
+    assert answer["apiVersion"] == "admission.k8s.io/v1beta1"
+    assert answer["response"]["uid"] == "u"
+    assert json.loads(base64.b64decode(answer["response"]["patch"])) == [{"op": "add", "path": "/a", "value": 1}]
+
+
+def test_an_answer_without_a_patch_has_none() -> None:
+    """Nothing that is not needed is sent."""
+    answer = json.loads(review.encode(Request("u"), Response("u", allowed=True)))
+    assert answer["response"] == {"uid": "u", "allowed": True}
