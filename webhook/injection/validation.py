@@ -391,7 +391,7 @@ def _patch(problems: _Problems, path: str, operations: list[_Operation]) -> tupl
 
 def _choice(problems: _Problems, path: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        problems.add(path, f"must be {' or '.join(allowed)}, is {value!r}")
+        problems.add(path, f"must be {' or '.join(one or 'empty' for one in allowed)}, is {value!r}")
     return value
 
 
