@@ -241,3 +241,19 @@ def test_too_many_variables_behind_a_subpathexpr_are_a_reason() -> None:
         "volumeMounts": [{"name": "data", "mountPath": "/data", "subPathExpr": "$(V999)"}],
     }
     assert verdict_on(pod).reason is Reason.UNKNOWN_VARIABLE
+
+
+@pytest.mark.parametrize("field", ["args", "workingDir"])
+def test_a_path_longer_than_the_kernel_takes_is_not_compared(field: str) -> None:
+    """A path of a hundred thousand folders hides nothing that could be opened."""
+    pod = many(1, "/d/*.log")
+    path = "/d" + "/a" * 100_000
+    pod["spec"]["containers"][0][field] = [path] if field == "args" else path
+    assert verdict_on(pod).injected
+
+
+def test_an_unknown_name_among_thousands_is_not_guessed_at() -> None:
+    """The pod is left alone, with a name that exists."""
+    pod = many(20_000, "/d/*.log")
+    pod["metadata"]["annotations"]["pillion.dev/containers"] = "a" * 60
+    assert verdict_on(pod).reason is Reason.UNKNOWN_CONTAINER

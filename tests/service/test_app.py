@@ -195,7 +195,7 @@ def test_reviews_are_counted_and_measured(serve: Callable[..., Running]) -> None
     eventually(lambda: server.sample("pillion_review_duration_seconds_count") == 3)
     for outcome, reason, profile in (
         ("injected", "injected", "tail"),
-        ("refused", "bad_annotation", ""),
+        ("declined", "bad_annotation", ""),
         ("skipped", "not_asked", ""),
     ):
         labels = {"outcome": outcome, "reason": reason, "profile": profile}
@@ -212,17 +212,17 @@ def test_a_tenants_text_is_no_label(serve: Callable[..., Running]) -> None:
         post(server, annotated(**{"pillion.dev/inject": "true", "pillion.dev/profile": f"mine-{number}"}))
     text = eventually(lambda: (page := server.get("/metrics").text) and "} 3.0" in page and page)
     assert "mine-" not in text
-    assert text.count('pillion_reviews_total{outcome="refused",profile="",reason="unknown_profile"} 3.0') == 1
+    assert text.count('pillion_reviews_total{outcome="declined",profile="",reason="unknown_profile"} 3.0') == 1
 
 
 @pytest.mark.parametrize(("strict", "reason", "expected"), [
     (False, Reason.INJECTED, Outcome.INJECTED),
     (False, Reason.NOT_ASKED, Outcome.SKIPPED),
     (False, Reason.ALREADY_INJECTED, Outcome.SKIPPED),
-    (False, Reason.BAD_ANNOTATION, Outcome.REFUSED),
+    (False, Reason.BAD_ANNOTATION, Outcome.DECLINED),
     (True, Reason.BAD_ANNOTATION, Outcome.DENIED),
-    (False, Reason.HIDES_PROGRAM, Outcome.REFUSED),
-    (True, Reason.HIDES_PROGRAM, Outcome.REFUSED),
+    (False, Reason.HIDES_PROGRAM, Outcome.DECLINED),
+    (True, Reason.HIDES_PROGRAM, Outcome.DECLINED),
     (False, Reason.DEADLINE, Outcome.FAILED),
     (True, Reason.INTERNAL_ERROR, Outcome.FAILED),
 ])  # fmt: skip

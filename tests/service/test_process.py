@@ -264,7 +264,10 @@ def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         process = launch(f"--listen={address}", wait=False)
         assert process.popen.wait(60) == 3
-    assert process.errors == f"pillion serve: can't listen on {address}: Address already in use\n"
+    assert (
+        process.errors
+        == f"pillion serve: can't listen on {address}: Address already in use; --listen and --plain-listen choose others\n"
+    )
 
 
 @pytest.mark.parametrize(

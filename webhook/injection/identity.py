@@ -48,6 +48,10 @@ def security_context(
     if labels:
         # the pod's own are inherited
         context["seLinuxOptions"] = labels
+    armour = _effective(spec, None, "appArmorProfile")
+    if armour is not None and armour.get("type") == "Localhost":
+        # it was cut for the app, and could deny the sidecar its own program
+        context["appArmorProfile"] = {"type": "RuntimeDefault"}
     if profile.security_context:
         context |= {key: value for key, value in profile.security_context.items() if key != "runAsUser"}
     return context

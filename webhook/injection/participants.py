@@ -79,9 +79,13 @@ def _check_names(wishes: Wishes, entries: Sequence[LogFiles], names: Sequence[st
             raise Declined(Finding(Reason.UNKNOWN_CONTAINER, "logs", entry.text, remedy))
 
 
+MOST_GUESSED = 64
+
+
 def _check_known(name: str, names: Sequence[str], where: str, value: str) -> None:
     if name in names:
         return
-    near = difflib.get_close_matches(name, names, n=1) or list(names[:1])
+    # guessing among thousands takes longer than all the rest
+    near = difflib.get_close_matches(name, names[:MOST_GUESSED], n=1) or list(names[:1])
     remedy = f"the pod has no container {shown(name)}" + (f"; did you mean {shown(near[0])}?" if near else "")
     raise Declined(Finding(Reason.UNKNOWN_CONTAINER, where, value, remedy))

@@ -43,6 +43,7 @@ class SecurityContext(Struct, omit_defaults=True, gc=False):
     runAsUser: int | None = None
     runAsGroup: int | None = None
     seLinuxOptions: dict[str, Any] | None = None
+    appArmorProfile: dict[str, Any] | None = None
 
 
 class Opaque(Struct, omit_defaults=True, gc=False):

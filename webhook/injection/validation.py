@@ -453,6 +453,9 @@ def _reserved(
     _absolute(problems, f"{path}.logsMountPath", root)
     places = [(f"{path}.reservedPaths[{n}]", text) for n, text in enumerate(fields.get("reservedPaths", []))]
     places += [(f"{path}.sidecar.volumeMounts[{n}].mountPath", mount["mountPath"]) for n, mount in enumerate(mounts)]
+    message = fields.get("sidecar", {}).get("terminationMessagePath")
+    if isinstance(message, str):
+        places.append((f"{path}.sidecar.terminationMessagePath", message))
     result = []
     for where, text in places:
         parts = _absolute(problems, where, text)

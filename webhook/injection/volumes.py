@@ -44,6 +44,8 @@ __all__ = ["Participant", "Place", "Plan", "plan"]
 MAX_PLACES = 128
 #: Containers times directories: beyond, planning alone would take the time of a thousand other pods.
 MAX_TARGETS = 2048
+#: limits.h: the kernel takes no longer path, and to compare one costs its square.
+PATH_MAX = 4096
 #: All patterns together. They are arguments of the sidecar, or one variable of at most 128 KiB, and stored in etcd.
 MAX_PATTERN_BYTES = 64 * 1024
 
@@ -427,8 +429,8 @@ def _refuse_hiding(
         raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
     name = directory[-1]
     for what, path in _programs(container):
-        if name not in path:
-            continue  # it can't lie in the directory, however it is written
+        if name not in path or len(path) > PATH_MAX:
+            continue  # it can't lie in the directory, however it is written; or no kernel would open it
         parts = components(path)
         # what lies in a mount of the container's own stays where it is
         if not within(parts, directory) or _cover(parts, mounts) is not None:

@@ -300,7 +300,7 @@ def _outcome(verdict: Verdict) -> Outcome:
     a patch; in shadow mode                         injected; shadowed
     not allowed                                     denied
     a deadline, too many requests, a bug of ours    failed
-    an annotation or a plan that can't be followed  refused
+    an annotation or a plan that can't be followed  declined
     anything else                                   skipped
     ==============================================  ========
     """
@@ -311,7 +311,7 @@ def _outcome(verdict: Verdict) -> Outcome:
     if verdict.reason in FAILURES:
         return Outcome.FAILED
     if verdict.reason.severity in {Severity.WARNING, Severity.REFUSED}:
-        return Outcome.REFUSED
+        return Outcome.DECLINED
     return Outcome.SKIPPED
 
 

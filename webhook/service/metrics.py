@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     INJECTED = "injected"
     SHADOWED = "shadowed"  # would have been injected, but for shadow mode
     SKIPPED = "skipped"  # nobody asked, or there is nothing to do
-    REFUSED = "refused"  # asked in a way that can't be followed; allowed without the sidecar
+    DECLINED = "declined"  # asked in a way that can't be followed; allowed without the sidecar
     DENIED = "denied"  # the same under strict
     FAILED = "failed"  # our fault: a deadline, too many requests, a bug
 

@@ -200,7 +200,7 @@ def _socket(address: Address) -> socket.socket:
     except OSError as error:
         # create_server adds the address once more to what the system says; a resolver's errors are below zero
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise StartError(f"can't listen on {address}: {reason}") from None
+        raise StartError(f"can't listen on {address}: {reason}; --listen and --plain-listen choose others") from None
 
 
 def _embedded(settings: Settings) -> Embedded | None:
