@@ -18,7 +18,7 @@ COPY webhook webhook
 COPY certs certs
 RUN /uv/bin/uv sync --quiet --frozen --no-dev --no-editable
 
-# What a server never imports goes. Nobody edits sources in an image, so the .pyc files are not checked against them at each start.
+# What a server never imports goes. Nobody edits sources in an image, so its .pyc files are not checked against them.
 RUN set -eu; \
     stdlib=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'); \
     cd "$stdlib"; \

@@ -53,6 +53,10 @@ class ApiError(RuntimeError):
     """The API server said no, or nothing; the text is one sentence for the pod's log."""
 
 
+class UnreachableError(ApiError):
+    """There was no answer; another attempt may get one."""
+
+
 class Api(Protocol):
     """The part of an API server that is used."""
 
@@ -234,10 +238,6 @@ class ClusterApi:
         return answer.status, result
 
 
-class UnreachableError(ApiError):
-    """There was no answer; another attempt may get one."""
-
-
 def main(words: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Leave the pair in a folder for the server to read; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m certs.store", description=(__doc__ or "").partition("\n")[0])
@@ -253,14 +253,14 @@ def main(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
         shared, new = _patiently(api, place)
         write(shared, given.folder)
     except KeyError as error:
-        print(f"pillion certificates: {error.args[0]} is not set: this runs in a cluster", file=sys.stderr)
+        _say(f"{error.args[0]} is not set: this runs in a cluster")
         return 1
     except (ApiError, OSError) as error:
-        print(f"pillion certificates: {error}", file=sys.stderr)
+        _say(f"{error}")
         return 1
     end = x509.load_pem_x509_certificate(shared.leaf_pem).not_valid_after_utc
     trusted = "now trust" if new else "trust"
-    print(f"pillion certificates: good until {end:%F}; the entries of {place.webhooks} {trusted} it", file=sys.stderr)
+    _say(f"good until {end:%F}; the entries of {place.webhooks} {trusted} it")
     return 0
 
 
@@ -271,6 +271,10 @@ def write(shared: Shared, folder: Path) -> None:
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"pillion certificates: {sentence}\n")
 
 
 def _patiently(api: Api, place: Place) -> tuple[Shared, bool]:

@@ -10,6 +10,10 @@
 | `helm`          | test    | helm for `cluster`                                                             |
 | `namespace`     | test    | a new namespace in `cluster`; its indirect parameter is the Pod Security level |
 | `new_namespace` | test    | makes more of them                                                             |
+| `pillion_image` | session | the image under test, built from the Dockerfile, known to `node`               |
+| `web_images`    | session | images under the names of nginx and ubuntu, known to `node`                    |
+| `pillion`       | session | the chart, installed on `node` without values                                  |
+| `install`       | test    | installs more releases                                                         |
 
 With `--kubeconfig FILE` both clusters are the one that the file names.
 """
@@ -23,12 +27,13 @@ from typing import Protocol
 
 import pytest
 
-from . import programs
+from . import image, programs
 from .client import Client
 from .control_plane import ApiServer
 from .existing import existing_cluster
 from .images import Image
 from .node import Node
+from .release import Release, installed
 
 # It lets a container run that says nothing about its security, which restricted does not.
 DEFAULT_LEVEL = "baseline"
@@ -68,6 +73,13 @@ class NewNamespace(Protocol):
         """Return the name of a new namespace that enforces this Pod Security level."""
 
 
+class Install(Protocol):
+    """Installs releases that are removed after the test."""
+
+    def __call__(self, name: str, *options: str, namespace: str | None = None) -> Release:
+        """Return a new release with a prefix, and where none is given a namespace, of its own."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let people bring a cluster of their own."""
     group = parser.getgroup("cluster")
@@ -77,6 +89,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         metavar="COMMAND",
         help="how that cluster gets an image archive, e.g. 'kind load image-archive'",
+    )
+    group.addoption(
+        "--pillion-image",
+        default="",
+        metavar="NAME",
+        help="test this image, which that cluster has or can pull, instead of building one",
     )
 
 
@@ -184,6 +202,60 @@ def new_namespace(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[
 def namespace(request: pytest.FixtureRequest, new_namespace: NewNamespace) -> str:
     """Return a new namespace; its Pod Security level is the indirect parameter, or else baseline."""
     return new_namespace(getattr(request, "param", DEFAULT_LEVEL))
+
+
+@pytest.fixture(scope="session")
+def pillion_image(
+    pytestconfig: pytest.Config,
+    node: RunningCluster,
+    say: programs.Say,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, ...]:
+    """Return helm's options for the image under test; without any the chart's own name is right."""
+    given: str = pytestconfig.getoption("pillion_image")
+    if given:
+        repository, _, tag = given.rpartition(":")
+        return (f"--set=image.repository={repository}", f"--set=image.tag={tag}")
+    _skip_where(image.missing(), "the build of the image under test")
+    node.import_archive(image.pillion(tmp_path_factory.mktemp("image"), say))
+    return ()
+
+
+@pytest.fixture(scope="session")
+def web_images(node: RunningCluster, say: programs.Say, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make images of the names nginx and ubuntu known to the node."""
+    _skip_where(image.missing(), "the build of images")
+    folder = tmp_path_factory.mktemp("images")
+    for build in (image.nginx, image.ubuntu):
+        archive = build(folder, say)
+        node.import_archive(archive)
+        archive.unlink()
+
+
+@pytest.fixture(scope="session")
+def pillion(
+    node: RunningCluster, helm_on: Callable[[Cluster], Client], pillion_image: tuple[str, ...]
+) -> Iterator[Release]:
+    """Return the release that most tests use: the chart as it is, without values."""
+    with installed(helm_on(node), node.kubectl, *pillion_image) as release:
+        yield release
+
+
+@pytest.fixture
+def install(
+    node: RunningCluster, helm_on: Callable[[Cluster], Client], pillion_image: tuple[str, ...]
+) -> Iterator[Install]:
+    """Return what installs more releases; they are removed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def new(name: str, *options: str, namespace: str | None = None) -> Release:
+            prefix = f"{name}.example.org/"
+            words = (*pillion_image, f"--set=prefix={prefix}", "--set=replicas=1", *options)
+            where = namespace or f"{name}-system-{secrets.token_hex(2)}"
+            making = installed(helm_on(node), node.kubectl, *words, name=name, namespace=where, prefix=prefix)
+            return stack.enter_context(making)
+
+        yield new
 
 
 def _skip_where(lacks: list[str], what: str) -> None:

@@ -1,0 +1,25 @@
+{{/* Everything that the schema can't refuse. Each text: what is wrong, and what to write. */}}
+{{- define "pillion.guards" -}}
+{{- if eq .Values.certificates.mode "provided" }}
+{{- if not .Values.certificates.secretName }}
+{{- fail "certificates.mode is provided: set certificates.secretName to the Secret with tls.crt and tls.key" }}
+{{- end }}
+{{- if not (or .Values.certificates.caBundle (hasKey .Values.webhook.annotations "cert-manager.io/inject-ca-from")) }}
+{{- fail "certificates.mode is provided: set certificates.caBundle to the authority's certificate (--set-file certificates.caBundle=ca.pem)" }}
+{{- end }}
+{{- if and .Values.certificates.caBundle (not (contains "-----BEGIN CERTIFICATE-----" .Values.certificates.caBundle)) }}
+{{- fail "certificates.caBundle is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}
+{{- end }}
+{{- else if or .Values.certificates.secretName .Values.certificates.caBundle }}
+{{- fail "certificates.secretName and certificates.caBundle are for certificates.mode provided: set the mode, or remove them" }}
+{{- end }}
+{{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
+{{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
+{{- end }}
+{{- if and (eq .Values.webhook.failurePolicy "Fail") (not (has "kube-system" .Values.webhook.excludedNamespaces)) }}
+{{- fail "webhook.failurePolicy is Fail: put kube-system into webhook.excludedNamespaces, or the cluster can't start again without us" }}
+{{- end }}
+{{- if eq .Release.Namespace "kube-system" }}
+{{- fail "kube-system is never injected and is no place for a webhook: install into a namespace of its own (-n pillion-system --create-namespace)" }}
+{{- end }}
+{{- end }}

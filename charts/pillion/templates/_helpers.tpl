@@ -1,0 +1,137 @@
+{{- define "pillion.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The objects' name; the Service's can have 63 characters. */}}
+{{- define "pillion.fullname" -}}
+{{- $name := include "pillion.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- $name = .Values.fullnameOverride }}
+{{- else if not (contains $name .Release.Name) }}
+{{- $name = printf "%s-%s" .Release.Name $name }}
+{{- else }}
+{{- $name = .Release.Name }}
+{{- end }}
+{{- $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The name of objects that have no namespace: two releases of one name in two namespaces do not meet. */}}
+{{- define "pillion.clusterName" -}}
+{{ include "pillion.fullname" . }}.{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "pillion.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "pillion.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "pillion.labels" -}}
+{{ include "pillion.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Pods with this label are never injected, wherever they are. */}}
+{{- define "pillion.componentLabel" -}}
+{{ .Values.prefix }}component
+{{- end }}
+
+{{- define "pillion.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "pillion.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "pillion.fullname" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end }}
+
+{{/* What the API server calls the server. */}}
+{{- define "pillion.serverName" -}}
+{{ include "pillion.fullname" . }}.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- define "pillion.selfSigned" -}}
+{{- if eq .Values.certificates.mode "self-signed" }}true{{ end }}
+{{- end }}
+
+{{- define "pillion.certificateSecret" -}}
+{{- if include "pillion.selfSigned" . -}}
+{{ include "pillion.fullname" . }}-certificate
+{{- else -}}
+{{ .Values.certificates.secretName }}
+{{- end -}}
+{{- end }}
+
+{{- define "pillion.testName" -}}
+{{ include "pillion.fullname" . }}-test
+{{- end }}
+
+{{- define "pillion.testNamespace" -}}
+{{ .Values.test.namespace | default (printf "%s-%s" .Release.Namespace (include "pillion.testName" .) | trunc 63 | trimSuffix "-") }}
+{{- end }}
+
+{{/* Hook objects go after each test, passed or not; what the test says is printed. */}}
+{{- define "pillion.testAnnotations" -}}
+helm.sh/hook: test
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}
+
+{{/* One entry of the webhook configuration. Takes root, name, path, namespaces (the label's operator), condition. */}}
+{{- define "pillion.webhookEntry" -}}
+{{- $root := .root -}}
+{{- $webhook := $root.Values.webhook -}}
+- name: {{ .name }}.pillion.dev
+  clientConfig:
+    service:
+      name: {{ include "pillion.fullname" $root }}
+      namespace: {{ $root.Release.Namespace }}
+      path: {{ .path }}
+      port: 443
+    {{- if and (not (include "pillion.selfSigned" $root)) $root.Values.certificates.caBundle }}
+    caBundle: {{ $root.Values.certificates.caBundle | b64enc }}
+    {{- end }}
+  rules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [CREATE]
+      resources: [pods]
+      scope: Namespaced
+  namespaceSelector:
+    matchExpressions:
+      - key: {{ $root.Values.prefix }}inject
+        operator: {{ .namespaces }}
+        values: ["true"]
+      - key: kubernetes.io/metadata.name
+        operator: NotIn
+        values:
+          {{- range append $webhook.excludedNamespaces $root.Release.Namespace | uniq }}
+          - {{ . | quote }}
+          {{- end }}
+  {{- with $webhook.objectSelector }}
+  objectSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  matchConditions:
+    - name: {{ .name }}
+      expression: >-
+        {{- .condition | nindent 8 }}
+  admissionReviewVersions: [v1]
+  failurePolicy: {{ $webhook.failurePolicy }}
+  matchPolicy: {{ $webhook.matchPolicy }}
+  reinvocationPolicy: {{ $webhook.reinvocationPolicy }}
+  sideEffects: None
+  timeoutSeconds: {{ $webhook.timeoutSeconds }}
+{{- end }}

@@ -1,0 +1,1 @@
+"""The chart without a cluster: its values, its README, and the programs that check what it renders."""

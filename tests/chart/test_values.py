@@ -1,0 +1,59 @@
+"""values.yaml, its schema and the README's table say the same."""
+
+import json
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from .values_table import CHART, readme, rows, table
+
+VALUES = (CHART / "values.yaml").read_text()
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+#: Helm's own, which no values.yaml has.
+GIVEN = {"global"}
+
+
+def test_the_readmes_table_is_current() -> None:
+    """It is made of the comments; python -m tests.chart.values_table --update makes it again."""
+    current = (CHART / "README.md").read_text()
+    assert readme(current, VALUES) == current
+
+
+def test_every_value_has_a_comment() -> None:
+    """A row without a meaning is a value that nobody can use."""
+    assert [row.key for row in rows(VALUES) if not row.meaning] == []
+
+
+def test_a_comment_becomes_a_row() -> None:
+    """Keys below an uncommented one are rows of their own; a commented mapping is one row."""
+    text = "a:\n  # First,\n  # and on.\n  b: 1\n# A | B.\nc:\n  d: x\n"
+    assert table(text).splitlines()[2:] == ["| `a.b` | `1` | First, and on. |", '| `c` | `{"d": "x"}` | A \\| B. |']
+
+
+def test_the_schema_knows_exactly_the_values() -> None:
+    """Each key is in it, at every level that it closes, and it has none that values.yaml lacks."""
+
+    def compare(value: Any, schema: dict[str, Any], path: str) -> None:
+        if schema.get("additionalProperties") is not False or path in OPEN:
+            return
+        assert set(schema["properties"]) - GIVEN == set(value), path
+        for key, inner in value.items():
+            compare(inner, schema["properties"][key], f"{path}.{key}")
+
+    compare(YAML(typ="safe", pure=True).load(VALUES), SCHEMA, "")
+
+
+#: Closed, and empty by default.
+OPEN = {".webhook.objectSelector"}
+
+
+def test_every_mapping_with_fixed_keys_is_closed() -> None:
+    """A misspelt key is refused wherever it is."""
+
+    def check(schema: dict[str, Any], path: str) -> None:
+        if "properties" in schema:
+            assert schema.get("additionalProperties") is False, path
+            for key, inner in schema["properties"].items():
+                check(inner, f"{path}.{key}")
+
+    check(SCHEMA, "")

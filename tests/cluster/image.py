@@ -1,0 +1,154 @@
+"""The images that need a builder: Pillion's own from the real Dockerfile, and stand-ins for nginx and ubuntu.
+
+Podman builds them without a registry, on a base that debootstrap makes from Debian's packages.
+"""
+
+import fcntl
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from .programs import Say, cache, on_path, say_on_stderr
+
+REPOSITORY = Path(__file__).parent.parent.parent
+CHART = REPOSITORY / "charts" / "pillion"
+SUITE = "bookworm"
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+BASE = f"localhost/pillion-tests-base:{SUITE}"
+CERTIFICATES = Path("/etc/ssl/certs")
+SECONDS = 1800.0
+NEEDS = {"podman": "podman", "debootstrap": "debootstrap", "runc": "runc"}
+
+#: What Docker's own images of these names have and the tests use: nginx as root on 80, and a bash.
+NGINX_NAMES = ("docker.io/library/nginx:1.29", "docker.io/nginxinc/nginx-unprivileged:1.27-alpine")
+UBUNTU = "docker.io/library/ubuntu:24.04"
+_NGINX = f"""
+FROM {BASE}
+RUN apt-get update -qq \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light >/dev/null \\
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled/*
+RUN echo 'server {{ listen 80; root /usr/share/nginx/html; }}' > /etc/nginx/conf.d/default.conf
+CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
+"""
+_SETTINGS = """
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+"""
+
+
+class BuildError(RuntimeError):
+    """An image could not be built; the text shows the tool's last lines."""
+
+
+def missing() -> list[str]:
+    """Return what this machine lacks for building images, in words for people."""
+    lacks = [] if os.geteuid() == 0 else ["root (debootstrap)"]
+    packages = sorted({package for name, package in NEEDS.items() if on_path(name) is None})
+    return lacks + ([f"Debian packages: apt-get install {' '.join(packages)}"] if packages else [])
+
+
+def default_name() -> str:
+    """Return the image that the chart asks for without values."""
+    values, chart = (YAML(typ="safe", pure=True).load(CHART / name) for name in ("values.yaml", "Chart.yaml"))
+    return f"{values['image']['repository']}:{chart['appVersion']}"
+
+
+def pillion(folder: Path, say: Say = say_on_stderr) -> Path:
+    """Return an archive of the image that the Dockerfile makes of the working tree."""
+    return _Builder(say).build(folder / "pillion.tar", [default_name()], context=REPOSITORY)
+
+
+def nginx(folder: Path, say: Say = say_on_stderr) -> Path:
+    """Return an archive of an nginx under the names that the patterns and the profile `web` ask for."""
+    with tempfile.TemporaryDirectory() as context:
+        (Path(context) / "Dockerfile").write_text(_NGINX)
+        return _Builder(say).build(folder / "nginx.tar", NGINX_NAMES, context=Path(context))
+
+
+def ubuntu(folder: Path, say: Say = say_on_stderr) -> Path:
+    """Return an archive of something with a bash."""
+    with tempfile.TemporaryDirectory() as context:
+        (Path(context) / "Dockerfile").write_text(f'FROM {BASE}\nCMD ["/bin/bash"]\n')
+        return _Builder(say).build(folder / "ubuntu.tar", [UBUNTU], context=Path(context))
+
+
+class _Builder:
+    """Podman with a store of its own in the cache: the machine's images and settings stay as they are."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._folder = cache() / "images"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def build(self, archive: Path, names: Sequence[str], context: Path) -> Path:
+        """Build a folder's Dockerfile and write the image, under these names, to the archive."""
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._make_base()
+            arguments = {"BASE": BASE}
+            mounts = []
+            if CERTIFICATES.is_dir():
+                # what this machine trusts: the network may have an authority of its own
+                arguments["SSL_CERT_FILE"] = str(CERTIFICATES / "ca-certificates.crt")
+                mounts = ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
+            self._podman(
+                *("build", "--quiet", "--isolation=chroot", "--network=host", *mounts),
+                *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+                *(f"--tag={name}" for name in names),
+                str(context),
+            )
+            archive.unlink(missing_ok=True)
+            self._podman("save", "--quiet", "--format=docker-archive", f"--output={archive}", *names)
+            return archive
+
+    def _make_base(self) -> None:
+        if self._attempt("image", "exists", BASE).returncode == 0:
+            return
+        self._say("making the images' base of Debian's packages: a minute")
+        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+            root = Path(scratch) / "root"
+            _run(["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, str(root)])
+            for package in (root / "var/cache/apt/archives").glob("*.deb"):
+                package.unlink()
+            archive = Path(scratch) / "base.tar"
+            _run(["tar", "-C", str(root), "-cf", str(archive), "."])
+            self._podman("import", "--quiet", str(archive), BASE)
+
+    def _podman(self, *words: str) -> None:
+        _run(self._command(*words), self._environment())
+
+    def _attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._command(*words), capture_output=True, text=True, check=False, env=self._environment(), timeout=SECONDS
+        )
+
+    def _command(self, *words: str) -> list[str]:
+        return ["podman", f"--root={self._folder / 'store'}", f"--runroot={self._folder / 'run'}", *words]
+
+    def _environment(self) -> dict[str, str]:
+        settings = self._folder / "containers.conf"
+        settings.write_text(_SETTINGS)
+        return {**os.environ, "CONTAINERS_CONF": str(settings)}
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    answer = subprocess.run(
+        ["nice", "-n", "10", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=SECONDS,
+    )
+    if answer.returncode != 0:
+        lines = "\n".join(f"    {line}" for line in re.split(r"\n", answer.stdout.strip())[-20:])
+        raise BuildError(f"`{' '.join(command)}` ended with {answer.returncode}:\n{lines}")

@@ -1,0 +1,134 @@
+"""A release of the chart, for as long as a test needs it."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .client import Client
+from .image import CHART
+from .processes import wait_until
+
+READY_SECONDS = 60.0
+#: Until API servers have seen a new webhook configuration, and kube-proxy a new server: under one.
+EFFECT_SECONDS = 15.0
+PROBE_NAMESPACE = "default"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is installed."""
+
+    name: str
+    namespace: str
+    prefix: str
+    helm: Client
+    kubectl: Client
+    seconds: float
+    """From `helm install` to its end, when all servers were ready."""
+
+    @property
+    def webhooks(self) -> str:
+        """The webhook configuration's name."""
+        return f"{self.deployment}.{self.namespace}"
+
+    @property
+    def deployment(self) -> str:
+        """The Deployment's name, which is also the Service's."""
+        return self.name if "pillion" in self.name else f"{self.name}-pillion"
+
+    def annotations(self, **wishes: str) -> dict[str, str]:
+        """Return annotations, with the release's prefix and `-` for `_`; they ask for injection."""
+        asked = {"inject": "true", **wishes}
+        return {f"{self.prefix}{key.replace('_', '-')}": value for key, value in asked.items()}
+
+    def upgrade(self, *options: str) -> None:
+        """Run `helm upgrade` and wait."""
+        self.helm(*("upgrade", self.name, str(CHART), "-n", self.namespace, "--wait", "--timeout=90s"), *options)
+
+    def injects(self) -> bool:
+        """Say whether an annotated pod would be injected now."""
+        judged = self.kubectl(
+            *("create", "--dry-run=server", "-n", PROBE_NAMESPACE, "-o", "json", "-f", "-"),
+            stdin=annotated_pod(self.annotations(logs="/logs/app.log"), name="probe"),
+        )
+        return bool(sidecars(judged))
+
+    def scale(self, replicas: int) -> None:
+        """Return when there are so many servers."""
+        self.kubectl("scale", f"deployment/{self.deployment}", "-n", self.namespace, f"--replicas={replicas}")
+        self.kubectl("rollout", "status", f"deployment/{self.deployment}", "-n", self.namespace)
+        pods = ("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}", "-o", "name")
+        assert wait_until(lambda: len(self.kubectl(*pods).split()) == replicas, READY_SECONDS, poll=0.2)
+
+    def reviews(self) -> list[dict[str, Any]]:
+        """Return the lines of all servers' logs that are about a review."""
+        selector = f"app.kubernetes.io/instance={self.name}"
+        words = ("logs", "-n", self.namespace, "-l", selector, "-c", "webhook", "--tail=-1", "--prefix=false")
+        lines = [json.loads(line) for line in self.kubectl(*words).splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == "review"]
+
+
+@contextmanager
+def installed(
+    helm: Client,
+    kubectl: Client,
+    *options: str,
+    name: str = "pillion",
+    namespace: str = "pillion-system",
+    prefix: str = "pillion.dev/",
+) -> Iterator[Release]:
+    """Install the chart into a new, restricted namespace and yield the release that works; remove both after."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    ours = kubectl.attempt("create", "-f", "-", stdin=manifest).returncode == 0  # else the test made it, for a Secret
+    try:
+        begin = time.monotonic()
+        helm("install", name, str(CHART), "-n", namespace, "--wait", f"--timeout={READY_SECONDS:.0f}s", *options)
+        release = Release(name, namespace, prefix, helm, kubectl, time.monotonic() - begin)
+        assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
+        yield release
+        helm.attempt("uninstall", name, "-n", namespace, "--wait")
+    finally:
+        # where the test failed, too: a webhook that stays would be asked about every other test's pods
+        words = ("-l", f"app.kubernetes.io/instance={name}", "--ignore-not-found")
+        kubectl("delete", "mutatingwebhookconfigurations,clusterroles,clusterrolebindings", *words)
+        if ours:
+            kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def annotated_pod(
+    annotations: dict[str, str], *containers: dict[str, Any], name: str = "app", **spec: Any
+) -> dict[str, Any]:
+    """Return a pod that writes a line into /logs/app.log, or has these containers; it ends quickly when it is told."""
+    writer = {
+        "name": "app",
+        "image": "docker.io/library/busybox:1.36",
+        "command": ["sh", "-c", "echo a line > /logs/app.log; exec sleep 600"],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": list(containers) or [writer], **spec},
+    }
+
+
+def sidecars(pod: Any) -> list[str]:
+    """Return the names of a pod's containers that Pillion added."""
+    spec = pod["spec"]
+    containers = [*spec.get("initContainers", []), *spec["containers"]]
+    return [container["name"] for container in containers if container["name"].startswith("pillion-")]
+
+
+def printed(kubectl: Client, namespace: str, pod: str, container: str = "pillion-tail") -> list[str]:
+    """Return the lines of a container's output so far."""
+    lines: list[str] = kubectl("logs", "-n", namespace, pod, "-c", container).splitlines()
+    return lines
+
+
+def prints(kubectl: Client, namespace: str, pod: str, lines: Sequence[str], seconds: float = 30.0) -> bool:
+    """Wait until the sidecar's output begins with these lines; say whether it ever did."""
+    return wait_until(lambda: printed(kubectl, namespace, pod)[: len(lines)] == list(lines), seconds, poll=0.3)

@@ -1,0 +1,184 @@
+"""The chart as it is rendered: lint, unit tests, the schemas of the oldest and the newest Kubernetes, words for people.
+
+No cluster is started; it is here because helm and the checkers are built from source as the cluster's programs are.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart import programs as checkers
+from tests.chart import schemas
+
+from . import programs
+from .image import CHART
+
+pytestmark = pytest.mark.cluster
+
+PROVIDED = {"mode": "provided", "secretName": "pair", "caBundle": "-----BEGIN CERTIFICATE-----\n"}
+VALUE_SETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "provided": {"certificates": PROVIDED, "networkPolicy": {"enabled": True}},
+    "everything": {
+        "replicas": 3,
+        "labels": {"team": "platform"},
+        "prefix": "logs.example.org/",
+        "defaultProfile": "mine",
+        "profiles": {"mine": {"base": "tail", "volume": {"sizeLimit": "1Gi"}}},
+        "strict": True,
+        "shadow": True,
+        "ignoredContainers": ["proxy"],
+        "image": {"tag": "2", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "webhook": {
+            "failurePolicy": "Fail",
+            "timeoutSeconds": 5,
+            "objectSelector": {"matchLabels": {"logs": "yes"}},
+            "annotations": {"a": "b"},
+        },
+        "server": {"port": 10250, "logFormat": "text", "env": [{"name": "PILLION_DRAIN", "value": "5s"}]},
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"a": "b"},
+        "priorityClassName": "system-cluster-critical",
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "serviceAccount": {"annotations": {"a": "b"}},
+        "service": {"annotations": {"a": "b"}},
+        "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "test": {"namespace": "canaries"},
+    },
+    "least": {
+        "replicas": 0,
+        "nodeSelector": None,
+        "topologySpreadConstraints": [],
+        "podDisruptionBudget": {"enabled": False},
+        "serviceAccount": {"create": False},
+        "resources": {"requests": None, "limits": None},
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """Skip where the programs can't be built."""
+    lacks = checkers.missing()
+    if lacks:
+        pytest.skip(f"this machine can't check the chart; it lacks: {'; '.join(lacks)}")
+
+
+def helm(*words: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run helm without a cluster; values are given as a file is."""
+    command = [str(programs.find("helm")), *words, "-n", "pillion-system", "-f", "-"]
+    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
+
+
+def rendered(values: dict[str, Any]) -> str:
+    """Return the manifests, tests included."""
+    answer = helm("template", "pillion", str(CHART), values=values)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+@pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
+def test_lint_finds_nothing(values: dict[str, Any]) -> None:
+    """No error and no warning."""
+    answer = helm("lint", "--strict", str(CHART), values=values)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "[WARNING]" not in answer.stdout
+
+
+def test_the_charts_own_unit_tests_pass() -> None:
+    """charts/pillion/tests, run by helm-unittest."""
+    command = [str(checkers.find(checkers.HELM_UNITTEST)), "--strict", "-f", "tests/*_test.yaml", str(CHART)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("version", schemas.VERSIONS)
+@pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
+def test_every_object_is_one_that_kubernetes_knows(values: dict[str, Any], version: str) -> None:
+    """Strictly: a misspelt field is an error, in the oldest version and in the newest."""
+    answer = conform(rendered(values), version)
+    assert answer.returncode == 0, answer.stdout
+    found = json.loads(answer.stdout)["summary"]
+    assert found["valid"] >= 9
+    assert found["skipped"] == ("ServiceMonitor" in rendered(values))
+
+
+def test_a_misspelt_field_is_found() -> None:
+    """The check can fail."""
+    answer = conform(rendered({}).replace("containerPort:", "containerport:"), "v1.36.3")
+    assert answer.returncode != 0
+    assert "containerport" in answer.stdout
+
+
+def conform(manifests: str, version: str) -> subprocess.CompletedProcess[str]:
+    """Run kubeconform with a version's schemas."""
+    location = f"{schemas.folder(version)}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
+    command = [str(checkers.find(checkers.KUBECONFORM)), "-summary", "-output=json"]
+    command += ["-skip=ServiceMonitor", f"-schema-location={location}"]
+    return subprocess.run(command, input=manifests, capture_output=True, text=True, check=False)
+
+
+def test_each_file_holds_one_object() -> None:
+    """A reader finds an object by its file's name."""
+    text = rendered(VALUE_SETS["everything"])
+    sources = [line for line in text.splitlines() if line.startswith("# Source: ")]
+    assert len(sources) == len(set(sources)) == text.count("\nkind: ")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        pytest.param({"replica": 3}, "additional properties 'replica' not allowed", id="unknown"),
+        pytest.param({"image": {"name": "x"}}, "at '/image': additional properties 'name'", id="unknown-below"),
+        pytest.param({"replicas": "two"}, "at '/replicas': got string, want integer", id="type"),
+        pytest.param({"prefix": "pillion.dev"}, "at '/prefix'", id="prefix-without-slash"),
+        pytest.param({"webhook": {"timeoutSeconds": 31}}, "at '/webhook/timeoutSeconds'", id="timeout"),
+        pytest.param({"profiles": {"My_Profile": {}}}, "'My_Profile'", id="profile-name"),
+        pytest.param({"server": {"port": 443}}, "at '/server/port'", id="low-port"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], said: str) -> None:
+    """By the schema, before anything is rendered."""
+    answer = helm("template", "pillion", str(CHART), values=values)
+    assert answer.returncode != 0
+    assert said in answer.stderr
+
+
+def test_a_cluster_that_is_too_old_is_refused() -> None:
+    """Native sidecars are on from 1.29."""
+    answer = helm("template", "pillion", str(CHART), "--kube-version=1.28.0")
+    assert answer.returncode != 0
+    assert "requires kubeVersion: >=1.29.0-0" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        pytest.param({}, 'pillion.dev/inject: "true"', id="first-pod"),
+        pytest.param({"prefix": "logs.example.org/"}, 'logs.example.org/inject: "true"', id="prefix"),
+        pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node goes, pods are created", id="one"),
+        pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
+        pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
+        pytest.param({}, "good for at least eleven months", id="self-signed"),
+        pytest.param({"certificates": PROVIDED}, "The certificate is in Secret pair", id="provided"),
+    ],
+)
+def test_the_notes_say_what_one_should_know(values: dict[str, Any], said: str) -> None:
+    """They are what a person reads after `helm install`."""
+    answer = helm("install", "pillion", str(CHART), "--dry-run=client", values=values)
+    assert answer.returncode == 0, answer.stderr
+    assert said in answer.stdout.partition("NOTES:")[2]
+
+
+def test_nothing_secret_is_rendered() -> None:
+    """Two renderings are the same bytes: no certificate, key or password is made by the chart."""
+    assert rendered({}) == rendered({})
+    templates = "".join(path.read_text() for path in Path(CHART / "templates").rglob("*") if path.is_file())
+    assert "genCA" not in templates
+    assert "lookup" not in templates

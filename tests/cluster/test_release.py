@@ -1,0 +1,275 @@
+"""The chart on a real node: installed, tested, upgraded, removed, twice beside itself, and with what it lacks."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certs.authority import Authority
+
+from .client import Client, CommandError
+from .conftest import Cluster, Install, NewNamespace, RunningCluster
+from .image import CHART
+from .processes import wait_until
+from .release import EFFECT_SECONDS, Release, annotated_pod, sidecars
+
+pytestmark = pytest.mark.cluster
+
+#: Kinds that a cluster makes by itself, and those whose objects outlive what they tell of.
+PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "endpoints", "componentstatuses"}
+
+
+def everything(kubectl: Client, mark: str) -> set[str]:
+    """Return every object of the cluster whose name, namespace or labels hold the mark."""
+    kinds = set(kubectl("api-resources", "--verbs=list", "-o", "name").split()) - PASSING
+    found = kubectl("get", ",".join(sorted(kinds)), "-A", "-o", "json", "--ignore-not-found")
+    objects = set()
+    for item in found["items"]:
+        metadata = item["metadata"]
+        name = f"{item['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
+        if mark in name or mark in json.dumps(metadata.get("labels", {})):
+            objects.add(name)
+    return objects
+
+
+def test_without_values_it_is_ready_in_a_minute(pillion: Release) -> None:
+    """`helm install --wait` returned, both servers were ready, and an annotated pod was injected."""
+    assert pillion.seconds < 60
+    assert pillion.injects()
+
+
+def test_helm_test_passes(pillion: Release) -> None:
+    """An annotated pod gets its sidecar, one runs, and nothing of the test stays."""
+    said = pillion.helm("test", pillion.name, "-n", pillion.namespace, "--logs")
+    assert "Phase:          Failed" not in said
+    mark = f"{pillion.name}-test"
+    assert wait_until(lambda: not everything(pillion.kubectl, mark), 60, poll=1), everything(pillion.kubectl, mark)
+
+
+def test_helm_test_tries_each_configured_profile(install: Install) -> None:
+    """A profile whose sidecar does not start is found by the test, with the kubelet's words."""
+    broken = {"base": "tail", "sidecar": {"image": "registry.example.org/missing:1", "imagePullPolicy": "Never"}}
+    release = install(
+        "profiles", "--set-json", f"profiles={json.dumps({'broken': broken})}", "--set=test.timeoutSeconds=5"
+    )
+    answer = release.helm.attempt("test", release.name, "-n", release.namespace)
+    assert answer.returncode != 0
+    said = answer.stdout + answer.stderr
+    assert "profile tail: a pod ran, its line was printed" in said
+    assert "FAILED: profile broken: after 5 s the pod is not ready" in said
+    assert "pillion-broken: Container image" in said
+
+
+def test_an_upgrade_keeps_the_certificate(install: Install) -> None:
+    """Neither key nor trust is touched by Helm, and pods are injected after it."""
+    release = install("upgraded")
+    secret = ("get", "secret", f"{release.deployment}-certificate", "-n", release.namespace, "-o", "json")
+    hooks = ("get", "mutatingwebhookconfiguration", release.webhooks, "-o", "json")
+
+    def state() -> Any:
+        entries = release.kubectl(*hooks)["webhooks"]
+        return release.kubectl(*secret)["data"], [entry["clientConfig"]["caBundle"] for entry in entries]
+
+    before = state()
+    release.upgrade("--reuse-values", "--set=webhook.timeoutSeconds=3", "--set=podAnnotations.restarted=yes")
+    assert state() == before
+    assert release.kubectl(*hooks)["webhooks"][1]["timeoutSeconds"] == 3
+    assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
+
+
+def test_uninstalled_it_leaves_nothing(
+    pillion_image: tuple[str, ...], node: RunningCluster, helm_on: Callable[[Cluster], Client]
+) -> None:
+    """No object with its name or its label is left: no Secret, no webhook, no role, no lease."""
+    helm, kubectl = helm_on(node), node.kubectl
+    options = ("-n", "leaving-system", "--create-namespace", "--set=prefix=leaving.example.org/", *pillion_image)
+    helm("install", "leaving", str(CHART), "--wait", "--timeout=60s", *options)
+    assert len(everything(kubectl, "leaving-pillion")) > 10
+    helm("uninstall", "leaving", "-n", "leaving-system", "--wait")
+    assert wait_until(lambda: not everything(kubectl, "leaving-pillion"), 60, poll=1), everything(
+        kubectl, "leaving-pillion"
+    )
+    kubectl("delete", "namespace", "leaving-system", "--wait=false")
+
+
+def test_a_second_release_works_beside_the_first(pillion: Release, install: Install, namespace: str) -> None:
+    """Each injects the pods that carry its prefix, and no other."""
+    second = install("second")
+    for release, name in ((pillion, "one"), (second, "two")):
+        pod = annotated_pod(release.annotations(logs="/logs/app.log"), name=name)
+        made = release.kubectl("create", "-n", namespace, "-o", "json", "-f", "-", stdin=pod)
+        assert sidecars(made) == ["pillion-tail"]
+        assert f"{release.prefix}status" in made["metadata"]["annotations"]
+
+
+def test_new_profiles_reach_the_servers_without_a_restart(install: Install, namespace: str) -> None:
+    """The kubelet brings the ConfigMap within about a minute, the server reads it again."""
+    release = install("reload")
+    pods = ("get", "pods", "-n", release.namespace, "-o", "name")
+    before = release.kubectl(*pods)
+    release.upgrade("--reuse-values", "--set=profiles.other.base=tail")
+    asking = annotated_pod(release.annotations(logs="/logs/app.log", profile="other"))
+
+    def known() -> bool:
+        made = release.kubectl("create", "--dry-run=server", "-n", namespace, "-o", "json", "-f", "-", stdin=asking)
+        return sidecars(made) == ["pillion-other"]
+
+    assert wait_until(known, 150, poll=2)
+    assert release.kubectl(*pods) == before
+
+
+class TestCertificates:
+    """Where the pair comes from."""
+
+    def test_a_provided_pair_is_served(
+        self, install: Install, new_namespace: NewNamespace, kubectl: Client, tmp_path: Path
+    ) -> None:
+        """A Secret and a caBundle are enough; the service account has no rights at all."""
+        namespace = new_namespace("restricted")
+        secret, bundle = provided("provided-pillion", namespace, tmp_path)
+        kubectl("create", "-f", "-", stdin=secret)
+        options = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair")
+        # the namespace is the certificate's, so it is there before the release
+        release = install("provided", *options, f"--set-file=certificates.caBundle={bundle}", namespace=namespace)
+        assert release.injects()
+        account = f"--as=system:serviceaccount:{namespace}:provided-pillion"
+        assert kubectl.attempt("auth", "can-i", "get", "secrets", "-n", namespace, account).stdout.strip() == "no"
+
+    def test_the_server_has_no_token_and_few_rights(self, pillion: Release) -> None:
+        """Only the container that prepares the certificate can speak to the API server, about two objects."""
+        selector = f"app.kubernetes.io/instance={pillion.name}"
+        pods = pillion.kubectl("get", "pods", "-n", pillion.namespace, "-l", selector, "-o", "json")["items"]
+        mounts = {mount["mountPath"] for pod in pods for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+        assert mounts == {"/etc/pillion/configuration", "/etc/pillion/certificate"}
+        account = f"--as=system:serviceaccount:{pillion.namespace}:{pillion.deployment}"
+        secret = f"secret/{pillion.deployment}-certificate"
+        asked = {
+            "get own secret": ("get", secret),
+            "update own secret": ("update", secret),
+            "delete own secret": ("delete", secret),
+            "list secrets": ("list", "secrets"),
+            "create secrets": ("create", "secrets"),
+            "get other secret": ("get", "secret/other"),
+            "patch own webhooks": ("patch", f"mutatingwebhookconfiguration/{pillion.webhooks}"),
+            "patch other webhooks": ("patch", "mutatingwebhookconfiguration/other"),
+            "create webhooks": ("create", "mutatingwebhookconfigurations"),
+            "list pods": ("list", "pods"),
+            "list namespaces": ("list", "namespaces"),
+        }
+        allowed = {
+            what
+            for what, words in asked.items()
+            if pillion.kubectl.attempt("auth", "can-i", *words, "-n", pillion.namespace, account).returncode == 0
+        }
+        assert allowed == {"get own secret", "update own secret", "patch own webhooks"}
+
+    def test_a_lost_secret_is_made_again_at_the_next_start(self, install: Install) -> None:
+        """Emptied by somebody, it is filled by a restart; servers of before stay trusted meanwhile."""
+        release = install("lost")
+        secret = ("secret", f"{release.deployment}-certificate", "-n", release.namespace)
+        before = release.kubectl("get", *secret, "-o", "json")["data"]["tls.crt"]
+        release.kubectl("patch", *secret, "--type=json", '-p=[{"op": "remove", "path": "/data"}]')
+        release.kubectl("rollout", "restart", f"deployment/{release.deployment}", "-n", release.namespace)
+        assert release.injects()
+        release.kubectl("rollout", "status", f"deployment/{release.deployment}", "-n", release.namespace)
+        assert release.kubectl("get", *secret, "-o", "json")["data"]["tls.crt"] != before
+        assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
+
+
+class TestWhatIsMissing:
+    """The person who installs it sees one clear sentence, and nobody's pod is refused meanwhile."""
+
+    @pytest.fixture
+    def broken(
+        self, node: RunningCluster, helm_on: Callable[[Cluster], Client], new_namespace: NewNamespace
+    ) -> Callable[..., str]:
+        """Return what installs a release that will not work into a new namespace, and returns that."""
+
+        def install_broken(*options: str) -> str:
+            namespace = new_namespace("restricted")
+            words = ("-n", namespace, "--set=prefix=broken.example.org/", "--set=replicas=1", *options)
+            helm_on(node)("install", "broken", str(CHART), *words)
+            return namespace
+
+        return install_broken
+
+    @pytest.fixture(autouse=True)
+    def no_webhook_stays(self, kubectl: Client) -> Any:
+        """Remove what has no namespace."""
+        yield
+        words = ("-l", "app.kubernetes.io/instance=broken", "--ignore-not-found")
+        kubectl("delete", "mutatingwebhookconfigurations,clusterroles,clusterrolebindings", *words)
+
+    def test_an_image_that_is_not_there(self, broken: Callable[..., str], kubectl: Client, namespace: str) -> None:
+        """The kubelet's event names the image."""
+        where = broken("--set=image.repository=registry.example.org/missing", "--set=image.pullPolicy=Never")
+        assert wait_until(lambda: "registry.example.org/missing:" in events(kubectl, where), 30, poll=0.5)
+        assert "is not present with pull policy of Never" in events(kubectl, where)
+        pod_is_created(kubectl, namespace)
+
+    @pytest.mark.usefixtures("pillion_image")
+    def test_a_secret_that_is_not_there(
+        self, broken: Callable[..., str], kubectl: Client, namespace: str, tmp_path: Path
+    ) -> None:
+        """The kubelet's event names the Secret."""
+        _, bundle = provided("broken-pillion", "any", tmp_path)
+        options = ("--set=certificates.mode=provided", "--set=certificates.secretName=absent")
+        where = broken(*options, f"--set-file=certificates.caBundle={bundle}")
+        assert wait_until(lambda: 'secret "absent" not found' in events(kubectl, where), 30, poll=0.5)
+        pod_is_created(kubectl, namespace)
+
+    @pytest.mark.usefixtures("pillion_image")
+    def test_a_configuration_that_can_not_be_used(
+        self, broken: Callable[..., str], kubectl: Client, namespace: str
+    ) -> None:
+        """The server's last words, which the pod's status keeps, name the path and what to write."""
+        where = broken("--set=profiles.mine.sidecar.image=a", "--set=profiles.mine.order=middle")
+
+        def last_words() -> str:
+            pods = kubectl("get", "pods", "-n", where, "-o", "json")["items"]
+            statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]
+            ended = [status["lastState"].get("terminated") or status["state"].get("terminated") for status in statuses]
+            return "".join(state.get("message", "") for state in ended if state)
+
+        assert wait_until(lambda: "must be first or last, is 'middle'" in last_words(), 30, poll=0.5), last_words()
+        pod_is_created(kubectl, namespace)
+
+    def test_a_value_that_nobody_knows(self, helm: Client) -> None:
+        """The schema names it before anything is sent."""
+        with pytest.raises(CommandError, match=r"replica.*not allowed"):
+            helm("install", "x", str(CHART), "-n", "x-system", "--set=replica=3", "--dry-run=client")
+
+
+def pod_is_created(kubectl: Client, namespace: str) -> None:
+    """Assert that an annotated pod is created, without a sidecar."""
+    annotations = {"broken.example.org/inject": "true", "broken.example.org/logs": "/logs/app.log"}
+    made = kubectl("create", "-n", namespace, "-o", "json", "-f", "-", stdin=annotated_pod(annotations))
+    assert sidecars(made) == []
+
+
+def events(kubectl: Client, namespace: str) -> str:
+    """Return what `kubectl get events` shows."""
+    text: str = kubectl("get", "events", "-n", namespace)
+    return text
+
+
+def provided(service: str, namespace: str, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return a Secret with a pair for the Service, and the file of its authority."""
+    now = datetime.now(UTC)
+    authority = Authority.create(now)
+    leaf = authority.issue((f"{service}.{namespace}.svc",), now)
+    data = {"tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": "pair", "namespace": namespace},
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+    bundle = folder / "ca.pem"
+    bundle.write_bytes(authority.certificate_pem)
+    return secret, bundle
