@@ -1,0 +1,50 @@
+"""Fixtures: sidecars that run, a folder for log files, and its names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from .sidecar import Sidecar, busybox, install
+
+
+class Start(Protocol):
+    """Starts a sidecar; a second one has the checkpoint of the first."""
+
+    def __call__(self, *patterns: str, descriptors: int = 1024, **settings: str) -> Sidecar:
+        """Run it on these patterns, relative to the log folder, with these settings."""
+
+
+@pytest.fixture(scope="session")
+def applets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder like the image's /bin, or skip the tests where there is no busybox."""
+    program = busybox()
+    if program is None:
+        pytest.skip("no busybox on PATH (Debian package busybox-static)")
+    return install(program, tmp_path_factory.mktemp("image") / "bin")
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Return the folder of the app's log files."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path: Path, logs: Path, applets: Path) -> Iterator[Start]:
+    """Start sidecars, and end them after the test."""
+    started: list[Sidecar] = []
+
+    def start_one(*patterns: str, descriptors: int = 1024, **settings: str) -> Sidecar:
+        words = [f"{logs}/{pattern}" for pattern in patterns or ("*.log",)]
+        environment = {f"PILLION_{name.upper()}": text for name, text in settings.items()}
+        sidecar = Sidecar(tmp_path, applets, words, environment, descriptors=descriptors)
+        started.append(sidecar)
+        return sidecar
+
+    yield start_one
+    for sidecar in started:
+        sidecar.kill()

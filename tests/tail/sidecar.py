@@ -1,0 +1,233 @@
+"""The `tail` sidecar as a process: its program is run by busybox, as the kubelet would start it in the image."""
+
+import contextlib
+import os
+import re
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from webhook.profiles import builtins
+
+#: What waits longer than this has failed: a look takes 0.5 s, and machines are busy.
+SECONDS = 20.0
+#: Between two looks of the tests' sidecars: less than the profile's, so that tests are quick.
+POLL = 0.02
+
+
+def busybox() -> str | None:
+    """Return the busybox under test: $PILLION_BUSYBOX, or the one on PATH (Debian's busybox-static)."""
+    return os.environ.get("PILLION_BUSYBOX") or shutil.which("busybox")
+
+
+def install(program: str, folder: Path) -> Path:
+    """Make a folder like the image's /bin: a link for each applet."""
+    folder.mkdir()
+    for applet in subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        (folder / applet).symlink_to(program)
+    return folder
+
+
+def command() -> list[str]:
+    """Return the profile's command after the kubelet's ``$(NAME)`` expansion."""
+    words: list[str] = builtins()["tail"]["sidecar"]["command"]
+    assert not re.search(r"(?<!\$)(\$\$)*\$\(", "".join(words)), "the kubelet would fill something in"
+    return [word.replace("$$", "$") for word in words]
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
+    """Return as soon as the condition holds; fail if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.005)
+
+
+class Sidecar:
+    """One run of it. What it prints is read all the time, unless the test closes the valve."""
+
+    def __init__(
+        self,
+        folder: Path,
+        applets: Path,
+        patterns: Sequence[str],
+        settings: dict[str, str],
+        *,
+        descriptors: int = 1024,
+        user: int | None = None,
+    ) -> None:
+        self._errors = folder / "stderr"
+        shell, *words = command()
+        state = folder / "state"
+        state.mkdir(exist_ok=True)
+        if user is not None:
+            os.chown(state, user, user)
+        environment = {"PATH": str(applets), "PILLION_STATE": str(state), "PILLION_POLL": str(POLL), **settings}
+        self.state = state
+        self.printed = bytearray()
+        self.valve = threading.Event()
+        self.valve.set()
+        self._closing = threading.Event()
+        with self._errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [str(applets / Path(shell).name), *words, *patterns],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)),  # noqa: PLW1509
+            )
+        until(self._catches_sigterm, "a trap for SIGTERM")
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        output = self.process.stdout.fileno()
+        while not self._closing.is_set():
+            if self.valve.wait(POLL) and select.select([output], [], [], POLL)[0]:
+                got = os.read(output, 65536)
+                if not got:
+                    return
+                self.printed += got
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines so far, also a last one that has no end."""
+        return self.printed.decode().splitlines()
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines on standard error so far."""
+        return self._errors.read_text().splitlines()
+
+    def prints(self, expected: bytes | str | Sequence[str], seconds: float = SECONDS) -> None:
+        """Return when exactly this was printed in all (text, or lines)."""
+        wanted = _bytes(expected)
+        deadline = time.monotonic() + seconds
+        while len(self.printed) < len(wanted) and time.monotonic() < deadline:
+            self._alive()
+            time.sleep(0.005)
+        assert bytes(self.printed) == wanted, self.errors
+
+    def complains(self, about: str) -> str:
+        """Return the one line on standard error that has this text, as soon as it is there."""
+
+        def found() -> Iterator[str]:
+            return (line for line in self.errors if about in line)
+
+        until(lambda: any(found()), f"{about!r} on standard error")
+        (line,) = found()
+        return line
+
+    def looks(self, times: int = 2) -> None:
+        """Return when it has looked around as many times, done what there was to do, and pauses."""
+        for _ in range(times):
+            until(self._pauses, "a pause")
+            before = self._ended_children()
+            until(lambda before=before: self._ended_children() > before and self._pauses(), "a look")  # type: ignore[misc]
+
+    def settled(self) -> bytes:
+        """Return what is printed once nothing is left to do."""
+        self.looks()
+        return bytes(self.printed)
+
+    def looks_while_stalled(self, times: int = 3) -> None:
+        """Return when it has looked around as many times while its output waits for a reader."""
+        for _ in range(times):
+            before = self._ended_children()
+            until(lambda before=before: self._ended_children() > before, "a look")  # type: ignore[misc]
+
+    @property
+    def open_files(self) -> list[str]:
+        """The paths of its descriptors."""
+        paths = []
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                paths.append(str(link.readlink()))
+        return paths
+
+    def printer_files(self) -> list[str]:
+        """Return the paths of the log files that its children hold."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        paths = {str(link.readlink()) for child in children for link in Path(f"/proc/{child}/fd").iterdir()}
+        return [path for path in paths if ".log" in path]
+
+    def heap(self) -> int:
+        """Return the size of the shell's own data in KiB."""
+        size = re.search(r"^VmData:\s*(\d+) kB$", self._status(), re.MULTILINE)
+        assert size is not None
+        return int(size[1])
+
+    def close_output(self) -> None:
+        """Close the reading end of its standard output."""
+        self._closing.set()
+        self._rest()
+
+    def _pauses(self) -> bool:
+        """Say whether it waits, and for none of its children."""
+        self._alive()
+        switches = self._switches()
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return self._stat()[0] == "S" and not children and self._switches() == switches  # all at one moment
+
+    def _switches(self) -> list[str]:
+        return re.findall(r"^voluntary_ctxt_switches:.*$", self._status(), re.MULTILINE)
+
+    def _ended_children(self) -> int:
+        """Return a number that grows when a child has ended: their page faults."""
+        return int(self._stat()[8])
+
+    def _stat(self) -> list[str]:
+        """Return the fields of proc(5)'s stat from the third on."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+
+    def _catches_sigterm(self) -> bool:
+        caught = re.search(r"^SigCgt:\s*(\w+)$", self._status(), re.MULTILINE)
+        return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    def _status(self) -> str:
+        return Path(f"/proc/{self.process.pid}/status").read_text()
+
+    def _alive(self) -> None:
+        assert self.process.poll() is None, f"it exited with {self.process.returncode}: {self.errors}"
+
+    def end(self, seconds: float = SECONDS) -> bytes:
+        """Send SIGTERM; return all that was printed."""
+        self._alive()
+        self.process.send_signal(signal.SIGTERM)
+        self.valve.set()
+        assert self.process.wait(seconds) == 0, self.errors
+        return self._rest()
+
+    def kill(self) -> bytes:
+        """Kill all its processes, as the kernel does when memory ends; return what was printed."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.valve.set()
+        return self._rest()
+
+    def _rest(self) -> bytes:
+        self._reader.join(SECONDS)
+        if self.process.stdout is not None and not self._reader.is_alive():
+            self.process.stdout.close()
+        return bytes(self.printed)
+
+
+def _bytes(expected: bytes | str | Sequence[str]) -> bytes:
+    if isinstance(expected, bytes):
+        return expected
+    if isinstance(expected, str):
+        return expected.encode()
+    return "".join(f"{line}\n" for line in expected).encode()

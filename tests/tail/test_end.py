@@ -1,0 +1,248 @@
+"""SIGTERM, a slow or closed standard output, and all that goes wrong."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import Start
+from .sidecar import until
+from .test_files import append
+
+
+class TestSigterm:
+    """All that was written is printed, however long it takes; a second without growth is the end."""
+
+    def test_with_nothing_to_print(self, start: Start, logs: Path) -> None:
+        """It is gone within 1.5 s, and waits a second for more."""
+        append(logs / "app.log", "one")
+        sidecar = start(poll="0.5")
+        sidecar.prints(["one"])
+        sidecar.looks(1)
+        begin = time.monotonic()
+        sidecar.end()
+        assert 0.9 < time.monotonic() - begin < 1.5
+
+    def test_without_any_file(self, start: Start) -> None:
+        """It is gone as quickly."""
+        sidecar = start(poll="0.5")
+        sidecar.looks(1)
+        begin = time.monotonic()
+        assert sidecar.end() == b""
+        assert time.monotonic() - begin < 1.5
+
+    def test_lines_at_the_last_moment(self, start: Start, logs: Path) -> None:
+        """What was written and not yet seen is printed."""
+        sidecar = start(poll="0.5")
+        sidecar.looks(1)
+        append(logs / "app.log", "one")
+        append(logs / "new.log", "two")
+        assert sorted(sidecar.end().splitlines()) == [b"one", b"two"]
+
+    def test_a_backlog(self, start: Start, logs: Path) -> None:
+        """However long it takes to print it."""
+        lines = [f"{number} {'x' * 100}" for number in range(100_000)]
+        sidecar = start()
+        sidecar.valve.clear()
+        append(logs / "app.log", *lines)
+        sidecar.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            sidecar.process.wait(1.3)
+        sidecar.valve.set()
+        sidecar.prints(lines)
+        assert sidecar.process.wait(5) == 0
+
+    def test_an_app_that_still_writes(self, start: Start, logs: Path) -> None:
+        """It is followed as long as it does not pause for a second."""
+        sidecar = start()
+        sidecar.looks(1)
+        sidecar.process.send_signal(signal.SIGTERM)
+        for number in range(4):
+            time.sleep(0.4)  # the app's own pace
+            append(logs / "app.log", str(number))
+        assert sidecar.process.wait(5) == 0
+        assert sidecar.kill().split() == [b"%d" % number for number in range(4)]
+
+    def test_a_rotation_at_the_end(self, start: Start, logs: Path) -> None:
+        """Old and new are printed."""
+        append(logs / "app.log", "one")
+        sidecar = start("app.log")
+        sidecar.prints(["one"])
+        append(logs / "app.log", "two")
+        (logs / "app.log").rename(logs / "app.log.1")
+        append(logs / "app.log", "three")
+        assert sidecar.end() == b"one\ntwo\nthree\n"
+
+    def test_twice(self, start: Start, logs: Path) -> None:
+        """The second signal changes nothing."""
+        append(logs / "app.log", "one")
+        sidecar = start()
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.end() == b"one\n"
+
+    def test_for_all_its_processes(self, start: Start, logs: Path) -> None:
+        """A signal that reaches the process that prints doesn't cut anything off."""
+        lines = [f"{number} {'x' * 100}" for number in range(100_000)]
+        append(logs / "app.log", *lines)
+        sidecar = start()
+        sidecar.valve.clear()
+        sidecar.looks_while_stalled()
+        os.killpg(sidecar.process.pid, signal.SIGTERM)
+        assert sidecar.end().decode().splitlines() == lines
+
+
+class TestSlowOutput:
+    """While nobody reads, files are still found and opened."""
+
+    def test_files_that_come_and_go_meanwhile(self, start: Start, logs: Path) -> None:
+        """They are printed afterwards, in order."""
+        first = [f"{number} {'x' * 100}" for number in range(10_000)]
+        append(logs / "app.log", *first)
+        sidecar = start("app.log")
+        sidecar.valve.clear()
+        sidecar.looks_while_stalled()
+        for number in range(5):
+            (logs / "app.log").rename(logs / "app.log.1")
+            append(logs / "app.log", f"later {number}")
+            sidecar.looks_while_stalled()
+            (logs / "app.log.1").unlink()
+            sidecar.looks_while_stalled()
+        sidecar.valve.set()
+        sidecar.prints([*first, *(f"later {number}" for number in range(5))])
+
+    def test_removed_files_are_capped(self, start: Start, logs: Path) -> None:
+        """The oldest are dropped, and how much is said."""
+        first = [f"{number} {'x' * 100}" for number in range(10_000)]
+        append(logs / "app.log", *first)
+        sidecar = start("app.log", held_bytes="2500000")
+        sidecar.valve.clear()
+        sidecar.looks_while_stalled()
+        for number in range(5):
+            (logs / "app.log").rename(logs / "app.log.1")
+            append(logs / "app.log", *[f"{number} {'y' * 100}"] * 10_000)
+            sidecar.looks_while_stalled(6)
+            (logs / "app.log.1").unlink()
+            sidecar.looks_while_stalled(6)
+        line = sidecar.complains("dropped")
+        assert "dropped the last 1030000 bytes of" in line
+        held = [path for path in sidecar.open_files if path.endswith("(deleted)")]
+        sidecar.valve.set()
+        until(lambda: sidecar.lines.count(f"4 {'y' * 100}") == 10_000, "the last file")
+        numbers = [line.split()[0] for line in sidecar.lines if "y" in line]
+        assert 1 <= len(held) <= 3
+        assert numbers == sorted(numbers)
+        assert all(numbers.count(number) in (0, 10_000) for number in "01234")
+
+    def test_nobody_holds_what_was_dropped(self, start: Start, logs: Path) -> None:
+        """Not even the process that prints: the disk space is free."""
+        append(logs / "app.log", *["x" * 100] * 10_000)
+        append(logs / "other.log", *["x" * 100] * 10_000)
+        sidecar = start(held_bytes="1")
+        sidecar.valve.clear()
+        sidecar.looks_while_stalled(6)
+        held = sidecar.open_files
+        until(lambda: len(sidecar.printer_files()) == 1, "the one that prints")  # others end soon
+        (printed,) = sidecar.printer_files()
+        other = next(path for path in held if path.endswith(".log") and path != printed)
+        Path(other).unlink()
+        sidecar.complains("dropped")
+        until(
+            lambda: not any(path.startswith(other) for path in (*sidecar.open_files, *sidecar.printer_files())),
+            "free disk space",
+        )
+
+
+class TestTrouble:
+    """Whatever goes wrong, it says so and goes on."""
+
+    def test_a_closed_standard_output(self, start: Start, logs: Path) -> None:
+        """It says so once and stays."""
+        append(logs / "app.log", "one")
+        sidecar = start()
+        sidecar.prints(["one"])
+        sidecar.close_output()
+        append(logs / "app.log", "two")
+        sidecar.complains("standard output is closed")
+        sidecar.looks(3)
+        assert len(sidecar.errors) == 1
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+    def test_a_full_disk(self, start: Start, logs: Path, tmp_path: Path) -> None:
+        """Without a checkpoint lines are printed all the same; when there is room, there is one again."""
+        state = tmp_path / "state"
+        state.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(state)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode:
+            pytest.skip("this machine can't mount a tmpfs")
+        try:
+            (state / "ballast").write_bytes(b"x" * 65536)
+            sidecar = start("app.log")
+            append(logs / "app.log", "one")
+            sidecar.prints(["one"])
+            sidecar.complains("checkpoint")
+            append(logs / "app.log", "two")
+            sidecar.prints(["one", "two"])
+            (state / "ballast").unlink()
+            append(logs / "app.log", "three")
+            sidecar.prints(["one", "two", "three"])
+            until(lambda: (state / "files").exists() and (state / "files").read_text(), "a checkpoint")
+            sidecar.kill()
+        finally:
+            subprocess.run(["umount", str(state)], check=True)
+
+    def test_without_a_place_for_the_checkpoint(self, start: Start, logs: Path) -> None:
+        """It prints, and says what is missing."""
+        append(logs / "app.log", "one")
+        sidecar = start(state="/nowhere")
+        sidecar.prints(["one"])
+        assert "lines will be printed again" in sidecar.complains("/nowhere")
+
+    def test_a_damaged_checkpoint(self, start: Start, logs: Path) -> None:
+        """It is as if there were none."""
+        append(logs / "app.log", "one")
+        sidecar = start()
+        (sidecar.state / "files").write_bytes(b"\0\xff - 1:2 x y z $(exit) a// \n1:1 -1 0 0 /x// y\n1:9 9\n- \n")
+        sidecar.kill()
+        inode = (logs / "app.log").stat()
+        garbage = f"{inode.st_dev}:{inode.st_ino} $(exit 1) `exit 1` 1+ /x// y\n"
+        (sidecar.state / "files").write_text(garbage)
+        start().prints(["one"])
+
+    def test_more_files_than_descriptors(self, start: Start, logs: Path) -> None:
+        """Those that fit are printed, it is said which ones wait, and they get their turn."""
+        for number in range(40):
+            append(logs / f"{number:02}.log", f"line {number}")
+        sidecar = start(descriptors=60, poll="0.005")
+        until(lambda: len(sidecar.lines) == 30, "thirty files")
+        assert "has to wait: more files can't be open at once" in sidecar.errors[0]
+        for number in range(20):
+            (logs / f"{number:02}.log").unlink()
+        until(lambda: len(sidecar.lines) == 40, "the others", 30)  # what was removed is closed after 120 pauses
+
+
+def test_memory_does_not_grow(start: Start, logs: Path) -> None:
+    """A thousand looks with something to print leave the shell as small as it was."""
+    with (logs / "app.log").open("a", buffering=1) as file:
+        stop = threading.Event()
+
+        def write() -> None:
+            number = 0
+            while not stop.wait(0.002):
+                number += 1
+                file.write(f"line {number}\n")
+
+        sidecar = start(poll="0.001")
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            until(lambda: len(sidecar.lines) > 200, "a warm start")
+            before = sidecar.heap()
+            until(lambda: len(sidecar.lines) > 1000, "lines", 60)
+            assert sidecar.heap() <= before + 16
+        finally:
+            stop.set()
+            writer.join()

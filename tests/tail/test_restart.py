@@ -1,0 +1,126 @@
+"""A sidecar that was killed: the next one goes on from the checkpoint."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from .conftest import Start
+from .sidecar import until
+from .test_files import append
+
+
+class TestCheckpoint:
+    """At least once, and at most one poll interval again."""
+
+    def test_nothing_again_after_a_pause(self, start: Start, logs: Path) -> None:
+        """What was written down is not printed again."""
+        append(logs / "app.log", "one")
+        first = start()
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        append(logs / "app.log", "two")
+        start().prints(["two"])
+
+    def test_nothing_again_after_sigterm(self, start: Start, logs: Path) -> None:
+        """The end writes it, too."""
+        append(logs / "app.log", "one")
+        start().end()
+        append(logs / "app.log", "two")
+        start().prints(["two"])
+
+    def test_many_kills(self, start: Start, logs: Path) -> None:
+        """Every line is printed; again are at most those of one interval, from the beginning of a line."""
+        printed: list[str] = []
+        for round_ in range(8):
+            append(logs / "app.log", *(f"{round_} {number} {'x' * 50}" for number in range(1000)))
+            sidecar = start()
+            until(lambda sidecar=sidecar: len(sidecar.printed) > 1000, "some lines")  # type: ignore[misc]
+            printed += sidecar.kill().decode().split("\n")[:-1]
+        printed += start().end().decode().splitlines()
+        wanted = [f"{round_} {number} {'x' * 50}" for round_ in range(8) for number in range(1000)]
+        assert set(printed) == set(wanted)
+        assert len(printed) <= len(wanted) + 8 * 2000
+
+    def test_rotation_while_it_was_down(self, start: Start, logs: Path) -> None:
+        """The old file is printed to its end, then those that came, in order."""
+        append(logs / "app.log.1", "not ours")
+        append(logs / "app.log", "one")
+        first = start("app.log")
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        append(logs / "app.log", "two")
+        (logs / "app.log.1").rename(logs / "app.log.4")
+        (logs / "app.log").rename(logs / "app.log.3")
+        append(logs / "app.log.2", "three")
+        append(logs / "app.log.1", "four")
+        append(logs / "app.log", "five")
+        start("app.log").prints(["two", "three", "four", "five"])
+
+    def test_a_renamed_file_goes_on(self, start: Start, logs: Path) -> None:
+        """It is still followed after a restart."""
+        append(logs / "app.log", "one")
+        first = start("app.log")
+        first.prints(["one"])
+        (logs / "app.log").rename(logs / "app.log.1")
+        first.looks()
+        first.kill()
+        append(logs / "app.log.1", "two")
+        append(logs / "app.log", "three")
+        start("app.log").prints(["two", "three"])
+
+    @pytest.mark.parametrize("content", ["two\n", "longer than it was\n"])
+    def test_another_file_with_its_inode(self, start: Start, logs: Path, content: str) -> None:
+        """File systems give a removed file's number to the next one: it is printed from its beginning."""
+        append(logs / "app.log", "one")
+        first = start()
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        (logs / "app.log").write_text(content)  # the same inode with other content
+        start().prints(content)
+
+    def test_an_unfinished_line(self, start: Start, logs: Path) -> None:
+        """It is printed once, in one piece."""
+        (logs / "app.log").write_text("one\nun")
+        first = start()
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        with (logs / "app.log").open("a") as file:
+            file.write("finished\n")
+        start().prints(["unfinished"])
+
+    def test_copytruncate_while_it_was_down(self, start: Start, logs: Path) -> None:
+        """What is shorter than it was is printed from its beginning."""
+        append(logs / "app.log", "one", "two")
+        first = start()
+        first.prints(["one", "two"])
+        first.looks()
+        first.kill()
+        os.truncate(logs / "app.log", 0)
+        append(logs / "app.log", "three")
+        start().prints(["three"])
+
+    def test_it_never_grows(self, start: Start, logs: Path) -> None:
+        """Files that are gone leave nothing behind."""
+        sidecar = start("app.log", poll="0.005")
+        for number in range(15):
+            append(logs / "app.log", f"line {number}")
+            sidecar.looks(1)
+            (logs / "app.log").unlink()
+        append(logs / "app.log", "last")
+        until(lambda: (sidecar.state / "files").read_text().count("\n") == 1, "only the last file")
+        assert [path.name for path in sidecar.state.iterdir()] == ["files"]
+
+    def test_it_is_written_only_if_there_is_something_new(self, start: Start, logs: Path) -> None:
+        """At rest the disk is left alone."""
+        append(logs / "app.log", "one")
+        sidecar = start()
+        sidecar.prints(["one"])
+        sidecar.looks()
+        before = (sidecar.state / "files").stat()
+        sidecar.looks(5)
+        assert (sidecar.state / "files").stat() == before
