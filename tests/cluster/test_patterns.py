@@ -194,9 +194,6 @@ class TestWeb:
         address = kubectl("get", "service", "bulletin", "-n", namespace, "-o", "jsonpath={.spec.clusterIP}")
         assert self.served(kubectl, pod, "author", f"http://{address}/index.html", pod)
 
-    @pytest.mark.xfail(
-        reason="nginx started as root changes its folders' owner to nobody, which it may not", strict=True
-    )
     def test_the_page_of_an_application_that_is_root(self, run: Apply, kubectl: Client, namespace: str) -> None:
         """The sidecar is root then, too, without any capability, and serves all the same."""
         pods = documents("002-web-deployment/annotated.yaml")

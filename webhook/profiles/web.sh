@@ -17,8 +17,12 @@ else
     fi
   done
 fi
+# nginx as root gives its folders to nobody, which it may not without capabilities: it stays root, as the app is
+user=
+[ "$(id -u)" != 0 ] || user='user root root;'
 cat >"$work/nginx.conf" <<END
 worker_processes 1;
+$user
 pid $work/nginx.pid;
 error_log stderr warn;
 events { worker_connections 256; }
