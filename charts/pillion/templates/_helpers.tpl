@@ -63,12 +63,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "pillion.fullname" . }}.{{ .Release.Namespace }}.svc
 {{- end }}
 
-{{- define "pillion.selfSigned" -}}
-{{- if eq .Values.certificates.mode "self-signed" }}true{{ end }}
+{{- define "pillion.selfManaged" -}}
+{{- if eq .Values.certificates.mode "self-managed" }}true{{ end }}
 {{- end }}
 
 {{- define "pillion.certificateSecret" -}}
-{{- if include "pillion.selfSigned" . -}}
+{{- if include "pillion.selfManaged" . -}}
 {{ include "pillion.fullname" . }}-certificate
 {{- else -}}
 {{ .Values.certificates.secretName }}
@@ -100,7 +100,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
       namespace: {{ $root.Release.Namespace }}
       path: {{ .path }}
       port: 443
-    {{- if and (not (include "pillion.selfSigned" $root)) $root.Values.certificates.caBundle }}
+    {{- if and (not (include "pillion.selfManaged" $root)) $root.Values.certificates.caBundle }}
     caBundle: {{ $root.Values.certificates.caBundle | b64enc }}
     {{- end }}
   rules:
