@@ -5,9 +5,10 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?=
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format golden properties bench-core test-cluster clean
+.PHONY: help serve test check format golden properties bench bench-core test-cluster clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -45,6 +46,9 @@ golden: $(VENV)/.installed ## make the golden files anew; review them with git d
 
 properties: $(VENV)/.installed ## 100,000 generated pods
 	PILLION_EXAMPLES=12500 $(BIN)/python -m pytest tests/injection/test_properties.py
+
+bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; ten minutes, needs Go
+	@$(BIN)/python -m tests.bench.serving $(BENCH)
 
 bench-core: $(VENV)/.installed ## the core's time for a review, as ratios
 	$(BIN)/python -m tests.bench.core

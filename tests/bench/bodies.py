@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["BODIES", "body", "large", "many_variables", "pod", "typical", "unannotated"]
+__all__ = ["ASKING", "BODIES", "body", "large", "many_variables", "pod", "typical", "unannotated"]
 
 
 def _variable(number: int) -> dict[str, Any]:
@@ -215,22 +215,22 @@ def body(document: dict[str, Any]) -> bytes:
 ASKING = {"pillion.dev/inject": "true", "pillion.dev/logs": "/var/log/service/*.log"}
 
 
-def typical() -> bytes:
+def typical(asking: dict[str, str] = ASKING) -> bytes:
     """Return 9 KB: two containers of four variables."""
-    return body(pod(2, 4, 1, ASKING))
+    return body(pod(2, 4, 1, asking))
 
 
-def many_variables() -> bytes:
+def many_variables(asking: dict[str, str] = ASKING) -> bytes:
     """Return 79 KB, half of it managed fields: ten containers of 40 variables."""
-    return body(pod(10, 40, 2, ASKING))
+    return body(pod(10, 40, 2, asking))
 
 
-def large() -> bytes:
+def large(asking: dict[str, str] = ASKING) -> bytes:
     """Return 62 KB: twelve containers of 19 variables."""
-    return body(pod(12, 19, 3, ASKING))
+    return body(pod(12, 19, 3, asking))
 
 
-def unannotated() -> bytes:
+def unannotated(_asking: dict[str, str] = ASKING) -> bytes:
     """Return the typical pod, which does not ask."""
     return body(pod(2, 4, 1, {}))
 

@@ -1,0 +1,218 @@
+"""``make bench``: what serving a review costs, as ratios to a lean webhook in Go measured in turns with ours."""
+
+import argparse
+import contextlib
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import core, load, programs
+from tests.bench.bodies import BODIES
+from tests.bench.servers import SERVERS, Credentials, Running, credentials, injected, running
+from tests.cluster.programs import BuildError
+from webhook import __version__, configuration
+
+ROUNDS = 7
+SATURATED_SECONDS = 1.5
+PACED_SECONDS = 4.0
+RATES = (300, 1000)
+MORE_CONNECTIONS = 64
+CORE = "core, in units of msgspec's decoding, typical"
+
+#: A measure's name, then a server's, to what each round gave.
+Samples = Mapping[str, Mapping[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a measure and, if there is one, the most that it may be."""
+
+    measure: str
+    unit: str
+    scale: float = 1.0
+    #: Of the ratio to the lean webhook, or, ``absolute``, of ours.
+    most: float | None = None
+    absolute: bool = False
+
+
+ROWS = (
+    Row("CPU per review, typical", "µs", 1e6, 0.45),
+    Row("CPU per review, 10x40", "µs", 1e6, 0.25),
+    Row("CPU per review, large", "µs", 1e6, 0.20),
+    Row("CPU per review, un-annotated", "µs", 1e6, 0.40),
+    *(Row(f"requests a second, {name}", "1/s") for name in BODIES),
+    *(
+        Row(f"{share} at {rate} reviews a second", "ms", 1e3, most)
+        for rate, most_p99 in zip(RATES, (1.0, 0.6), strict=True)
+        for share, most in (("p50", None), ("p99", most_p99))
+    ),
+    Row("memory at rest", "MiB", 1, 60, absolute=True),
+    Row(f"memory with {MORE_CONNECTIONS} connections more", "MiB", 1, 8, absolute=True),
+    Row("memory after the load", "MiB"),
+    Row("start to first answer", "ms", 1e3),
+    Row("start, in units of import fastapi", "", 1, 1.6, absolute=True),
+    Row(CORE, "", 1, core.AIM, absolute=True),
+)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table, and mark what misses its figure; return 1 where nothing could be measured."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="how often everything is measured (default %(default)s)"
+    )
+    arguments = parser.parse_args(words)
+    cores = sorted(os.sched_getaffinity(0))
+    lacks = programs.missing() or (
+        "two processor cores are needed: a server's and the load's" if len(cores) == 1 else ""
+    )
+    if lacks:
+        print(f"make bench: {lacks}", file=sys.stderr)
+        return 1
+    samples: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    try:
+        for source in programs.ALL:
+            programs.find(source)
+        with tempfile.TemporaryDirectory() as scratch:
+            bench = Bench(Path(scratch), cores[0], cores[1])
+            for number in range(arguments.rounds):
+                print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
+                for measure, server, value in bench.round(number):
+                    samples[measure][server].append(value)
+    except (BuildError, RuntimeError, ValueError) as error:
+        print(f"make bench: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(_table(samples)))
+    print(f"\n{arguments.rounds} rounds; {_machine()}")
+    return 0
+
+
+class Bench:
+    """All servers on one core, the load on another."""
+
+    def __init__(self, folder: Path, servers_core: int, load_core: int) -> None:
+        self.folder = folder
+        self.servers_core, self.load_core = servers_core, load_core
+        self.pair: Credentials = credentials(folder)
+        self.configuration = configuration.load(None)
+        os.sched_setaffinity(0, {load_core})
+
+    def round(self, number: int) -> Iterator[tuple[str, str, float]]:
+        """Measure everything once: (measure, server, value). Who comes first changes from round to round."""
+        turn = number % len(SERVERS)
+        order = SERVERS[turn:] + SERVERS[:turn]
+        unit = self._import_seconds()
+        yield (
+            "core, in units of msgspec's decoding, typical",
+            "pillion",
+            core.measure(BODIES["typical"](), self.configuration).ratio,
+        )
+        with contextlib.ExitStack() as stack:
+            started = [
+                stack.enter_context(running(server, self.pair, self.folder, self.servers_core, self.load_core))
+                for server in order
+            ]
+            for one in started:
+                name = one.server.name
+                yield "start to first answer", name, one.started_in
+                yield "start, in units of import fastapi", name, one.started_in / unit
+            self._compare(started)
+            yield from self._memory(started)
+            yield from self._saturated(started)
+            yield from self._paced(started)
+            for one in started:
+                yield "memory after the load", one.server.name, one.resident
+
+    def _import_seconds(self) -> float:
+        begin = time.perf_counter()
+        subprocess.run(["taskset", "-c", str(self.servers_core), sys.executable, "-c", "import fastapi"], check=True)
+        return time.perf_counter() - begin
+
+    def _compare(self, started: Sequence[Running]) -> None:
+        """Raise ValueError unless the same work is done."""
+        by_name = {one.server.name: one for one in started}
+        for name, make in BODIES.items():
+            body = make()
+            ours, lean = (injected(body, by_name[server].ask(body)) for server in ("pillion", "lean"))
+            if ours != lean:
+                raise ValueError(f"the lean webhook makes another pod of the body {name}")
+
+    def _body(self, one: Running, name: str) -> Path:
+        path = self.folder / f"{one.server.name}-{name}.json"
+        path.write_bytes(BODIES[name](dict(one.server.asking)))
+        return path
+
+    def _memory(self, started: Sequence[Running]) -> Iterator[tuple[str, str, float]]:
+        for one in started:
+            at_rest = one.resident
+            yield "memory at rest", one.server.name, at_rest
+            with load.hold(one, self._body(one, "typical"), self.load_core, MORE_CONNECTIONS):
+                more = one.resident - at_rest
+            yield f"memory with {MORE_CONNECTIONS} connections more", one.server.name, more
+
+    def _saturated(self, started: Sequence[Running]) -> Iterator[tuple[str, str, float]]:
+        for name in BODIES:
+            for one in started:
+                seen = load.run(one, self._body(one, name), self.load_core, seconds=SATURATED_SECONDS)
+                yield f"CPU per review, {name}", one.server.name, seen.cpu_seconds / seen.requests
+                yield f"requests a second, {name}", one.server.name, seen.requests / seen.seconds
+
+    def _paced(self, started: Sequence[Running]) -> Iterator[tuple[str, str, float]]:
+        for rate in RATES:
+            for one in started:
+                seen = load.run(one, self._body(one, "typical"), self.load_core, rate=rate, seconds=PACED_SECONDS)
+                yield f"p50 at {rate} reviews a second", one.server.name, seen.p50
+                yield f"p99 at {rate} reviews a second", one.server.name, seen.p99
+
+
+def _table(samples: Samples) -> Iterator[str]:
+    yield "| measure | | Pillion | lean Go | published | Pillion / lean | published / lean | at most | |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|---|"
+    for row in ROWS:
+        ours, lean, published = (samples[row.measure].get(server.name, []) for server in SERVERS)
+        values = [_median(column, row.scale) for column in (ours, lean, published)]
+        ratio = statistics.median(ours) if row.absolute else statistics.median(_ratios(ours, lean))
+        missed = row.most is not None and ratio > row.most
+        cells = [row.measure, row.unit, *values, _spread(ours, lean), _spread(published, lean)]
+        most = "" if row.most is None else f"{row.most:g} {row.unit}".strip() if row.absolute else f"{row.most:.2f}"
+        yield f"| {' | '.join([*cells, most, '**missed**' if missed else ''])} |"
+
+
+def _ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(ones, others, strict=True)]
+
+
+def _median(values: Sequence[float], scale: float) -> str:
+    return _digits(statistics.median(values) * scale) if values else ""
+
+
+def _spread(ones: Sequence[float], others: Sequence[float]) -> str:
+    """Return the median of the rounds' ratios, and the least and the greatest."""
+    if not ones or not others:
+        return ""
+    ratios = _ratios(ones, others)
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _machine() -> str:
+    """Return what it was measured on and with."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    versions = f"Pillion {__version__}, Python {platform.python_version()}, {programs.go_version()}"
+    return f"{model}, Linux {platform.release()}; {versions}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
