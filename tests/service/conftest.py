@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certs.authority import Authority
+from tests.service.process import Process
+from tests.service.process import launch as launch_process
 from tests.service.serving import ANY_PORT, Running, start, write_pair
 from webhook.service.server import RECURSION_LIMIT
 from webhook.service.settings import LogFormat, Settings
@@ -62,3 +65,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
     )
     with ExitStack() as stack:
         yield start(settings, authority, folder / "log", stack)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start ``pillion serve`` with these arguments; what still runs after the test is ended."""
+    with ExitStack() as stack:
+        yield partial(launch_process, tmp_path, stack)

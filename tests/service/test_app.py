@@ -149,6 +149,7 @@ def test_a_bug_of_ours_refuses_nobodys_pod(server: Running, monkeypatch: pytest.
     assert "hunter2" not in server.log_file.read_text()
     labels = {"outcome": "failed", "reason": "internal_error", "profile": ""}
     assert server.sample("pillion_reviews_total", **labels) == 1
+    assert server.sample("pillion_bugs_total", where="review") == 1
 
 
 def test_each_review_is_one_line_of_the_log(server: Running) -> None:

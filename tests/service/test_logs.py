@@ -117,19 +117,22 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
 
 def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
     """Uvicorn and asyncio log by the standard library; their exceptions keep their place, not their message."""
+    failed: list[None] = []
 
     def act(log: Log) -> None:
-        handler = LogHandler(log)
+        handler = LogHandler(log, failed=lambda: failed.append(None))
         logger = logging.getLogger("test_logs")
         logger.addHandler(handler)
         try:
             int("SECRET=hunter2")
         except ValueError:
             logger.exception("went %s", "wrong")
+            logger.warning("no exception")
         finally:
             logger.removeHandler(handler)
 
-    line = json.loads(written(act))
+    line, _ = map(json.loads, written(act).splitlines())
+    assert len(failed) == 1
     assert line["level"] == "error"
     assert line["message"] == "went wrong"
     assert line["exception"] == "ValueError"

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from tests.service.serving import Running, eventually, make_review
-from webhook.service.reload import Watch
+from webhook.service.reload import ConfigurationFile, Watch
 
 BAD = {"metadata": {"annotations": {"pillion.dev/inject": "maybe"}}, "spec": {"containers": [{"name": "app"}]}}
 BODY = json.dumps(make_review(BAD)).encode()
@@ -71,6 +72,7 @@ def test_a_bad_configuration_keeps_the_old_one(serve: Callable[..., Running], tm
     server = serve(config=file)
     file.write_text("strict: maybe\nnonsense: 1\n")
     eventually(lambda: server.sample("pillion_configuration_reloads_total", result="failure") == 1)
+    assert server.sample("pillion_configuration_last_reload_successful") == 0
     assert denies(server)
     assert server.get("/readyz").status_code == 200
     kept = [line["message"] for line in server.log() if line["event"] == "configuration kept"]
@@ -78,6 +80,27 @@ def test_a_bad_configuration_keeps_the_old_one(serve: Callable[..., Running], tm
     assert any("line 2" in message and "nonsense" in message for message in kept)
     file.write_text("strict: false\n")
     eventually(lambda: not denies(server))
+    assert server.sample("pillion_configuration_last_reload_successful") == 1
+
+
+def test_a_bug_does_not_end_the_watch(serve: Callable[..., Running], tmp_path: Path) -> None:
+    """It is counted and logged, and the next change is taken over."""
+    file = tmp_path / "pillion.yaml"
+    file.write_text("strict: false\n")
+    server = serve(config=file)
+    (look,) = [look for look in server.server.looks if isinstance(look, ConfigurationFile)]
+    load = look._load
+
+    def broken() -> NoReturn:
+        look._load = load
+        raise ZeroDivisionError
+
+    look._load = broken
+    file.write_text("strict: false # again\n")
+    eventually(lambda: server.sample("pillion_bugs_total", where="reload") == 1)
+    assert [line["exception"] for line in server.log() if line["event"] == "bug"] == ["ZeroDivisionError"]
+    file.write_text("strict: true\n")
+    eventually(lambda: denies(server))
 
 
 def test_a_configuration_that_is_gone_keeps_the_old_one(serve: Callable[..., Running], tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ def test_a_bad_pair_keeps_the_old_one(
     first = shown_by(server)
     spoil(tmp_path, authority)
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="failure") >= 1)
+    assert server.sample("pillion_certificate_last_reload_successful") == 0
     assert shown_by(server) == first
     assert server.get("/readyz").status_code == 200
     kept = [line for line in server.log() if line["event"] == "certificate kept"]

@@ -21,7 +21,7 @@ from webhook.injection.reasons import Reason, Severity
 from webhook.injection.review import Request
 from webhook.service import duration, logs
 from webhook.service.logs import Log
-from webhook.service.metrics import Limit, Metrics, Outcome
+from webhook.service.metrics import FAILURES, Bug, Limit, Metrics, Outcome
 from webhook.service.settings import Settings
 
 __all__ = ["OPTED_IN_PATH", "PATH", "InForce", "health_app", "webhook_app"]
@@ -38,9 +38,6 @@ TIMEOUT = re.compile(rb"(?:^|&)timeout=([^&]{1,40})")
 LATE = 0.9
 
 JSON = (b"content-type", b"application/json")
-
-#: Reasons that are ours, not the pod's.
-FAILURES = frozenset({Reason.DEADLINE, Reason.OVERLOADED, Reason.INTERNAL_ERROR})
 
 
 @dataclass(slots=True)
@@ -154,6 +151,7 @@ class Answers:
         )
         if verdict.error is not None:
             error = verdict.error
+            self.metrics.bug(Bug.REVIEW)
             self.log.error("bug", uid=request.uid, **logs.where(type(error), error.__traceback__))
 
 

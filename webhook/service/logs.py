@@ -75,17 +75,19 @@ class Log:
 
 
 class LogHandler(logging.Handler):
-    """Hands the records of libraries (uvicorn, asyncio) to the log."""
+    """Hands the records of libraries (uvicorn, asyncio) to the log; ``failed`` is called for each exception."""
 
-    def __init__(self, log: Log, level: int = logging.WARNING) -> None:
+    def __init__(self, log: Log, level: int = logging.WARNING, *, failed: Callable[[], None] = lambda: None) -> None:
         super().__init__(level)
         self._log = log
+        self._failed = failed
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record's message, and where an exception came from, on one line."""
         fields: dict[str, Field] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0] is not None:
             fields |= where(record.exc_info[0], record.exc_info[2])
+            self._failed()
         write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
         write("library", **fields)
 

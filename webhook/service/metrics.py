@@ -7,11 +7,13 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from webhook import __version__
+from webhook.injection.reasons import Reason
 
-__all__ = ["Limit", "Metrics", "Outcome"]
+__all__ = ["FAILURES", "Bug", "Limit", "Metrics", "Outcome"]
 
-#: A review takes about half a millisecond; an API server gives up after 10 s by default, 30 s at most.
-DURATIONS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
+#: A review takes less than a millisecond; an API server gives up after 2 s by our chart's default, 10 s by
+#: Kubernetes', 30 s at most: each is a bucket's end, so that "too late" can be told exactly.
+DURATIONS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 
 #: A patch for one container is about 2 KiB, for a hundred with their variables about 50.
 PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
@@ -41,6 +43,18 @@ class Limit(StrEnum):
     PIPELINE = "pipeline"
     CONNECTIONS = "connections"
     CLIENT_NAME = "client_name"
+
+
+class Bug(StrEnum):
+    """Where an exception came up that nobody expected."""
+
+    REVIEW = "review"
+    RELOAD = "reload"
+    LIBRARY = "library"  # what uvicorn or asyncio caught
+
+
+#: Reasons that are ours, not the pod's.
+FAILURES = frozenset({Reason.DEADLINE, Reason.OVERLOADED, Reason.INTERNAL_ERROR})
 
 
 class Metrics:
@@ -78,7 +92,7 @@ class Metrics:
         )
         self._limits = Counter(
             "pillion_limit_exceeded",
-            "Requests and connections that ran into a limit.",
+            "Requests and connections that ran into a limit; idle ones only ended.",
             ["limit"],
             registry=registry,
         )
@@ -100,6 +114,11 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._configuration_good = Gauge(
+            "pillion_configuration_last_reload_successful",
+            "Whether the configuration file, as it is now, is in force.",
+            registry=registry,
+        )
         self._certificate_end = Gauge(
             "pillion_certificate_not_after_timestamp_seconds",
             "When the serving certificate ends.",
@@ -110,6 +129,14 @@ class Metrics:
             "Changed certificate files read, by result.",
             ["result"],
             registry=registry,
+        )
+        self._certificate_good = Gauge(
+            "pillion_certificate_last_reload_successful",
+            "Whether the certificate files, as they are now, are in force.",
+            registry=registry,
+        )
+        self._bugs = Counter(
+            "pillion_bugs", "Exceptions that nobody expected; the log says where.", ["where"], registry=registry
         )
         self._log_lines = Counter(
             "pillion_log_lines_dropped", "Log lines that nobody was ready to read.", registry=registry
@@ -126,6 +153,13 @@ class Metrics:
         for result in ("success", "failure"):
             self._configuration_reloads.labels(result)
             self._certificate_reloads.labels(result)
+        for gauge in (self._configuration_good, self._certificate_good):
+            gauge.set(1)  # what can't be used at the start ends it
+        for bug in Bug:
+            self._bugs.labels(bug)
+        # there from the start, at zero: a rate does not see a series begin
+        for reason in FAILURES:
+            self._reviews.labels(Outcome.FAILED, reason.value, "")
         # looked up once: a label lookup takes a lock and a hash of three strings
         self._known_reviews: dict[tuple[str, str, str], Counter] = {}
 
@@ -170,13 +204,19 @@ class Metrics:
         self._configuration.labels(revision).set(1)
 
     def configuration_read(self, *, success: bool) -> None:
-        """Count a changed configuration file."""
+        """Count a configuration file that was read anew, and show whether it could be used."""
         self._configuration_reloads.labels("success" if success else "failure").inc()
+        self._configuration_good.set(success)
 
     def certified(self, not_after: float) -> None:
         """Show when the certificate in force ends, in seconds of the epoch."""
         self._certificate_end.set(not_after)
 
     def certificate_read(self, *, success: bool) -> None:
-        """Count a changed certificate file."""
+        """Count certificate files that were read anew, and show whether they could be used."""
         self._certificate_reloads.labels("success" if success else "failure").inc()
+        self._certificate_good.set(success)
+
+    def bug(self, where: Bug) -> None:
+        """Count an exception that nobody expected."""
+        self._bugs.labels(where).inc()

@@ -11,7 +11,7 @@ from webhook.injection.profile import Configuration
 from webhook.service.app import InForce
 from webhook.service.embedded import Embedded
 from webhook.service.logs import Log, where
-from webhook.service.metrics import Metrics
+from webhook.service.metrics import Bug, Metrics
 from webhook.service.tls import Front, Identity
 
 __all__ = ["Certificate", "ConfigurationFile", "Watch", "follow"]
@@ -119,7 +119,7 @@ def show(identity: Identity, in_force: InForce, metrics: Metrics) -> None:
     metrics.certified(identity.pair.not_after.timestamp())
 
 
-async def follow(interval: float, log: Log, *looks: ConfigurationFile | Certificate) -> None:
+async def follow(interval: float, log: Log, metrics: Metrics, *looks: ConfigurationFile | Certificate) -> None:
     """Look at each every ``interval`` seconds, for as long as the server runs."""
     while True:
         await asyncio.sleep(interval)
@@ -127,6 +127,7 @@ async def follow(interval: float, log: Log, *looks: ConfigurationFile | Certific
             try:
                 await each.look()
             except Exception as error:  # noqa: BLE001 — a bug here must not end the watch for ever
+                metrics.bug(Bug.RELOAD)
                 log.error("bug", **where(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
 
 

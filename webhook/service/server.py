@@ -29,7 +29,7 @@ from webhook.service.connection import Connection
 from webhook.service.embedded import NAMES, Embedded
 from webhook.service.listener import Listener
 from webhook.service.logs import Log, LogHandler
-from webhook.service.metrics import Metrics
+from webhook.service.metrics import Bug, Metrics
 from webhook.service.settings import Address, Settings
 
 __all__ = ["Server", "StartError", "build", "run"]
@@ -55,13 +55,14 @@ class Server:
     health: Listener
     looks: tuple[reload.ConfigurationFile | reload.Certificate, ...]
     log: Log
+    metrics: Metrics
     embedded: Embedded | None
 
     def start(self) -> "asyncio.Task[None]":
         """Begin to serve in the running loop; return the task that follows changed files."""
         self.reviews.start()
         self.health.start()
-        following = reload.follow(self.settings.reload_interval, self.log, *self.looks)
+        following = reload.follow(self.settings.reload_interval, self.log, self.metrics, *self.looks)
         return asyncio.get_running_loop().create_task(following)
 
     async def leave(self, *, most: float) -> None:
@@ -117,6 +118,7 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         _listener(settings.plain_listen, health, settings, metrics, None),
         tuple(looks),
         log,
+        metrics,
         embedded,
     )
 
@@ -133,7 +135,7 @@ def run(settings: Settings, announce: Callable[[Server], None]) -> None:
     GCCollector(registry=registry)
     metrics = Metrics(registry)
     log = Log(sys.stdout.fileno(), settings.log_format, dropped=metrics.log_line_dropped)
-    logging.basicConfig(handlers=[LogHandler(log)], level=logging.WARNING)
+    logging.basicConfig(handlers=[LogHandler(log, failed=partial(metrics.bug, Bug.LIBRARY))], level=logging.WARNING)
     server = build(settings, metrics, log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(server, announce))

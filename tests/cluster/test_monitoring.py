@@ -1,0 +1,108 @@
+"""What watches Pillion, against the real API server's metrics, and as helm renders it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests import promtool
+from tests.chart.values_table import CHART
+from tests.service.test_monitoring import ALERTS, EXPRESSIONS
+
+from .client import Client
+from .conftest import Cluster
+
+pytestmark = pytest.mark.cluster
+
+OPTIONS = ("--set=prometheusRule.enabled=true", "--set=dashboard.enabled=true")
+NOBODY = "https://127.0.0.1:1/"
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "app"},
+    "spec": {"containers": [{"name": "app", "image": "app"}]},
+}
+
+
+def template(helm: Client, *options: str) -> dict[str, Any]:
+    """Return the objects of a rendering by kind."""
+    text = helm("template", "pillion", str(CHART), "-n", "pillion-system", *OPTIONS, *options)
+    documents = YAML(typ="safe", pure=True).load_all(text)
+    return {document["kind"]: document for document in documents if document}
+
+
+@pytest.fixture
+def rendered(helm_on: Callable[[Cluster], Client], apiserver: Cluster) -> Callable[..., dict[str, Any]]:
+    """Return what renders the chart."""
+    return lambda *options: template(helm_on(apiserver), *options)
+
+
+def test_the_release_named_pillion_gets_the_rules_that_were_tested(rendered: Callable[..., dict[str, Any]]) -> None:
+    """What promtool's unit tests saw is what is installed."""
+    tested = YAML(typ="safe", pure=True).load(ALERTS.read_text())
+    assert rendered()["PrometheusRule"]["spec"] == tested
+
+
+def test_rules_with_other_names_and_times_are_rules(rendered: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """What the template put in is PromQL still."""
+    spec = rendered("--set=fullnameOverride=a-b", "--set=webhook.timeoutSeconds=7")["PrometheusRule"]["spec"]
+    (tmp_path / "rules.yaml").write_text(json.dumps(spec))
+    assert "SUCCESS" in promtool.check("check", "rules", tmp_path / "rules.yaml")
+
+
+def test_the_entries_are_those_that_alerts_and_dashboard_name(rendered: Callable[..., dict[str, Any]]) -> None:
+    """The API server's metrics know the webhook's entries by their names."""
+    entries = {entry["name"] for entry in rendered()["MutatingWebhookConfiguration"]["webhooks"]}
+    for where, expression in EXPRESSIONS.items():
+        for selector in promtool.selectors(expression):
+            if "name" in selector.labels:
+                pattern = selector.labels["name"]
+                assert all(re.fullmatch(pattern, entry) for entry in entries), where
+
+
+@pytest.mark.parametrize("policy", ["Ignore", "Fail"])
+def test_the_api_servers_metrics_are_what_the_alerts_ask_for(
+    apiserver: Cluster, rendered: Callable[..., dict[str, Any]], namespace: str, policy: str
+) -> None:
+    """A webhook with our entries' names and nobody behind it makes the series, with the labels, that are looked for."""
+    hooks = rendered(f"--set=webhook.failurePolicy={policy}")["MutatingWebhookConfiguration"]
+    hooks["metadata"]["name"] = f"nobody-{policy.lower()}"
+    for entry in hooks["webhooks"]:
+        entry["clientConfig"] = {"url": NOBODY}
+        entry["matchConditions"] = []
+        entry["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    kubectl = apiserver.kubectl
+    kubectl("create", "-f", "-", stdin=hooks)
+    try:
+        series = _series_after_calls(kubectl, namespace, policy)
+    finally:
+        kubectl("delete", "mutatingwebhookconfiguration", hooks["metadata"]["name"])
+    absent = "rejection_count" if policy == "Ignore" else "fail_open_count"
+    for where, expression in EXPRESSIONS.items():
+        for name in promtool.metric_names(expression):
+            if name.startswith("apiserver_") and not name.endswith(absent):
+                assert name in series, where
+        for selector in promtool.selectors(expression):
+            if selector.name.startswith("apiserver_") and selector.name in series:
+                found = series[selector.name]
+                assert any(_matches(labels, selector.labels) for labels in found), (where, found)
+
+
+def _series_after_calls(kubectl: Client, namespace: str, policy: str) -> dict[str, list[dict[str, str]]]:
+    """Return the labels of the API server's series by name, once it has called our entries."""
+    wanted = "fail_open_count" if policy == "Ignore" else "rejection_count"
+    for _ in range(200):  # until it has seen the webhook: under a second
+        kubectl.attempt("create", "-n", namespace, "--dry-run=server", "-f", "-", stdin=POD)
+        series = promtool.series(kubectl("get", "--raw", "/metrics"))
+        ours = series.get(f"apiserver_admission_webhook_{wanted}", [])
+        if any(labels["name"].endswith(".pillion.dev") for labels in ours):
+            return series
+    return pytest.fail("the API server never called the webhook")
+
+
+def _matches(labels: dict[str, str], wanted: dict[str, str]) -> bool:
+    return all(re.fullmatch(pattern, labels.get(label, "")) for label, pattern in wanted.items())

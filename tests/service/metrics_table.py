@@ -1,0 +1,54 @@
+"""The table of metrics in docs/operations.md, made of the registry.
+
+python -m tests.service.metrics_table [--update]
+"""
+
+import sys
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from webhook.service.metrics import Metrics
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "operations.md"
+BEGIN, END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
+
+
+def table() -> str:
+    """Return the table in Markdown: names as a query has them."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    metrics = list(Metrics(CollectorRegistry()).registry._collector_to_names)
+    for metric in metrics:
+        if not isinstance(metric, MetricWrapperBase):
+            raise TypeError(f"{metric} is no metric")
+        name = f"{metric._name}{'_total' if metric._type == 'counter' else ''}"
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        lines.append(f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |")
+    return "\n".join(lines)
+
+
+def page(current: str) -> str:
+    """Return the page with the table."""
+    before, begin, rest = current.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE} lacks the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+def main() -> int:
+    """Say whether the page is current, or make it so."""
+    current = PAGE.read_text()
+    wanted = page(current)
+    if wanted == current:
+        return 0
+    if "--update" in sys.argv:
+        PAGE.write_text(wanted)
+        return 0
+    sys.stderr.write(f"{PAGE.name} is not current; run python -m tests.service.metrics_table --update\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

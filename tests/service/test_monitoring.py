@@ -1,0 +1,167 @@
+"""Alerts and dashboard of the chart, and the pages about them, against what a live server shows."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.promtool import check, metric_names, selectors, series
+from tests.service.metrics_table import PAGE, page
+from tests.service.process import Process
+from tests.service.test_process import ask
+from webhook.injection.reasons import Reason
+from webhook.service.metrics import FAILURES, Outcome
+
+ROOT = Path(__file__).parent.parent.parent
+ALERTS = ROOT / "charts/pillion/files/alerts.yaml"
+UNIT_TESTS = ROOT / "tests/chart/alerts.test.yaml"
+DASHBOARD = json.loads((ROOT / "charts/pillion/files/dashboard.json").read_text())
+#: What Prometheus adds to every series that it scrapes.
+TARGET_LABELS = {"job", "namespace", "pod"}
+#: Not ours: Prometheus' own, and the API server's, which tests/cluster/test_monitoring.py looks at.
+FOREIGN = re.compile(r"up|apiserver_\w+")
+
+
+def load(file: Path) -> Any:
+    """Return a YAML file's content."""
+    return YAML(typ="safe", pure=True).load(file.read_text())
+
+
+RULES: list[dict[str, Any]] = load(ALERTS)["groups"][0]["rules"]
+QUERIES = {
+    f"{panel['title']}: {each['refId']}": each["expr"] for panel in DASHBOARD["panels"] for each in panel["targets"]
+}
+QUERIES |= {f"annotation: {each['name']}": each["expr"] for each in DASHBOARD["annotations"]["list"]}
+EXPRESSIONS = {**{rule["alert"]: rule["expr"] for rule in RULES}, **QUERIES}
+
+
+def filled(query: str) -> str:
+    """Return a dashboard's query as Grafana sends it."""
+    for variable, value in {"$__rate_interval": "5m", "$__range": "6h", "$job": "pillion", "$namespace": "x"}.items():
+        query = query.replace(variable, value)
+    return query
+
+
+@pytest.fixture
+def live(launch: Callable[..., Process]) -> str:
+    """Return the metrics page of a process that has answered a review, and refused what is none."""
+    process = launch()
+    connection = process.connect()
+    ask(connection)
+    connection.request("GET", "/mutate")
+    connection.getresponse().read()
+    connection.request("POST", "/mutate", b"{}", {"Content-Type": "application/json"})
+    connection.getresponse().read()
+    connection.close()
+    return process.metrics()
+
+
+def test_the_page_is_as_promtool_wants_it(live: str) -> None:
+    """Names, types, units and help texts by Prometheus' conventions."""
+    assert check("check", "metrics", stdin=live) == ""
+
+
+def test_every_metric_of_alerts_and_dashboard_is_on_the_page(live: str) -> None:
+    """So are their labels, and each value that a query looks for can come."""
+    found = series(live)
+    possible = {*Outcome, *Reason}
+    for where, expression in EXPRESSIONS.items():
+        ours = {name for name in metric_names(expression) if not FOREIGN.fullmatch(name)}
+        assert ours <= found.keys(), where
+        for selector in selectors(expression):
+            if FOREIGN.fullmatch(selector.name):
+                continue
+            for label, text in selector.labels.items():
+                if label not in TARGET_LABELS:
+                    values = {labels[label] for labels in found[selector.name]} | possible
+                    assert set(text.split("|")) <= values, f"{where}: {label}"
+
+
+def test_alerts_are_valid_rules() -> None:
+    """Read by promtool, templates included."""
+    assert f"SUCCESS: {len(RULES)} rules found" in check("check", "rules", ALERTS)
+
+
+def test_alerts_fire_when_they_should() -> None:
+    """tests/chart/alerts.test.yaml, run by promtool."""
+    check("test", "rules", UNIT_TESTS)
+
+
+def test_every_alert_is_seen_to_fire() -> None:
+    """A rule that no history sets off is a rule that nobody tested."""
+    cases = [case for test in load(UNIT_TESTS)["tests"] for case in test["alert_rule_test"]]
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == {rule["alert"] for rule in RULES}
+
+
+def test_every_alert_says_what_to_do() -> None:
+    """A severity, a summary, a description, and a link to a section of docs/operations.md with three answers."""
+    text = PAGE.read_text()
+    for rule in RULES:
+        name = rule["alert"]
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
+        section = re.search(rf"^### {name}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert section, f"docs/operations.md lacks the section {name}"
+        for answer in ("**Means.**", "**Look.**", "**Do.**"):
+            assert answer in section[1], f"{name} lacks {answer}"
+    written = set(re.findall(r"^### (Pillion\w+)$", text, re.MULTILINE))
+    assert written == {rule["alert"] for rule in RULES}
+
+
+def test_the_dashboards_queries_are_valid(tmp_path: Path) -> None:
+    """Each is parsed as a rule."""
+    rules = [{"record": "a:b", "expr": filled(query), "labels": {"query": name}} for name, query in QUERIES.items()]
+    file = tmp_path / "queries.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"SUCCESS: {len(QUERIES)} rules found" in check("check", "rules", file)
+    assert "$" not in "".join(map(filled, QUERIES.values()))
+
+
+def test_the_dashboards_panels_have_places_of_their_own() -> None:
+    """Unique ids, 24 columns, nothing on top of anything else."""
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        columns = range(place["x"], place["x"] + place["w"])
+        taken = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
+        assert max(columns) < 24
+        assert not cells & taken, panel["title"]
+        cells |= taken
+
+
+def test_the_dashboard_asks_for_one_release() -> None:
+    """Each query of ours names job and namespace; the data source is the reader's choice."""
+    for where, query in QUERIES.items():
+        for selector in selectors(query):
+            if not selector.name.startswith("apiserver_"):
+                assert (selector.labels.get("job"), selector.labels.get("namespace")) == ("$job", "$namespace"), where
+    assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {"${datasource}"}
+
+
+def test_names_are_found_in_expressions() -> None:
+    """The reader of expressions itself."""
+    expression = (
+        'sum by (a) (rate(x{l="y{z}", m=~"b|c"}[5m])) > on (d) group_left (e) g unless h offset 5m or f(i)'
+    )
+    assert metric_names(expression) == {"x", "g", "h", "i"}
+    assert selectors('x{l="y", m=~"b|c"} / y{}') == [("x", {"l": "y", "m": "b|c"}), ("y", {})]
+
+
+def test_the_table_of_metrics_is_current() -> None:
+    """It is made of the registry; python -m tests.service.metrics_table --update makes it again."""
+    assert page(PAGE.read_text()) == PAGE.read_text()
+
+
+def test_the_first_failure_is_an_increase(live: str) -> None:
+    """What an alert counts is there at zero from the start."""
+    for reason in FAILURES:
+        assert f'pillion_reviews_total{{outcome="failed",profile="",reason="{reason.value}"}} 0.0' in live
+    for where in ("review", "reload", "library"):
+        assert f'pillion_bugs_total{{where="{where}"}} 0.0' in live
