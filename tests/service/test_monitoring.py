@@ -147,9 +147,7 @@ def test_the_dashboard_asks_for_one_release() -> None:
 
 def test_names_are_found_in_expressions() -> None:
     """The reader of expressions itself."""
-    expression = (
-        'sum by (a) (rate(x{l="y{z}", m=~"b|c"}[5m])) > on (d) group_left (e) g unless h offset 5m or f(i)'
-    )
+    expression = 'sum by (a) (rate(x{l="y{z}", m=~"b|c"}[5m])) > on (d) group_left (e) g unless h offset 5m or f(i)'
     assert metric_names(expression) == {"x", "g", "h", "i"}
     assert selectors('x{l="y", m=~"b|c"} / y{}') == [("x", {"l": "y", "m": "b|c"}), ("y", {})]
 

@@ -127,8 +127,8 @@ async def follow(interval: float, log: Log, metrics: Metrics, *looks: Configurat
             try:
                 await each.look()
             except Exception as error:  # noqa: BLE001 — a bug here must not end the watch for ever
-                metrics.bug(Bug.RELOAD)
                 log.error("bug", **where(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
+                metrics.bug(Bug.RELOAD)
 
 
 def _read(file: Path) -> bytes | None:
