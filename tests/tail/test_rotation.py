@@ -47,6 +47,20 @@ class TestRename:
         append(app, "four")
         sidecar.prints(["one", "two", "three", "four"])
 
+    def test_twice_within_one_tick_of_the_clock(self, start: Start, logs: Path) -> None:
+        """What has the name comes last, even if all have one time stamp."""
+        append(logs / "app.log", "one")
+        sidecar = start("app*")
+        sidecar.prints(["one"])
+        sidecar.looks()
+        (logs / "app.log").rename(logs / "app.log.2")
+        for name, line in (("prepared.1", "two"), ("prepared.2", "three")):
+            append(logs / name, line)
+            os.utime(logs / name, (0, 0))
+        (logs / "prepared.1").rename(logs / "app.log.1")
+        (logs / "prepared.2").rename(logs / "app.log")
+        sidecar.prints(["one", "two", "three"])
+
     def test_old_rotated_files_are_not_printed(self, start: Start, logs: Path) -> None:
         """What was rotated before the sidecar started is not meant by the pattern."""
         append(logs / "app.log.1", "old")

@@ -385,8 +385,7 @@ print() {
     read -r at <"/proc/self/fdinfo/$1" && at=${at##*[!0-9]}
     text=$excerpt
     eval "was_mtime=\$mtime_$1"
-    if [ "$at" -lt "$end" ] ||
-      [ "$was_mtime" != "$mtime" ] && excerpt "$1" "$from" "$to" && [ "$excerpt" != "$text" ]; then
+    if [ "$was_mtime" != "$mtime" ] && excerpt "$1" "$from" "$to" && [ "$excerpt" != "$text" ]; then
       eval "again_$1=1" # truncated meanwhile
     fi
     excerpt=$text
