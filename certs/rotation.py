@@ -60,9 +60,10 @@ __all__ = [
 #: From an API server's write to the last API server's informer: a watch delivers within a second, and one that broke
 #: without a sign is noticed after its 30 s ping and listed again; times ten.
 SETTLING = timedelta(minutes=5)
-#: From a leaf's write to the last server that shows it: a kubelet refreshes a mounted Secret within two minutes; the
-#: rest is for a server that can't read for a while. An authority too many in a bundle costs nothing.
-OVERLAP = timedelta(hours=1)
+#: From a leaf's write to the last server that shows it: seconds; the rest is for a server that can't read the Secret
+#: for a while, as it must not be ready longer. A day, so that nobody is woken at night by a network policy that keeps
+#: all of them from reading. An authority too many in a bundle costs nothing.
+OVERLAP = timedelta(days=1)
 #: More than these are not taken over from a bundle: somebody's whole trust store does not fit into a Secret.
 MOST_RETIRED = 16
 

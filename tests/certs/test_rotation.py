@@ -344,7 +344,7 @@ def test_a_leaf_can_be_asked_for_alone() -> None:
 
 def test_a_shorter_lifetime_applies_at_once() -> None:
     """A leaf of a month is due when leaves shall live an hour."""
-    chosen = Settings((NAME,), leaf_lifetime=timedelta(hours=6))
+    chosen = Settings((NAME,), leaf_lifetime=timedelta(hours=6), overlap=timedelta(hours=1))
     assert "two thirds" in written(look(content(), trusting(A), now=NOW + timedelta(hours=4.5)), chosen=chosen).reason
 
 

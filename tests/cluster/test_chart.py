@@ -169,7 +169,7 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
         pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node goes, pods are created", id="one"),
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
-        pytest.param({}, "good for at least eleven months", id="self-managed"),
+        pytest.param({}, "The certificates look after themselves", id="self-managed"),
         pytest.param({"certificates": PROVIDED}, "The certificate is in Secret pair", id="provided"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -47,6 +48,8 @@ class InForce:
     configuration: Configuration
     certificate_end: datetime | None = None
     draining: bool = False
+    objection: Callable[[datetime], str] = lambda _: ""
+    """Why the certificate must not be shown now; empty where nothing is to be said against it."""
 
     def unready(self, now: datetime) -> str:
         """Return why no requests should be sent here, or nothing."""
@@ -54,7 +57,7 @@ class InForce:
             return "draining: this server is about to leave"
         if self.certificate_end is not None and now > self.certificate_end:
             return f"the certificate ended {self.certificate_end:%FT%TZ}"
-        return ""
+        return self.objection(now)
 
 
 def webhook_app(in_force: InForce, settings: Settings, metrics: Metrics, log: Log) -> FastAPI:

@@ -1,11 +1,10 @@
 """The authority and the certificate that ``pillion serve`` makes for itself outside a cluster."""
 
-import os
-import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from certs import files
 from certs.authority import Authority, due
 from certs.verify import UnusablePairError, verify
 
@@ -48,14 +47,14 @@ class Embedded(NamedTuple):
         made = False
         if authority is None or due(authority.certificate, now):
             authority = Authority.create(now)
-            _replace(self._authority, authority.certificate_pem + authority.key_pem)
+            files.replace(self._authority, authority.certificate_pem + authority.key_pem)
             made = True
         # a lost or stale copy misleads every client
         if _read(self.trusted) != authority.certificate_pem:
-            _replace(self.trusted, authority.certificate_pem)
+            files.replace(self.trusted, authority.certificate_pem)
         if made or not self._leaf_is_good(authority, now):
             leaf = authority.issue(self.names, now)
-            _replace(self.leaf, leaf.certificate_pem + leaf.key_pem)
+            files.replace(self.leaf, leaf.certificate_pem + leaf.key_pem)
             made = True
         return made
 
@@ -80,16 +79,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, for its owner's eyes only."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,11 +1,14 @@
 """What the webhook counts and measures, for Prometheus."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from certs.delivery import STEPS, Failure, Notice
 from webhook import __version__
 from webhook.injection.reasons import Reason
 
@@ -138,6 +141,8 @@ class Metrics:
         self._bugs = Counter(
             "pillion_bugs", "Exceptions that nobody expected; the log says where.", ["where"], registry=registry
         )
+        self._keeper = _Keeper()
+        registry.register(self._keeper)
         self._log_lines = Counter(
             "pillion_log_lines_dropped", "Log lines that nobody was ready to read.", registry=registry
         )
@@ -220,3 +225,40 @@ class Metrics:
     def bug(self, where: Bug) -> None:
         """Count an exception that nobody expected."""
         self._bugs.labels(where).inc()
+
+    def keeper_says(self, notice: Callable[[], Notice]) -> None:
+        """Let ``notice`` say what the certificate's keeper has done."""
+        self._keeper.notice = notice
+
+
+class _Keeper(Collector):
+    """What the certificate's keeper counts: it is a process of its own, beside each server."""
+
+    def __init__(self) -> None:
+        self.notice: Callable[[], Notice] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics; without a keeper they have no series."""
+        steps = CounterMetricFamily(
+            "pillion_certificate_steps", "Steps that the certificate's keeper took.", labels=["kind"]
+        )
+        failures = CounterMetricFamily(
+            "pillion_certificate_failures", "Looks of the certificate's keeper that failed.", labels=["kind"]
+        )
+        looked = GaugeMetricFamily(
+            "pillion_certificate_looked_timestamp_seconds",
+            "When the certificate's keeper last looked at the cluster without a failure.",
+        )
+        leading = GaugeMetricFamily(
+            "pillion_certificate_leading", "Whether this server's keeper is the one that rotates."
+        )
+        if self.notice is not None:
+            notice = self.notice()
+            # each from the start, at zero: a rate does not see a series begin
+            for step in STEPS:
+                steps.add_metric([step], notice.steps.get(step, 0))
+            for failure in Failure:
+                failures.add_metric([failure], notice.failures.get(failure, 0))
+            looked.add_metric([], notice.looked)
+            leading.add_metric([], notice.leading)
+        yield from (steps, failures, looked, leading)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from certs.verify import UnusablePairError
 from webhook.errors import ConfigurationError
@@ -14,7 +15,14 @@ from webhook.service.logs import Log, where
 from webhook.service.metrics import Bug, Metrics
 from webhook.service.tls import Front, Identity
 
-__all__ = ["Certificate", "ConfigurationFile", "Watch", "follow"]
+__all__ = ["Certificate", "ConfigurationFile", "Look", "Watch", "follow"]
+
+
+class Look(Protocol):
+    """Something that is looked at again and again."""
+
+    async def look(self) -> None:
+        """Take over what has changed."""
 
 
 class Watch:
@@ -95,15 +103,18 @@ class Certificate:
 
     async def look(self) -> None:
         """Renew the pair if that is for us to do; read the files if they have changed."""
+        changed = True
         try:
             if self._embedded is not None:
                 self._embedded.renew(datetime.now(UTC))
-            if not self._watch.changed():
+            changed = self._watch.changed()
+            if not changed and self._front.identity is not None:
                 return
             identity = self._load()
         except (UnusablePairError, OSError) as error:
-            self._metrics.certificate_read(success=False)
-            self._log.error("certificate kept", message=str(error))
+            if changed:
+                self._metrics.certificate_read(success=False)
+                self._log.error("certificate kept", message=str(error))
             return
         self._front.swap(identity)
         self._metrics.certificate_read(success=True)
@@ -119,7 +130,7 @@ def show(identity: Identity, in_force: InForce, metrics: Metrics) -> None:
     metrics.certified(identity.pair.not_after.timestamp())
 
 
-async def follow(interval: float, log: Log, metrics: Metrics, *looks: ConfigurationFile | Certificate) -> None:
+async def follow(interval: float, log: Log, metrics: Metrics, *looks: Look) -> None:
     """Look at each every ``interval`` seconds, for as long as the server runs."""
     while True:
         await asyncio.sleep(interval)

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, disable_created_metrics
 from uvicorn import Config
 
+from certs.delivery import Folder
 from certs.verify import UnusablePairError
 from webhook import configuration
 from webhook.errors import PillionError
@@ -27,6 +28,7 @@ from webhook.service import reload, tls
 from webhook.service.app import InForce, health_app, webhook_app
 from webhook.service.connection import Connection
 from webhook.service.embedded import NAMES, Embedded
+from webhook.service.kept import Kept
 from webhook.service.listener import Listener
 from webhook.service.logs import Log, LogHandler
 from webhook.service.metrics import Bug, Metrics
@@ -53,7 +55,7 @@ class Server:
     in_force: InForce
     reviews: Listener
     health: Listener
-    looks: tuple[reload.ConfigurationFile | reload.Certificate, ...]
+    looks: tuple[reload.Look, ...]
     log: Log
     metrics: Metrics
     embedded: Embedded | None
@@ -100,13 +102,19 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     paths = _paths(settings, embedded)
     identity = _first_identity(settings, paths, embedded)
     front = tls.Front(identity, verify_clients=paths.client_ca is not None)
-    reload.show(identity, in_force, metrics)
+    if identity is not None:
+        reload.show(identity, in_force, metrics)
     identify = partial(_identity, settings, paths)
-    looks: list[reload.ConfigurationFile | reload.Certificate] = [
+    looks: list[reload.Look] = [
         reload.Certificate(
             paths.files(), identify, front, in_force=in_force, metrics=metrics, log=log, embedded=embedded
         )
     ]
+    if settings.tls_folder is not None:
+        kept = Kept(Folder(settings.tls_folder), front)
+        in_force.objection = kept.objection
+        metrics.keeper_says(lambda: kept.notice)
+        looks.append(kept)
     if settings.config is not None:
         looks.append(reload.ConfigurationFile(settings.config, load, in_force, metrics, log))
     reviews = webhook_app(in_force, settings, metrics, log)
@@ -207,7 +215,7 @@ def _socket(address: Address) -> socket.socket:
 
 def _embedded(settings: Settings) -> Embedded | None:
     """Return the folder of the pair that we make ourselves, or None where one is provided."""
-    if settings.tls_cert is not None or settings.state_folder is None:
+    if settings.tls_cert is not None or settings.tls_folder is not None or settings.state_folder is None:
         return None
     hosts = (settings.listen.host,) if settings.listen.host else ()
     return Embedded(settings.state_folder, tuple(dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))))
@@ -216,6 +224,9 @@ def _embedded(settings: Settings) -> Embedded | None:
 def _paths(settings: Settings, embedded: Embedded | None) -> tls.Paths:
     if embedded is not None:
         return tls.Paths(embedded.leaf, embedded.leaf, settings.client_ca)
+    if settings.tls_folder is not None:
+        pair = Folder(settings.tls_folder).pair
+        return tls.Paths(pair, pair, settings.client_ca)
     return tls.Paths(settings.tls_cert or Path(), settings.tls_key or Path(), settings.client_ca)
 
 
@@ -223,11 +234,13 @@ def _identity(settings: Settings, paths: tls.Paths) -> tls.Identity:
     return tls.load(paths, now=datetime.now(UTC), names=settings.tls_names or ())
 
 
-def _first_identity(settings: Settings, paths: tls.Paths, embedded: Embedded | None) -> tls.Identity:
-    """Return what to begin with, made if need be."""
+def _first_identity(settings: Settings, paths: tls.Paths, embedded: Embedded | None) -> tls.Identity | None:
+    """Return what to begin with, made if need be; None where a keeper will leave it."""
     try:
         if embedded is not None:
             embedded.renew(datetime.now(UTC))
         return _identity(settings, paths)
     except (UnusablePairError, OSError) as error:
+        if settings.tls_folder is not None:
+            return None
         raise StartError(f"can't serve with the certificate {paths.certificate}: {error}") from None

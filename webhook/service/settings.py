@@ -134,6 +134,9 @@ class Settings:
         "", Path, "FILE", "the server's certificate and its chain, PEM; without: one of its own making"
     )
     tls_key: Path | None = _row("", Path, "FILE", "the certificate's private key, PEM")
+    tls_folder: Path | None = _row(
+        "", Path, "FOLDER", "where python -m certs.keeper leaves certificate and key; not ready until there are some"
+    )
     tls_names: tuple[str, ...] | None = _row(
         "", _names, "NAMES", "names that the certificate must be good for, as pillion.pillion-system.svc"
     )
@@ -147,7 +150,7 @@ class Settings:
 
     log_format: LogFormat = _row("text", _log_format, "FORMAT", "text or json")
     reload_interval: float = _row(
-        "5s", duration.seconds, "DURATION", "how often configuration and certificate files are compared"
+        "1s", duration.seconds, "DURATION", "how often configuration and certificate files are compared"
     )
     drain: float = _row(
         "15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then leave"
@@ -216,11 +219,14 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each setting that makes no sense without another."""
     needs = (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_names", "client_ca"))
     rows = {row.name: row for row in SETTINGS}
-    return [
+    sentences = [
         f"{rows[one].option} needs {rows[other].option} (or {rows[other].variable}) too"
         for one, other in needs
         if one in values and other not in values
     ]
+    if {"tls_cert", "tls_folder"} <= values.keys():
+        sentences.append(f"{rows['tls_cert'].option} and {rows['tls_folder'].option} are two certificates; choose one")
+    return sentences
 
 
 def _default_state_folder(environment: Mapping[str, str]) -> Path:

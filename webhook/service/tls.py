@@ -40,14 +40,14 @@ class Front:
     changes again. OpenSSL asks at every ClientHello, also without a server name.
     """
 
-    def __init__(self, identity: Identity, *, verify_clients: bool) -> None:
+    def __init__(self, identity: Identity | None, *, verify_clients: bool) -> None:
         self._identity = identity
         self.context = _bare_context(verify_clients=verify_clients)
         self.context.sni_callback = self._hand_over
 
     @property
-    def identity(self) -> Identity:
-        """Return what is shown to new connections."""
+    def identity(self) -> Identity | None:
+        """Return what is shown to new connections; None before there is anything, when no handshake succeeds."""
         return self._identity
 
     def swap(self, identity: Identity) -> None:
@@ -55,7 +55,8 @@ class Front:
         self._identity = identity
 
     def _hand_over(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        handshake.context = self._identity.context
+        if self._identity is not None:
+            handshake.context = self._identity.context
 
 
 def load(paths: Paths, *, now: datetime, names: tuple[str, ...] = ()) -> Identity:

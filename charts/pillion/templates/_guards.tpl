@@ -13,6 +13,20 @@
 {{- else if or .Values.certificates.secretName .Values.certificates.caBundle }}
 {{- fail "certificates.secretName and certificates.caBundle are for certificates.mode provided: set the mode, or remove them" }}
 {{- end }}
+{{- with .Values.certificates }}
+{{- $settling := include "pillion.milliseconds" .settling | int64 }}
+{{- $overlap := include "pillion.milliseconds" .overlap | int64 }}
+{{- $leaf := include "pillion.milliseconds" .leafLifetime | int64 }}
+{{- if lt (min $settling $overlap $leaf) 1 }}
+{{- fail "certificates.settling, certificates.overlap and certificates.leafLifetime must be longer than nothing" }}
+{{- end }}
+{{- if gt (mul 3 (add $settling $overlap)) $leaf }}
+{{- fail (printf "certificates.settling %s and certificates.overlap %s are together more than a third of certificates.leafLifetime %s: a rotation would not end before the next one begins; shorten the overlap or lengthen the lifetime" .settling .overlap .leafLifetime) }}
+{{- end }}
+{{- if gt (mul 3 $leaf) (include "pillion.milliseconds" .authorityLifetime | int64) }}
+{{- fail (printf "certificates.leafLifetime %s is more than a third of certificates.authorityLifetime %s: shorten it, or lengthen the authority's" .leafLifetime .authorityLifetime) }}
+{{- end }}
+{{- end }}
 {{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
 {{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
 {{- end }}

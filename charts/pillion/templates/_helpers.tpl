@@ -63,6 +63,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "pillion.fullname" . }}.{{ .Release.Namespace }}.svc
 {{- end }}
 
+{{/* The Service in all its forms. */}}
+{{- define "pillion.serverNames" -}}
+{{- $name := include "pillion.fullname" . -}}
+{{ include "pillion.serverName" . }},{{ $name }}.{{ .Release.Namespace }},{{ $name }}
+{{- end }}
+
+{{/* A duration of the values in milliseconds. */}}
+{{- define "pillion.milliseconds" -}}
+{{- mul (regexFind "^[0-9]+" . | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .)) }}
+{{- end }}
+
 {{- define "pillion.selfManaged" -}}
 {{- if eq .Values.certificates.mode "self-managed" }}true{{ end }}
 {{- end }}

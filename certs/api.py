@@ -1,0 +1,174 @@
+"""Requests to a Kubernetes API server: every wait has an end, every refusal a sentence."""
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+__all__ = ["ACCOUNT", "Answer", "ApiError", "ApiServer", "Connection", "RefusedError", "UnreachableError"]
+
+#: Where the kubelet puts a pod's token and the API server's authority.
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+_OK = frozenset({200, 201})
+
+
+class ApiError(Exception):
+    """A request came to nothing; the text is one sentence for a log, and never holds what was sent."""
+
+
+class UnreachableError(ApiError):
+    """There was no answer, or half of one; the request may have been carried out all the same."""
+
+
+class RefusedError(ApiError):
+    """The API server said no."""
+
+    def __init__(self, status: int, message: str, time: datetime) -> None:
+        super().__init__(message)
+        self.status = status
+        self.time = time
+        """The API server's clock."""
+
+    @property
+    def missing(self) -> bool:
+        """Return whether there is no such object."""
+        return self.status == http.client.NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        """Return whether somebody else was faster."""
+        return self.status == http.client.CONFLICT
+
+
+class Answer(NamedTuple):
+    """What the API server said."""
+
+    document: Any
+    time: datetime
+    """Its clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """Where an API server is, and who asks."""
+
+    host: str
+    port: int
+    trust: Callable[[], ssl.SSLContext] = field(repr=False)
+    """Made anew for each connection: authorities and client certificates are replaced while we run."""
+    token: Callable[[], str] = field(default=str, repr=False)
+    """Read anew for each connection: the kubelet replaces it. Empty: the client certificate says who asks."""
+    seconds: float = 10.0
+    """For everything that is done with a connection, from name resolution to the last answer."""
+
+    @classmethod
+    def of_this_pod(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
+        """Return the one of the cluster that this pod runs in; KeyError, with the variable, where this is no pod."""
+        return cls(
+            environment["KUBERNETES_SERVICE_HOST"],
+            int(environment["KUBERNETES_SERVICE_PORT"]),
+            lambda: ssl.create_default_context(cafile=str(account / "ca.crt")),
+            lambda: (account / "token").read_text().strip(),
+        )
+
+    @contextmanager
+    def connect(self) -> Iterator["Connection"]:
+        """Yield a connection for some requests; :class:`UnreachableError` where there is nothing to make it with."""
+        try:
+            wire = _Wire(self.host, self.port, self.trust(), self.seconds)
+            connection = Connection(wire, self.token())
+        except (OSError, ValueError) as error:
+            raise UnreachableError(f"token or certificates of this account can't be read: {error}") from None
+        end = threading.Timer(self.seconds, wire.abandon)
+        end.daemon = True
+        end.start()
+        try:
+            yield connection
+        finally:
+            end.cancel()
+            end.join()  # a socket that it would still touch must not be another one by then
+            wire.close()
+
+
+class Connection:
+    """A connection that is kept from one request to the next."""
+
+    def __init__(self, wire: "_Wire", token: str) -> None:
+        self._wire = wire
+        self._headers = {"Accept": "application/json", "User-Agent": "pillion"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str) -> Answer:
+        """Return an object."""
+        return self._request("GET", path)
+
+    def apply(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """Write the given fields of an object, which is made if it is not there, and own them (server-side apply)."""
+        return self._request(
+            "PATCH", f"{path}?fieldManager=pillion&force=true", document, "application/apply-patch+yaml"
+        )
+
+    def merge(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """Write the given fields of an object that is there; None takes one away (RFC 7386)."""
+        return self._request("PATCH", f"{path}?fieldManager=pillion", document, "application/merge-patch+json")
+
+    def _request(
+        self, method: str, path: str, document: Mapping[str, Any] | None = None, content_type: str = ""
+    ) -> Answer:
+        """Return the answer, or raise an :class:`ApiError`."""
+        headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
+        body = None if document is None else json.dumps(document).encode()
+        what = f"{method} {path.partition('?')[0]}"
+        try:
+            self._wire.request(method, path, body, headers)
+            answer = self._wire.getresponse()
+            content = answer.read()
+            time = parsedate_to_datetime(answer.headers["Date"] or "")
+            result = json.loads(content)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # after a half answer the next one can't be told from its rest
+            self._wire.close()
+            raise UnreachableError(f"{what}: no answer from the API server: {error or type(error).__name__}") from None
+        if answer.status not in _OK:
+            said = result.get("message") if isinstance(result, dict) else None
+            raise RefusedError(answer.status, f"{what}: {answer.status}: {said or answer.reason}", time)
+        return Answer(result, time)
+
+
+class _Wire(http.client.HTTPSConnection):
+    """A connection that another thread can end, whatever it waits for; an answer may come a byte a second."""
+
+    sock: socket.socket | None
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, seconds: float) -> None:
+        super().__init__(host, port, timeout=seconds, context=context)
+        self._tls = context
+        self._abandoned = False
+
+    def connect(self) -> None:
+        """Connect, so that :meth:`abandon` finds the socket during the handshake, too."""
+        if self._abandoned:
+            raise TimeoutError("the time is over")
+        http.client.HTTPConnection.connect(self)
+        assert self.sock is not None  # noqa: S101 — just connected
+        tls = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = tls
+        tls.do_handshake()
+
+    def abandon(self) -> None:
+        """Let whatever waits for the socket end."""
+        self._abandoned = True
+        if self.sock is not None:
+            with suppress(OSError):
+                # the system call alone: SSLSocket's own shutdown is not made for two threads
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

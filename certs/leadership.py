@@ -1,0 +1,50 @@
+"""Who rotates: one process at a time, so that two seldom do the same work; nothing relies on it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from certs.store import Record, Store
+
+__all__ = ["Leadership"]
+
+
+@dataclass(slots=True)
+class Leadership:
+    """One process's claim to the Lease.
+
+    A Lease that changes is held; one that has not changed for ``duration`` by our own clock is free. Nobody's clock
+    is compared with anybody else's.
+    """
+
+    identity: str
+    duration: timedelta
+    _known: tuple[str, str] = ("", "")
+    """Holder and renewal as they were seen last."""
+    _since: timedelta = timedelta()
+    """When that was seen first."""
+
+    def claim(self, store: Store, lease: Record, instant: timedelta) -> bool:
+        """Take the Lease if it is free, renew it if it is ours; return whether it is.
+
+        Raises :class:`certs.api.ApiError`: on a conflict somebody else was faster.
+        """
+        ours = lease.holder == self.identity
+        self._see(lease, instant)
+        age = instant - self._since
+        if lease.holder and not ours and age < self.duration:
+            return False
+        if not ours or age >= self.duration / 3:
+            self._see(store.hold(lease, self.identity, self.duration), instant)
+        return True
+
+    def release(self, store: Store, lease: Record) -> bool:
+        """Give the Lease up if it is ours; return whether it was."""
+        if lease.holder != self.identity:
+            return False
+        store.hold(lease, "", self.duration)
+        return True
+
+    def _see(self, lease: Record, instant: timedelta) -> None:
+        known = (lease.holder, lease.renewed)
+        if known != self._known:
+            self._known, self._since = known, instant

@@ -1,0 +1,236 @@
+"""A keeper's pace, what it leaves for a server, and how it starts; tests/cluster has it at a real API server."""
+
+import json
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certs.api import ApiServer
+from certs.authority import Authority, Leaf
+from certs.delivery import Folder, Notice, instant
+from certs.keeper import MARGIN, Keeper, Pace, main
+from certs.rotation import OVERLAP, Secret, Seen, Settings
+from certs.store import Place
+from tests.certs import model
+
+NAME = "pillion.pillion-system.svc"
+NOW = datetime.now(UTC)
+AUTHORITY = Authority.create(NOW)
+SETTINGS = Settings((NAME,))
+PLACE = Place("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+NOWHERE = ApiServer("127.0.0.1", 9, ssl.create_default_context)
+WORDS = ["--namespace=a", "--secret=b", "--lease=c", "--names=d", "--configurations=mutatingwebhookconfigurations/e"]
+IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+
+def keeper(folder: Path, server: ApiServer = NOWHERE, said: list[Any] | None = None) -> Keeper:
+    """Return a keeper that says into a list."""
+    said = [] if said is None else said
+
+    def say(level: str, event: str, **fields: object) -> None:
+        said.append((level, event, fields))
+
+    return Keeper(server, PLACE, SETTINGS, Folder(folder), identity="me", say=say)
+
+
+def leaf(name: str = NAME, now: datetime = NOW) -> Leaf:
+    """Return a leaf."""
+    return AUTHORITY.issue((name,), now)
+
+
+def seen(pair: Leaf | None, **changed: bytes) -> Seen:
+    """Return a look at a Secret with this pair."""
+    content = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem} if pair else {}
+    return Seen(NOW, NOW, timedelta(), Secret("7", {**content, **changed}), {})
+
+
+class TestPace:
+    """What follows from the settings."""
+
+    def test_the_defaults_keep_what_the_model_promises(self) -> None:
+        """The model's constants, for an overlap of ten minutes, are bounds here as a share of it."""
+        pace = Pace.of(SETTINGS)
+        assert pace.poll == timedelta(seconds=10)
+        assert pace.margin == MARGIN == model.MARGIN
+        assert pace.grace < OVERLAP
+        assert pace.grace / OVERLAP <= model.GRACE / model.SETTINGS.overlap
+
+    def test_lifetimes_of_seconds_have_a_pace_of_seconds(self) -> None:
+        """Everything scales, so that a test sees the same as a year does."""
+        second = timedelta(seconds=1)
+        pace = Pace.of(Settings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
+        assert pace.poll == 0.1 * second
+        assert pace.grace == 1.125 * second
+        assert pace.margin == 0.6 * second
+        assert pace.haste < pace.poll < pace.patience < second
+
+
+class TestDelivery:
+    """The rules of ``World.poll`` in the model, for what a server may show."""
+
+    def test_a_good_leaf_is_left_with_its_times(self, tmp_path: Path) -> None:
+        """Away from both its ends."""
+        one, pair = keeper(tmp_path), leaf()
+        one._deliver(seen(pair))
+        one._publish()
+        notice = Folder(tmp_path).notice()
+        assert Folder(tmp_path).pair.read_bytes() == pair.certificate_pem + pair.key_pem
+        assert notice.begins == pair.certificate.not_valid_before_utc.timestamp() + MARGIN.total_seconds()
+        assert notice.ends == pair.certificate.not_valid_after_utc.timestamp() - MARGIN.total_seconds()
+        assert not notice.objection(NOW, instant())
+
+    @pytest.mark.parametrize(
+        ("pair", "changed", "goes_on"),
+        [
+            (None, {}, True),
+            (leaf(), {"tls.key": b"junk"}, True),
+            (leaf(), {"tls.key": leaf().key_pem}, True),
+            (leaf("other"), {}, True),
+            (leaf(now=NOW + timedelta(days=2)), {}, False),
+            (leaf(now=NOW - timedelta(days=90)), {}, False),
+        ],
+        ids=["empty", "junk", "another's key", "another name", "not yet", "no longer"],
+    )
+    def test_what_is_no_good_leaf_changes_nothing(
+        self, tmp_path: Path, pair: Leaf | None, changed: dict[str, bytes], goes_on: bool
+    ) -> None:
+        """The one that is shown may go on, unless the new one may be good for everybody else."""
+        one, first = keeper(tmp_path), leaf()
+        one._deliver(seen(first))
+        before = one._notice
+        one._deliver(seen(pair, **changed))
+        assert Folder(tmp_path).pair.read_bytes() == first.certificate_pem + first.key_pem
+        assert (one._notice.stale > before.stale) == goes_on
+        assert one._notice.certificate == before.certificate
+
+    def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
+        """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
+        one = keeper(tmp_path)
+        one._deliver(seen(leaf()))
+        before = one._notice
+        one._deliver(Seen(NOW, NOW, timedelta(), None, {}))
+        assert one._notice.stale > before.stale
+
+    def test_whoever_was_out_of_touch_needs_a_leaf(self, tmp_path: Path) -> None:
+        """An empty Secret says nothing about what was in it meanwhile."""
+        Folder(tmp_path).say(Notice("ab", stale=instant() - 1))
+        one = keeper(tmp_path)
+        one._deliver(seen(None))
+        assert one._notice.stale < instant()
+        one._deliver(seen(leaf()))
+        assert one._notice.stale > instant()
+
+    def test_a_restart_makes_nothing_fresh(self, tmp_path: Path) -> None:
+        """Counters and times of the process before go on; whether it led does not."""
+        before = Notice("ab", 1.0, 2.0, 3.0, 4.0, leading=True, steps={"write_secret": 5}, failures={"refused": 6})
+        Folder(tmp_path).say(before)
+        one = keeper(tmp_path)
+        one.look()
+        after = Folder(tmp_path).notice()
+        assert (after.stale, after.looked, after.steps) == (3.0, 4.0, {"write_secret": 5})
+        assert after.failures == {"refused": 6, "unreachable": 1}
+        assert not after.leading
+
+    def test_no_log_line_shows_a_key(self, tmp_path: Path) -> None:
+        """Nor a notice."""
+        said: list[Any] = []
+        one = keeper(tmp_path, said=said)
+        one._deliver(seen(leaf()))
+        one._publish()
+        assert said
+        assert "PRIVATE" not in f"{said} {(tmp_path / 'notice.json').read_text()}"
+
+
+class TestFailures:
+    """A look that fails costs time, never the process."""
+
+    def test_they_are_tried_again_more_and_more_slowly(self, tmp_path: Path) -> None:
+        """Up to a minute, with one line each."""
+        said: list[Any] = []
+        one = keeper(tmp_path, said=said)
+        delays = [one.look().total_seconds() for _ in range(6)]
+        assert delays == [10, 20, 40, 60, 60, 60]
+        assert [event for _, event, _ in said] == ["look failed"] * 6
+        assert said[-1][2]["kind"] == "unreachable"
+        assert said[-1][2]["in_a_row"] == 6
+
+    @pytest.mark.parametrize(
+        ("error", "kind"), [(AssertionError("PRIVATE"), "bug"), (MemoryError(), "bug"), (PermissionError(13), "folder")]
+    )
+    def test_a_bug_is_told_without_what_it_holds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+    ) -> None:
+        """A message might quote a key; the lines of code say enough."""
+        said: list[Any] = []
+        one = keeper(tmp_path, said=said)
+
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setattr(one, "_look", fail)
+        one.look()
+        assert said[0][2]["kind"] == kind
+        assert "PRIVATE" not in str(said)
+        assert Folder(tmp_path).notice().failures == {kind: 1}
+
+    def test_a_folder_that_is_gone_ends_nothing(self, tmp_path: Path) -> None:
+        """It is said, and tried again."""
+        said: list[Any] = []
+        one = keeper(tmp_path / "gone", said=said)
+        one.look()
+        assert {fields["kind"] for _, _, fields in said} == {"unreachable", "folder"}
+
+
+class TestStart:
+    """What is wrong is said in one sentence, and the kubelet shows it."""
+
+    @pytest.mark.parametrize(
+        ("words", "environment", "sentence"),
+        [
+            ([], {}, "KUBERNETES_SERVICE_HOST is not set: this runs in a pod"),
+            (["--leaf-lifetime=1h"], IN_A_POD, "settling and overlap need a third of a leaf"),
+            (["--configurations=pods/x"], IN_A_POD, "'pods/x' is no webhook configuration; write mutating"),
+        ],
+    )
+    def test_settings_that_can_not_work_end_it(
+        self,
+        words: list[str],
+        environment: dict[str, str],
+        sentence: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """With exit code 2."""
+        assert main([*WORDS, f"--folder={tmp_path}", *words], environment) == 2
+        assert f"pillion certificates: {sentence}" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "1h30m", "9" * 20 + "s"])
+    def test_a_lifetime_has_a_unit(self, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The error says what to write."""
+        with pytest.raises(SystemExit):
+            main([*WORDS, f"--folder={tmp_path}", f"--overlap={text}"], IN_A_POD)
+        assert 'write a number and h, m, s or ms, as "720h"' in capsys.readouterr().err
+
+    def test_its_log_is_a_json_object_a_line(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the fields that the server's has; it ends when it is told to, and says that it could not release."""
+        handlers: dict[int, Callable[..., object]] = {}
+        monkeypatch.setattr("certs.keeper.signal.signal", handlers.__setitem__)
+        monkeypatch.setattr(Keeper, "look", lambda _: [stop() for stop in handlers.values()] and timedelta())
+        monkeypatch.setattr("certs.api.ACCOUNT", tmp_path)
+        assert main([*WORDS, f"--folder={tmp_path}", "--log-format=json"], IN_A_POD) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [(line["level"], line["event"]) for line in lines] == [("warning", "Lease kept")]
+        assert len(handlers) == 2
+
+
+def test_a_place_knows_the_kinds_of_configurations() -> None:
+    """One that we could not apply to is refused at the start."""
+    Place("a", "b", "c", ("validatingwebhookconfigurations/x", "mutatingwebhookconfigurations/y"))
+    with pytest.raises(ValueError, match="is no webhook configuration"):
+        Place("a", "b", "c", ("mutatingwebhookconfigurations/",))
