@@ -17,7 +17,9 @@ from webhook.errors import SettingsError
 from webhook.service.settings import Settings
 
 NAMES = ("localhost", "127.0.0.1")
-GOOD = Notice("", begins=0.0, ends=2.0**33, stale=2.0**33, looked=12.5, steps={"write_secret": 3}, failures={"refused": 2})
+GOOD = Notice(
+    "", begins=0.0, ends=2.0**33, stale=2.0**33, looked=12.5, steps={"write_secret": 3}, failures={"refused": 2}
+)
 
 
 @pytest.fixture

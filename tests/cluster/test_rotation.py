@@ -1,0 +1,310 @@
+"""Certificates rotate while pods are created all the time, under `failurePolicy: Fail`: no call may fail.
+
+Lifetimes are seconds. `PILLION_ROTATIONS=20` is the long run: so many authorities and ten times as many leaves (eight
+minutes on two cores); without it there are two.
+"""
+
+import base64
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .client import Client
+from .conftest import Install, NewNamespace
+from .image import REPOSITORY
+from .node import Node
+from .processes import wait_until
+from .release import Release, annotated_pod, sidecars
+
+pytestmark = pytest.mark.cluster
+
+ROTATIONS = int(os.environ.get("PILLION_ROTATIONS", "2"))
+LEAVES = 10 * ROTATIONS
+KILLS = 5 if ROTATIONS >= 5 else 1
+#: An authority lives for three minutes, a leaf for one; a rotation takes what settling and overlap take.
+LIFETIMES = {"authorityLifetime": "180s", "leafLifetime": "60s", "settling": "2s", "overlap": "8s"}
+OPTIONS = (
+    "--set=replicas=3",
+    "--set=webhook.failurePolicy=Fail",
+    "--set=webhook.timeoutSeconds=20",  # a slow machine is not what is looked for
+    f"--set-json=certificates={json.dumps(LIFETIMES)}",
+    "--set-json=server.env=" + json.dumps([{"name": "PILLION_RELOAD_INTERVAL", "value": "200ms"}]),
+)
+HEAL_SECONDS = 90.0
+
+
+class Proxy:
+    """`kubectl proxy`: the API server for programs, as the administrator."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._local = threading.local()
+
+    def ask(self, method: str, path: str, document: object = None, media_type: str = "application/json") -> Any:
+        """Return status and document, over a connection of this thread's own."""
+        body = None if document is None else json.dumps(document)
+        for again in (True, False):
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+            try:
+                connection.request(method, path, body, {"Content-Type": media_type})
+                answer = connection.getresponse()
+                return answer.status, json.loads(answer.read())
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                self._local.connection = None
+                if not again:
+                    raise
+        return None
+
+
+@contextmanager
+def proxy(kubectl: Client) -> Iterator[Proxy]:
+    """Run `kubectl proxy`."""
+    command = [str(kubectl.program), "proxy", "--port=0", f"--kubeconfig={kubectl.kubeconfig}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        match = re.search(r":(\d+)$", process.stdout.readline().strip())
+        assert match
+        yield Proxy(int(match[1]))
+        process.terminate()
+
+
+@dataclass
+class Watched:
+    """What happened while the certificates rotated."""
+
+    release: Release
+    api: Proxy
+    created: int = 0
+    failed: list[str] = field(default_factory=list)
+    handshakes: int = 0
+    refused: list[str] = field(default_factory=list)
+    leaves: set[str] = field(default_factory=set)
+    authorities: set[str] = field(default_factory=set)
+    broken: list[BaseException] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def secret_path(self) -> str:
+        """Return the Secret's path."""
+        return f"/api/v1/namespaces/{self.release.namespace}/secrets/{self.release.deployment}-certificate"
+
+    def secret(self) -> dict[str, Any]:
+        """Return the Secret, empty where there is none."""
+        status, document = self.api.ask("GET", self.secret_path)
+        return document if status == 200 else {}
+
+    def content(self) -> dict[str, str]:
+        """Return what is in it."""
+        return dict(self.secret().get("data") or {})
+
+    def create(self, namespace: str) -> None:
+        """Create a pod by dry run, which must be injected."""
+        pod = annotated_pod(self.release.annotations(logs="/logs/app.log"))
+        status, made = self.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+        self.created += 1
+        if status != 201:
+            self.failed.append(str(made.get("message")))
+        elif not sidecars(made):
+            self.failed.append("created without a sidecar")
+
+    def remember(self) -> None:
+        """Note which authority and which leaf there are."""
+        content = self.content()
+        for key, known in (("ca.crt", self.authorities), ("tls.crt", self.leaves)):
+            if content.get(key):
+                known.add(content[key])
+
+    def shake(self, helper: "subprocess.Popen[str]") -> None:
+        """Have a client that trusts what an API server is told to trust shake hands with each ready server."""
+        assert helper.stdin is not None
+        assert helper.stdout is not None
+        _, hooks = self.api.ask(
+            "GET", f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{self.release.webhooks}"
+        )
+        selector = f"labelSelector=kubernetes.io/service-name={self.release.deployment}"
+        _, slices = self.api.ask(
+            "GET", f"/apis/discovery.k8s.io/v1/namespaces/{self.release.namespace}/endpointslices?{selector}"
+        )
+        addresses = [
+            (address, port["port"])
+            for each in slices["items"]
+            for port in each["ports"] or []
+            if port["name"] == "webhook"
+            for endpoint in each["endpoints"] or []
+            if endpoint["conditions"].get("ready")
+            for address in endpoint["addresses"]
+        ]
+        for entry in hooks["webhooks"]:
+            bundle = base64.b64decode(entry["clientConfig"]["caBundle"]).decode()
+            name = f"{self.release.deployment}.{self.release.namespace}.svc"
+            helper.stdin.write(json.dumps({"bundle": bundle, "name": name, "addresses": addresses}) + "\n")
+            helper.stdin.flush()
+            answers = json.loads(helper.stdout.readline())
+            self.handshakes += len(answers)
+            self.refused += [answer for answer in answers if answer]
+
+
+@contextmanager
+def watched(release: Release, namespace: str, node: object) -> Iterator[Watched]:
+    """Create pods, shake hands and note what rotates, all the time."""
+    with proxy(release.kubectl) as api:
+        watch = Watched(release, api)
+        tasks: list[Callable[[], None]] = [lambda: watch.create(namespace), watch.remember]
+        helper = None
+        if isinstance(node, Node):  # elsewhere the servers' addresses are out of reach
+            command = [*node.network.enter, sys.executable, "-m", "tests.cluster.handshakes"]
+            helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+            tasks.append(lambda: watch.shake(helper))
+
+        def again_and_again(task: Callable[[], None]) -> None:
+            try:
+                while not watch.stop.wait(0.02):
+                    task()
+            except BaseException as error:  # noqa: BLE001 — told by the test's own thread
+                watch.broken.append(error)
+
+        threads = [threading.Thread(target=again_and_again, args=(task,)) for task in tasks]
+        for thread in threads:
+            thread.start()
+        try:
+            yield watch
+        finally:
+            watch.stop.set()
+            for thread in threads:
+                thread.join()
+            if helper is not None:
+                helper.communicate()
+
+
+def ask(watch: Watched, what: str) -> None:
+    """Ask for a rotation, and return when the request is answered."""
+    patch = {"metadata": {"annotations": {"pillion.dev/rotate": what}}}
+    status, _ = watch.api.ask("PATCH", watch.secret_path, patch, "application/merge-patch+json")
+    assert status == 200
+
+    def answered() -> bool:
+        secret = watch.secret()
+        return bool(secret) and "pillion.dev/rotate" not in (secret["metadata"].get("annotations") or {})
+
+    assert wait_until(answered, HEAL_SECONDS, poll=0.05), f"{what} was not answered"
+
+
+def calm(watch: Watched) -> bool:
+    """Return whether no rotation is going on."""
+    content = watch.content()
+    return {"ca.key", "tls.key"} <= content.keys() and not {"next-ca.crt", "retired-ca.crt"} & content.keys()
+
+
+def ends(watch: Watched) -> None:
+    """Return when the rotation is over."""
+    assert wait_until(lambda: calm(watch), HEAL_SECONDS, poll=0.1), f"no end of the rotation: {sorted(watch.content())}"
+
+
+def kill_leader(watch: Watched, node: object) -> None:
+    """Kill the process that holds the Lease, as the kernel does when memory is short."""
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{watch.release.namespace}/leases"
+    holder = watch.api.ask("GET", f"{leases}/{watch.release.deployment}-certificate")[1]["spec"][
+        "holderIdentity"
+    ].partition("_")[0]
+    if not isinstance(node, Node):
+        watch.release.kubectl("delete", "pod", holder, "-n", watch.release.namespace, "--wait=false")
+        return
+    found = [process for process in Path("/proc").glob("[0-9]*") if is_keeper(process, holder)]
+    assert len(found) == 1, found
+    os.kill(int(found[0].name), signal.SIGKILL)
+
+
+def is_keeper(process: Path, pod: str) -> bool:
+    """Return whether a process of this machine is a pod's keeper."""
+    try:
+        command = (process / "cmdline").read_bytes().split(b"\0")
+        environment = (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"certs.keeper" in command and f"HOSTNAME={pod}".encode() in environment
+
+
+def patched(watch: Watched, data: dict[str, str | None]) -> None:
+    """Write something else into the Secret."""
+    status, _ = watch.api.ask("PATCH", watch.secret_path, {"data": data}, "application/merge-patch+json")
+    assert status == 200
+
+
+def delete(watch: Watched) -> None:
+    """Delete the Secret, and return when there is a whole one."""
+    watch.api.ask("DELETE", watch.secret_path)
+    ends(watch)
+
+
+def garble(watch: Watched) -> None:
+    """Break one part of the Secret after the other."""
+    for key in ("tls.key", "ca.key", "ca.crt"):
+        before = watch.content()[key]
+        patched(watch, {key: base64.b64encode(b"junk").decode()})
+        assert wait_until(lambda key=key, before=before: watch.content().get(key) not in (None, before), HEAL_SECONDS)  # type: ignore[misc]
+        ends(watch)
+
+
+def test_no_call_fails_while_certificates_rotate(
+    install: Install, new_namespace: NewNamespace, node: object, record_property: Callable[[str, object], None]
+) -> None:
+    """Authorities and leaves one after the other, the leader killed, Secret lost and garbled, upgrade, restart."""
+    namespace = new_namespace()
+    release = install("rotating", *OPTIONS)
+    deployment = (f"deployment/{release.deployment}", "-n", release.namespace)
+    incidents: list[Callable[[Watched], object]] = [
+        lambda _: release.upgrade("--reuse-values", "--set=podAnnotations.upgraded=yes"),
+        delete,
+        garble,
+        lambda _: (
+            release.kubectl("rollout", "restart", *deployment) + release.kubectl("rollout", "status", *deployment)
+        ),
+    ]
+    begin = time.monotonic()
+    with watched(release, namespace, node) as watch:
+        for rotation in range(ROTATIONS):
+            for _ in range(LEAVES // ROTATIONS):
+                ask(watch, "leaf")
+            ask(watch, "authority")
+            if rotation < KILLS:
+                kill_leader(watch, node)
+            # in the middle of a rotation, all of them, from the first to the last one
+            while incidents and len(incidents) * ROTATIONS > (ROTATIONS - rotation - 1) * 4:
+                incidents.pop(0)(watch)
+            ends(watch)
+            assert not watch.broken, watch.broken
+    seconds = time.monotonic() - begin
+    figures = {
+        "seconds": round(seconds),
+        "pods": watch.created,
+        "failed": len(watch.failed),
+        "handshakes": watch.handshakes,
+        "refused": len(watch.refused),
+        "authorities": len(watch.authorities) - 1,
+        "leaves": len(watch.leaves) - 1,
+    }
+    for name, value in figures.items():
+        record_property(name, value)
+    print(figures)  # noqa: T201 — the figures of a long run
+    assert not watch.failed, (figures, watch.failed[:5])
+    assert not watch.refused, (figures, watch.refused[:5])
+    assert not watch.broken, watch.broken
+    assert watch.created >= 20 * ROTATIONS
+    assert len(watch.authorities) > ROTATIONS
+    assert len(watch.leaves) > LEAVES
