@@ -23,11 +23,12 @@ from typing import Any
 import pytest
 
 from .client import Client
-from .conftest import Install, NewNamespace
+from .conftest import Install, NewNamespace, RunningCluster
 from .image import REPOSITORY
 from .node import Node
 from .processes import wait_until
 from .release import Release, annotated_pod, sidecars
+from .test_release import provided
 
 pytestmark = pytest.mark.cluster
 
@@ -308,3 +309,45 @@ def test_no_call_fails_while_certificates_rotate(
     assert watch.created >= 20 * ROTATIONS
     assert len(watch.authorities) > ROTATIONS
     assert len(watch.leaves) > LEAVES
+
+
+def test_switching_to_self_managed_and_back_fails_no_call(
+    install: Install, new_namespace: NewNamespace, node: RunningCluster, pillion_image: tuple[str, ...], tmp_path: Path
+) -> None:
+    """By the upgrades that docs/operations.md has."""
+    where, namespace = new_namespace("restricted"), new_namespace()
+    secret, ca = provided("switching-pillion", where, tmp_path)
+    kubectl = node.kubectl
+    kubectl("create", "-f", "-", stdin=secret)
+    pair = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair")
+    release = install("switching", *OPTIONS, *pair, f"--set-file=certificates.caBundle={ca}", namespace=where)
+    common = ("--set=prefix=switching.example.org/", *pillion_image, *OPTIONS)
+
+    def trusted() -> list[bytes]:
+        entries = kubectl("get", "mutatingwebhookconfiguration", release.webhooks, "-o", "json")["webhooks"]
+        return [base64.b64decode(entry["clientConfig"]["caBundle"]) for entry in entries]
+
+    with watched(release, namespace, node) as watch:
+        release.upgrade(*common, f"--set-file=certificates.caBundle={ca}")
+        release.upgrade(*common)
+        ends(watch)
+        assert trusted() == [base64.b64decode(watch.content()["ca.crt"])] * 2
+        both = tmp_path / "both.pem"
+        both.write_bytes(trusted()[0] + ca.read_bytes())
+        provided_now = (*common, *pair, "--force-conflicts")
+        release.upgrade(*provided_now, f"--set-file=certificates.caBundle={both}")
+        assert wait_until(lambda: only_new_pods(release), HEAL_SECONDS, poll=0.5)
+        release.upgrade(*provided_now, f"--set-file=certificates.caBundle={ca}")
+        assert trusted() == [ca.read_bytes()] * 2
+        created = watch.created
+        assert wait_until(lambda: watch.created > created + 20, HEAL_SECONDS, poll=0.1)
+    assert not watch.failed, (watch.created, watch.failed[:5])
+    assert not watch.refused, (watch.handshakes, watch.refused[:5])
+    assert not watch.broken, watch.broken
+
+
+def only_new_pods(release: Release) -> bool:
+    """Return whether the servers of before have left."""
+    words = ("-n", release.namespace, "-l", f"app.kubernetes.io/instance={release.name}", "-o", "json")
+    pods = release.kubectl("get", "pods", *words)["items"]
+    return len(pods) == 3 and not any("deletionTimestamp" in pod["metadata"] for pod in pods)

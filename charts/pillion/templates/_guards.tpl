@@ -7,11 +7,11 @@
 {{- if not (or .Values.certificates.caBundle (hasKey .Values.webhook.annotations "cert-manager.io/inject-ca-from")) }}
 {{- fail "certificates.mode is provided: set certificates.caBundle to the authority's certificate (--set-file certificates.caBundle=ca.pem)" }}
 {{- end }}
+{{- else if .Values.certificates.secretName }}
+{{- fail "certificates.secretName is for certificates.mode provided: set the mode, or remove it" }}
+{{- end }}
 {{- if and .Values.certificates.caBundle (not (contains "-----BEGIN CERTIFICATE-----" .Values.certificates.caBundle)) }}
 {{- fail "certificates.caBundle is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}
-{{- end }}
-{{- else if or .Values.certificates.secretName .Values.certificates.caBundle }}
-{{- fail "certificates.secretName and certificates.caBundle are for certificates.mode provided: set the mode, or remove them" }}
 {{- end }}
 {{- with .Values.certificates }}
 {{- $settling := include "pillion.milliseconds" .settling | int64 }}

@@ -111,7 +111,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
       namespace: {{ $root.Release.Namespace }}
       path: {{ .path }}
       port: 443
-    {{- if and (not (include "pillion.selfManaged" $root)) $root.Values.certificates.caBundle }}
+    {{- if $root.Values.certificates.caBundle }}
     caBundle: {{ $root.Values.certificates.caBundle | b64enc }}
     {{- end }}
   rules:
