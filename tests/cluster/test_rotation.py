@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ OPTIONS = (
     f"--set-json=certificates={json.dumps(LIFETIMES)}",
     "--set-json=server.env=" + json.dumps([{"name": "PILLION_RELOAD_INTERVAL", "value": "200ms"}]),
 )
-HEAL_SECONDS = 90.0
+HEAL_SECONDS = 150.0
 
 
 class Proxy:
@@ -53,6 +53,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._port = port
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
 
     def ask(self, method: str, path: str, document: object = None, media_type: str = "application/json") -> Any:
         """Return status and document, over a connection of this thread's own."""
@@ -61,6 +62,7 @@ class Proxy:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 connection = self._local.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+                self._connections.append(connection)
             try:
                 connection.request(method, path, body, {"Content-Type": media_type})
                 answer = connection.getresponse()
@@ -72,6 +74,11 @@ class Proxy:
                     raise
         return None
 
+    def close(self) -> None:
+        """End all threads' connections."""
+        for connection in self._connections:
+            connection.close()
+
 
 @contextmanager
 def proxy(kubectl: Client) -> Iterator[Proxy]:
@@ -81,8 +88,11 @@ def proxy(kubectl: Client) -> Iterator[Proxy]:
         assert process.stdout is not None
         match = re.search(r":(\d+)$", process.stdout.readline().strip())
         assert match
-        yield Proxy(int(match[1]))
-        process.terminate()
+        try:
+            with closing(Proxy(int(match[1]))) as api:
+                yield api
+        finally:
+            process.terminate()
 
 
 @dataclass
@@ -321,7 +331,10 @@ def test_switching_to_self_managed_and_back_fails_no_call(
     kubectl("create", "-f", "-", stdin=secret)
     pair = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair")
     release = install("switching", *OPTIONS, *pair, f"--set-file=certificates.caBundle={ca}", namespace=where)
-    common = ("--set=prefix=switching.example.org/", *pillion_image, *OPTIONS)
+    # a former authority must be trusted until the last server that shows its leaf has left: as long as a rollout takes
+    times = {"authorityLifetime": "720s", "leafLifetime": "240s", "settling": "2s", "overlap": "75s"}
+    longer = f"--set-json=certificates={json.dumps(times)}"
+    common = ("--set=prefix=switching.example.org/", *pillion_image, *OPTIONS, longer)
 
     def trusted() -> list[bytes]:
         entries = kubectl("get", "mutatingwebhookconfiguration", release.webhooks, "-o", "json")["webhooks"]
