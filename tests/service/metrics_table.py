@@ -4,10 +4,12 @@ python -m tests.service.metrics_table [--update]
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from webhook.service.metrics import Metrics
 
@@ -18,14 +20,20 @@ BEGIN, END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 def table() -> str:
     """Return the table in Markdown: names as a query has them."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    metrics = list(Metrics(CollectorRegistry()).registry._collector_to_names)
-    for metric in metrics:
-        if not isinstance(metric, MetricWrapperBase):
-            raise TypeError(f"{metric} is no metric")
-        name = f"{metric._name}{'_total' if metric._type == 'counter' else ''}"
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        lines.append(f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |")
+    for collector in Metrics(CollectorRegistry()).registry._collector_to_names:
+        for name, kind, labels, meaning in _described(collector):
+            listed = ", ".join(f"`{label}`" for label in labels)
+            lines.append(f"| `{name}{'_total' if kind == 'counter' else ''}` | {kind} | {listed} | {meaning} |")
     return "\n".join(lines)
+
+
+def _described(collector: Collector) -> Iterator[tuple[str, str, Sequence[str], str]]:
+    """Yield name, type, labels and meaning of each metric that a collector has."""
+    if isinstance(collector, MetricWrapperBase):
+        yield collector._name, collector._type, collector._labelnames, collector._documentation
+        return
+    for family in collector.collect():
+        yield str(family.name), str(family.type), getattr(family, "_labelnames", ()), family.documentation
 
 
 def page(current: str) -> str:
