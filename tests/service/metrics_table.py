@@ -30,7 +30,7 @@ def table() -> str:
 def _described(collector: Collector) -> Iterator[tuple[str, str, Sequence[str], str]]:
     """Yield name, type, labels and meaning of each metric that a collector has."""
     if isinstance(collector, MetricWrapperBase):
-        yield collector._name, collector._type, collector._labelnames, collector._documentation
+        yield collector._name, str(collector._type), collector._labelnames, collector._documentation
         return
     for family in collector.collect():
         yield str(family.name), str(family.type), getattr(family, "_labelnames", ()), family.documentation
