@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -63,13 +63,7 @@ class InForce:
 def webhook_app(in_force: InForce, settings: Settings, metrics: Metrics, log: Log) -> FastAPI:
     """Return the application that answers admission reviews."""
     answers = Answers(in_force, settings, metrics, log)
-    app = _bare_app()
-    # Raw ASGI routes: FastAPI's dependencies, validation and serialization take several times what a review takes.
-    app.router.routes += [
-        Route(PATH, Reviews(answers, opted_in=False)),
-        Route(OPTED_IN_PATH, Reviews(answers, opted_in=True)),
-    ]
-    return app
+    return App({PATH: Reviews(answers, opted_in=False), OPTED_IN_PATH: Reviews(answers, opted_in=True)})
 
 
 def health_app(in_force: InForce, metrics: Metrics) -> FastAPI:
@@ -87,13 +81,27 @@ def health_app(in_force: InForce, metrics: Metrics) -> FastAPI:
         encode, content_type = choose_encoder(accept)
         await _send(send, 200, encode(metrics.registry), (b"content-type", content_type.encode()))
 
-    app = _bare_app()
-    app.router.routes += [
-        Route("/livez", _Get(livez)),
-        Route("/readyz", _Get(readyz)),
-        Route("/metrics", _Get(exposition)),
-    ]
-    return app
+    return App({"/livez": _Get(livez), "/readyz": _Get(readyz), "/metrics": _Get(exposition)})
+
+
+class App(FastAPI):
+    """A FastAPI application whose paths are raw ASGI applications, asked before FastAPI's middleware.
+
+    Middleware, routing, dependencies and serialization take several times what a review takes. FastAPI answers
+    everything else. There are no documentation pages and no telemetry: nothing leaves unasked.
+    """
+
+    def __init__(self, paths: Mapping[str, ASGIApp]) -> None:
+        telemetry = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+        off: dict[str, Any] = {"telemetry": telemetry}
+        super().__init__(title="Pillion", openapi_url=None, docs_url=None, redoc_url=None, **off)
+        self._paths = paths
+        self.router.routes += [Route(path, app) for path, app in paths.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        app = self._paths.get(scope["path"]) if scope["type"] == "http" else None
+        await (super().__call__ if app is None else app)(scope, receive, send)
 
 
 class Answers:
@@ -250,13 +258,6 @@ class _Get:
             await self._app(scope, receive, send)
         else:
             await _refuse(send, 405, "only GET is answered here", (b"allow", b"GET, HEAD"))
-
-
-def _bare_app() -> FastAPI:
-    """Return an application without documentation pages and without telemetry: nothing leaves unasked."""
-    telemetry = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-    off: dict[str, Any] = {"telemetry": telemetry}
-    return FastAPI(title="Pillion", openapi_url=None, docs_url=None, redoc_url=None, **off)
 
 
 def _check_content_type(scope: Scope) -> None:

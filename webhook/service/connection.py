@@ -7,7 +7,7 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from webhook.service.metrics import Limit, Metrics
@@ -57,6 +57,40 @@ NOT_HTTP = Refusal(400, "this is not HTTP/1.1", None)
 
 class LimitExceededError(Exception):
     """Stops the parser; the refusal is the connection's."""
+
+
+class _Response:
+    """What uvicorn writes a response to: its head waits for the body, as one TLS record and one system call.
+
+    uvicorn writes the head for itself, and a body always follows but for HEAD.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Write; what comes first once the response has started is its head."""
+        if self._head is None and self._cycle.response_started and self._cycle.scope["method"] != "HEAD":
+            self._head = data
+        elif self._head:
+            self._transport.write(self._head + data)
+            self._head = b""
+        else:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Say whether the connection ends."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close when all is written; a head is, too, whose body will not come."""
+        if self._head:
+            self._transport.write(self._head)
+        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -132,6 +166,7 @@ class Connection(HttpToolsProtocol):
         # not the loop's time: that stands still while the loop is busy
         self.scope["state"]["arrived"] = time.monotonic()
         super().on_headers_complete()
+        self.cycle.transport = _Response(self.transport, self.cycle)  # type: ignore[assignment]
         if self._gate.draining:
             self.cycle.keep_alive = False
 
