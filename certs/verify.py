@@ -3,18 +3,27 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-__all__ = ["Fault", "FaultKind", "Pair", "UnusablePairError", "verify"]
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "Pair",
+    "UnusablePairError",
+    "alternative_names",
+    "described",
+    "is_authority",
+    "verify",
+]
 
 
 class FaultKind(StrEnum):
@@ -25,7 +34,7 @@ class FaultKind(StrEnum):
     TIME = "time"  # not yet, or no longer
     NAME = "name"  # the server is called by a name that is not among the alternative names
     USAGE = "usage"  # the certificate is not for servers
-    CHAIN = "chain"  # a certificate is not signed by the next, or by no trusted one
+    CHAIN = "chain"  # a certificate is not signed by the next, or by no trusted one, or not in a way that counts
 
 
 class Fault(NamedTuple):
@@ -59,7 +68,7 @@ class Pair:
     @property
     def names(self) -> tuple[str, ...]:
         """Return the alternative names as text."""
-        return tuple(_alternative_names(self.leaf))
+        return tuple(alternative_names(self.leaf))
 
 
 def verify(
@@ -82,11 +91,12 @@ def verify(
     key = _key(key_pem)
     leaf = chain[0]
     faults = [
-        *_key_faults(leaf, key),
+        *_key_faults(chain, key),
         *_time_faults(chain, now),
         *_name_faults(leaf, names),
         *_usage_faults(leaf),
-        *_chain_faults(chain, roots),
+        *_chain_faults(chain),
+        *(_root_faults(chain, roots, now) if roots is not None else ()),
     ]
     if faults:
         raise UnusablePairError(faults)
@@ -117,10 +127,17 @@ def _key(pem: bytes) -> PrivateKeyTypes:
     raise UnusablePairError([Fault(FaultKind.UNREADABLE, text)])
 
 
-def _key_faults(leaf: x509.Certificate, key: PrivateKeyTypes) -> list[Fault]:
-    if leaf.public_key() == key.public_key():
+def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes) -> list[Fault]:
+    try:
+        mine = [certificate for certificate in chain if certificate.public_key() == key.public_key()]
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return [Fault(FaultKind.UNREADABLE, f"a public key in the chain can't be read: {_first_line(error)}")]
+    if chain[0] in mine:
         return []
-    return [Fault(FaultKind.KEY, f"the key does not belong to the certificate {_described(leaf)}")]
+    text = f"the key does not belong to the certificate {described(chain[0])}"
+    if mine:
+        text += f", but to {described(mine[0])} further down, which must come first"
+    return [Fault(FaultKind.KEY, text)]
 
 
 def _time_faults(chain: list[x509.Certificate], now: datetime) -> list[Fault]:
@@ -128,15 +145,15 @@ def _time_faults(chain: list[x509.Certificate], now: datetime) -> list[Fault]:
     for certificate in chain:
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if now < start:
-            faults.append(Fault(FaultKind.TIME, f"{_described(certificate)} is not valid before {start:%FT%TZ}"))
+            faults.append(Fault(FaultKind.TIME, f"{described(certificate)} is not valid before {start:%FT%TZ}"))
         if now > end:
-            faults.append(Fault(FaultKind.TIME, f"{_described(certificate)} ended {end:%FT%TZ}"))
+            faults.append(Fault(FaultKind.TIME, f"{described(certificate)} ended {end:%FT%TZ}"))
     return faults
 
 
 def _name_faults(leaf: x509.Certificate, names: tuple[str, ...]) -> list[Fault]:
-    has = _alternative_names(leaf)
-    listed = ", ".join(has) or "none (a common name counts for nothing)"
+    has = _general_names(leaf)
+    listed = ", ".join(map(str, has)) or "none (a common name counts for nothing)"
     return [
         Fault(FaultKind.NAME, f"the certificate is not for {name}; its alternative names: {listed}")
         for name in names
@@ -158,25 +175,53 @@ def _usage_faults(leaf: x509.Certificate) -> list[Fault]:
     return faults
 
 
-def _chain_faults(chain: list[x509.Certificate], roots: list[x509.Certificate] | None) -> list[Fault]:
-    faults = [
-        Fault(FaultKind.CHAIN, f"{_described(child)} is not signed by {_described(issuer)}, which follows it")
-        for child, issuer in pairwise(chain)
-        if not _signed(child, issuer)
+def _chain_faults(chain: list[x509.Certificate]) -> list[Fault]:
+    return [
+        *(
+            Fault(FaultKind.CHAIN, f"{described(child)} is not signed by {described(issuer)}, which follows it")
+            for child, issuer in pairwise(chain)
+            if not _signed(child, issuer)
+        ),
+        *(
+            Fault(FaultKind.CHAIN, f"{described(issuer)} allows fewer authorities below it than there are")
+            for below, issuer in enumerate(chain[1:])
+            if not _allows(issuer, below)
+        ),
+        *(
+            # since Go 1.18; what nobody signed but itself is not asked
+            Fault(FaultKind.CHAIN, f"{described(certificate)} is signed with SHA-1 or MD5, which no API server accepts")
+            for certificate in chain
+            if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5) and not _signed(certificate, certificate)
+        ),
     ]
+
+
+def _root_faults(chain: list[x509.Certificate], roots: list[x509.Certificate], now: datetime) -> list[Fault]:
+    """Return why no trusted certificate vouches for the chain; one that does is enough."""
     last = chain[-1]
-    if roots is not None and not any(root == last or _signed(last, root) for root in roots):
-        faults.append(Fault(FaultKind.CHAIN, f"{_described(last)} is not signed by any of the trusted certificates"))
-    return faults
+    signers = [root for root in roots if root == last or _signed(last, root)]
+    if not signers:
+        return [Fault(FaultKind.CHAIN, f"{described(last)} is not signed by any of the trusted certificates")]
+    if last in signers:
+        return []
+    good = [root for root in signers if not _time_faults([root], now) and _allows(root, len(chain) - 1)]
+    if good:
+        return []
+    return _time_faults(signers, now) or [
+        Fault(FaultKind.CHAIN, f"{described(signers[0])} allows fewer authorities below it than there are")
+    ]
+
+
+def _allows(issuer: x509.Certificate, below: int) -> bool:
+    """Return whether so many authorities may stand between an issuer and the leaf (RFC 5280, 4.2.1.9)."""
+    constraints = _extension(issuer, ExtensionOID.BASIC_CONSTRAINTS)
+    most = constraints.path_length if isinstance(constraints, x509.BasicConstraints) else None
+    return most is None or below <= most
 
 
 def _signed(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Return whether ``issuer`` may sign certificates and signed this one."""
-    constraints = _extension(issuer, ExtensionOID.BASIC_CONSTRAINTS)
-    usage = _extension(issuer, ExtensionOID.KEY_USAGE)
-    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
-        return False
-    if isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
+    if not is_authority(issuer):
         return False
     try:
         child.verify_directly_issued_by(issuer)
@@ -185,19 +230,39 @@ def _signed(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _alternative_names(leaf: x509.Certificate) -> list[str]:
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate may sign others."""
+    constraints = _extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
+    usage = _extension(certificate, ExtensionOID.KEY_USAGE)
+    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+        return False
+    return not isinstance(usage, x509.KeyUsage) or usage.key_cert_sign
+
+
+def alternative_names(leaf: x509.Certificate) -> list[str]:
+    """Return the DNS names and IP addresses as text."""
+    return list(map(str, _general_names(leaf)))
+
+
+def _general_names(leaf: x509.Certificate) -> list[str | IPv4Address | IPv6Address]:
     names = _extension(leaf, ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
     if not isinstance(names, x509.SubjectAlternativeName):
         return []
-    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+    values = [name.value for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+    return [value for value in values if isinstance(value, str | IPv4Address | IPv6Address)]
 
 
-def _matches(pattern: str, name: str) -> bool:
-    """Return whether an alternative name covers ``name``; ``*`` is exactly the first label (RFC 6125)."""
+def _matches(pattern: str | IPv4Address | IPv6Address, name: str) -> bool:
+    """Return whether an alternative name covers ``name``; ``*`` is exactly the first label (RFC 6125).
+
+    An address is covered by an address only, not by a DNS name that looks like one.
+    """
     try:
-        return ip_address(pattern) == ip_address(name)
+        return ip_address(name) == pattern
     except ValueError:
         pass
+    if not isinstance(pattern, str):
+        return False
     pattern, name = pattern.lower().rstrip("."), name.lower().rstrip(".")
     if pattern.startswith("*."):
         first, _, rest = name.partition(".")
@@ -212,9 +277,9 @@ def _extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> x50
         return None
 
 
-def _described(certificate: x509.Certificate) -> str:
+def described(certificate: x509.Certificate) -> str:
     """Return a name that a person finds the certificate by."""
-    name = certificate.subject.rfc4514_string() or ", ".join(_alternative_names(certificate))
+    name = certificate.subject.rfc4514_string() or ", ".join(alternative_names(certificate))
     return f'"{name[:80]}"' if name else f"number {certificate.serial_number:x}"
 
 

@@ -112,7 +112,6 @@ def test_a_common_name_counts_for_nothing() -> None:
     ("when", "expected"),
     [
         (NOW - timedelta(hours=1), []),
-        # the authority begins no earlier than the leaf, but it is not in the chain
         (NOW - timedelta(hours=1, seconds=1), [FaultKind.TIME]),
         (NOW + LEAF_LIFETIME, []),
         (NOW + LEAF_LIFETIME + timedelta(seconds=1), [FaultKind.TIME]),
@@ -120,7 +119,7 @@ def test_a_common_name_counts_for_nothing() -> None:
 )
 def test_time_counts_to_the_second(when: datetime, expected: list[FaultKind]) -> None:
     """Both ends belong to the lifetime."""
-    assert faults(now=when) == expected
+    assert faults(now=when, roots=None) == expected
 
 
 def test_an_expired_issuer_in_the_chain_is_found() -> None:
@@ -233,3 +232,108 @@ def test_both_halves_may_lie_in_one_file() -> None:
     """A file with certificate and key serves as both."""
     both = LEAF.certificate_pem + LEAF.key_pem
     assert faults(both, both) == []
+
+
+def authority(
+    days: int,
+    *,
+    key: ec.EllipticCurvePrivateKey = AUTHORITY.key,
+    signer: Authority = AUTHORITY,
+    name: str = "",
+    path_length: int | None = None,
+) -> Authority:
+    """Return an authority that ends after so many days; without a name it is AUTHORITY, renewed with the same key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if name else AUTHORITY.certificate.subject
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(8)
+        .not_valid_before(NOW - timedelta(hours=1))
+        .not_valid_after(NOW + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .sign(signer.key, SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def test_a_trusted_authority_that_has_ended_is_found() -> None:
+    """Go compares the times of what is trusted, too: an old bundle is a fault, though the leaf is good."""
+    roots, later = authority(days=1).certificate_pem, NOW + timedelta(days=2)
+    with pytest.raises(UnusablePairError, match=r"Pillion CA .* ended 2026-05-18") as raised:
+        verify(LEAF.certificate_pem, LEAF.key_pem, now=later, names=NAME, roots_pem=roots)
+    assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME]
+
+
+def test_an_authority_that_was_renewed_with_its_key_vouches_for_older_leaves() -> None:
+    """That is why such a renewal costs nothing; and one good authority of several is enough."""
+    later = NOW + timedelta(days=2)
+    renewed = authority(days=1000).certificate_pem
+    assert faults(now=later, roots=renewed) == []
+    assert faults(now=later, roots=authority(days=1).certificate_pem + renewed) == []
+
+
+def test_too_long_a_chain_is_found() -> None:
+    """An authority may allow none below it, as ours do."""
+    between = authority(10, key=OTHER.key, name="between")
+    certificate, key = odd_leaf(NAMES, ca=between)
+    chain = certificate + between.certificate_pem
+    assert faults(chain, key, roots=authority(10).certificate_pem) == []
+    assert faults(chain, key, roots=authority(10, path_length=0).certificate_pem) == [FaultKind.CHAIN]
+    whole = chain + authority(10, path_length=0).certificate_pem
+    assert faults(whole, key, roots=None) == [FaultKind.CHAIN]
+
+
+def test_a_leaf_that_is_itself_trusted_is_good() -> None:
+    """A self-signed certificate can be its own bundle."""
+    assert faults(roots=LEAF.certificate_pem) == []
+
+
+def test_sha1_is_found() -> None:
+    """OpenSSL may still take it; Go, and with it every API server, does not."""
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "old")])
+    # cryptography signs nothing with SHA-1 any more: the hash is exchanged in the finished bytes
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - timedelta(hours=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(NAMES, critical=True)
+        .sign(key, SHA256())
+    )
+    sha256, sha1 = bytes.fromhex("06092a864886f70d01010b"), bytes.fromhex("06092a864886f70d010105")
+    old = x509.load_der_x509_certificate(certificate.public_bytes(Encoding.DER).replace(sha256, sha1))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(UnusablePairError, match="SHA-1") as raised:
+        verify(old.public_bytes(Encoding.PEM), pem, now=NOW, names=NAME)
+    assert [fault.kind for fault in raised.value.faults] == [FaultKind.CHAIN]
+
+
+def test_an_address_is_no_dns_name() -> None:
+    """A DNS name that looks like an address covers nothing, as Go has it."""
+    odd = x509.SubjectAlternativeName([x509.DNSName("10.0.0.1"), x509.DNSName(NAME[0])])
+    certificate, key = odd_leaf(odd)
+    assert faults(certificate, key) == []
+    assert faults(certificate, key, names=("10.0.0.1",)) == [FaultKind.NAME]
+
+
+def test_the_place_of_the_keys_certificate_is_said() -> None:
+    """Who put the chain in the wrong order reads what to do."""
+    chain = AUTHORITY.certificate_pem + LEAF.certificate_pem
+    with pytest.raises(UnusablePairError, match="further down, which must come first"):
+        verify(chain, LEAF.key_pem, now=NOW)
+
+
+def test_a_public_key_of_an_unknown_kind_is_said() -> None:
+    """A curve that nobody knows is a fault of the pair, not of ours."""
+    der = LEAF.certificate.public_bytes(Encoding.DER)
+    p256, unknown = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f")
+    odd = x509.load_der_x509_certificate(der.replace(p256, unknown)).public_bytes(Encoding.PEM)
+    with pytest.raises(UnusablePairError, match="public key") as raised:
+        verify(odd, LEAF.key_pem, now=NOW)
+    assert raised.value.faults[0].kind is FaultKind.UNREADABLE
