@@ -2,7 +2,7 @@
 
 A block ``yaml title=NAME`` is a file; in a ``console`` block the lines after ``$ `` are commands, run in a folder
 with the page's files, and the rest is what they print. A line ``…`` stands for any lines, a ``…`` at a line's end
-for its rest.
+for its rest. The folder also has a certificate: ``tls.crt`` and ``tls.key`` of the chart's Service, ``ca.crt``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from certs.authority import Authority
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,6 +53,14 @@ def _examples() -> list[Example]:
 EXAMPLES = _examples()
 
 
+def _certificate() -> dict[str, str]:
+    now = datetime.now(UTC)
+    authority = Authority.create(now)
+    leaf = authority.issue(("pillion.pillion-system.svc",), now)
+    files = {"ca.crt": authority.certificate_pem, "tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
+    return {name: pem.decode() for name, pem in files.items()}
+
+
 def _pattern(expected: str) -> str:
     lines = [
         "(?:.*\n)*?" if line == "…" else ".*".join(re.escape(piece) for piece in line.split("…")) + "\n"
@@ -61,7 +72,7 @@ def _pattern(expected: str) -> str:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.page.name}: {example.command}")
 def test_example(example: Example, tmp_path: Path) -> None:
     """The command prints what the page says."""
-    for name, text in example.files.items():
+    for name, text in {**_certificate(), **example.files}.items():
         (tmp_path / name).write_text(text)
     words = shlex.split(example.command)
     assert words[0] == "pillion", "only our own commands are run"

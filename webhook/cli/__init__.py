@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": "run the webhook; without arguments on this machine, with a certificate of its own",
     "inject": "print manifests as the webhook would change them; needs no cluster",
     "explain": "say why pods are injected or not, rule by rule; needs no cluster",
+    "certs": "say what certificates there are, until when, and what is wrong with them",
 }
 
 _EXAMPLES = """\
@@ -30,6 +31,7 @@ examples:
   %(prog)s inject -f app.yaml --diff          what would change
   %(prog)s inject -f app.yaml | kubectl apply -f -
   %(prog)s explain -f app.yaml                why
+  %(prog)s certs show tls.crt                 what it is for, and until when
   %(prog)s serve                              the webhook, on this machine
 """
 
