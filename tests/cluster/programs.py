@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import platform
 import re
@@ -49,8 +50,10 @@ class Source:
 
     @property
     def cache(self) -> Path:
-        """The folder of the built programs: another version, another folder."""
-        return cache() / f"{self.folder.name}-{self.version}-{platform.machine()}"
+        """The folder of the built programs: another version, or another main of our own, another folder."""
+        own = b"".join(path.read_bytes() for path in sorted(self.folder.glob("*.go")))
+        edition = f"-{hashlib.sha256(own).hexdigest()[:8]}" if own else ""
+        return cache() / f"{self.folder.name}-{self.version}{edition}-{platform.machine()}"
 
     @property
     def linker_flags(self) -> str:
@@ -86,7 +89,13 @@ HELM = Source(
     packages={"helm": "helm.sh/helm/v4/cmd/helm"},
     stamps=("helm.sh/helm/v4/internal/version.version={version}",),
 )
-SOURCES = (KUBERNETES, HELM)
+CERT_MANAGER = Source(
+    module="github.com/cert-manager/cert-manager",
+    folder=HERE / "cert-manager",
+    packages={"cert-manager": "."},
+    stamps=("github.com/cert-manager/cert-manager/pkg/util.AppVersion={version}",),
+)
+SOURCES = (KUBERNETES, HELM, CERT_MANAGER)
 ETCD_REQUIREMENT = HERE / "etcd.txt"
 ETCD_MACHINES = ("x86_64", "aarch64")  # the wheels that there are
 

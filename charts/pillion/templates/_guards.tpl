@@ -27,6 +27,22 @@
 {{- fail (printf "certificates.leafLifetime %s is more than a third of certificates.authorityLifetime %s: shorten it, or lengthen the authority's" .leafLifetime .authorityLifetime) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.certificates.certManager.issuerRef (not (include "pillion.certManager" .)) }}
+{{- fail "certificates.certManager.issuerRef is for certificates.mode cert-manager: set the mode, or remove it" }}
+{{- end }}
+{{- if include "pillion.certManager" . }}
+{{- range $key, $_ := .Values.webhook.annotations }}
+{{- if hasPrefix "cert-manager.io/inject-" $key }}
+{{- fail (printf "certificates.mode is cert-manager, which sets its annotation itself: remove %s from webhook.annotations" $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.server.clientNames (not .Values.server.clientCA) }}
+{{- fail "server.clientNames needs server.clientCA: the authority whose certificates have these names" }}
+{{- end }}
+{{- if and .Values.server.clientCA (not (contains "-----BEGIN CERTIFICATE-----" .Values.server.clientCA)) }}
+{{- fail "server.clientCA is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}
+{{- end }}
 {{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
 {{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
 {{- end }}

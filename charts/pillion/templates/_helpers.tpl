@@ -78,9 +78,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq .Values.certificates.mode "self-managed" }}true{{ end }}
 {{- end }}
 
+{{- define "pillion.certManager" -}}
+{{- if eq .Values.certificates.mode "cert-manager" }}true{{ end }}
+{{- end }}
+
+{{/* Whether the release has an authority of its own, which cert-manager keeps. */}}
+{{- define "pillion.certManagerAuthority" -}}
+{{- if and (include "pillion.certManager" .) (not .Values.certificates.certManager.issuerRef) }}true{{ end }}
+{{- end }}
+
 {{- define "pillion.certificateSecret" -}}
 {{- if include "pillion.selfManaged" . -}}
 {{ include "pillion.fullname" . }}-certificate
+{{- else if include "pillion.certManager" . -}}
+{{ include "pillion.fullname" . }}-tls
 {{- else -}}
 {{ .Values.certificates.secretName }}
 {{- end -}}
