@@ -124,7 +124,9 @@ def test_every_object_is_one_that_kubernetes_knows(values: dict[str, Any], versi
     assert answer.returncode == 0, answer.stdout
     found = json.loads(answer.stdout)["summary"]
     assert found["valid"] >= 9
-    assert found["skipped"] == sum(line == f"kind: {kind}" for line in rendered(values).splitlines() for kind in OPERATORS)
+    assert found["skipped"] == sum(
+        line == f"kind: {kind}" for line in rendered(values).splitlines() for kind in OPERATORS
+    )
 
 
 def test_a_misspelt_field_is_found() -> None:

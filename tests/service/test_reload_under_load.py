@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import Authority, Leaf
 from tests.service.process import Process
@@ -142,6 +143,7 @@ def test_no_handshake_and_no_request_fails(process: Process, mount: Mount, autho
     trust = ssl.create_default_context(cadata=authority.certificate_pem.decode())
     good = torn = 0
     current = issue(authority)
+    whole: set[bytes] = set()
     with load_on(process, trust) as load:
         for number in range(1, RELOADS + 1):
             before, new = current, issue(authority)
@@ -153,17 +155,21 @@ def test_no_handshake_and_no_request_fails(process: Process, mount: Mount, autho
                 mount.write(new.certificate_pem, new.key_pem)
                 good += 1
                 current = new
+                whole.add(new.certificate.public_bytes(Encoding.DER))
                 eventually(lambda: load.failures or reloads(process, "success") >= good)  # noqa: B023 — called at once
     assert load.failures == []
-    assert (reloads(process, "success"), reloads(process, "failure")) == (good, torn)
+    assert reloads(process, "failure") == torn
+    # a look in the middle of a swap may take one pair over twice
+    assert reloads(process, "success") >= good
     lines = [line["event"] for line in process.output]
-    assert (lines.count("certificate read"), lines.count("certificate kept")) == (good, torn)
+    assert (lines.count("certificate read"), lines.count("certificate kept")) == (reloads(process, "success"), torn)
     assert all(
         "key does not belong" in line["message"] for line in process.output if line["event"] == "certificate kept"
     )
     # the load was there: about a handshake for each pair, and more requests than that
     assert load.requests > load.handshakes >= RELOADS
-    assert len(load.shown) >= good // 2
+    assert len(load.shown & whole) >= good // 2
+    assert len(load.shown - whole) <= 1, "besides the first, a certificate without its key was shown"
     report = (
         f"{good} reloads, {torn} torn; {load.handshakes} handshakes, {load.requests} requests, {len(load.shown)} leaves"
     )
