@@ -23,7 +23,6 @@ __all__ = [
     "Authority",
     "Leaf",
     "due",
-    "service_names",
 ]
 
 #: Long enough that a new authority reaches every trust bundle before the old one ends.
@@ -34,9 +33,6 @@ LEAF_LIFETIME = timedelta(days=30)
 CLOCK_SKEW = timedelta(hours=1)
 #: The share of a lifetime after which a certificate is due for renewal: a third is left for what goes wrong.
 RENEWAL_AT = 2 / 3
-
-#: A DNS name's longest text.
-MOST_OF_A_NAME = 253
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -137,16 +133,6 @@ class Authority:
     def key_pem(self) -> bytes:
         """Return the private key, PKCS #8, not encrypted: file permissions protect it."""
         return _pem(self.key)
-
-
-def service_names(service: str, namespace: str, domain: str = "cluster.local") -> tuple[str, ...]:
-    """Return every name that a Service has in its cluster, the one that API servers use first.
-
-    An API server calls ``SERVICE.NAMESPACE.svc``; the others are for people with curl, and for service meshes.
-    """
-    names = (f"{service}.{namespace}.svc", f"{service}.{namespace}", service, f"{service}.{namespace}.svc.{domain}")
-    # RFC 1035; a certificate with a longer name is refused by some verifiers as a whole
-    return tuple(name for name in names if len(name) <= MOST_OF_A_NAME)
 
 
 def due(certificate: x509.Certificate, now: datetime) -> bool:

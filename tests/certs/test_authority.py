@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.authority import AUTHORITY_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, Authority, due, service_names
+from certs.authority import AUTHORITY_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, Authority, due
 from certs.verify import verify
 
 NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
@@ -137,27 +137,8 @@ def test_a_real_handshake_takes_the_leaf(tmp_path: Path, version: ssl.TLSVersion
     assert client.version() == version.name.replace("_", ".")
 
 
-def test_a_service_is_called_by_each_of_its_names() -> None:
-    """The leaf is good for all of them; the API server's comes first, for people read the first one."""
-    names = service_names("pillion", "pillion-system")
-    assert names[0] == "pillion.pillion-system.svc"
-    assert set(names) == {
-        "pillion",
-        "pillion.pillion-system",
-        "pillion.pillion-system.svc",
-        "pillion.pillion-system.svc.cluster.local",
-    }
-    leaf = Authority.create(NOW).issue(names, NOW)
-    assert verify(leaf.certificate_pem, leaf.key_pem, now=NOW, names=names).names == names
-
-
 def test_the_longest_names_make_a_certificate() -> None:
     """Service and namespace have up to 63 characters each; there is no common name that they must fit into."""
-    names = service_names("s" * 63, "n" * 63)
-    leaf = Authority.create(NOW).issue(names, NOW)
-    assert verify(leaf.certificate_pem, leaf.key_pem, now=NOW, names=names).names == names
-
-
-def test_a_name_that_no_dns_can_have_is_left_out() -> None:
-    """With a long cluster domain the rest is still good."""
-    assert len(service_names("s" * 63, "n" * 63, "d" * 130)) == 3
+    name = f"{'s' * 63}.{'n' * 63}.svc"
+    leaf = Authority.create(NOW).issue((name,), NOW)
+    assert verify(leaf.certificate_pem, leaf.key_pem, now=NOW, names=(name,)).names == (name,)
