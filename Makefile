@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?=
 BENCH ?=
+KUBERNETES ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check format golden properties bench bench-core test-cluster clean
@@ -53,8 +54,8 @@ bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; te
 bench-core: $(VENV)/.installed ## the core's time for a review, as ratios
 	$(BIN)/python -m tests.bench.core
 
-test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start
-	$(BIN)/python -m pytest tests/cluster
+test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
+	$(BIN)/python -m pytest tests/cluster $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

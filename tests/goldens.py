@@ -56,6 +56,19 @@ class Case:
         path = self.folder / "configuration.yaml"
         return load(path if path.exists() else None)
 
+    @property
+    def loads(self) -> bool:
+        """Say whether the case's configuration is one that a server takes."""
+        try:
+            return bool(self.configuration)
+        except ConfigurationError:
+            return False
+
+    @property
+    def opted_in(self) -> bool:
+        """Say whether the pod's namespace opted in."""
+        return bool((self._value("request.yaml") or {}).get("namespaceOptIn"))
+
     def body(self, pod: Any = None) -> bytes:
         """Return the AdmissionReview's bytes."""
         options = self._value("request.yaml") or {}
@@ -71,8 +84,7 @@ class Case:
 
     def verdict(self, pod: Any = None) -> Verdict:
         """Return the verdict on the case's pod, or on another one in its place."""
-        opted_in = bool((self._value("request.yaml") or {}).get("namespaceOptIn"))
-        return admit(review.parse(self.body(pod), namespace_opted_in=opted_in), self.configuration)
+        return admit(review.parse(self.body(pod), namespace_opted_in=self.opted_in), self.configuration)
 
     def generated(self) -> dict[str, str]:
         """Return the generated files' texts by name."""

@@ -85,6 +85,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cluster")
     group.addoption("--kubeconfig", type=Path, help="use the cluster that is there instead of starting one")
     group.addoption(
+        "--kubernetes",
+        choices=tuple(programs.API_SERVERS),
+        help="only the tests that an API server alone can run, with the oldest or the newest one",
+    )
+    group.addoption(
         "--load-image",
         default="",
         metavar="COMMAND",
@@ -96,6 +101,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="test this image, which that cluster has or can pull, instead of building one",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a node where another API server than the node's is to be tested."""
+    if config.getoption("kubernetes") is None:
+        return
+
+    def light(item: pytest.Item) -> bool:
+        names = item.fixturenames if isinstance(item, pytest.Function) else ()
+        return "apiserver" in names and "node" not in names
+
+    config.hook.pytest_deselected(items=[item for item in items if not light(item)])
+    items[:] = filter(light, items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -131,7 +149,7 @@ def apiserver(pytestconfig: pytest.Config, say: programs.Say) -> Iterator[Cluste
         yield existing_cluster(given, pytestconfig.getoption("load_image"), say)
         return
     _skip_where(programs.missing(whole=False), "an API server")
-    server = ApiServer.start(say=say)
+    server = ApiServer.start(say=say, age=pytestconfig.getoption("kubernetes"))
     yield server
     server.stop()
 

@@ -186,12 +186,16 @@ class ApiServer:
         return self.site.audit_log
 
     @classmethod
-    def start(cls, name: str | None = None, say: programs.Say = programs.say_on_stderr) -> Self:
-        """Return an API server that is ready.
+    def start(
+        cls, name: str | None = None, say: programs.Say = programs.say_on_stderr, *, age: str | None = None
+    ) -> Self:
+        """Return an API server that is ready, of the version that the node has, or the `oldest` or `newest`.
 
         Raises StartError, with the program's last lines, if it does not come up.
         """
         found = programs.find_all(programs.LIGHT, say)
+        if age is not None:
+            found |= programs.built_from(programs.API_SERVERS[age], ["kube-apiserver"], say)
         run = runs.claim(name)
         try:
             site = _light_site(run)

@@ -11,7 +11,12 @@ import httpx2
 
 from .client import Client
 
-__all__ = ["Judge", "Judgement"]
+__all__ = ["BECAUSE_OF_US", "UNREVIEWED", "Judge", "Judgement", "Tally", "judge", "same", "without_annotations"]
+
+#: A namespace whose pods no webhook of ours ever sees, and where Pod Security allows everything.
+UNREVIEWED = "kube-system"
+PREFIX = "pillion.dev/"
+BECAUSE_OF_US = "refused because of us"
 
 
 class Judgement(NamedTuple):
@@ -59,3 +64,61 @@ def judge(kubectl: Client, kubeconfig: Path) -> Iterator[Judge]:
                 yield Judge(client)
         finally:
             proxy.terminate()
+
+
+class Tally:
+    """How many pods were asked about, and what became of them."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.counts: dict[str, int] = {BECAUSE_OF_US: 0}
+
+    def count(self, what: str) -> None:
+        """Count one pod."""
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def __str__(self) -> str:
+        """Return all counts."""
+        return ", ".join(f"{number:,} {what}" for what, number in self.counts.items())
+
+
+def without_annotations(pod: Any) -> Any:
+    """Return the pod as somebody wrote it who never heard of us."""
+    metadata = dict(pod.get("metadata") or {})
+    annotations = metadata.pop("annotations", None) or {}
+    others = {key: value for key, value in annotations.items() if not key.startswith(PREFIX)}
+    return {**pod, "metadata": {**metadata, "annotations": others} if others else metadata}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Say whether two pods are one, but for what the API server makes up for each, and where it puts that."""
+    return bool(_comparable(one) == _comparable(other))
+
+
+def _comparable(pod: Any) -> Any:
+    metadata = {
+        key: value
+        for key, value in pod["metadata"].items()
+        if key not in ("uid", "creationTimestamp", "managedFields", "namespace")
+        and not (key == "name" and "generateName" in pod["metadata"])
+    }
+    return _unordered({**pod, "metadata": metadata})
+
+
+def _unordered(value: Any) -> Any:
+    """Return the value with its volumes and mounts in order of their names.
+
+    The API server adds the service account's volume, whose name is random, before it asks webhooks; in a pod that was
+    injected beforehand it comes after ours.
+    """
+    if isinstance(value, list):
+        return [_unordered(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"^kube-api-access-\w{5}$", "kube-api-access", value)
+    if not isinstance(value, dict):
+        return value
+    result = {key: _unordered(item) for key, item in value.items()}
+    for key, name in (("volumes", "name"), ("volumeMounts", "mountPath")):
+        if isinstance(result.get(key), list):
+            result[key].sort(key=lambda item: str(item[name]))
+    return result

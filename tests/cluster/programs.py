@@ -39,6 +39,8 @@ class Source:
     """Program name to Go package."""
     stamps: tuple[str, ...]
     """Linker variables, with {version}, {major} and {minor} to be filled in."""
+    tags: tuple[str, ...] = ()
+    """Build tags."""
 
     @property
     def version(self) -> str:
@@ -63,6 +65,11 @@ class Source:
         return " ".join(["-s", "-w", *(f"-X {stamp}" for stamp in stamps)])
 
 
+_KUBERNETES_STAMPS = (
+    "k8s.io/component-base/version.gitVersion={version}",
+    "k8s.io/component-base/version.gitMajor={major}",
+    "k8s.io/component-base/version.gitMinor={minor}",
+)
 KUBERNETES = Source(
     module="k8s.io/kubernetes",
     folder=HERE / "kubernetes",
@@ -77,12 +84,20 @@ KUBERNETES = Source(
             "kubelet",
         )
     },
-    stamps=(
-        "k8s.io/component-base/version.gitVersion={version}",
-        "k8s.io/component-base/version.gitMajor={major}",
-        "k8s.io/component-base/version.gitMinor={minor}",
-    ),
+    stamps=_KUBERNETES_STAMPS,
 )
+API_SERVERS = {
+    age: Source(
+        module="k8s.io/kubernetes",
+        folder=HERE / f"kubernetes-{age}",
+        packages={"kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"},
+        stamps=_KUBERNETES_STAMPS,
+        # 1.29's providers of clouds import a module that the proxy hasn't got
+        tags=("providerless",),
+    )
+    for age in ("oldest", "newest")
+}
+"""Others than KUBERNETES, for what an API server alone decides."""
 HELM = Source(
     module="helm.sh/helm/v4",
     folder=HERE / "helm",
@@ -143,14 +158,21 @@ def find_all(names: Iterable[str], say: Say = say_on_stderr) -> dict[str, Path]:
     """Return each program's path; what one source lacks is built in one go."""
     wanted = set(names)
     for source in SOURCES:
-        with _locked(source.folder.name):
-            absent = sorted(wanted & {name for name in source.packages if not _cached(name).exists()})
-            if absent:
-                _build(source, absent, say)
+        built_from(source, wanted & set(source.packages), say)
     if "etcd" in wanted and not _cached("etcd").exists():
         with _locked("etcd"):
             _fetch_etcd(say)
     return {name: _cached(name) for name in wanted}
+
+
+def built_from(source: Source, names: Iterable[str], say: Say = say_on_stderr) -> dict[str, Path]:
+    """Return the paths of these programs of the source; build what the cache has not."""
+    found = {name: source.cache / name for name in names}
+    with _locked(source.folder.name):
+        absent = sorted(name for name, path in found.items() if not path.exists())
+        if absent:
+            _build(source, absent, say)
+    return found
 
 
 def on_path(name: str) -> str | None:
@@ -253,6 +275,7 @@ def _build(source: Source, names: Sequence[str], say: Say) -> None:
     with tempfile.TemporaryDirectory(dir=source.cache) as scratch:
         command = [
             *("nice", "-n", "10", go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false"),
+            f"-tags={','.join(source.tags)}",
             *(
                 "-ldflags",
                 source.linker_flags,

@@ -1,0 +1,78 @@
+"""Pillion in the test process as the webhook of an API server, with the entries that the chart makes."""
+
+import base64
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from certs.authority import Authority
+from tests.service.serving import ANY_PORT, Running, start, write_pair
+from webhook.injection.profile import Configuration
+from webhook.service.settings import LogFormat, Settings
+
+from .client import Client
+from .image import CHART
+
+__all__ = ["LocalWebhook", "local_webhook"]
+
+#: The API server waits so long for an answer: nothing here is about speed, and the machine may be busy.
+TIMEOUT_SECONDS = 10
+
+
+class LocalWebhook:
+    """The server of this process, called by an API server for as long as a test needs it."""
+
+    def __init__(self, running: Running) -> None:
+        """Wrap the server that answers."""
+        self._running = running
+
+    def configure(self, configuration: Configuration) -> None:
+        """Decide by this configuration from now on."""
+        self._running.call(setattr, self._running.server.in_force, "configuration", configuration)
+
+    def bugs(self) -> list[dict[str, Any]]:
+        """Return the log's lines about bugs of ours: whoever created the pod saw nothing but a warning."""
+        return [
+            line for line in self._running.log() if line["event"] == "bug" or line.get("reason") == "internal_error"
+        ]
+
+
+@contextmanager
+def local_webhook(kubectl: Client, helm: Path, folder: Path) -> Iterator[LocalWebhook]:
+    """Serve on loopback, and have the API server of ``kubectl`` ask; the API server runs on this machine.
+
+    A call that fails refuses the pod, so that a test sees it.
+    """
+    authority = Authority.create(datetime.now(UTC))
+    certificate, key = write_pair(folder, authority)
+    settings = Settings(
+        listen=ANY_PORT, plain_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
+    )
+    with ExitStack() as stack:
+        running = start(settings, authority, folder / "log", stack)
+        configuration = chart_entries(helm)
+        for entry in configuration["webhooks"]:
+            url = f"{running.url}{entry['clientConfig']['service']['path']}"
+            entry["clientConfig"] = {"url": url, "caBundle": base64.b64encode(authority.certificate_pem).decode()}
+        kubectl("create", "-f", "-", stdin=configuration)
+        try:
+            yield LocalWebhook(running)
+        finally:
+            kubectl("delete", "mutatingwebhookconfiguration", configuration["metadata"]["name"])
+
+
+def chart_entries(helm: Path) -> dict[str, Any]:
+    """Return the chart's webhook configuration, as it is without values but for ``failurePolicy``."""
+    command = [
+        *(str(helm), "template", "judged", str(CHART), "-n", "pillion-system"),
+        *("--show-only", "templates/mutatingwebhookconfiguration.yaml"),
+        *("--set=webhook.failurePolicy=Fail", f"--set=webhook.timeoutSeconds={TIMEOUT_SECONDS}"),
+    ]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    document: dict[str, Any] = YAML(typ="safe").load(text)
+    return document
