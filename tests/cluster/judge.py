@@ -11,7 +11,17 @@ import httpx2
 
 from .client import Client
 
-__all__ = ["BECAUSE_OF_US", "UNREVIEWED", "Judge", "Judgement", "Tally", "judge", "same", "without_annotations"]
+__all__ = [
+    "BECAUSE_OF_US",
+    "UNREVIEWED",
+    "Judge",
+    "Judgement",
+    "Tally",
+    "as_known",
+    "difference",
+    "judge",
+    "without_annotations",
+]
 
 #: A namespace whose pods no webhook of ours ever sees, and where Pod Security allows everything.
 UNREVIEWED = "kube-system"
@@ -90,9 +100,28 @@ def without_annotations(pod: Any) -> Any:
     return {**pod, "metadata": {**metadata, "annotations": others} if others else metadata}
 
 
-def same(one: Any, other: Any) -> bool:
-    """Say whether two pods are one, but for what the API server makes up for each, and where it puts that."""
-    return bool(_comparable(one) == _comparable(other))
+def as_known(value: Any, stored: Any) -> Any:
+    """Return a pod, or a part of it, without the fields that an API server did not store: an older one drops some."""
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return {key: as_known(item, stored[key]) for key, item in value.items() if key in stored}
+    if isinstance(value, list) and isinstance(stored, list) and len(value) <= len(stored):
+        return [as_known(*pair) for pair in zip(value, stored, strict=False)]
+    return value
+
+
+def difference(one: Any, other: Any) -> str:
+    """Return where two pods differ first, or nothing; what the API server makes up for each does not count."""
+    return _difference(_comparable(one), _comparable(other), "")
+
+
+def _difference(one: Any, other: Any, path: str) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = (_difference(one.get(key), other.get(key), f"{path}.{key}") for key in {**one, **other})
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        found = (_difference(*pair, f"{path}[{index}]") for index, pair in enumerate(zip(one, other, strict=True)))
+    else:
+        return "" if one == other else f"{path} is {one!r:.300}, not {other!r:.300}"
+    return next(filter(None, found), "")
 
 
 def _comparable(pod: Any) -> Any:

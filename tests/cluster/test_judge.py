@@ -21,7 +21,7 @@ from . import programs
 from .client import Client
 from .conftest import Cluster, NewNamespace
 from .control_plane import ApiServer
-from .judge import BECAUSE_OF_US, UNREVIEWED, Judge, Tally, judge, same, without_annotations
+from .judge import BECAUSE_OF_US, UNREVIEWED, Judge, Tally, as_known, difference, judge, without_annotations
 from .local_webhook import LocalWebhook, local_webhook
 from .processes import wait_until
 from .release import EFFECT_SECONDS, Release, sidecars
@@ -100,7 +100,7 @@ class Court:
             self.tally.count("not valid without us")
             return ""
         self.tally.count("valid without us")
-        expected = self.printed(pod, *options)
+        expected = self.printed({**pod, "spec": as_known(pod["spec"], plain.pod["spec"])}, *options)
         judgement = self.judge.ask(namespace, pod)
         if isinstance(expected, str):
             self.tally.count("refused as the operator wants it (strict)")
@@ -115,7 +115,8 @@ class Court:
         offline = self.judge.ask(UNREVIEWED, expected)
         if not offline.accepted:
             return f"what `pillion inject` prints is refused: {offline.message}"
-        return "" if same(judgement.pod, offline.pod) else f"not what `pillion inject` prints: {judgement.pod}"
+        differs = difference(judgement.pod, offline.pod)
+        return f"not what `pillion inject` prints: {differs}" if differs else ""
 
 
 def options_of(case: Case) -> list[str]:

@@ -164,6 +164,8 @@ class TestApiServer:
         """The programs are stamped: kubectl and the feature gates go by it."""
         if request.config.getoption("kubeconfig") is not None:
             pytest.skip("a cluster of one's own may be of any version")
+        age = request.config.getoption("kubernetes")
+        wanted = programs.KUBERNETES if age is None else programs.API_SERVERS[age]
         versions = kubectl("version", "-o", "json")
-        assert versions["serverVersion"]["gitVersion"] == programs.KUBERNETES.version
+        assert versions["serverVersion"]["gitVersion"] == wanted.version
         assert versions["clientVersion"]["gitVersion"] == programs.KUBERNETES.version
