@@ -5,13 +5,22 @@
     PillionError
     ├── ReviewError         the body is no AdmissionReview that could be answered (HTTP 4xx)
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
+    ├── CertificateError    certificates in files or in a cluster can't be read
     ├── ManifestError       a manifest can't be read: says file, document and line
     └── SettingsError       an option or environment variable has a value that can't be used
 """
 
 from dataclasses import dataclass
 
-__all__ = ["ConfigurationError", "ManifestError", "PillionError", "Problem", "ReviewError", "SettingsError"]
+__all__ = [
+    "CertificateError",
+    "ConfigurationError",
+    "ManifestError",
+    "PillionError",
+    "Problem",
+    "ReviewError",
+    "SettingsError",
+]
 
 
 class PillionError(Exception):
@@ -51,6 +60,10 @@ class ConfigurationError(PillionError):
         self.source = source
         head = f"{source}: " if source else ""
         super().__init__("\n".join(f"{head}{problem}" for problem in problems))
+
+
+class CertificateError(PillionError):
+    """Certificates can't be read: a file, the kubeconfig, or the cluster; the text says which and why."""
 
 
 class ManifestError(PillionError):

@@ -9,61 +9,91 @@ from pathlib import Path
 from typing import Any
 
 from certs.contents import Certificate, Item, Key, Unreadable, belongs, contents
-from certs.verify import Fault, FaultKind, UnusablePairError, verify
-from webhook.cli.terminal import BOLD, GREEN, RED, Paint, painter, visible
-from webhook.errors import PillionError
+from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
+from webhook.cli.releases import MARK, Entry, Release, connect
+from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, painter, visible
+from webhook.errors import CertificateError
 
 __all__ = ["add_arguments", "run"]
 
-#: Exit codes: something is wrong with a certificate; usage, or input that can't be read.
+#: Exit codes: something is wrong with a certificate; usage, or what can't be read.
 WRONG, USAGE = 1, 2
 
 _EXAMPLES = """\
 examples:
+  pillion certs show                          the releases in the kubeconfig's cluster
   pillion certs show tls.crt tls.key ca.crt
+  pillion certs verify                        each release's pair, against what its webhook entries trust
   pillion certs verify --cert tls.crt --key tls.key --ca ca.crt --name pillion.pillion-system.svc
+  pillion certs rotate leaf                   ask for a new certificate now
 """
-
-
-class CertificateFileError(PillionError):
-    """A file can't be read; the text says which and why."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's actions and their options."""
     parser.description = (
-        "Say what certificates there are, until when they are good, and what is wrong with them.\n"
-        "Exit code 1: something is wrong with a certificate; 2: usage, or input that can't be read."
+        "Say what certificates there are, until when they are good, and what is wrong with them: in files, or in the\n"
+        "cluster of the kubeconfig. Exit code 1: something is wrong with a certificate; 2: usage, or it can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
-    show = actions.add_parser("show", help="say what is there and until when", description="Say what PEM files hold.")
-    show.add_argument("files", nargs="+", metavar="FILE", help="a PEM file, - for standard input")
-    show.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
-    check = actions.add_parser(
-        "verify",
-        help="say exactly what is wrong with a pair",
-        description="Say whether a server's certificate and key are good, and if not, everything that is wrong.",
+    _add_show(actions.add_parser("show", help="say what is there and until when"))
+    _add_verify(actions.add_parser("verify", help="say exactly what is wrong with a pair"))
+    _add_rotate(actions.add_parser("rotate", help="ask for a new certificate now"))
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say what PEM files hold; without files, what the releases in the kubeconfig's cluster hold."
+    parser.add_argument("files", nargs="*", metavar="FILE", help="a PEM file, - for standard input")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
+    _add_cluster(parser)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say whether a server's certificate and key are good, and if not, everything that is wrong. Without --cert: "
+        "of each release in the kubeconfig's cluster, against what its webhook entries trust and call it by."
     )
-    check.add_argument("--cert", metavar="FILE", required=True, help="the certificate and its chain, PEM")
-    check.add_argument("--key", metavar="FILE", required=True, help="the certificate's private key, PEM")
-    check.add_argument("--ca", metavar="FILE", help="what clients trust, PEM; without: who signed it is not asked")
-    check.add_argument(
-        *("--name", "-N"),
+    parser.add_argument("--cert", metavar="FILE", help="the certificate and its chain, PEM")
+    parser.add_argument("--key", metavar="FILE", help="the certificate's private key, PEM")
+    parser.add_argument("--ca", metavar="FILE", help="what clients trust, PEM; without: who signed it is not asked")
+    parser.add_argument(
+        "--name",
         metavar="NAME",
         action="append",
         default=[],
         help="a name that clients call the server by, as pillion.pillion-system.svc; may be repeated",
     )
-    check.add_argument(
+    parser.add_argument(
         "--at", metavar="TIME", type=_time, help="judge it at this time, as 2027-01-31 or 2027-01-31T12:00Z"
     )
+    _add_cluster(parser)
+
+
+def _add_rotate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Ask for a rotation of a release whose certificates.mode is self-managed; it begins within seconds. With an "
+        "authority comes a leaf that it signs. Nothing fails meanwhile."
+    )
+    parser.add_argument("what", choices=("leaf", "authority"), help="the servers' certificate, or the authority, too")
+    _add_cluster(parser)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("in a cluster")
+    group.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, then ~/.kube/config")
+    group.add_argument("--context", metavar="NAME", help="the kubeconfig's context; default: the current one")
+    group.add_argument("-n", "--namespace", metavar="NAME", help="of the release; default: all")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked and return the exit code."""
-    action: Callable[[argparse.Namespace], int] = {"show": _show, "verify": _verify}[arguments.action]
+    action: Callable[[argparse.Namespace], int] = {
+        "show": _show,
+        "verify": _verify_file if getattr(arguments, "cert", None) else _verify_cluster,
+        "rotate": _rotate,
+    }[arguments.action]
     return action(arguments)
 
 
@@ -79,13 +109,28 @@ def _time(text: str) -> datetime:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    found = {name: contents(_read(name)) for name in arguments.files}
+    if arguments.files:
+        found = {name: contents(_read(name)) for name in arguments.files}
+    else:
+        found = {name: items for release in _releases(arguments) for name, items in _held(release)}
     if arguments.output == "json":
         print(json.dumps([_as_json(name, item, found) for name, items in found.items() for item in items], indent=2))
     else:
         print("\n".join(_lines(found, datetime.now(UTC), painter(sys.stdout))))
     readable = all(not isinstance(item, Unreadable) for items in found.values() for item in items)
     return 0 if readable else WRONG
+
+
+def _held(release: Release) -> Iterator[tuple[str, list[Item]]]:
+    """Yield what a release's Secret holds, and what its entries trust: entries that trust the same are one."""
+    for key, pem in sorted((release.content or {}).items()):
+        yield f"{release.name}, {key}", contents(pem)
+    if release.content is None:
+        yield release.name, [Unreadable("is not there")]
+    for bundle in dict.fromkeys(entry.bundle for entry in release.entries):
+        names = ", ".join(entry.name for entry in release.entries if entry.bundle == bundle)
+        trusted: list[Item] = contents(bundle) if bundle else [Unreadable("nothing is trusted: there is no caBundle")]
+        yield f"trusted by {release.configuration}, {names}", trusted
 
 
 def _lines(found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iterator[str]:
@@ -160,39 +205,116 @@ def _long(span: timedelta) -> str:
 # --- verify ------------------------------------------------------------------------------------------------------
 
 
-def _verify(arguments: argparse.Namespace) -> int:
-    paint = painter(sys.stdout)
+def _verify_file(arguments: argparse.Namespace) -> int:
     names = tuple(arguments.name)
+    if arguments.key is None:
+        raise CertificateError("verify --cert needs --key, too")
     chain, key = _read(arguments.cert), _read(arguments.key)
     roots = _read(arguments.ca) if arguments.ca is not None else None
     now = arguments.at or datetime.now(UTC)
+    paint = painter(sys.stdout)
     try:
         pair = verify(chain, key, now=now, names=names, roots_pem=roots)
     except UnusablePairError as error:
-        for fault in error.faults:
-            print(f"{visible(arguments.cert)}: {_said(fault, paint)}")
+        print("\n".join(_said(arguments.cert, error.faults, paint)))
         return WRONG
-    called = f" for {visible(', '.join(names or pair.names))}" if names or pair.names else ""
-    print(
-        f"{visible(arguments.cert)}: {paint('good', GREEN)}{called} until {pair.not_after:%FT%TZ}, "
-        f"{_long(pair.not_after - now)} from {'then' if arguments.at else 'now'}"
-    )
+    print(_good(arguments.cert, pair, names or pair.names, arguments.at, paint))
     for asked, option, question in ((names, "--name", "what it is called"), (roots, "--ca", "who signed it")):
         if not asked:
             print(f"  not asked: {question}; give {option}")
     return 0
 
 
-def _said(fault: Fault, paint: Paint) -> str:
+def _verify_cluster(arguments: argparse.Namespace) -> int:
+    if arguments.key or arguments.ca or arguments.name:
+        raise CertificateError("verify with --key, --ca or --name is about files: give --cert, too")
+    paint = painter(sys.stdout)
+    good = True
+    for release in _releases(arguments):
+        for entry in release.entries:
+            judged = _judged(release, entry, arguments.at or datetime.now(UTC))
+            name = f"{release.configuration}, {entry.name}"
+            if isinstance(judged, Pair):
+                print(_good(name, judged, (entry.server,), arguments.at, paint))
+            else:
+                good = False
+                print("\n".join(_said(name, judged, paint)))
+    return 0 if good else WRONG
+
+
+def _judged(release: Release, entry: Entry, now: datetime) -> Pair | list[Fault]:
+    """Return the pair that an entry's calls meet, or what is wrong with it."""
+    content = release.content or {}
+    if not content.get("tls.crt"):
+        what = "is not there" if release.content is None else "has no tls.crt"
+        return [Fault(FaultKind.UNREADABLE, f"{release.name} {what}")]
+    if not entry.bundle:
+        return [Fault(FaultKind.CHAIN, "the entry has no caBundle: it trusts what the API server's machine does")]
+    try:
+        pem = content["tls.crt"], content.get("tls.key", b"")
+        return verify(*pem, now=now, names=(entry.server,), roots_pem=entry.bundle)
+    except UnusablePairError as error:
+        return error.faults
+
+
+def _good(what: str, pair: Pair, names: tuple[str, ...], at: datetime | None, paint: Paint) -> str:
+    """Return the sentence for a pair that nothing is wrong with."""
+    left = f"{_long(pair.not_after - (at or datetime.now(UTC)))} from {'then' if at else 'now'}"
+    called = f" for {visible(', '.join(names))}" if names else ""
+    return f"{visible(what)}: {paint('good', GREEN)}{called} until {pair.not_after:%FT%TZ}, {left}"
+
+
+def _said(what: str, faults: list[Fault], paint: Paint) -> Iterator[str]:
+    """Yield a line for each fault."""
     labels = {FaultKind.KEY: "key mismatch"}
-    return f"{paint(labels.get(fault.kind, fault.kind.value), RED)}: {visible(fault.text)}"
+    for fault in faults:
+        yield f"{visible(what)}: {paint(labels.get(fault.kind, fault.kind.value), RED)}: {visible(fault.text)}"
+
+
+# --- rotate ------------------------------------------------------------------------------------------------------
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    with connect(arguments.kubeconfig, arguments.context) as cluster:
+        found = _some(cluster.releases(arguments.namespace), arguments)
+        if len(found) > 1:
+            where = ", ".join(release.namespace for release in found)
+            raise CertificateError(f"there are {len(found)} releases; choose one with -n: {where}")
+        (release,) = found
+        if release.issuer:
+            raise CertificateError(
+                f"{release.name} is cert-manager's: cmctl renew {release.issuer} -n {release.namespace}"
+            )
+        if not release.self_managed:
+            raise CertificateError(
+                f"{release.name} holds no authority's key: who made the pair makes the next one, too"
+            )
+        cluster.ask(release, arguments.what)
+    complain(f"asked for a new {arguments.what}: {release.name}; pillion certs show says what came of it")
+    return 0
+
+
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def _releases(arguments: argparse.Namespace) -> list[Release]:
+    """Return what there is in the cluster; :class:`CertificateError` for nothing."""
+    with connect(arguments.kubeconfig, arguments.context) as cluster:
+        return _some(cluster.releases(arguments.namespace), arguments)
+
+
+def _some(releases: list[Release], arguments: argparse.Namespace) -> list[Release]:
+    if not releases:
+        where = f"namespace {arguments.namespace}" if arguments.namespace else "this cluster"
+        raise CertificateError(f"there is no release in {where}: no webhook configuration has the annotation {MARK}")
+    return releases
 
 
 def _read(name: str) -> bytes:
-    """Return a file's bytes; :class:`CertificateFileError` where there are none."""
+    """Return a file's bytes; :class:`CertificateError` where there are none."""
     if name == "-":
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise CertificateFileError(f"{name}: {error.strerror}") from None
+        raise CertificateError(f"{name}: {error.strerror}") from None
