@@ -3,13 +3,13 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certs.authority import Authority, Leaf
+from certs.authority import CLOCK_SKEW, Authority, Leaf
 from certs.delivery import Folder, Notice, instant
 from certs.verify import verify
 from tests.service.serving import Running, eventually
@@ -70,6 +70,17 @@ def test_a_pair_that_is_there_is_shown_from_the_start(
     server = kept()
     assert server.server.in_force.certificate_end == leaf.certificate.not_valid_after_utc
     eventually(lambda: readiness(server) == "ok")
+
+
+def test_a_pair_that_becomes_valid_is_taken_without_a_change(
+    kept: Callable[..., Running], folder: Folder, authority: Authority
+) -> None:
+    """While there is none, each look tries."""
+    leaf = authority.issue(NAMES, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=2))
+    folder.leave(leaf.certificate_pem, leaf.key_pem)
+    server = kept()
+    assert readiness(server) == "no certificate yet"
+    eventually(lambda: readiness(server) != "no certificate yet")
 
 
 @pytest.mark.parametrize(
