@@ -15,10 +15,13 @@ from urllib.parse import quote
 from certs.api import Answer, ApiError, Connection, RefusedError
 from certs.rotation import ApplyBundles, Configuration, CreateSecret, Secret, Seen, Step, Wait, WriteSecret
 
-__all__ = ["ASKS", "Place", "Record", "Store"]
+__all__ = ["ASKS", "MARK", "Place", "Record", "Store"]
 
 #: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the authority too.
 ASKS = "pillion.dev/rotate"
+#: The annotation of a webhook configuration that names the Secret with the servers' pair. Where it is another one, the
+#: bundles are for somebody else to keep: the release has come to another mode, and our servers are about to leave.
+MARK = "pillion.dev/certificate"
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _KINDS = {
@@ -149,6 +152,8 @@ class Store:
             if error.missing:
                 return None
             raise
+        if (document["metadata"].get("annotations") or {}).get(MARK, self._place.secret) != self._place.secret:
+            return None
         entries = document.get("webhooks") or []
         bundles = {entry["name"]: _decoded(entry["clientConfig"].get("caBundle")) for entry in entries}
         return Configuration(_version(document), bundles)

@@ -293,6 +293,25 @@ def test_another_keeper_goes_on_where_one_ended(install: Callable[[str], Install
     eventually(lambda: release.settled() and release.content()["ca.crt"] != before)
 
 
+def test_bundles_of_another_mode_are_left_alone(install: Callable[[str], Installed]) -> None:
+    """The chart's upgrade to another mode names another Secret; keepers of before may still run for a minute."""
+    release = install("other-mode")
+    release.run(release.keeper())
+    eventually(release.settled)
+    theirs = Authority.create(release.store(lambda store: store.look()).time).certificate_pem
+    entry = {"clientConfig": {"caBundle": base64.b64encode(theirs).decode()}}
+    patch = {
+        "metadata": {"annotations": {"pillion.dev/certificate": "theirs"}},
+        "webhooks": [{"name": each["name"], **entry} for each in release.hooks()["webhooks"]],
+    }
+    words = ("patch", "mutatingwebhookconfiguration", f"{release.name}.{release.namespace}", "--type=strategic")
+    release.kubectl(*words, f"--patch={json.dumps(patch)}")
+    release.kubectl("annotate", "secret", release.place.secret, "-n", release.namespace, "pillion.dev/rotate=leaf")
+    looks = len(release.said)
+    eventually(lambda: any(event == "leaf" for _, event, _ in release.said[looks:]))
+    assert release.bundles() == [theirs] * 2
+
+
 def test_releases_do_not_meet(install: Callable[[str], Installed]) -> None:
     """Each looks after its own objects, and has no right to the other's."""
     one, two = install("left"), install("right")

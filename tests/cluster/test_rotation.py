@@ -334,7 +334,7 @@ def test_switching_to_self_managed_and_back_fails_no_call(
     # a former authority must be trusted until the last server that shows its leaf has left: as long as a rollout takes
     times = {"authorityLifetime": "720s", "leafLifetime": "240s", "settling": "2s", "overlap": "75s"}
     longer = f"--set-json=certificates={json.dumps(times)}"
-    common = ("--set=prefix=switching.example.org/", *pillion_image, *OPTIONS, longer)
+    common = ("--set=prefix=switching.example.org/", *pillion_image, *OPTIONS, longer, "--timeout=300s")
 
     def trusted() -> list[bytes]:
         entries = kubectl("get", "mutatingwebhookconfiguration", release.webhooks, "-o", "json")["webhooks"]
