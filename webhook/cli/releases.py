@@ -12,13 +12,11 @@ from urllib.parse import quote
 
 from certs.api import ApiError, Connection, RefusedError
 from certs.kubeconfig import KubeconfigError, load
-from certs.store import ASKS
+from certs.store import ASKS, MARK
 from webhook.errors import CertificateError
 
 __all__ = ["MARK", "Cluster", "Entry", "Release", "connect"]
 
-#: The annotation of a webhook configuration that names the Secret with its servers' pair.
-MARK = "pillion.dev/certificate"
 #: The annotation of a Secret that cert-manager keeps.
 _CERT_MANAGERS = "cert-manager.io/certificate-name"
 _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
