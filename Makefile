@@ -9,7 +9,7 @@ BENCH ?=
 KUBERNETES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format golden properties bench bench-core test-cluster clean
+.PHONY: help serve test check format golden properties bench bench-core bench-tail test-cluster clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,6 +53,9 @@ bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; te
 
 bench-core: $(VENV)/.installed ## the core's time for a review, as ratios
 	$(BIN)/python -m tests.bench.core
+
+bench-tail: $(VENV)/.installed ## what log readers lose and cost; 25 minutes, BENCH="--only rename" for less; needs busybox
+	@$(BIN)/python -m tests.bench.tail $(BENCH)
 
 test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
 	$(BIN)/python -m pytest tests/cluster $(if $(KUBERNETES),--kubernetes $(KUBERNETES))

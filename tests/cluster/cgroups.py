@@ -57,6 +57,11 @@ def exists(name: str) -> bool:
     return any((root / name).exists() for root, _ in _hierarchies())
 
 
+def folders(name: str) -> list[Path]:
+    """Return the group's folder in each hierarchy."""
+    return [root / name for root, _ in _hierarchies()]
+
+
 def _hierarchies() -> list[tuple[Path, str]]:
     """Return each mounted hierarchy and its kind: `cgroup` (version 1, one a controller) or `cgroup2`."""
     lines = [line.split(" ") for line in Path("/proc/self/mounts").read_text().splitlines()]
