@@ -109,7 +109,7 @@ class TestCommand:
         """Two without busybox, as there is nothing to check; it says what to install."""
         monkeypatch.setattr(contestants, "busybox", lambda: None)
         assert bench.main(["--only", CASE.name, "--against", "pillion"]) == 2
-        assert "apt-get install busybox-static" in capsys.readouterr().err
+        assert "apt-get install busybox-static" in capsys.readouterr().out
 
     def test_no_such_case(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Two, and the names of those that there are."""
@@ -141,12 +141,11 @@ class TestRunning:
     def test_a_line_that_a_kill_cut_off(self, tmp_path: Path, logs: Path) -> None:
         """It is no line; it comes whole in the next run."""
         append(logs / "app.log", "a", 0, 3)
-        script = 'cat "$1"; [ -e "$2" ] || printf "a 0000"; touch "$2"; exec sleep 1000'
+        script = 'cat "$1"; [ -e "$2" ] || { touch "$2"; printf "a 0000"; }; exec sleep 1000'
         once = Contestant("", "", lambda _, logs, own: ["sh", "-c", script, "sh", logs / "app.log", own / "was here"])
-        running = Running(once, CASE, logs, tmp_path / "scratch")
-        until(lambda: running.size == 3 * len(line("a", 0)) + 6, "a line and a half")
-        running.kill()
-        running.start()
-        until(lambda: running.size == 3 * len(line("a", 0)), "whole lines")
-        running.kill()
+        with Running(once, CASE, logs, tmp_path / "scratch") as running:
+            until(lambda: running.size == 3 * len(line("a", 0)) + 6, "three lines and a piece")
+            running.kill()
+            running.start()
+            until(lambda: running.size == 3 * len(line("a", 0)), "three lines")
         assert score(running.lines(), {"a": 3}) == Score(repeated=3)

@@ -38,10 +38,11 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"bench-tail: needs Linux, this is {sys.platform}\n")
         return 2
     with tempfile.TemporaryDirectory(prefix="bench-tail-") as scratch:
-        found = contestants(arguments.against, Path(scratch), _say)
+        print(machine())
+        found = contestants(arguments.against, Path(scratch), print)
         if OURS in arguments.against and OURS not in found:
             return 2
-        print(f"{machine()}\n")
+        print()
         broken = []
         if arguments.table in (None, "losses"):
             broken += losses(cases, found, arguments.lines, Path(scratch))
@@ -73,23 +74,23 @@ def losses(cases: Sequence[Case], those: Mapping[str, Contestant], count: int, s
 def run(case: Case, contestant: Contestant, count: int, folder: Path) -> tuple[Score, float]:
     """Return what became of the case's lines, and how long the end took."""
     written: dict[str, int] = {}
-    running = Running(contestant, case, folder / "logs", folder / "scratch")
-    time.sleep(READY_SECONDS)
-    app = threading.Thread(target=lambda: written.update(case.write(running.logs, count)))
-    app.start()
-    if case.down:
-        begin, end = DOWN
-        time.sleep(begin)
-        running.kill()
-        time.sleep(end - begin)
-        running.start()
-    app.join()
-    if case.ends_after is None:
-        running.settle()
-    else:
-        time.sleep(case.ends_after)
-    seconds = running.end()
-    return score(running.lines(), written), seconds
+    with Running(contestant, case, folder / "logs", folder / "scratch") as running:
+        time.sleep(READY_SECONDS)
+        app = threading.Thread(target=lambda: written.update(case.write(running.logs, count)), daemon=True)
+        app.start()
+        if case.down:
+            begin, end = DOWN
+            time.sleep(begin)
+            running.kill()
+            time.sleep(end - begin)
+            running.start()
+        app.join()
+        if case.ends_after is None:
+            running.settle()
+        else:
+            time.sleep(case.ends_after)
+        seconds = running.end()
+        return score(running.lines(), written), seconds
 
 
 def kept(case: Case, result: Score) -> bool:

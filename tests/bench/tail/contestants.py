@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.bench.tail.cases import Case
 from tests.bench.tail.programs import FILEBEAT, OTELCOL
@@ -48,7 +48,7 @@ class Contestant:
 
 @dataclass
 class Running:
-    """A contestant at work, its standard output a pipe, as in a container; after a kill it can be started again."""
+    """A contestant at work until the end of a `with`; its standard output is a pipe, as in a container."""
 
     contestant: Contestant
     case: Case
@@ -63,8 +63,16 @@ class Running:
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.start()
 
+    def __enter__(self) -> Self:
+        """Return itself, at work already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever happened."""
+        self.kill()
+
     def start(self) -> None:
-        """Start it; each run has an output of its own, as the runs of a container have."""
+        """Start it, again after a kill; each run has an output of its own, as the runs of a container have."""
         self.outputs.append(self.scratch / f"output-{len(self.outputs)}")
         words = [*self.prefix, *self.contestant.words(self.case, self.logs, self.scratch)]
         environment = {**os.environ, "PILLION_STATE": str(self.scratch)}
@@ -222,8 +230,8 @@ def filebeat(_: Path) -> Contestant:
             source["rotation.external.strategy.copytruncate"] = {"suffix_regex": r"\.\d$"}
         configuration = {
             "filebeat.inputs": [source],
-            # how long it waits at the end for its output to take what was read; less than the grace period
-            "filebeat.shutdown_timeout": f"{GRACE_SECONDS - 5:.0f}s",
+            # for what was read and is not yet out; without it, the end is as quick as ours and no less is lost
+            "filebeat.shutdown_timeout": "5s",
             "output.console": {"codec.format": {"string": "%{[message]}"}},
             "setup.ilm.enabled": False,
             "setup.template.enabled": False,
@@ -282,7 +290,7 @@ EVERYONE: Mapping[str, Callable[[Path], Contestant]] = {
 
 
 def contestants(names: Sequence[str], scratch: Path, say: Callable[[str], None]) -> dict[str, Contestant]:
-    """Return those of these names that can be had here; say who can't, and why."""
+    """Return those of these names that can be had here; say who can't, and what they lack."""
     found = {}
     for name in names:
         try:

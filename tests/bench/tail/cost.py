@@ -58,16 +58,13 @@ def rest(contestant: Contestant, count: int, folder: Path) -> Rest:
     names = tuple(f"{number}.log" for number in range(count))
     for name in names:
         append(_logs(folder) / name, "a", 0, 1)
-    running = Running(contestant, replace(CASE, names=names), _logs(folder), folder / "scratch")
-    try:
+    with Running(contestant, replace(CASE, names=names), _logs(folder), folder / "scratch") as running:
         time.sleep(WARM_SECONDS)
         before, begin, samples = _ticks(running), time.monotonic(), []
         while time.monotonic() < begin + REST_SECONDS:
             samples.append(_memory(running))
             time.sleep(0.02)
         used = (_ticks(running) - before) / TICKS / (time.monotonic() - begin)
-    finally:
-        running.kill()
     return Rest(sorted(samples)[len(samples) // 2], max(samples), used)
 
 
@@ -76,8 +73,7 @@ def speed(contestant: Contestant, megabytes: int, folder: Path, limits: Limits |
     append(_logs(folder) / "app.log", "a", 0, megabytes * 1_000_000 // LINE_BYTES)
     with _limited(limits) as prefix:
         begin = grown = time.monotonic()
-        running = Running(contestant, CASE, _logs(folder), folder / "scratch", prefix)
-        try:
+        with Running(contestant, CASE, _logs(folder), folder / "scratch", prefix) as running:
             size = peak = 0
             while time.monotonic() < grown + STALLED_SECONDS:
                 peak = max(peak, _memory(running))
@@ -85,8 +81,6 @@ def speed(contestant: Contestant, megabytes: int, folder: Path, limits: Limits |
                     size, grown = running.size, time.monotonic()
                 time.sleep(0.01)
             ticks = _ticks(running)
-        finally:
-            running.kill()
     read = sum(len(text) + 1 for text in running.lines())
     return Speed(read / (grown - begin) / 1e6, ticks / TICKS / read * 1e9, peak)
 
