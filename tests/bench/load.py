@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.bench import programs
 from tests.bench.servers import Running
 
-__all__ = ["Load", "hold", "run"]
+__all__ = ["Load", "Running", "hold", "run"]
 
 CONNECTIONS = 8
 
@@ -28,9 +28,11 @@ class Load(NamedTuple):
     answer_bytes: int
 
 
-def run(running: Running, body: Path, core: int, *, rate: float = 0, seconds: float) -> Load:
+def run(
+    running: Running, body: Path, core: int, *, rate: float = 0, seconds: float, connections: int = CONNECTIONS
+) -> Load:
     """Send the body as often as can be, or ``rate`` times a second at random times."""
-    command = [*_command(running, body, core, CONNECTIONS), "-pid", str(running.process.pid)]
+    command = [*_command(running, body, core, connections), "-pid", str(running.process.pid)]
     command += ["-rate", str(rate), "-duration", f"{seconds}s"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
