@@ -9,7 +9,7 @@ BENCH ?=
 KUBERNETES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format golden properties bench bench-growth bench-core bench-tail test-cluster clean
+.PHONY: help serve test check format golden properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,6 +53,9 @@ bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; te
 
 bench-growth: $(VENV)/.installed ## how the cost grows with the pod, drawn into docs/images/growth.svg
 	@$(BIN)/python -m tests.bench.growth docs/images/growth.svg
+
+bench-scale: $(VENV)/.installed ## thousands of pods through a real API server, onto nodes that run nothing
+	@$(BIN)/python -m tests.bench.scale $(BENCH)
 
 bench-core: $(VENV)/.installed ## the core's time for a review, as ratios
 	$(BIN)/python -m tests.bench.core

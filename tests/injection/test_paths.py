@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webhook.injection.paths import Directories, as_written, components, overlap, within
 
@@ -65,3 +67,15 @@ def test_a_set_of_directories_knows_above_and_below() -> None:
         *(False, False, True),
         *(True, True, False),
     ]
+
+
+_PATHS = st.lists(st.sampled_from("ab"), max_size=4).map(tuple)
+
+
+@given(st.lists(_PATHS, max_size=5), _PATHS)
+def test_directories_collide_as_their_paths_overlap(directories: list[tuple[str, ...]], path: tuple[str, ...]) -> None:
+    """A set that grew answers as if each directory were compared."""
+    grown = Directories()
+    for directory in directories:
+        grown.add(directory)
+    assert grown.collide(path) == any(overlap(path, directory) for directory in directories)

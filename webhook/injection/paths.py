@@ -70,13 +70,22 @@ def overlap(one: Components, other: Components) -> bool:
 
 
 class Directories:
-    """A fixed set of directories, of which it is asked for every pod what lies in or above them."""
+    """A set of directories, asked what lies in or above them: however many they are, that takes the same time."""
 
     def __init__(self, *paths: str) -> None:
         """Take the directories' paths."""
-        self._own = frozenset(map(components, paths))
-        self._above = frozenset(path[:length] for path in self._own for length in range(len(path) + 1))
-        self._depths = sorted({len(path) for path in self._own})
+        self._own: set[Components] = set()
+        self._above: set[Components] = set()
+        self._depths: list[int] = []
+        for path in paths:
+            self.add(components(path))
+
+    def add(self, path: Components) -> None:
+        """Add a directory."""
+        self._own.add(path)
+        self._above.update([path[:length] for length in range(len(path) + 1)])
+        if len(path) not in self._depths:
+            self._depths.append(len(path))
 
     def within(self, path: Components) -> bool:
         """Say whether one of the directories is ``path`` or lies below it."""
@@ -88,6 +97,10 @@ class Directories:
             if path[:depth] in self._own:
                 return True
         return False
+
+    def collide(self, path: Components) -> bool:
+        """Say whether one of the directories is ``path``, lies below it or above it."""
+        return path in self._above or self.hold(path)
 
 
 #: An image can't run without these: nothing new is mounted over them or over a parent of them.

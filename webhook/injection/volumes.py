@@ -27,9 +27,9 @@ from webhook.injection.paths import (
     SIDECAR_OWNED_DIRECTORIES,
     SYSTEM_DIRECTORIES,
     Components,
+    Directories,
     as_written,
     components,
-    overlap,
     remembered,
     within,
 )
@@ -501,10 +501,12 @@ def _places(sources: Sequence[Source], profile: Profile) -> list[Place]:
             place.files += [file for file in source.files if file not in place.files]
     if len(places) > MAX_PLACES:
         raise _too_many(f"{len(places)} places")
-    taken = list(profile.reserved)
+    taken = Directories()
+    for path in profile.reserved:
+        taken.add(path)
     for place in places.values():
         place.path = _sidecar_path(place, profile, taken, alone=len(places) == 1)
-        taken.append(components(place.path))
+        taken.add(components(place.path))
     size = sum(len(pattern) for place in places.values() for pattern in place.patterns)
     # a character is at most four bytes; almost no pod has so many that they must be counted
     if size * 4 > MAX_PATTERN_BYTES and size_of(places.values()) > MAX_PATTERN_BYTES:
@@ -517,7 +519,7 @@ def size_of(places: Iterable[Place]) -> int:
     return sum(len(pattern.encode()) for place in places for pattern in place.patterns)
 
 
-def _sidecar_path(place: Place, profile: Profile, taken: Sequence[Components], *, alone: bool) -> str:
+def _sidecar_path(place: Place, profile: Profile, taken: Directories, *, alone: bool) -> str:
     """Return where the sidecar mounts the place: at the app's own path, if nothing of ours collides with it.
 
     A mount inside another can't start, for ours are read-only; so paths that contain each other collide too.
@@ -527,10 +529,10 @@ def _sidecar_path(place: Place, profile: Profile, taken: Sequence[Components], *
     if profile.logs_mount_path is not None:
         if alone and _ITSELF not in place.files:
             return profile.logs_mount_path
-    elif _suits_sidecar(path) and not _collides(components(path), taken):
+    elif _suits_sidecar(path) and not taken.collide(components(path)):
         return path
     candidate, number = f"{root}/{container}", 1
-    while _collides(components(candidate), taken):
+    while taken.collide(components(candidate)):
         number += 1
         candidate = f"{root}/{container}-{number}"
     if _ITSELF not in place.files:
@@ -547,13 +549,6 @@ def _suits_sidecar(path: str) -> bool:
     return (
         _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(parts) and not SIDECAR_OWNED_DIRECTORIES.hold(parts)
     )
-
-
-def _collides(path: Components, taken: Sequence[Components]) -> bool:
-    for other in taken:  # noqa: SIM110 — any() takes three times as long, for every pod
-        if overlap(path, other):
-            return True
-    return False
 
 
 def _writers(sources: Sequence[Source]) -> list[str]:
