@@ -23,6 +23,10 @@ START_SECONDS = 90.0  # two seconds on an idle machine
 # Below the range from which Linux takes the ports of outgoing connections (32768 up): nobody else grabs them.
 _PORTS = range(20000, 32000)
 
+#: The one Service to which the API server shows a client certificate, and the name in it.
+DEMANDING = ("demanding-pillion", "demanding-system")
+API_SERVER = "kube-apiserver"
+
 # What a webhook wrote into the audit record, and its patch, are worth a test; what the nodes report is not.
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -119,6 +123,7 @@ def _api_server_flags(plane: ControlPlane) -> dict[str, object]:
     policy = site.run.folder / "audit-policy.json"
     policy.write_text(json.dumps(_AUDIT_POLICY))
     return {
+        "admission-control-config-file": _admission(plane),
         "advertise-address": site.address,
         "allow-privileged": "true",
         "audit-log-path": site.audit_log,
@@ -140,6 +145,30 @@ def _api_server_flags(plane: ControlPlane) -> dict[str, object]:
         "tls-cert-file": serving.certificate,
         "tls-private-key-file": serving.key,
     }
+
+
+def _admission(plane: ControlPlane) -> Path:
+    """Write what has the API server show a client certificate to a webhook; return the file for its flag."""
+    folder, pair = plane.site.run.folder, plane.authority.client("webhook-client", API_SERVER)
+    credentials = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "users": [{"name": f"{'.'.join(DEMANDING)}.svc", "user": credentials}],
+    }
+    (folder / "webhooks.kubeconfig").write_text(json.dumps(kubeconfig, indent=1))
+    plugin = {
+        "name": "MutatingAdmissionWebhook",
+        "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": str(folder / "webhooks.kubeconfig"),
+        },
+    }
+    admission = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [plugin]}
+    path = folder / "admission.json"
+    path.write_text(json.dumps(admission, indent=1))
+    return path
 
 
 def _answers(url: str, authority: Authority, client: Pair) -> bool:
