@@ -1,5 +1,6 @@
 """Servers that demand a client certificate: the API server shows one, and nobody else is answered."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -88,7 +89,7 @@ def test_the_api_server_is_let_in(demanding: Release, kubectl: Client, namespace
 def test_metrics_come_without_a_certificate(demanding: Release) -> None:
     """Health and metrics are on a port of their own."""
     pods = demanding.kubectl("get", "pods", "-n", demanding.namespace, "-o", "json")["items"]
-    path = f"/api/v1/namespaces/{demanding.namespace}/pods/{pods[0]['metadata']['name']}:health/proxy/metrics"
+    path = f"/api/v1/namespaces/{demanding.namespace}/pods/{pods[0]['metadata']['name']}:8080/proxy/metrics"
     assert "pillion_certificate_not_after_timestamp_seconds" in demanding.kubectl("get", "--raw", path)
 
 
@@ -97,4 +98,5 @@ def test_a_pod_in_the_cluster_is_refused(demanding: Release, pillion: Release, k
     assert asked_by_a_pod(pillion, kubectl, namespace) == "answered 200\n"
     said = asked_by_a_pod(demanding, kubectl, namespace)
     assert said.startswith("refused")
-    assert "CERTIFICATE_REQUIRED" in said
+    # an alert, or, where the request was on its way already, the end of the connection; not silence
+    assert re.search("CERTIFICATE_REQUIRED|EOF|reset|closed|pipe", said), said
