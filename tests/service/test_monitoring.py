@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from ruamel.yaml import YAML
 
+from certs.delivery import Notice
 from tests.promtool import check, metric_names, selectors, series
 from tests.service.metrics_table import PAGE, page
 from tests.service.process import Process
 from tests.service.test_process import ask
 from webhook.injection.reasons import Reason
-from webhook.service.metrics import FAILURES, Outcome
+from webhook.service.metrics import FAILURES, Metrics, Outcome
 
 ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "charts/pillion/files/alerts.yaml"
@@ -37,6 +39,13 @@ QUERIES = {
 }
 QUERIES |= {f"annotation: {each['name']}": each["expr"] for each in DASHBOARD["annotations"]["list"]}
 EXPRESSIONS = {**{rule["alert"]: rule["expr"] for rule in RULES}, **QUERIES}
+
+
+def of_a_keeper() -> str:
+    """Return the page of a server with a keeper beside it, as in a cluster."""
+    metrics = Metrics(CollectorRegistry())
+    metrics.keeper_says(Notice)
+    return generate_latest(metrics.registry).decode()
 
 
 def filled(query: str) -> str:
@@ -67,7 +76,7 @@ def test_the_page_is_as_promtool_wants_it(live: str) -> None:
 
 def test_every_metric_of_alerts_and_dashboard_is_on_the_page(live: str) -> None:
     """So are their labels, and each value that a query looks for can come."""
-    found = series(live)
+    found = {**series(of_a_keeper()), **series(live)}
     possible = {*Outcome, *Reason}
     for where, expression in EXPRESSIONS.items():
         ours = {name for name in metric_names(expression) if not FOREIGN.fullmatch(name)}
