@@ -344,9 +344,10 @@ def test_switching_to_self_managed_and_back_fails_no_call(
         release.upgrade(*common, f"--set-file=certificates.caBundle={ca}")
         release.upgrade(*common)
         ends(watch)
-        assert trusted() == [base64.b64decode(watch.content()["ca.crt"])] * 2
+        own = base64.b64decode(watch.content()["ca.crt"])
+        assert wait_until(lambda: trusted() == [own] * 2, HEAL_SECONDS, poll=0.1)
         both = tmp_path / "both.pem"
-        both.write_bytes(trusted()[0] + ca.read_bytes())
+        both.write_bytes(own + ca.read_bytes())
         provided_now = (*common, *pair, "--force-conflicts")
         release.upgrade(*provided_now, f"--set-file=certificates.caBundle={both}")
         assert wait_until(lambda: only_new_pods(release), HEAL_SECONDS, poll=0.5)
