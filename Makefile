@@ -5,11 +5,13 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?=
+FUZZ_SECONDS ?= 60
+HOSTILE_SECONDS ?= 180
 BENCH ?=
 KUBERNETES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format golden properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean
+.PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -44,6 +46,13 @@ format: $(VENV)/.installed ## put every file into shape
 
 golden: $(VENV)/.installed ## make the golden files anew; review them with git diff
 	$(BIN)/python -m tests.goldens --update
+
+fuzz: $(VENV)/.installed ## mutated reviews and raw bytes for FUZZ_SECONDS (60), half on the core, half on the server
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
+hostility: $(VENV)/.installed ## everything that costs a server memory, for HOSTILE_SECONDS (180), and what is left of it
+	$(BIN)/python -m tests.fuzz.hostility $(HOSTILE_SECONDS)
 
 properties: $(VENV)/.installed ## 100,000 generated pods
 	PILLION_EXAMPLES=12500 $(BIN)/python -m pytest tests/injection/test_properties.py

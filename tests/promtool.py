@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-__all__ = ["Selector", "check", "metric_names", "selectors", "series"]
+__all__ = ["Selector", "check", "metric_names", "selectors", "series", "series_values"]
 
 #: Set where all programs are installed, so that a test that is left out there is a failure.
 REQUIRED = "PILLION_TEST_ALL"
@@ -74,3 +74,14 @@ def series(page: str) -> dict[str, list[dict[str, str]]]:
             name = re.split(r"[{ ]", line, maxsplit=1)[0]
             found.setdefault(name, []).append({label: text for label, _, text in _MATCHER.findall(line)})
     return found
+
+
+def series_values(page: str, name: str, **labels: str) -> float:
+    """Return the sum of a metric's series with these labels, 0 where there is none."""
+    total = 0.0
+    for line in page.splitlines():
+        if re.split(r"[{ ]", line, maxsplit=1)[0] == name:
+            found = {label: text for label, _, text in _MATCHER.findall(line)}
+            if labels.items() <= found.items():
+                total += float(line.rsplit(" ", 1)[1])
+    return total

@@ -11,6 +11,7 @@ import pytest
 
 from webhook.configuration import load
 from webhook.injection.admission import ANNOTATIONS_SIZE, Verdict, admit
+from webhook.injection.paths import components, overlap
 from webhook.injection.reasons import Reason
 from webhook.injection.review import Kind, Request
 
@@ -77,3 +78,25 @@ def test_a_patch_is_gone_with_its_operations() -> None:
     verdict.operations = []
     assert verdict.patch == b""
     assert verdict.response().patch is None
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        "/pillion/*.log,/pillion/logs/*.log",
+        "/pillion/logs/*.log,/pillion/logs/1/*.log",
+        "/pillion/logs/app/*.log,/pillion/logs/*.log,/pillion/logs/app-2/*.log",
+    ],
+)
+@pytest.mark.parametrize("name", ["app", "", ".", "..", "/", "a/../.."])
+def test_logs_where_places_are_moved_to_have_places_of_their_own(logs: str, name: str) -> None:
+    """No path and no name of a tenant's takes the whole room: once another name was looked for for ever."""
+    pod = asking()
+    pod["spec"]["containers"][0]["name"] = name
+    pod["metadata"]["annotations"]["pillion.dev/logs"] = logs
+    verdict = verdict_on(pod)
+    assert verdict.injected
+    assert verdict.plan is not None
+    paths = [components(place.path) for place in verdict.plan.places]
+    assert len(paths) == logs.count(",") + 1
+    assert not [one for number, one in enumerate(paths) for other in paths[:number] if overlap(one, other)]

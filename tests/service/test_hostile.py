@@ -29,6 +29,14 @@ def _with(text: str, inside: Any = None) -> bytes:
     return json.dumps(inside or document).replace('"@@"', text).encode()
 
 
+def _csi(source: Any) -> bytes:
+    """Return a review of a pod whose logs lie in such a CSI volume."""
+    pod = make_review()["request"]["object"]
+    container = {"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/var/log/shop"}]}
+    pod["spec"] = {"containers": [container], "volumes": [{"name": "v", "csi": source}]}
+    return _bytes(make_review(pod))
+
+
 def _pod(**parts: Any) -> dict[str, Any]:
     return {**make_review()["request"]["object"], **parts}
 
@@ -83,6 +91,8 @@ REVIEW = {
     "a container's env is text": _bytes(make_review(_pod(spec={"containers": [{"name": "a", "env": "x"}]}))),
     "volumes are text": _bytes(make_review(_pod(spec={"containers": [{"name": "a"}], "volumes": "x"}))),
     "a volume is null": _bytes(make_review(_pod(spec={"containers": [{"name": "a"}], "volumes": [None]}))),
+    "a csi volume is text": _csi("x"),
+    "a csi driver is an object": _csi({"driver": {}}),
     "operation is a number": _bytes(make_review(operation=1)),
     "operation is null": _bytes(make_review(operation=None)),
     "kind in the request is text": _bytes(make_review(kind="Pod")),

@@ -344,8 +344,7 @@ class _Planning:
         if volume is None:
             return "missing"
         kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
-        if kind == "csi" and (volume[kind].get("driver") in SECRET_DRIVERS or volume[kind].get("readOnly") is True):
-            # no log can be in an inline volume that nobody can write, but a secret can
+        if kind == "csi" and _holds_no_logs(volume[kind]):
             return "secrets"
         return kind
 
@@ -531,15 +530,21 @@ def _sidecar_path(place: Place, profile: Profile, taken: Directories, *, alone: 
             return profile.logs_mount_path
     elif _suits_sidecar(path) and not taken.collide(components(path)):
         return path
-    candidate, number = f"{root}/{container}", 1
+    # the API server looks at names after us: "" or "." would be the root itself, in which nothing finds a place then
+    folder = container if _FOLDER.fullmatch(container) else "container"
+    candidate, number = f"{root}/{folder}", 1
     while taken.collide(components(candidate)):
         number += 1
-        candidate = f"{root}/{container}-{number}"
+        candidate = f"{root}/{folder}-{number}"
     if _ITSELF not in place.files:
         return candidate
     # a single file keeps its name, if that is no pattern itself, and a folder to itself
     name = components(path)[-1]
     return f"{candidate}/{name if _AWKWARD.isdisjoint(name) else 'file'}"
+
+
+#: A container's name as Kubernetes allows it (RFC 1123 label).
+_FOLDER = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @remembered
@@ -569,3 +574,12 @@ def _unwritten(sources: Sequence[Source]) -> list[Finding]:
             remedy = f"{shown(container, 24)} can't write at {shown(source.mount.mountPath, 30)}: it is read-only there"
             findings[name] = Finding(Reason.READ_ONLY_MOUNT, "logs", "", remedy)
     return list(findings.values())
+
+
+def _holds_no_logs(csi: Any) -> bool:
+    """Say whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
+    if not isinstance(csi, dict):
+        return True
+    driver = csi.get("driver")
+    # no log can be where nobody can write, but a secret can
+    return not isinstance(driver, str) or driver in SECRET_DRIVERS or csi.get("readOnly") is True

@@ -31,6 +31,7 @@ from webhook.service.embedded import NAMES, Embedded
 from webhook.service.kept import Kept
 from webhook.service.listener import Listener
 from webhook.service.logs import Log, LogHandler
+from webhook.service.memory import Memory
 from webhook.service.metrics import Bug, Metrics
 from webhook.service.settings import Address, Settings
 
@@ -106,9 +107,10 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         reload.show(identity, in_force, metrics)
     identify = partial(_identity, settings, paths)
     looks: list[reload.Look] = [
+        Memory(),
         reload.Certificate(
             paths.files(), identify, front, in_force=in_force, metrics=metrics, log=log, embedded=embedded
-        )
+        ),
     ]
     if settings.tls_folder is not None:
         kept = Kept(Folder(settings.tls_folder), front)
