@@ -101,9 +101,9 @@ class Installed:
         return [base64.b64decode(each["clientConfig"].get("caBundle", "")) for each in self.hooks()["webhooks"]]
 
     def holder(self) -> str:
-        """Return who holds the Lease."""
-        lease = self.kubectl("get", "lease", self.place.lease, "-n", self.namespace, "-o", "json")
-        return str((lease.get("spec") or {}).get("holderIdentity", ""))
+        """Return who holds the Lease, nobody where there is none."""
+        words = ("get", "lease", self.place.lease, "-n", self.namespace)
+        return self.kubectl.attempt(*words, "-o", "jsonpath={.spec.holderIdentity}").stdout
 
     def settled(self) -> bool:
         """Return whether servers could show a good leaf, every entry trusts its authority, and no rotation goes on."""
