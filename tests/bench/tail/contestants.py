@@ -75,7 +75,7 @@ class Running:
         """Start it, again after a kill; each run has an output of its own, as the runs of a container have."""
         self.outputs.append(self.scratch / f"output-{len(self.outputs)}")
         words = [*self.prefix, *self.contestant.words(self.case, self.logs, self.scratch)]
-        environment = {**os.environ, "PILLION_STATE": str(self.scratch)}
+        environment = {**os.environ, "PILLION_STATE": str(self.scratch), "PILLION_NATIVE": "true"}
         if self.contestant.path:
             environment["PATH"] = str(self.contestant.path)
         with self.outputs[-1].open("wb") as output, (self.scratch / "errors").open("ab") as errors:
