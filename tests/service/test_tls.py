@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.authority import Authority
+from certs.authority import CLOCK_SKEW, Authority
 from certs.verify import FaultKind, UnusablePairError
 from tests.service.serving import Running, eventually, make_review, write_pair
 from webhook.service import tls
@@ -157,6 +157,21 @@ def test_a_bad_pair_keeps_the_old_one(
     assert kept[0]["message"]
     write_pair(tmp_path, authority)
     eventually(lambda: shown_by(server) != first)
+
+
+def test_a_pair_whose_time_comes_is_taken_over_without_a_change(
+    serve: Callable[..., Running], authority: Authority, tmp_path: Path
+) -> None:
+    """An issuer whose clock is ahead of ours, and who does not backdate, makes such pairs; once they are told."""
+    server = serve()
+    first = shown_by(server)
+    soon = datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=3)
+    write_pair(tmp_path, authority, now=soon)
+    eventually(lambda: any("is not valid before" in str(line.get("message")) for line in server.log()))
+    assert shown_by(server) == first
+    eventually(lambda: shown_by(server) != first)
+    told = [line for line in server.log() if "is not valid before" in str(line.get("message"))]
+    assert len(told) <= 2  # the two files are replaced one after the other
 
 
 def intermediate(authority: Authority) -> tuple[bytes, bytes]:

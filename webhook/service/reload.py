@@ -100,17 +100,23 @@ class Certificate:
         self._metrics = metrics
         self._log = log
         self._embedded = embedded
+        self._taken = front.identity is not None
 
     async def look(self) -> None:
-        """Renew the pair if that is for us to do; read the files if they have changed."""
+        """Renew the pair if that is for us to do; read the files if they have changed, or could not be taken over.
+
+        A pair may become good as it is: by our clock its time has not come, or the disk gave nothing once.
+        """
         changed = True
         try:
             if self._embedded is not None:
                 self._embedded.renew(datetime.now(UTC))
             changed = self._watch.changed()
-            if not changed and self._front.identity is not None:
+            if not changed and self._taken:
                 return
+            self._taken = False
             identity = self._load()
+            self._taken = True
         except (UnusablePairError, OSError) as error:
             if changed:
                 self._metrics.certificate_read(success=False)
