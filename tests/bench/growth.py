@@ -2,21 +2,21 @@
 
 import argparse
 import math
-import os
-import statistics
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench import load, plot, programs
+from tests.bench import plot
 from tests.bench.bodies import ASKING, body, pod
-from tests.bench.servers import SERVERS, Credentials, Server, credentials, running
+from webhook import configuration
+from webhook.injection import review
+from webhook.injection.admission import admit
+from webhook.injection.profile import Configuration
 
-ROUNDS = 3
-SECONDS = 0.5
+ROUNDS = 200
 #: So many containers of a pod write logs; the plan's bound is 128.
 WITH_LOGS = 100
 #: More than linear, with what the measurement itself may be off by.
@@ -24,7 +24,7 @@ STEEP = 1.15
 
 
 class Point(NamedTuple):
-    """What a review costs at a size: CPU of the server and median latency of one connection, in µs."""
+    """What a review costs at a size, from its bytes to the answer's: processor time and time that passes, in µs."""
 
     size: int
     cpu: float
@@ -77,77 +77,50 @@ SERIES = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print every point, and draw them; return 1 where nothing could be measured."""
+    """Print every point, and draw them; return 1 where something grows more than linearly."""
     parser = argparse.ArgumentParser(prog="make bench-growth", description=__doc__)
     parser.add_argument("picture", type=Path, help="where to write the SVG")
     arguments = parser.parse_args(words)
-    cores = sorted(os.sched_getaffinity(0))
-    lacks = programs.missing() or ("" if len(cores) > 1 else "two cores are needed: the server's and the load's")
-    if lacks:
-        print(f"make bench-growth: {lacks}", file=sys.stderr)
-        return 1
-    os.sched_setaffinity(0, {cores[1]})
-    panels = []
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        pair = credentials(folder)
-        for series in SERIES:
-            points = list(_measure(series, pair, folder, cores))
-            for point in points:
-                print(
-                    f"{series.title:38} {point.size:5} {series.unit:2} {point.cpu:8.0f} µs CPU {point.latency:8.0f} µs"
-                )
-            steepness = _exponent(points)
-            print(f"{series.title:38} grows as size^{steepness:.2f}{': MORE THAN LINEAR' if steepness > STEEP else ''}")
-            lines = {
-                "latency, median": [(point.size, point.latency) for point in points],
-                "CPU": [(point.size, point.cpu) for point in points],
-            }
-            panels.append(
-                plot.Panel(f"{series.title}{f' ({series.unit})' if series.unit else ''}", "µs a review", lines)
-            )
+    panels, steep = [], False
+    for series in SERIES:
+        points = [_measure(series, size) for size in series.sizes]
+        for point in points:
+            print(f"{series.title:38} {point.size:5} {series.unit:2} {point.cpu:8.0f} µs CPU {point.latency:8.0f} µs")
+        steepness = _exponent(points)
+        steep = steep or steepness > STEEP
+        print(f"{series.title:38} grows as size^{steepness:.2f}{': MORE THAN LINEAR' if steepness > STEEP else ''}")
+        lines = {
+            "latency": [(point.size, point.latency) for point in points],
+            "CPU": [(point.size, point.cpu) for point in points],
+        }
+        panels.append(plot.Panel(f"{series.title}{f' ({series.unit})' if series.unit else ''}", "µs a review", lines))
     arguments.picture.write_text(plot.draw(panels), encoding="utf-8")
-    return 0
+    return int(steep)
 
 
-def _measure(series: Series, pair: Credentials, folder: Path, cores: Sequence[int]) -> Iterator[Point]:
-    """Measure each size as often as there are rounds, and give the medians."""
-    if series.configuration is None:
-        seen: dict[int, list[Point]] = {size: [] for size in series.sizes}
-        with running(SERVERS[0], pair, folder, cores[0], cores[1]) as started:
-            for _ in range(ROUNDS):
-                for size in series.sizes:
-                    seen[size].append(_once(started, series.body(size), folder, size, cores[1]))
-        for points in seen.values():
-            yield _median(points)
-        return
-    for size in series.sizes:
-        file = folder / "pillion.yaml"
-        file.write_text(series.configuration(size))
-        with running(_configured(SERVERS[0], file), pair, folder, cores[0], cores[1]) as started:
-            yield _median([_once(started, series.body(size), folder, size, cores[1]) for _ in range(ROUNDS)])
+def _measure(series: Series, size: int) -> Point:
+    """Return the least of all rounds: what else runs on the machine only ever adds."""
+    text = series.configuration(size) if series.configuration is not None else ""
+    settings = configuration.parse(text.encode(), "pillion.yaml")
+    review_ = series.body(size)
+    rounds = [_once(review_, settings) for _ in range(ROUNDS)]
+    return Point(size, *(1e6 * min(column) for column in zip(*rounds, strict=True)))
 
 
-def _configured(server: Server, file: Path) -> Server:
-    return replace(server, environment={"PILLION_CONFIG": str(file)})
-
-
-def _once(started: load.Running, review: bytes, folder: Path, size: int, core: int) -> Point:
-    path = folder / "body.json"
-    path.write_bytes(review)
-    seen = load.run(started, path, core, connections=1, seconds=SECONDS)
-    return Point(size, seen.cpu_seconds / seen.requests * 1e6, seen.p50 * 1e6)
-
-
-def _median(points: Sequence[Point]) -> Point:
-    return Point(*(statistics.median(column) for column in zip(*points, strict=True)))
+def _once(body_: bytes, settings: Configuration) -> tuple[float, float]:
+    cpu, wall = time.thread_time(), time.perf_counter()
+    request = review.parse(body_)
+    verdict = admit(request, settings)
+    review.encode(request, verdict.response())
+    if not verdict.injected:
+        raise ValueError(f"not injected: {verdict.warnings}")
+    return time.thread_time() - cpu, time.perf_counter() - wall
 
 
 def _exponent(points: Sequence[Point]) -> float:
-    """Return e where what a size adds to the cost goes with its e-th power, over the larger half of the sizes."""
-    first, middle, last = points[0], points[len(points) // 2], points[-1]
-    added = max(last.cpu - first.cpu, 1.0) / max(middle.cpu - first.cpu, 1.0)
-    return math.log(added) / math.log((last.size - first.size) / (middle.size - first.size))
+    """Return e where the cost goes with the size's e-th power, over the larger half of the sizes."""
+    middle, last = points[len(points) // 2], points[-1]
+    return math.log(last.cpu / middle.cpu) / math.log(last.size / middle.size)
 
 
 if __name__ == "__main__":

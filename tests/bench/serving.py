@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if lacks:
         print(f"make bench: {lacks}", file=sys.stderr)
         return 1
+    # an end from outside is an end like any other: no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     samples: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     try:
         for source in programs.ALL:
