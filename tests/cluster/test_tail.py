@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,7 @@ def sidecar_process(uid: str) -> int:
     found = [
         int(folder.name)
         for folder in Path("/proc").glob("[0-9]*")
-        if _text(folder / "cmdline").startswith("/bin/sh\0-c\0# Print the log files")
-        and uid in _text(folder / "cgroup")
+        if _text(folder / "cmdline").startswith("/bin/sh\0-c\0# Print log files") and uid in _text(folder / "cgroup")
     ]
     return min(found)  # its children come after it
 
@@ -191,3 +191,86 @@ def _text(path: Path) -> str:
         return path.read_text(errors="replace")
     except OSError:  # it has ended
         return ""
+
+
+class TestCost:
+    """What it costs, as figures for the documents: ``pytest -s`` shows them."""
+
+    #: As the documents compare it: nothing, a sidecar that ends at once, and ours.
+    @pytest.mark.parametrize("sidecar", ["none", "exits at once", "tail"])
+    def test_a_jobs_end(self, kubectl: Client, namespace: str, node: RunningCluster, sidecar: str) -> None:
+        """How long after the main container's end the Job is complete."""
+        assert isinstance(node, Node)
+        script = "seq 100 | sed 's/^/line /' >/var/log/app/app.log; sleep 2"
+        made = template(script if sidecar == "tail" else "sleep 2", restartPolicy="Never")
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": made}}
+        if sidecar == "tail":
+            job = injected(job)
+        elif sidecar == "exits at once":
+            quick = {"name": "quick", "image": BUSYBOX, "restartPolicy": "Always"}
+            quick["command"] = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]  # type: ignore[assignment]
+            made["spec"]["initContainers"] = [quick]
+        kubectl("create", "-n", namespace, "-f", "-", stdin=job)
+        assert wait_until(lambda: main_ended(kubectl, namespace) is not None, SECONDS)
+        kubectl("wait", "-n", namespace, "--for=condition=Complete", "job/job", "--timeout=60s")
+        seconds = time.time() - (main_ended(kubectl, namespace) or 0)
+        sys.stdout.write(f"\nJob complete {seconds:.1f} s after its main container's end, with sidecar: {sidecar}\n")
+
+    def test_bytes_on_the_node(self, kubectl: Client, namespace: str, logs: NodeLogs, node: RunningCluster) -> None:
+        """The copy has what CRI puts before each line."""
+        assert isinstance(node, Node)
+        length, count = 100, 10_000
+        script = f"seq {10**9} {10**9 + count - 1} | sed 's/$/{'x' * (length - 11)}/' >/var/log/app/app.log"
+        with logs:
+            made = injected(pod(script, restartPolicy="Never"))
+            kubectl("create", "-n", namespace, "-f", "-", stdin=made)
+            kubectl("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "pod/app", "--timeout=60s")
+            (file,) = node.pod_logs.glob(f"{namespace}_app_*/{SIDECAR}/*.log")
+            size = file.stat().st_size
+        assert len(logs.lines("app")) == count
+        sys.stdout.write(
+            f"\n{size / (length * count):.2f} bytes on the node for each byte of lines of {length} bytes\n"
+        )
+        assert size == (length + CRI_PREFIX_BYTES) * count
+
+    def test_a_guaranteed_pod(self, kubectl: Client, namespace: str, logs: NodeLogs) -> None:
+        """It is slower there, and loses nothing."""
+        count = 50_000
+        script = f"seq {count} | sed 's/^/line /' >/var/log/app/app.log"
+        made = pod(script, restartPolicy="Never")
+        amounts = {"cpu": "200m", "memory": "64Mi"}
+        made["spec"]["containers"][0]["resources"] = {"requests": amounts, "limits": amounts}
+        with logs:
+            kubectl("create", "-n", namespace, "-f", "-", stdin=injected(made))
+            kubectl("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "pod/app", "--timeout=150s")
+        assert kubectl("get", "pod", "app", "-n", namespace, "-o", "jsonpath={.status.qosClass}") == "Guaranteed"
+        assert logs.lines("app") == [f"line {number}" for number in range(1, count + 1)]
+
+    def test_a_backlog_larger_than_the_grace_period(self, kubectl: Client, namespace: str, logs: NodeLogs) -> None:
+        """What was printed until then is there, from the beginning and without a hole."""
+        line = 1000
+        script = f"yes {'x' * (line - 1)} | head -n 4000000 | cat -n >/var/log/app/app.log; sleep 1000"
+        made = pod(script, terminationGracePeriodSeconds=2)
+        with logs:
+            kubectl("create", "-n", namespace, "-f", "-", stdin=injected(made))
+            assert wait_until(lambda: len(logs.lines("app")) > 50_000, SECONDS)
+            begin = time.monotonic()
+            kubectl("delete", "pod", "app", "-n", namespace)
+            took = time.monotonic() - begin
+        numbers = [int(text.split()[0]) for text in logs.lines("app")]
+        assert numbers[:-1] == list(range(1, len(numbers)))
+        sys.stdout.write(f"\nended after {took:.1f} s with {len(numbers)} lines of {line} bytes printed\n")
+
+
+#: The time, `stdout` and `F`, each with a blank: "2026-01-01T00:00:00.000000000Z stdout F ".
+CRI_PREFIX_BYTES = 40
+
+
+def main_ended(kubectl: Client, namespace: str) -> float | None:
+    """Return when the main container of the namespace's only pod ended, in seconds; None before."""
+    found = kubectl("get", "pods", "-n", namespace, "-o", "json")["items"]
+    for status in found[0]["status"].get("containerStatuses", []) if found else []:
+        if "terminated" in status["state"]:
+            text = status["state"]["terminated"]["finishedAt"]
+            return datetime.fromisoformat(text).timestamp()
+    return None

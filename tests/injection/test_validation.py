@@ -47,6 +47,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         ({"profiles": {"store": {}}}, "profiles.store: set sidecar.env ADDRESS: the store's address"),
         (profile(order="middle"), "profiles.own.order: must be first or last, is 'middle'"),
         (profile(native=1), "profiles.own.native: must be true or false, is a number"),
+        (profile(guaranteedCpu="0"), "profiles.own.guaranteedCpu: must be a quantity above 0"),
         (profile(logs=["x.log"]), 'profiles.own.logs[0]: "x.log": must begin with /'),
         (profile(logs=["app:/x/y.log"]), "profiles.own.logs[0]: a profile can't name a container"),
         (profile(logsMountPath="logs"), "profiles.own.logsMountPath: must be an absolute path of a directory"),
@@ -139,6 +140,17 @@ def test_a_profile_is_applied_to_its_base() -> None:
     assert [volume["name"] for volume in own.volumes] == ["pillion-state", "pillion-more"]
     assert [mount["mountPath"] for mount in own.mounts] == ["/state"]
     assert own.container["imagePullPolicy"] == "Always"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_profile_can_say_whether_it_is_native(native: bool) -> None:
+    """It is the same for each pod, in any list item and variable."""
+    words = ["a", "<native>"]
+    sidecar = {"command": words, "args": words, "env": [{"name": "NATIVE", "value": "<native>"}]}
+    own = build(profile(native=native, sidecar=sidecar), BUILTINS).profiles["own"]
+    said = str(native).lower()
+    assert own.command == own.args == ("a", said)
+    assert [variable.value for variable in own.env if variable.name == "NATIVE"] == [said]
 
 
 def test_null_removes_what_the_base_has() -> None:

@@ -134,8 +134,8 @@ class Sidecar:
         """Return when it has looked around as many times, done what there was to do, and pauses."""
         for _ in range(times):
             until(self._pauses, "a pause")
-            before = self._ended_children()
-            until(lambda before=before: self._ended_children() > before and self._pauses(), "a look")  # type: ignore[misc]
+            before = self._switches()
+            until(lambda before=before: self._switches() != before and self._pauses(), "a look")  # type: ignore[misc]
 
     def settled(self) -> bytes:
         """Return what is printed once nothing is left to do."""
@@ -144,9 +144,15 @@ class Sidecar:
 
     def looks_while_stalled(self, times: int = 3) -> None:
         """Return when it has looked around as many times while its output waits for a reader."""
-        for _ in range(times):
-            before = self._ended_children()
-            until(lambda before=before: self._ended_children() > before, "a look")  # type: ignore[misc]
+        seen: dict[str, set[str]] = {}
+
+        def looked() -> bool:
+            child = self._pauses_beside()
+            if child is not None:
+                seen.setdefault(child, set()).add(self._switches())
+            return any(len(pauses) > times for pauses in seen.values())  # no other child lives that long
+
+        until(looked, "a look")
 
     @property
     def open_files(self) -> list[str]:
@@ -176,17 +182,18 @@ class Sidecar:
 
     def _pauses(self) -> bool:
         """Say whether it waits, and for none of its children."""
+        return self._pauses_beside() == ""
+
+    def _pauses_beside(self) -> str | None:
+        """Return its only child where it waits, empty if it has none; None where it does something, or has more."""
         self._alive()
         switches = self._switches()
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return self._stat()[0] == "S" and not children and self._switches() == switches  # all at one moment
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        waits = self._stat()[0] == "S" and self._switches() == switches  # all at one moment
+        return "".join(children) if waits and len(children) <= 1 else None
 
-    def _switches(self) -> list[str]:
-        return re.findall(r"^voluntary_ctxt_switches:.*$", self._status(), re.MULTILINE)
-
-    def _ended_children(self) -> int:
-        """Return a number that grows when a child has ended: their page faults."""
-        return int(self._stat()[8])
+    def _switches(self) -> str:
+        return "".join(re.findall(r"^voluntary_ctxt_switches:.*$", self._status(), re.MULTILINE))
 
     def _stat(self) -> list[str]:
         """Return the fields of proc(5)'s stat from the third on."""

@@ -106,7 +106,7 @@ class TestCheckpoint:
 
     def test_it_never_grows(self, start: Start, logs: Path) -> None:
         """Files that are gone leave nothing behind."""
-        sidecar = start("app.log", poll="0.005")
+        sidecar = start("app.log", poll="0.005", patience="1")
         for number in range(15):
             append(logs / "app.log", f"line {number}")
             sidecar.looks(1)

@@ -165,7 +165,7 @@ class TestRemoval:
     def test_removed_files_are_let_go(self, start: Start, logs: Path) -> None:
         """After a while without growth they take no more space on the disk."""
         append(logs / "app.log", "one")
-        sidecar = start("app.log", poll="0.002")
+        sidecar = start("app.log", patience="1")
         sidecar.prints(["one"])
         inode = f"{logs / 'app.log'} (deleted)"
         (logs / "app.log").unlink()

@@ -17,6 +17,7 @@ PLACEHOLDERS = {
     "<log-files>": "the log files, a path or a glob each",
     "<log-folders>": "the folders that the log files lie in",
     "<log-volumes>": "the volumes that the log files lie in",
+    "<native>": "true for a native sidecar, which ends after all others, or false",
 }
 
 #: What our containers, volumes and variables are called after.
@@ -62,6 +63,8 @@ class Profile:
     ports: frozenset[int]
     requests: Mapping[str, str]
     limits: Mapping[str, str]
+    #: The cpu limit in a Guaranteed pod, which has to have one.
+    guaranteed_cpu: str | None
     security_context: Mapping[str, Any]
     native: bool
     first: bool

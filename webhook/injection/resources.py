@@ -73,17 +73,24 @@ def resources(
     for key, kind, name in _AMOUNTS:
         if key in asked:
             amounts[kind][name] = bounded(key, asked[key], profile.bounds.get(key), findings)
+    if guaranteed and profile.guaranteed_cpu and asked.keys().isdisjoint(("cpu-request", "cpu-limit")):
+        amounts["limits"].setdefault("cpu", profile.guaranteed_cpu)
     for name in ("cpu", "memory"):
         _fit(name, asked, amounts)
     if guaranteed:
-        for name in ("cpu", "memory"):
-            limit = amounts["limits"].setdefault(name, amounts["requests"][name])
-            key = f"{name}-request"
-            if key in asked and _amount(amounts["requests"][name]) != _amount(limit):
-                remedy = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
-                findings.append(Finding(Reason.NO_EFFECT, key, asked[key], remedy))
-            amounts["requests"][name] = limit
+        _guarantee(asked, amounts, findings)
     return amounts
+
+
+def _guarantee(asked: Mapping[str, str], amounts: dict[str, dict[str, str]], findings: list[Finding]) -> None:
+    """Make the requests equal the limits."""
+    for name in ("cpu", "memory"):
+        limit = amounts["limits"].setdefault(name, amounts["requests"][name])
+        key = f"{name}-request"
+        if key in asked and _amount(amounts["requests"][name]) != _amount(limit):
+            remedy = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
+            findings.append(Finding(Reason.NO_EFFECT, key, asked[key], remedy))
+        amounts["requests"][name] = limit
 
 
 def _fit(name: str, asked: Mapping[str, str], amounts: dict[str, dict[str, str]]) -> None:

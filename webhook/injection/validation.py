@@ -103,6 +103,7 @@ _PROFILE_FIELDS: dict[str, Any] = {
     "description": str,
     "sidecar": dict[str, Any],
     "native": bool,
+    "guaranteedCpu": str,
     "order": str,
     "logs": list[str],
     "logsMountPath": str,
@@ -481,6 +482,9 @@ def _profile(
     bounds = _bounds(problems, f"{path}.bounds", fields.get("bounds", {}))
     logs = _logs(problems, f"{path}.logs", fields.get("logs", ["/var/log/app/*.log"]))
     patch = _patch(problems, f"{path}.patch", fields.get("patch", []))
+    guaranteed_cpu = fields.get("guaranteedCpu")
+    if guaranteed_cpu is not None:
+        _check_quantity(problems, f"{path}.guaranteedCpu", guaranteed_cpu)
     have = {variable.name for variable in sidecar.env if variable.value or variable.valueFrom}
     missing = [f"set sidecar.env {key}: {why}" for key, why in fields.get("required", {}).items() if key not in have]
     for sentence in missing if own else ():
@@ -488,21 +492,24 @@ def _profile(
     if len(problems.found) > before:
         return None
     token = fields.get("serviceAccountToken", False)
+    native = fields.get("native", True)
+    said = {"<native>": str(native).lower()}
     return Profile(
         name=name,
         revision=_revision(document),
         description=fields.get("description", ""),
         container=sidecar.container,
-        command=sidecar.command,
-        args=sidecar.args,
-        env=sidecar.env,
+        command=tuple(said.get(item, item) for item in sidecar.command),
+        args=tuple(said.get(item, item) for item in sidecar.args),
+        env=tuple(msgspec.structs.replace(one, value=said.get(one.value or "", one.value)) for one in sidecar.env),
         mounts=tuple(sidecar.mounts),
         volumes=tuple(volumes),
         ports=sidecar.ports,
         requests=sidecar.requests,
         limits=sidecar.limits,
+        guaranteed_cpu=guaranteed_cpu,
         security_context=sidecar.security_context,
-        native=fields.get("native", True),
+        native=native,
         first=order == "first",
         logs=logs,
         logs_mount_path=fields.get("logsMountPath"),

@@ -1,5 +1,6 @@
 """The built-in profiles, as data files of the package."""
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -35,4 +36,14 @@ def _program(item: str) -> str:
     if not item.startswith("<file:"):
         return item
     name = item.removeprefix("<file:").removesuffix(">")
-    return escape(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    return escape(_without_comments(files(__package__).joinpath(name).read_text(encoding="utf-8")))
+
+
+def _without_comments(program: str) -> str:
+    """Return a shell program as a pod carries it, without comments and with half the indentation.
+
+    It is in every pod's spec. The first line stays: it says what the program is, and where its comments are.
+    """
+    first, *rest = program.splitlines(keepends=True)
+    code = "".join(line for line in rest if line.lstrip()[:1] not in ("", "#"))
+    return first + re.sub(r"(?m)^( +)\1", r"\1", code)
