@@ -57,3 +57,23 @@ def test_every_mapping_with_fixed_keys_is_closed() -> None:
                 check(inner, f"{path}.{key}")
 
     check(SCHEMA, "")
+
+
+def test_what_has_a_default_can_not_be_taken_away() -> None:
+    """`null` removes a key; templates would fail without words, or leave it to Kubernetes' default."""
+
+    def check(value: Any, schema: dict[str, Any], path: str) -> bool:
+        if not isinstance(value, dict):
+            return value not in ("", None) and not isinstance(value, list)
+        needed = {key for key, inner in value.items() if check(inner, _below(schema, key), f"{path}.{key}")}
+        if schema.get("additionalProperties") is not False:
+            return False
+        assert set(schema.get("required", [])) == needed, path
+        return bool(needed)
+
+    check(YAML(typ="safe", pure=True).load(VALUES), SCHEMA, "")
+
+
+def _below(schema: dict[str, Any], key: str) -> dict[str, Any]:
+    inner: dict[str, Any] = schema.get("properties", {}).get(key, {})
+    return inner

@@ -159,7 +159,7 @@ def test_each_file_holds_one_object() -> None:
         pytest.param({"replicas": "two"}, "at '/replicas': got string, want integer", id="type"),
         pytest.param({"prefix": "pillion.dev"}, "at '/prefix'", id="prefix-without-slash"),
         pytest.param({"webhook": {"timeoutSeconds": 31}}, "at '/webhook/timeoutSeconds'", id="timeout"),
-        pytest.param({"profiles": {"My_Profile": {}}}, "'My_Profile'", id="profile-name"),
+        pytest.param({"webhook": {"failurePolicy": None}}, "at '/webhook': missing property", id="taken-away"),
         pytest.param({"server": {"port": 443}}, "at '/server/port'", id="low-port"),
     ],
 )
@@ -185,6 +185,8 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
         pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node goes, pods are created", id="one"),
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
+        pytest.param({}, "kubectl create --dry-run=server -f -", id="why-not"),
+        pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: the servers read them", id="profiles"),
         pytest.param({}, "The certificates look after themselves", id="self-managed"),
         pytest.param({"certificates": PROVIDED}, "The certificate is in Secret pair", id="provided"),
         pytest.param({"certificates": {"mode": "cert-manager"}}, "in Secret pillion-tls", id="cert-manager"),

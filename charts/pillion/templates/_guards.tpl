@@ -1,5 +1,22 @@
 {{/* Everything that the schema can't refuse. Each text: what is wrong, and what to write. */}}
 {{- define "pillion.guards" -}}
+{{- $name := include "pillion.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- fail (printf "the objects' name is %s, which no Service can have: set fullnameOverride to small letters, digits and -, with a letter first" $name) }}
+{{- end }}
+{{- $ours := list "app.kubernetes.io/name" "app.kubernetes.io/instance" (include "pillion.componentLabel" .) }}
+{{- range $where, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels }}
+{{- range $key, $_ := $labels }}
+{{- if has $key $ours }}
+{{- fail (printf "%s sets %s, by which the servers are found: remove it" $where $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $profile, $_ := .Values.profiles }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,53}[a-z0-9])?$" $profile) }}
+{{- fail (printf "profiles.%s: a profile's name has small letters, digits and -, 55 at most, with a letter or digit at both ends" $profile) }}
+{{- end }}
+{{- end }}
 {{- if eq .Values.certificates.mode "provided" }}
 {{- if not .Values.certificates.secretName }}
 {{- fail "certificates.mode is provided: set certificates.secretName to the Secret with tls.crt and tls.key" }}
@@ -46,7 +63,7 @@
 {{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
 {{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
 {{- end }}
-{{- if and (eq .Values.webhook.failurePolicy "Fail") (not (has "kube-system" .Values.webhook.excludedNamespaces)) }}
+{{- if and (eq .Values.webhook.failurePolicy "Fail") (not (has "kube-system" (.Values.webhook.excludedNamespaces | default list))) }}
 {{- fail "webhook.failurePolicy is Fail: put kube-system into webhook.excludedNamespaces, or the cluster can't start again without us" }}
 {{- end }}
 {{- if eq .Release.Namespace "kube-system" }}

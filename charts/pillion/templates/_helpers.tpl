@@ -139,7 +139,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
       - key: kubernetes.io/metadata.name
         operator: NotIn
         values:
-          {{- range append $webhook.excludedNamespaces $root.Release.Namespace | uniq }}
+          {{- range append ($webhook.excludedNamespaces | default list) $root.Release.Namespace | uniq }}
           - {{ . | quote }}
           {{- end }}
   {{- with $webhook.objectSelector }}
