@@ -57,7 +57,7 @@ hostility: $(VENV)/.installed ## everything that costs a server memory, for HOST
 properties: $(VENV)/.installed ## 100,000 generated pods
 	PILLION_EXAMPLES=12500 $(BIN)/python -m pytest tests/injection/test_properties.py
 
-bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; ten minutes, needs Go
+bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; six minutes, needs Go
 	@$(BIN)/python -m tests.bench.serving $(BENCH)
 
 bench-growth: $(VENV)/.installed ## how the cost grows with the pod, drawn into docs/images/growth.svg

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -25,6 +26,14 @@ from tests.cluster.programs import Source, missing
 
 NODES, PODS, CLIENTS = 500, 3000, 16
 READY_SECONDS = 120.0
+#: A profile whose program is in its image, and not in every pod.
+CONFIGURATION = "profiles: {baked: {base: tail, sidecar: {image: pillion-tail, command: [/bin/sh, /tail.sh]}}}"
+WAVES: dict[str, dict[str, str]] = {
+    "no webhook": {},
+    "a webhook that is not asked": {},
+    "injected": bodies.ASKING,
+    "injected, the program in its image": {**bodies.ASKING, "pillion.dev/profile": "baked"},
+}
 _RUNNING = "fieldSelector=status.phase%3DRunning"
 KWOK = Source(
     module="sigs.k8s.io/kwok",
@@ -50,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Print what a pod costs each program, with and without us; return 1 where nothing could be measured."""
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
     parser.add_argument("--nodes", type=int, default=NODES, help="%(default)s")
-    parser.add_argument("--pods", type=int, default=PODS, help="in each of three waves; %(default)s")
+    parser.add_argument("--pods", type=int, default=PODS, help="in each of four waves; %(default)s")
     arguments = parser.parse_args(words)
     lacks = missing(whole=False) or [lack for lack in (programs.missing(),) if lack]
     if lacks:
@@ -70,22 +79,23 @@ def _run(cluster: ApiServer, folder: Path, nodes: int, pods: int) -> None:
     _start_kwok(cluster)
     api.create("/api/v1/nodes", (_node(number) for number in range(nodes)))
     cores = sorted(os.sched_getaffinity(0))
-    with running(SERVERS[0], credentials(folder), folder, cores[0], cores[-1]) as started:
+    (folder / "pillion.yaml").write_text(CONFIGURATION)
+    server = replace(SERVERS[0], environment={"PILLION_CONFIG": str(folder / "pillion.yaml")})
+    with running(server, credentials(folder), folder, cores[0], cores[-1]) as started:
         pair = Credentials(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
         pids = {name: who.pid for name, who in cluster.run.recorded_programs().items()}
         pids["pillion"] = started.process.pid
         print(f"{nodes} nodes, {pods} pods in each wave")
         print(f"| {pods} pods | pods a second | all running after | CPU ms a pod: {', '.join(pids)} | etcd KB a pod |")
         print("|---|--:|--:|---|--:|")
-        for name in ("no webhook", "a webhook that is not asked", "injected"):
+        for name, annotations in WAVES.items():
             if name == "a webhook that is not asked":
                 cluster.kubectl("create", "-f", "-", stdin=_webhook(started.port, pair))
                 # which API servers read now and then: the first pod that is injected tells
                 wait_until(lambda: api.dry_run(_pod("default", 0, bodies.ASKING)), READY_SECONDS)
-            namespace = f"wave-{name.split()[-1]}"
+            namespace = f"wave-{list(WAVES).index(name)}"
             cluster.kubectl("create", "namespace", namespace)
             cluster.prepare_namespace(namespace)
-            annotations = bodies.ASKING if name == "injected" else {}
             wave = _wave(api, cluster, namespace, pids, [_pod(namespace, n % nodes, annotations) for n in range(pods)])
             cpu = ", ".join(f"{1000 * seconds / pods:.2f}" for seconds in wave.cpu.values())
             rate = f"{pods / wave.seconds:.0f} | {wave.running_after:.0f} s"
