@@ -31,7 +31,7 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(SEEDS):
         (corpus / f"seed-{number}").write_bytes(seed)
-    options = [f"-max_total_time={seconds}", f"-max_len={LENGTH}", f"-artifact_prefix={folder}/", "-timeout=10"]
+    options = [f"-max_total_time={seconds}", f"-max_len={LENGTH}", f"-artifact_prefix={folder}/", "-timeout=30"]
     atheris.Setup(
         [sys.argv[0], *options, "-print_final_stats=1", "-verbosity=1", str(corpus)],
         lambda body: judge(body, opted_in=len(body) % 2 == 0),

@@ -301,3 +301,28 @@ def test_a_response_that_nobody_reads_holds_nothing_for_ever(
                 sock.sendall(request)
         eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
     eventually(lambda: server.sample("pillion_requests_in_flight") == 0)
+
+
+def test_the_largest_body_is_taken(server: Running) -> None:
+    """One of exactly 7 MiB is reviewed as any other; one byte more is refused."""
+    document = make_review()
+    document["request"]["object"]["metadata"]["labels"] = {"padding": ""}
+    padding = Settings().max_body - len(json.dumps(document))
+    for more, status in ((0, 200), (1, 413)):
+        document["request"]["object"]["metadata"]["labels"]["padding"] = "x" * (padding + more)
+        assert server.post(json.dumps(document).encode()).status_code == status
+
+
+def test_a_body_that_comes_after_the_callers_deadline_is_not_looked_at(server: Running) -> None:
+    """Whoever waits has given up or is about to: allowed, with a warning, at once."""
+    head = HEAD.replace(b"/mutate ", b"/mutate?timeout=100ms ")
+    with server.connect() as sock:
+        sock.sendall(head + b"\r\n")
+        eventually(lambda: server.sample("pillion_requests_in_flight") == 1)
+        begin = time.monotonic()
+        eventually(lambda: time.monotonic() - begin > 0.1)
+        sock.sendall(BODY)
+        answer = json.loads(read_response(sock).partition(b"\r\n\r\n")[2])["response"]
+    assert answer["allowed"] is True
+    assert answer["auditAnnotations"]["reason"] == "deadline"
+    assert "patch" not in answer

@@ -155,6 +155,25 @@ def test_a_deep_review_is_read(launch: Callable[..., Process], levels: int) -> N
     connection.close()
 
 
+def test_it_leaves_when_the_time_is_up_though_clients_ask_on(launch: Callable[..., Process]) -> None:
+    """The drain's end is an end: nobody can keep a server by asking."""
+    process = launch("--drain=1s")
+    process.popen.send_signal(signal.SIGTERM)
+
+    def asks_until_it_is_gone() -> bool:
+        connection = process.connect()
+        try:
+            ask(connection)
+        except OSError:
+            return True
+        finally:
+            connection.close()
+        return False
+
+    eventually(asks_until_it_is_gone)
+    assert process.popen.wait(20) == 0
+
+
 def test_without_connections_it_leaves_early(launch: Callable[..., Process]) -> None:
     """Nobody is there: no need to wait for the whole time."""
     process = launch("--drain=600s", "--drain-quiet=100ms")
