@@ -16,6 +16,7 @@ import (
 
 type envVar struct {
 	Name      string          `json:"name"`
+	Value     string          `json:"value,omitempty"`
 	ValueFrom json.RawMessage `json:"valueFrom,omitempty"`
 }
 
