@@ -213,7 +213,7 @@ class TestTrouble:
         append(logs / "app.log", "one")
         sidecar = start(state="/nowhere")
         sidecar.prints(["one"])
-        assert "lines will be printed again" in sidecar.complains("/nowhere")
+        assert "a restart prints lines again" in sidecar.complains("/nowhere")
 
     def test_a_damaged_checkpoint(self, start: Start, logs: Path) -> None:
         """It is as if there were none."""

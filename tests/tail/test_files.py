@@ -308,5 +308,5 @@ def test_what_the_image_lacks(logs: Path, applets: Path, tmp_path: Path) -> None
             (poor / applet.name).symlink_to(applet)
     (poor / "sh").symlink_to("/bin/bash")
     sidecar = Sidecar(tmp_path, poor, [str(logs / "app.log")], {})
-    assert sidecar.complains("lacks") == "pillion-tail: nothing is printed, because this image lacks: dd stat"
+    assert sidecar.complains("lacks") == "pillion-tail: nothing is printed: this image lacks dd stat"
     assert sidecar.end() == b""

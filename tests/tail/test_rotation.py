@@ -61,6 +61,31 @@ class TestRename:
         (logs / "prepared.2").rename(logs / "app.log")
         sidecar.prints(["one", "two", "three"])
 
+    def test_an_app_that_goes_on_after_a_while(self, start: Start, logs: Path) -> None:
+        """In a renamed file whose name nobody has taken: nothing comes again, and what it writes is printed."""
+        append(logs / "app.log", "one")
+        sidecar = start("app.log", patience="0")
+        sidecar.prints(["one"])
+        (logs / "app.log").rename(logs / "app.log.1")
+        sidecar.looks(5)
+        append(logs / "app.log.1", "two")
+        sidecar.prints(["one", "two"])
+        append(logs / "app.log", "three")
+        sidecar.prints(["one", "two", "three"])
+        assert sidecar.settled() == b"one\ntwo\nthree\n"
+
+    def test_not_all_renamed_files_stay_open(self, start: Start, logs: Path) -> None:
+        """A hundred do, and none is printed again."""
+        sidecar = start("*.log", patience="0")
+        for number in range(130):
+            append(logs / f"{number}.log", f"line {number}")
+        until(lambda: len(sidecar.lines) == 130, "all lines")
+        for number in range(130):
+            (logs / f"{number}.log").rename(logs / f"{number}.log.1")
+        until(lambda: sum(".log" in path for path in sidecar.open_files) == 100, "a hundred open files")
+        sidecar.settled()
+        assert len(sidecar.lines) == 130
+
     def test_old_rotated_files_are_not_printed(self, start: Start, logs: Path) -> None:
         """What was rotated before the sidecar started is not meant by the pattern."""
         append(logs / "app.log.1", "old")

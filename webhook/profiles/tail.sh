@@ -8,7 +8,7 @@
 # the file is finished. While standard output is slow, files that come up are still found and opened.
 #
 # Settings: PILLION_PREFIX=true (the file's name before each line), PILLION_POLL (seconds between two looks),
-# PILLION_PATIENCE (seconds without growth after which a file that was removed or renamed is closed),
+# PILLION_PATIENCE (seconds without growth after which a removed file is closed),
 # PILLION_HELD_BYTES (of removed files, kept for a slow standard output), PILLION_STATE (where the checkpoint lies),
 # PILLION_NATIVE=true (at SIGTERM the containers that write have ended).
 # shellcheck shell=busybox disable=SC3045 # its ash has read -t
@@ -21,10 +21,6 @@ IFS=$nl
 set -f
 state=${PILLION_STATE:-/pillion/state}
 poll=${PILLION_POLL:-0.5}
-patience=${PILLION_PATIENCE:-300}
-held_bytes=${PILLION_HELD_BYTES:-1073741824}
-last_looks=5
-[ "$PILLION_NATIVE" != true ] || last_looks=1
 # bytes printed between two looks; a longer line may be cut
 chunk=4194304
 looks=1000000000
@@ -97,7 +93,8 @@ search() {
   add w "$folder"/$name
   # shellcheck disable=SC2086
   add o "$folder"/$name[._-]* "$folder"/${name%.*}[._-][0-9]*.${name##*.}
-  if [ "$folder" = "$1" ]; then set --; else set -- "$folder"/*/; fi
+  # shellcheck disable=SC2015 # set does not fail
+  [ "$folder" != "$1" ] && set -- "$folder"/*/ || set --
   set -f
   for folder; do
     [ ! -d "$folder" ] || [ -L "${folder%/}" ] || search "$folder**" "$name"
@@ -159,7 +156,7 @@ look() {
     put "$fd" gone
     if [ "$gone$links" != 10 ] || [ "$fd" = "$printing" ]; then continue; fi
     sum=$((sum + size))
-    [ "$sum" -gt "$held_bytes" ] || continue
+    [ "$sum" -gt "${PILLION_HELD_BYTES:-1073741824}" ] || continue
     [ "$at" = "$size" ] ||
       complain "standard output is slow: dropped $((size - at)) bytes of $path, which was removed"
     close "$fd"
@@ -219,7 +216,7 @@ take() {
     complain "$file has to wait: too many files are open"
   elif ! { eval "command exec $fd<\"\$file\""; } 2>/dev/null; then
     [ ! -e "$file" ] ||
-      complain "can't read $file: $(stat -L -c 'owner %u:%g, mode %a' "$file"), we are $(id -u):$(id -g); trying again"
+      complain "can't read $file yet: $(stat -L -c 'owner %u:%g, mode %a' "$file"), we are $(id -u):$(id -g)"
   else
     is=$(stat -L -c '%d:%i %f' "/proc/self/fd/$fd" && readlink "/proc/self/fd/$fd")
     for root in $roots; do
@@ -262,7 +259,10 @@ begin() {
 
 # close DESCRIPTOR
 close() {
-  local fd all=$open path=''
+  local fd all=$open path='' id mtime
+  get "$1" id mtime
+  # should it still be there it is not new
+  ignored=$ignored$id@$mtime$nl
   eval "exec $1<&-"
   put "$1" path
   open=
@@ -392,16 +392,17 @@ out() {
 
 # print_all: print what came to each file, after the end of those that had its name before, and close what is done with
 print_all() {
-  local fd other path size at gone since
+  local fd other path size at gone since links
   for fd in $open; do
-    get "$fd" path size at gone since
+    get "$fd" path size at gone since links
     [ "$path" ] || continue
     [ "$size" -le "$at" ] || for other in $open; do
       [ "$other" != "$fd" ] || break
       eval "[ \"\$path\" != \"\$path_$other\" ]" || print "$other" all || return
     done
     print "$fd" || return
-    if [ "$gone" ] && [ $((seconds - since)) -ge "$patience" ]; then
+    # an app may go on in a renamed file after days: that is closed only if there are many
+    if [ "$gone" ] && [ $((seconds - since)) -ge "${PILLION_PATIENCE:-300}" ] && { [ "$links" = 0 ] || [ "$fd" -gt 119 ]; }; then
       print "$fd" all
       close "$fd"
     fi
@@ -421,7 +422,7 @@ save() {
   if { printf '%s' "$all$ignored" >"$state/new" && mv -f "$state/new" "$state/files"; } 2>/dev/null; then
     dirty=
   else
-    complain "can't write the checkpoint in $state: after a restart lines will be printed again"
+    complain "can't write the checkpoint in $state: a restart prints lines again"
   fi
 }
 
@@ -444,7 +445,7 @@ for pattern; do volume "$pattern"; done
 before=$nl
 [ ! -f "$state/files" ] || settled=1 before=$nl$(cat "$state/files")$nl
 ignored=$before
-[ -z "$missing" ] || complain "nothing is printed, because this image lacks:$missing"
+[ -z "$missing" ] || complain "nothing is printed: this image lacks$missing"
 while :; do
   grew='' more=''
   look || grew=1
@@ -453,9 +454,10 @@ while :; do
   [ -z "$grew$more" ] || calm=0
   [ -z "$more" ] || continue
   if [ "$ending" ]; then
-    # so many looks without growth are the end
-    [ "$calm" -lt "$last_looks" ] || break
+    # a second without growth is the end; where the others have ended before, one look is
+    [ "$calm" -lt 5 ] || break
     calm=$((calm + 1)) poll=0.2
+    [ "$PILLION_NATIVE" != true ] || calm=5
   fi
   read -r -t "$poll" _ <&3
 done
