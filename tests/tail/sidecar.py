@@ -1,6 +1,7 @@
 """The `tail` sidecar as a process: its program is run by busybox, as the kubelet would start it in the image."""
 
 import contextlib
+import fcntl
 import os
 import re
 import resource
@@ -8,6 +9,8 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +22,8 @@ from webhook.profiles import builtins
 SECONDS = 20.0
 #: Between two looks of the tests' sidecars: less than the profile's, so that tests are quick.
 POLL = 0.02
+#: What a pipe holds, pipe(7).
+PIPE_BYTES = 65536
 
 
 def busybox() -> str | None:
@@ -148,7 +153,7 @@ class Sidecar:
 
         def looked() -> bool:
             child = self._pauses_beside()
-            if child is not None:
+            if child and self._is_full():
                 seen.setdefault(child, set()).add(self._switches())
             return any(len(pauses) > times for pauses in seen.values())  # no other child lives that long
 
@@ -179,6 +184,12 @@ class Sidecar:
         """Close the reading end of its standard output."""
         self._closing.set()
         self._rest()
+
+    def _is_full(self) -> bool:
+        """Say whether the pipe that is its standard output takes nothing more."""
+        assert self.process.stdout is not None
+        waiting = fcntl.ioctl(self.process.stdout.fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder) > PIPE_BYTES - select.PIPE_BUF
 
     def _pauses(self) -> bool:
         """Say whether it waits, and for none of its children."""

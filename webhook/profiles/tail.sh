@@ -228,7 +228,7 @@ take() {
       esac
     done
     eval "exec $fd<&-"
-    case $is in "$id "*) complain "$file leads out of the volume: not read" && return 1 ;; esac
+    case $is in "$id "*"$nl"*) complain "$file leads out of the volume" && return 1 ;; esac
   fi
   # look again, even if nothing changes
   seen=
