@@ -158,11 +158,12 @@ def test_no_handshake_and_no_request_fails(process: Process, mount: Mount, autho
                 whole.add(new.certificate.public_bytes(Encoding.DER))
                 eventually(lambda: load.failures or reloads(process, "success") >= good)  # noqa: B023 — called at once
     assert load.failures == []
-    assert reloads(process, "failure") == torn
-    # a look in the middle of a swap may take one pair over twice
-    assert reloads(process, "success") >= good
+    # a look in the middle of a swap may take one pair over twice, or find it torn first
+    counts = reloads(process, "success"), reloads(process, "failure")
+    assert counts[0] >= good
+    assert counts[1] >= torn
     lines = [line["event"] for line in process.output]
-    assert (lines.count("certificate read"), lines.count("certificate kept")) == (reloads(process, "success"), torn)
+    assert (lines.count("certificate read"), lines.count("certificate kept")) == counts
     assert all(
         "key does not belong" in line["message"] for line in process.output if line["event"] == "certificate kept"
     )
