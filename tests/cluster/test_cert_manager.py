@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -23,6 +24,7 @@ from .client import Client
 from .conftest import Install, NewNamespace, RunningCluster
 from .processes import wait_until
 from .release import Release
+from .test_release import provided
 from .test_rotation import HEAL_SECONDS, OPTIONS, Watched, ends, only_new_pods, watched
 
 pytestmark = pytest.mark.cluster
@@ -217,3 +219,31 @@ def test_switching_to_cert_manager_and_back_fails_no_call(
         assert wait_until(lambda: only_new_pods(release), HEAL_SECONDS, poll=0.5)
         ends(watch)
     assert_nothing_failed(watch)
+
+
+def test_switching_from_provided_and_back_fails_no_call(
+    install: Install, new_namespace: NewNamespace, node: RunningCluster, pillion_image: tuple[str, ...], tmp_path: Path
+) -> None:
+    """By the upgrades of docs/operations.md: what is trusted stays so until the last server of before has left."""
+    where = new_namespace("restricted")
+    secret, ca = provided("brought-pillion", where, tmp_path)
+    node.kubectl("create", "-f", "-", stdin=secret)
+    pair = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair")
+    common = ("--set=prefix=brought.example.org/", *pillion_image, *OPTIONS)
+    release = install("brought", *OPTIONS, *pair, f"--set-file=certificates.caBundle={ca}", namespace=where)
+    issued = Issued(release)
+    with watched(release, new_namespace(), node) as watch:
+        release.upgrade(*common, MODE, f"--set-file=certificates.caBundle={ca}")
+        assert wait_until(lambda: only_new_pods(release) and issued.is_trusted(), HEAL_SECONDS, poll=0.5)
+        release.upgrade(*common, MODE)
+        assert wait_until(issued.is_trusted, HEAL_SECONDS, poll=0.5)
+        both = tmp_path / "both.pem"
+        both.write_bytes(issued.secret("tls")["ca.crt"] + ca.read_bytes())
+        back = (*common, *pair, "--force-conflicts")
+        release.upgrade(*back, f"--set-file=certificates.caBundle={both}")
+        assert wait_until(lambda: only_new_pods(release), HEAL_SECONDS, poll=0.5)
+        release.upgrade(*back, f"--set-file=certificates.caBundle={ca}")
+        created = watch.created
+        assert wait_until(lambda: watch.created > created + 20, HEAL_SECONDS, poll=0.1)
+    assert_nothing_failed(watch)
+    assert issued.trusted == [x509.load_pem_x509_certificates(ca.read_bytes())] * 2
