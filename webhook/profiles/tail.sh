@@ -1,4 +1,4 @@
-# Print log files until SIGTERM. Source: Pillion's webhook/profiles/tail.sh; promises: docs/log-pipeline.md
+# Print log files until SIGTERM. Source: Pillion's webhook/profiles/tail.sh, docs/log-pipeline.md
 #
 # What a pod carries is the first line and what is no comment: its size counts in each pod of a cluster.
 #
@@ -12,7 +12,7 @@
 # PILLION_HELD_BYTES (of removed files, kept for a slow standard output), PILLION_STATE (where the checkpoint lies),
 # PILLION_NATIVE=true (at SIGTERM the containers that write have ended).
 # shellcheck shell=busybox disable=SC3045 # its ash has read -t
-trap 'ending=1' TERM INT
+trap 'ending=1' TERM
 trap '' PIPE
 export LC_ALL=C
 nl='
@@ -154,11 +154,11 @@ look() {
     gone=
     among "$id" "$wanted" || gone=1
     put "$fd" gone
-    if [ "$gone$links" != 10 ] || [ "$fd" = "$printing" ]; then continue; fi
+    [ "$gone$links" = 10 ] && [ "$fd" != "$printing" ] || continue
     sum=$((sum + size))
     [ "$sum" -gt "${PILLION_HELD_BYTES:-1073741824}" ] || continue
     [ "$at" = "$size" ] ||
-      complain "standard output is slow: dropped $((size - at)) bytes of $path, which was removed"
+      complain "slow standard output: dropped $((size - at)) bytes of removed $path"
     close "$fd"
   done
 }
@@ -194,14 +194,22 @@ update() {
   put "$1" links
   get "$1" at to text
   eval "was=\"\$size_$1 \$mtime_$1\""
-  if [ "$1" = "$printing" ] || [ "$size $mtime" = "$was" ]; then return; fi
+  [ "$1" != "$printing" ] && [ "$size $mtime" != "$was" ] || return
   since=$seconds grew=1
   put "$1" size mtime since
   # It was truncated and written anew if it is shorter, or its content is another, or the same without growth, unless
   # that was `touch`, which sets both its times.
   if [ "$size" -ge "$at" ]; then
     [ "$to" -gt 0 ] && excerpt "$1" "$at" "$to" || return
-    [ "$excerpt" != "$text" ] || { [ "$size ${was%% *}" = "$to $to" ] && [ "$mtime" != "$atime" ]; } || return
+    if [ "$excerpt" = "$text" ]; then
+      [ "$size ${was%% *}" = "$to $to" ] && [ "$mtime" != "$atime" ] || return
+      # in the middle of a write the time is new already, and the size is not: a second look decides
+      if [ "$was" != "$size ?$mtime" ]; then
+        mtime="?$mtime" seen=
+        put "$1" mtime
+        return
+      fi
+    fi
   fi
   eval "again_$1=1"
 }
@@ -213,7 +221,7 @@ take() {
   local fd=20 is root
   while among "$fd" "$open"; do fd=$((fd + 1)); done
   if [ "$fd" -ge "$limit" ]; then
-    complain "$file has to wait: too many files are open"
+    complain "too many open files for $file"
   elif ! { eval "command exec $fd<\"\$file\""; } 2>/dev/null; then
     [ ! -e "$file" ] ||
       complain "can't read $file yet: $(stat -L -c 'owner %u:%g, mode %a' "$file"), we are $(id -u):$(id -g)"
@@ -342,7 +350,7 @@ print() {
     stop=$((end - count)) to=$end
     if [ "$stop" -gt "$at" ]; then
       if ! out "$1" piece 0 $((stop - at)); then
-        complain "can't write to standard output; trying again"
+        complain "can't write to standard output"
         seek "$1" "$at"
         return 1
       fi
@@ -365,12 +373,12 @@ print() {
 
 # out DESCRIPTOR COMMAND...: run it, which reads the descriptor and writes to standard output; look around meanwhile
 out() {
-  local fd=$1 child said path other
+  local fd=$1 child path other
   shift
   printing=$fd job=$((job + 1))
   get "$fd" path
   (
-    trap '' TERM INT
+    trap '' TERM
     eval "exec <&$fd"
     # what is closed meanwhile takes no space on the disk
     for other in $open; do eval "exec $other<&-"; done
@@ -422,7 +430,7 @@ save() {
   if { printf '%s' "$all$ignored" >"$state/new" && mv -f "$state/new" "$state/files"; } 2>/dev/null; then
     dirty=
   else
-    complain "can't write the checkpoint in $state: a restart prints lines again"
+    complain "no checkpoint in $state: a restart prints lines again"
   fi
 }
 
@@ -463,4 +471,3 @@ while :; do
 done
 for fd in $open; do print "$fd" all; done
 save
-exit 0
