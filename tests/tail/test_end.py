@@ -232,7 +232,7 @@ class TestTrouble:
             append(logs / f"{number:02}.log", f"line {number}")
         sidecar = start(descriptors=60, patience="1")
         until(lambda: len(sidecar.lines) == 30, "thirty files")
-        assert "too many open files for" in sidecar.errors[0]
+        assert "too many files for" in sidecar.errors[0]
         for number in range(20):
             (logs / f"{number:02}.log").unlink()
         until(lambda: len(sidecar.lines) == 40, "the others")

@@ -158,7 +158,7 @@ look() {
     sum=$((sum + size))
     [ "$sum" -gt "${PILLION_HELD_BYTES:-1073741824}" ] || continue
     [ "$at" = "$size" ] ||
-      complain "slow standard output: dropped $((size - at)) bytes of removed $path"
+      complain "slow output: dropped $((size - at)) bytes of removed $path"
     close "$fd"
   done
 }
@@ -221,10 +221,10 @@ take() {
   local fd=20 is root
   while among "$fd" "$open"; do fd=$((fd + 1)); done
   if [ "$fd" -ge "$limit" ]; then
-    complain "too many open files for $file"
+    complain "too many files for $file"
   elif ! { eval "command exec $fd<\"\$file\""; } 2>/dev/null; then
     [ ! -e "$file" ] ||
-      complain "can't read $file yet: $(stat -L -c 'owner %u:%g, mode %a' "$file"), we are $(id -u):$(id -g)"
+      complain "can't read $file: $(stat -L -c 'owner %u:%g, mode %a' "$file"), we are $(id -u):$(id -g)"
   else
     is=$(stat -L -c '%d:%i %f' "/proc/self/fd/$fd" && readlink "/proc/self/fd/$fd")
     for root in $roots; do
@@ -360,10 +360,11 @@ print() {
     fi
     [ "$count" -le 65536 ] || to=$stop
     [ "$count" = 0 ] || excerpt "$1" "$stop" "$to" || excerpt=
+    # less came: it is shorter than it was, which a look shows, or a seek failed
+    [ "$at" = "$stop" ] || to=$at end=$size
     text=$excerpt dirty=1
     put "$1" at to text
-    # if there was less to print, it is shorter than it was, which a look shows
-    [ "$end" -lt "$size" ] && [ "$at" = "$stop" ] || return 0
+    [ "$end" -lt "$size" ] || return 0
     save
     look
     get "$1" path again
@@ -393,9 +394,9 @@ out() {
   child=$!
   # What it says on the pipe counts, since SIGTERM can end a `wait`, and then its status, which the shell keeps: on a
   # slow machine `read` gives up without a look at the pipe, and whoever is killed says nothing.
-  until { read -r -t "$poll" said <&3 && [ "$said" = "$job" ]; } || ! kill -0 "$child" 2>/dev/null; do look; done
+  until { read -r -t "$poll" ended <&3 && [ "$ended" = "$job" ]; } || ! kill -0 "$child" 2>/dev/null; do look; done
   printing='' seen=
-  wait "$child" || [ "$said" = "$job" ]
+  wait "$child" || [ "$ended" = "$job" ]
 }
 
 # print_all: print what came to each file, after the end of those that had its name before, and close what is done with
@@ -437,8 +438,8 @@ save() {
 # --- main ------------------------------------------------------------------------------------------------------------
 
 # a pipe: a child says on it that it is done; else reading it is a pause
-exec 3<<EMPTY
-EMPTY
+exec 3<<E
+E
 exec 3<>/proc/self/fd/3
 set -o pipefail
 
