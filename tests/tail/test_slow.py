@@ -80,8 +80,9 @@ class TestKilled:
         assert set(lines) <= set(sidecar.lines)
 
     def test_at_any_moment(self, start: Start, logs: Path) -> None:
-        """Whatever it was doing, it goes on."""
+        """Whatever it was doing since it began, it goes on."""
         sidecar = start()
+        sidecar.looks(1)
         for number in range(200):
             append(logs / f"{number % 3}.log", f"line {number}")
             for child in (*children(sidecar.process.pid), *printers(sidecar)):
