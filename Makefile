@@ -37,6 +37,7 @@ check: $(VENV)/.installed ## style, types, walls between modules, lock and gener
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck webhook/profiles/*.sh .ci/run
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
 

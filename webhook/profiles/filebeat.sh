@@ -1,4 +1,5 @@
 # Write filebeat's configuration, in which filebeat itself fills in the variables, and become filebeat.
+# shellcheck shell=sh
 work=/pillion/filebeat
 cat >"$work/filebeat.yml" <<'END'
 filebeat.inputs:

@@ -11,7 +11,7 @@
 # PILLION_PATIENCE (seconds without growth after which a removed file is closed),
 # PILLION_HELD_BYTES (of removed files, kept for a slow standard output), PILLION_STATE (where the checkpoint lies),
 # PILLION_NATIVE=true (at SIGTERM the containers that write have ended).
-# shellcheck shell=busybox disable=SC3045 # its ash has read -t
+# shellcheck shell=busybox disable=SC3045,SC2030,SC2031 # its ash has read -t; what a subshell sets is meant to end there
 trap 'ending=1' TERM
 trap '' PIPE
 export LC_ALL=C
@@ -92,7 +92,7 @@ search() {
   # shellcheck disable=SC2086 # globs
   add w "$folder"/$name
   # shellcheck disable=SC2086
-  add o "$folder"/$name[._-]* "$folder"/${name%.*}[._-][0-9]*.${name##*.}
+  add o "$folder"/${name}[._-]* "$folder"/${name%.*}[._-][0-9]*.${name##*.}
   # shellcheck disable=SC2015 # set does not fail
   [ "$folder" != "$1" ] && set -- "$folder"/*/ || set --
   set -f

@@ -1,4 +1,5 @@
 # Serve the folders, or single files, that the arguments name with nginx: one folder at /, several at /1/, /2/ and so on.
+# shellcheck shell=sh
 work=/pillion/web
 mkdir -p "$work/temporary"
 rm -rf "$work/root"
