@@ -16,14 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = [
-    "AUTHORITY_LIFETIME",
-    "CLOCK_SKEW",
-    "LEAF_LIFETIME",
-    "Authority",
-    "Leaf",
-    "due",
-]
+__all__ = ["AUTHORITY_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Authority", "Leaf", "due"]
 
 #: Long enough that a new authority reaches every trust bundle before the old one ends.
 AUTHORITY_LIFETIME = timedelta(days=365)

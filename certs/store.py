@@ -15,7 +15,7 @@ from urllib.parse import quote
 from certs.api import Answer, ApiError, Connection, RefusedError
 from certs.rotation import ApplyBundles, Configuration, CreateSecret, Secret, Seen, Step, Wait, WriteSecret
 
-__all__ = ["ASKS", "MARK", "Place", "Record", "Store"]
+__all__ = ["ASKS", "MARK", "Place", "Record", "Store", "decoded"]
 
 #: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the authority too.
 ASKS = "pillion.dev/rotate"
@@ -132,7 +132,7 @@ class Store:
                 return None, error.time
             raise
         document = answer.document
-        content = {key: _decoded(value) for key, value in (document.get("data") or {}).items()}
+        content = {key: decoded(value) for key, value in (document.get("data") or {}).items()}
         asked = (document["metadata"].get("annotations") or {}).get(ASKS, "")
         return Secret(_version(document), content, asked), answer.time
 
@@ -155,7 +155,7 @@ class Store:
         if (document["metadata"].get("annotations") or {}).get(MARK, self._place.secret) != self._place.secret:
             return None
         entries = document.get("webhooks") or []
-        bundles = {entry["name"]: _decoded(entry["clientConfig"].get("caBundle")) for entry in entries}
+        bundles = {entry["name"]: decoded(entry["clientConfig"].get("caBundle")) for entry in entries}
         return Configuration(_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
@@ -192,8 +192,9 @@ def _version(document: Mapping[str, Any]) -> str:
     return str(document["metadata"]["resourceVersion"])
 
 
-def _decoded(text: str | None) -> bytes:
+def decoded(text: str | None) -> bytes:
+    """Return the bytes of a field of an object, nothing where it has none or what is there is no base64."""
     try:
-        return base64.b64decode(text or "")
+        return base64.b64decode(text or "", validate=True)
     except binascii.Error:
         return b""

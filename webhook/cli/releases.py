@@ -1,7 +1,5 @@
 """Releases in a cluster, as far as certificates go: their Secret, and what their webhook entries trust."""
 
-import base64
-import binascii
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from urllib.parse import quote
 
 from certs.api import ApiError, Connection, RefusedError
 from certs.kubeconfig import KubeconfigError, load
-from certs.store import ASKS, MARK
+from certs.store import ASKS, MARK, decoded
 from webhook.errors import CertificateError
 
 __all__ = ["MARK", "Cluster", "Entry", "Release", "connect"]
@@ -88,7 +86,7 @@ class Cluster(NamedTuple):
             if not error.missing:
                 raise
             return Release(name, namespace, secret, entries, None, "")
-        content = {key: _decoded(value) for key, value in (document.get("data") or {}).items()}
+        content = {key: decoded(value) for key, value in (document.get("data") or {}).items()}
         issuer = (document["metadata"].get("annotations") or {}).get(_CERT_MANAGERS, "")
         return Release(name, namespace, secret, entries, content, issuer)
 
@@ -112,11 +110,4 @@ def _entries(document: Mapping[str, Any]) -> Iterator[Entry]:
         service = each["clientConfig"].get("service")
         if service:
             server = f"{service['name']}.{service['namespace']}.svc"
-            yield Entry(each["name"], server, _decoded(each["clientConfig"].get("caBundle")))
-
-
-def _decoded(text: str | None) -> bytes:
-    try:
-        return base64.b64decode(text or "", validate=True)
-    except binascii.Error:
-        return b""
+            yield Entry(each["name"], server, decoded(each["clientConfig"].get("caBundle")))
