@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +102,47 @@ def test_a_stalled_reader_stalls_nothing() -> None:
     assert len(lines) + len(dropped) == 2000
     assert dropped
     assert all(json.loads(line)["event"] == "review" for line in lines)
+
+
+def test_what_happens_all_the_time_is_written_together() -> None:
+    """Lines wait for the loop's next turn and go out in few writes, before any other line; in order, none cut."""
+    later: list[Callable[[], None]] = []
+    # of which each read returns what one write wrote
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with reader, writer:
+        reader.setblocking(False)
+        log = Log(writer.fileno(), LogFormat.JSON)
+        log.gather(later.append)
+        for number in range(40):
+            log.often("review", number=number, pod="p" * 120)
+        with pytest.raises(BlockingIOError):
+            reader.recv(1)
+        (flush,) = later
+        log.warning("refused", number=40)
+        flush()
+        log.often("review", number=41)
+        log.gather(None)
+        writer.close()
+        writes = list(iter(lambda: reader.recv(1 << 20), b""))
+    assert [json.loads(line)["number"] for line in b"".join(writes).splitlines()] == list(range(42))
+    assert all(write.endswith(b"\n") and len(write) <= LINE_LENGTH for write in writes)
+    assert len(writes) < 6
+
+
+def test_lines_that_waited_in_vain_are_counted() -> None:
+    """Each of them, not each write."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    dropped: list[None] = []
+    try:
+        log = Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None))
+        log.gather(lambda _: None)
+        for _ in range(40):
+            log.often("review", pod="p" * 200)
+        log.flush()
+    finally:
+        os.close(writer)
+    assert len(dropped) == 40
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:

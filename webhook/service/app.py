@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,7 @@ from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason, Severity
 from webhook.injection.review import Request
 from webhook.service import duration, logs
+from webhook.service.connection import Door, Headers
 from webhook.service.logs import Log
 from webhook.service.metrics import FAILURES, Bug, Limit, Metrics, Outcome
 from webhook.service.settings import Settings
@@ -39,6 +41,7 @@ TIMEOUT = re.compile(rb"(?:^|&)timeout=([^&]{1,40})")
 LATE = 0.9
 
 JSON = (b"content-type", b"application/json")
+METHOD_NOT_ALLOWED = 405
 
 
 @dataclass(slots=True)
@@ -60,13 +63,13 @@ class InForce:
         return self.objection(now)
 
 
-def webhook_app(in_force: InForce, settings: Settings, metrics: Metrics, log: Log) -> FastAPI:
+def webhook_app(in_force: InForce, settings: Settings, metrics: Metrics, log: Log) -> "App":
     """Return the application that answers admission reviews."""
     answers = Answers(in_force, settings, metrics, log)
     return App({PATH: Reviews(answers, opted_in=False), OPTED_IN_PATH: Reviews(answers, opted_in=True)})
 
 
-def health_app(in_force: InForce, metrics: Metrics) -> FastAPI:
+def health_app(in_force: InForce, metrics: Metrics) -> "App":
     """Return the application for the plain port: liveness, readiness and metrics."""
 
     async def livez(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -89,6 +92,8 @@ class App(FastAPI):
 
     Middleware, routing, dependencies and serialization take several times what a review takes. FastAPI answers
     everything else. There are no documentation pages and no telemetry: nothing leaves unasked.
+
+    ``doors`` are the paths whose requests a connection may answer by itself, without ASGI's messages.
     """
 
     def __init__(self, paths: Mapping[str, ASGIApp]) -> None:
@@ -96,6 +101,9 @@ class App(FastAPI):
         off: dict[str, Any] = {"telemetry": telemetry}
         super().__init__(title="Pillion", openapi_url=None, docs_url=None, redoc_url=None, **off)
         self._paths = paths
+        self.doors: dict[bytes, Door[Reply]] = {
+            path.encode(): app for path, app in paths.items() if isinstance(app, Reviews)
+        }
         self.router.routes += [Route(path, app) for path, app in paths.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,19 +120,23 @@ class Answers:
         self.settings = settings
         self.metrics = metrics
         self.log = log
+        #: Requests from their head to their answer, and the bytes of their bodies.
         self.in_flight = 0
         self.buffered = 0
-        metrics.count_buffered(lambda: self.buffered)
+        metrics.count_requests(lambda: self.in_flight, lambda: self.buffered)
 
-    def answer(self, body: bytes, *, opted_in: bool, late: bool) -> "Answer":
-        """Return the answer to a review; :class:`ReviewError` if the body is none."""
-        request = review.parse(body, namespace_opted_in=opted_in)
+    def reply(self, body: bytes, *, opted_in: bool, late: bool) -> "Reply":
+        """Return the reply to a request's body: a review's answer, or why it is none."""
         try:
-            return _answer(self._decide(request, late=late))
+            request = review.parse(body, namespace_opted_in=opted_in)
+        except ReviewError as refusal:
+            return _refusal(refusal)
+        try:
+            return _reply(self._decide(request, late=late))
         except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
             verdict = admission.abstain(request, Reason.INTERNAL_ERROR, self.in_force.configuration)
             verdict.error = error
-            return _answer(verdict)
+            return _reply(verdict)
 
     def _decide(self, request: Request, *, late: bool) -> Verdict:
         configuration = self.in_force.configuration
@@ -134,23 +146,31 @@ class Answers:
             return admission.abstain(request, Reason.OVERLOADED, configuration)
         return admission.admit(request, configuration)
 
+    def has_room(self, size: int) -> bool:
+        """Say whether a body of ``size`` bytes can be taken now."""
+        return size <= self.settings.max_body and self.buffered <= self.settings.max_buffered
+
     def too_large(self, size: int) -> ReviewError | None:
         """Return why a body of ``size`` bytes can't be taken, or None."""
+        if self.has_room(size):
+            return None
         if size > self.settings.max_body:
             self.metrics.exceeded(Limit.BODY_SIZE)
             return ReviewError(f"the body is larger than {self.settings.max_body} bytes", 413)
-        if self.buffered > self.settings.max_buffered:
-            self.metrics.exceeded(Limit.BODIES)
-            return ReviewError("too many large requests at once", 429)
-        return None
+        self.metrics.exceeded(Limit.BODIES)
+        return ReviewError("too many large requests at once", 429)
 
-    def record(self, answer: "Answer", seconds: float) -> None:
+    def record(self, reply: "Reply", seconds: float) -> None:
         """Count and log what was answered."""
-        verdict = answer.verdict
+        verdict = reply.verdict
+        if verdict is None:
+            self.metrics.bad_request(reply.status)
+            self.log.warning("refused", status=reply.status, message=reply.sentence)
+            return
         outcome = _outcome(verdict)
-        self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, answer.patch_size)
+        self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, reply.patch_size)
         request = verdict.request
-        self.log.info(
+        self.log.often(
             "review",
             uid=request.uid,
             namespace=request.namespace or "",
@@ -166,49 +186,78 @@ class Answers:
             self.log.error("bug", uid=request.uid, **logs.where(type(error), error.__traceback__))
 
 
-class Answer(NamedTuple):
-    """An AdmissionReview's bytes, and what they were made of."""
+class Reply(NamedTuple):
+    """What a request is answered with, and what it was made of: a verdict, or a sentence why there is none."""
 
+    status: int
     body: bytes
-    verdict: Verdict
-    patch_size: int
+    verdict: Verdict | None
+    patch_size: int = 0
+    sentence: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Reviews:
-    """The ASGI application of one webhook entry."""
+    """One webhook entry: the ASGI application of its path, and the door for who has the whole request at hand."""
 
     def __init__(self, answers: Answers, *, opted_in: bool) -> None:
         self._answers = answers
         self._opted_in = opted_in
 
+    def enter(self, headers: Headers) -> bool:
+        """Count a request in, if it is what an API server sends; anything else is for the ASGI application.
+
+        Whoever is let in calls :meth:`hold` for each part of the body, and :meth:`leave` in the end.
+        """
+        length = -1
+        for name, value in headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"content-type":
+                if value != JSON[1]:
+                    return False
+            elif name == b"content-encoding" or name == b"transfer-encoding" or name == b"expect":  # noqa: PLR1714
+                return False
+        if length < 0 or not self._answers.has_room(length):
+            return False
+        self._answers.in_flight += 1
+        return True
+
+    def hold(self, size: int) -> bool:
+        """Count in a part of a body; return whether there is room for all that have come."""
+        self._answers.buffered += size
+        return self._answers.has_room(0)
+
+    def leave(self, size: int) -> None:
+        """Count a request out of which ``size`` bytes were held."""
+        self._answers.in_flight -= 1
+        self._answers.buffered -= size
+
+    def answer(self, body: bytes, query: bytes, arrived: float) -> Reply:
+        """Return the reply to a request that arrived, on the monotonic clock, at that time."""
+        late = time.monotonic() - arrived >= _patience(query)
+        return self._answers.reply(body, opted_in=self._opted_in, late=late)
+
+    def record(self, reply: Reply, arrived: float) -> None:
+        """Count and log what was answered."""
+        self._answers.record(reply, time.monotonic() - arrived)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: 200 and an AdmissionReview for every review, 4xx and a sentence for the rest."""
         answers = self._answers
         answers.in_flight += 1
-        answers.metrics.in_flight.inc()
+        arrived = scope["state"].get("arrived") or time.monotonic()
         try:
-            if scope["method"] != "POST":
-                await _refuse(send, 405, "admission reviews are sent by POST", (b"allow", b"POST"))
-            else:
-                await self._answer(scope, receive, send)
+            _check_head(scope)
+            reply = self.answer(await self._read(scope, receive), scope["query_string"], arrived)
         except ReviewError as refusal:
-            answers.metrics.bad_request(refusal.status)
-            answers.log.warning("refused", status=refusal.status, message=str(refusal))
-            await _refuse(send, refusal.status, str(refusal))
+            reply = _refusal(refusal)
         except Gone:
-            pass
+            return
         finally:
             answers.in_flight -= 1
-            answers.metrics.in_flight.dec()
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrived = scope["state"].get("arrived") or time.monotonic()
-        _check_content_type(scope)
-        body = await self._read(scope, receive)
-        late = time.monotonic() - arrived >= _timeout(scope["query_string"]) * LATE
-        answer = self._answers.answer(body, opted_in=self._opted_in, late=late)
-        await _send(send, 200, answer.body, JSON)
-        self._answers.record(answer, time.monotonic() - arrived)
+        await _send(send, reply.status, reply.body, JSON, *reply.headers)
+        self.record(reply, arrived)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """Return the request's body; :class:`ReviewError` if it, or all bodies together, are too large.
@@ -260,8 +309,10 @@ class _Get:
             await _refuse(send, 405, "only GET is answered here", (b"allow", b"GET, HEAD"))
 
 
-def _check_content_type(scope: Scope) -> None:
-    """Raise :class:`ReviewError` for a content type that no API server sends."""
+def _check_head(scope: Scope) -> None:
+    """Raise :class:`ReviewError` for a method or content type that no API server uses."""
+    if scope["method"] != "POST":
+        raise ReviewError("admission reviews are sent by POST", METHOD_NOT_ALLOWED)
     media_type = _header(scope, b"content-type").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise ReviewError("admission reviews are application/json; set the Content-Type", 415)
@@ -277,18 +328,26 @@ async def _part(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _answer(verdict: Verdict) -> Answer:
+def _reply(verdict: Verdict) -> Reply:
     response = verdict.response()
-    return Answer(review.encode(verdict.request, response), verdict, len(response.patch or b""))
+    return Reply(200, review.encode(verdict.request, response), verdict, len(response.patch or b""))
 
 
-def _timeout(query: bytes) -> float:
-    """Return how long the caller waits, in seconds: forever, if it does not say or can't be understood."""
+def _refusal(refusal: ReviewError) -> Reply:
+    headers = ((b"allow", b"POST"),) if refusal.status == METHOD_NOT_ALLOWED else ()
+    sentence = str(refusal)
+    return Reply(refusal.status, msgspec.json.encode({"detail": sentence}), None, sentence=sentence, headers=headers)
+
+
+# an API server sends the same few over and over
+@lru_cache(maxsize=64)
+def _patience(query: bytes) -> float:
+    """Return after how many seconds it is too late to look at a pod: never, if the caller names no timeout."""
     match = TIMEOUT.search(query)
     if match is None:
         return float("inf")
     try:
-        return duration.seconds(unquote_to_bytes(match[1]).decode())
+        return duration.seconds(unquote_to_bytes(match[1]).decode()) * LATE
     except ValueError:
         return float("inf")
 

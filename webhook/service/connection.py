@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import logging
 import math
 import time
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -13,7 +15,9 @@ from uvicorn.server import ServerState
 from webhook.service.metrics import Limit, Metrics
 from webhook.service.settings import Settings
 
-__all__ = ["Connection", "Gate"]
+__all__ = ["Connection", "Door", "Gate", "Headers", "Reply"]
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 #: An API server never pipelines; each request in the queue costs two KiB.
 PIPELINED = 8
@@ -25,11 +29,50 @@ RESPONSE_TIMEOUT = 30.0
 PATIENCE = 4
 
 
+class Reply(Protocol):
+    """An answer to a request; what else it has is the door's."""
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status."""
+
+    @property
+    def body(self) -> bytes:
+        """Return the body, JSON."""
+
+
+R = TypeVar("R", bound=Reply)
+
+
+class Door(Protocol[R]):
+    """Answers whole requests at once.
+
+    ASGI hands a request over in parts, to a task that may wait: that takes several times what a review takes. A
+    review waits for nothing. What a door does not let in goes the way of ASGI, with the same answers.
+    """
+
+    def enter(self, headers: Headers) -> bool:
+        """Say whether this POST request is let in; if so :meth:`leave` is called once in the end."""
+
+    def hold(self, size: int) -> bool:
+        """Hear that a part of the body is held; say whether there is room for it."""
+
+    def leave(self, size: int) -> None:
+        """Hear that the request is over, and that ``size`` bytes are no longer held."""
+
+    def answer(self, body: bytes, query: bytes, arrived: float) -> R:
+        """Return the answer to a request that arrived, on the monotonic clock, at that time."""
+
+    def record(self, reply: R, arrived: float) -> None:
+        """Hear that the answer is on its way."""
+
+
 class Gate(Protocol):
     """What a connection knows of the listener that let it in."""
 
     settings: Settings
     metrics: Metrics
+    doors: Mapping[bytes, Door[Any]]
     draining: bool
 
     def welcome(self, connection: "Connection") -> None:
@@ -53,6 +96,9 @@ PIPELINE_TOO_LONG = Refusal(400, "too many requests at once in one connection", 
 NOT_LET_IN = Refusal(403, "the client certificate's name is not among those that are let in", Limit.CLIENT_NAME)
 IDLE = Refusal(0, "", Limit.IDLE)
 NOT_HTTP = Refusal(400, "this is not HTTP/1.1", None)
+BROKEN = Refusal(500, "an error of the webhook's own; its log says where", None)
+
+_log = logging.getLogger(__name__)
 
 
 class LimitExceededError(Exception):
@@ -109,6 +155,13 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._room = 0
         self._message_size = 0
+        self._arrived = 0.0
+        #: Who answers the request that is being received, and what is here of its body; None: the application.
+        self._door: Door[Any] | None = None
+        self._parts: list[bytes] = []
+        self._held = 0
+        #: Requests that were answered at once since the client last sent something.
+        self._answered = 0
 
     @property
     def idle_since(self) -> float | None:
@@ -126,11 +179,17 @@ class Connection(HttpToolsProtocol):
             if names.isdisjoint(allowed):
                 self._refuse(NOT_LET_IN)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a request that will not be complete."""
+        self._leave()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and keep account of what it holds back: it has no limits of its own."""
         if self.transport.is_closing():
             return
         self._message_size += len(data)
+        self._answered = 0
         super().data_received(data)
         if self._in_head and self._message_size > self._gate.settings.max_header:
             self._refuse(HEAD_TOO_LARGE)
@@ -139,9 +198,11 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
-        if len(self.pipeline) >= PIPELINED:
+        if len(self.pipeline) >= PIPELINED or self._answered >= PIPELINED:
             self._stop(PIPELINE_TOO_LONG)
-        super().on_message_begin()
+        # what ASGI wants to know is made when it is asked: _hand_over
+        self.url = b""
+        self.headers = []
         self._in_head = True
         self._room = self._gate.settings.max_header
         self._message_size = 0
@@ -157,26 +218,101 @@ class Connection(HttpToolsProtocol):
         self._take(len(name) + len(value))
         if len(self.headers) >= self._gate.settings.max_headers:
             self._stop(HEAD_TOO_LARGE)
-        super().on_header(name, value)
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application; while the listener drains, its answer ends the connection."""
+        """Find who answers the request."""
         self._in_head = False
         self._wait(self._gate.settings.body_timeout, BODY_TOO_SLOW)
         # not the loop's time: that stands still while the loop is busy
-        self.scope["state"]["arrived"] = time.monotonic()
-        super().on_headers_complete()
-        self.cycle.transport = _Response(self.transport, self.cycle)  # type: ignore[assignment]
-        if self._gate.draining:
-            self.cycle.keep_alive = False
+        self._arrived = time.monotonic()
+        path, _, self._query = self.url.partition(b"?")
+        door = self._gate.doors.get(path)
+        if door is not None and self._is_next() and self.parser.get_method() == b"POST" and door.enter(self.headers):
+            self._door = door
+        else:
+            self._hand_over()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._door is None:
+            super().on_body(body)
+            return
+        self._parts.append(body)
+        self._held += len(body)
+        if not self._door.hold(len(body)):
+            self._hand_over()
 
     def on_message_complete(self) -> None:
-        """Note that all of the request is here."""
+        """Answer, or note that all of the request is here."""
+        if self._door is not None:
+            self._answer(self._door)
+            return
         if self.cycle.response_complete:
             self._wait(self._gate.settings.keep_alive, IDLE)
         else:
             self._wait(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
         super().on_message_complete()
+
+    def _is_next(self) -> bool:
+        """Say whether the request may be answered at once: none before it waits, and the client reads our answers."""
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        return self.cycle is None or self.cycle.response_complete
+
+    def _answer(self, door: Door[Any]) -> None:
+        """Answer the request that the door let in."""
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._answered += 1
+        try:
+            reply = door.answer(body, self._query, self._arrived)
+        except Exception:  # noqa: BLE001 — as uvicorn does around an application
+            _log.exception("a request was not answered")
+            self._refuse(BROKEN)
+            return
+        finally:
+            self._leave()
+        keep = self.parser.should_keep_alive() and not self._gate.draining
+        head = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
+            STATUS_LINE[reply.status],
+            len(reply.body),
+            b"" if keep else b"connection: close\r\n",
+        )
+        # one TLS record, one system call
+        self.transport.write(head + reply.body)
+        if keep:
+            self._wait(self._gate.settings.keep_alive, IDLE)
+        else:
+            self.transport.close()
+        try:
+            door.record(reply, self._arrived)
+        except Exception:  # noqa: BLE001
+            # the parser, whose callback this is, would have us say that the request was no HTTP
+            _log.exception("an answer was not recorded")
+
+    def _leave(self) -> None:
+        """Forget the request that is at a door, if there is one."""
+        if self._door is not None:
+            self._door.leave(self._held)
+            self._door, self._parts, self._held = None, [], 0
+
+    def _hand_over(self) -> None:
+        """Let the application answer the request, by ASGI."""
+        url, headers, parts = self.url, self.headers, self._parts
+        self._leave()
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
+        self.scope["state"]["arrived"] = self._arrived
+        super().on_headers_complete()
+        self.cycle.transport = _Response(self.transport, self.cycle)  # type: ignore[assignment]
+        if self._gate.draining:
+            self.cycle.keep_alive = False
+        for part in parts:
+            super().on_body(part)
 
     def on_response_complete(self) -> None:
         """Begin to be idle, unless another request waits."""

@@ -5,12 +5,13 @@ import errno
 import socket
 import ssl
 import time
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from webhook.service.connection import Connection
+from webhook.service.connection import Connection, Door
 from webhook.service.metrics import Limit, Metrics
 from webhook.service.settings import Settings
 
@@ -36,10 +37,14 @@ class Listener:
         config: Config,
         settings: Settings,
         metrics: Metrics,
+        *,
         context: ssl.SSLContext | None = None,
+        doors: Mapping[bytes, Door[Any]] | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
+        #: Paths at which a request is answered without ASGI.
+        self.doors = doors or {}
         self.draining = False
         self._sock = sock
         self._config = config

@@ -4,8 +4,10 @@ import logging
 import os
 import select
 import traceback
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +22,8 @@ FIELD_LENGTH = 256
 
 #: So much a pipe that polls as writable takes whole, without blocking (POSIX: PIPE_BUF; Linux: 4096 bytes).
 LINE_LENGTH = 4096
+
+_encode = msgspec.json.Encoder().encode
 
 Field = str | int | float | bool | None
 
@@ -44,6 +48,23 @@ class Log:
         self._dropped = dropped
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
+        self._waiting: deque[bytes] = deque()
+        self._soon: Callable[[Callable[[], None]], object] | None = None
+        # libraries log from threads of their own, too
+        self._lock = Lock()
+
+    def gather(self, soon: Callable[[Callable[[], None]], object] | None) -> None:
+        """Let what happens all the time wait until ``soon`` (as ``loop.call_soon``) calls: one write for many lines."""
+        self._soon = soon
+        self.flush()
+
+    def often(self, event: str, **fields: Field) -> None:
+        """Write what happens all the time, as it should; from the loop's thread."""
+        self._waiting.append(self._line("info", event, fields))
+        if self._soon is None:
+            self.flush()
+        elif len(self._waiting) == 1:
+            self._soon(self.flush)
 
     def info(self, event: str, **fields: Field) -> None:
         """Write what happened as it should."""
@@ -57,21 +78,40 @@ class Log:
         """Write what somebody should look at now."""
         self._write("error", event, fields)
 
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        waiting = self._waiting
+        with self._lock:
+            while waiting:
+                lines, number = waiting.popleft(), 1
+                while waiting and len(lines) + len(waiting[0]) <= LINE_LENGTH:
+                    lines += waiting.popleft()
+                    number += 1
+                self._put(lines, number)
+
     def _write(self, level: str, event: str, fields: dict[str, Field]) -> None:
+        self._waiting.append(self._line(level, event, fields))
+        self.flush()
+
+    def _line(self, level: str, event: str, fields: dict[str, Field]) -> bytes:
         time = self._clock().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"time": time, "level": level, "event": event, **fields}
         line = self._encode(record, FIELD_LENGTH)
         if len(line) > LINE_LENGTH:
             # now it is short enough: a dozen fields, each character at most six bytes
             line = self._encode(record, FIELD_LENGTH // 8)
+        return line
+
+    def _put(self, lines: bytes, number: int) -> None:
         try:
             writable = self._poll.poll(0)
             if writable and writable[0][1] & select.POLLOUT:
-                os.write(self._descriptor, line)
+                os.write(self._descriptor, lines)
                 return
         except OSError:
             pass  # nobody reads any more; there is nowhere to say so but the counter
-        self._dropped()
+        for _ in range(number):
+            self._dropped()
 
 
 class LogHandler(logging.Handler):
@@ -105,7 +145,11 @@ def where(kind: type[BaseException], trace: TracebackType | None) -> dict[str, F
 
 
 def _json_line(record: dict[str, Field], length: int) -> bytes:
-    return msgspec.json.encode({key: _clean(value, length) for key, value in record.items()}) + b"\n"
+    text = "".join([value for value in record.values() if isinstance(value, str)])
+    # almost always all of them together are no longer than one may be, and nothing is odd
+    if len(text) > length or not text.isprintable():
+        record = {key: _clean(value, length) for key, value in record.items()}
+    return _encode(record) + b"\n"
 
 
 def _text_line(record: dict[str, Field], length: int) -> bytes:

@@ -83,7 +83,7 @@ class Metrics:
             buckets=PATCH_SIZES,
             registry=registry,
         )
-        self.in_flight = Gauge("pillion_requests_in_flight", "Requests being received or answered.", registry=registry)
+        self._in_flight = Gauge("pillion_requests_in_flight", "Requests being received or answered.", registry=registry)
         self._buffered = Gauge(
             "pillion_request_buffered_bytes", "Bodies that are being received, together.", registry=registry
         )
@@ -183,9 +183,10 @@ class Metrics:
         """Let ``count`` say how many connections are open at a port."""
         self._connections.labels(port).set_function(count)
 
-    def count_buffered(self, count: Callable[[], int]) -> None:
-        """Let ``count`` say how many bytes of bodies are held."""
-        self._buffered.set_function(count)
+    def count_requests(self, in_flight: Callable[[], int], buffered: Callable[[], int]) -> None:
+        """Let the two say how many requests are being served, and how many bytes of their bodies are held."""
+        self._in_flight.set_function(in_flight)
+        self._buffered.set_function(buffered)
 
     def exceeded(self, limit: Limit) -> None:
         """Count something that ran into a limit."""

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import uvloop
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, disable_created_metrics
 from uvicorn import Config
 
@@ -25,7 +24,7 @@ from certs.verify import UnusablePairError
 from webhook import configuration
 from webhook.errors import PillionError
 from webhook.service import reload, tls
-from webhook.service.app import InForce, health_app, webhook_app
+from webhook.service.app import App, InForce, health_app, webhook_app
 from webhook.service.connection import Connection
 from webhook.service.embedded import NAMES, Embedded
 from webhook.service.kept import Kept
@@ -65,8 +64,10 @@ class Server:
         """Begin to serve in the running loop; return the task that follows changed files."""
         self.reviews.start()
         self.health.start()
+        loop = asyncio.get_running_loop()
+        self.log.gather(loop.call_soon)
         following = reload.follow(self.settings.reload_interval, self.log, self.metrics, *self.looks)
-        return asyncio.get_running_loop().create_task(following)
+        return loop.create_task(following)
 
     async def leave(self, *, most: float) -> None:
         """Stop being ready, serve on until nobody comes any more or ``most`` seconds are over, and close."""
@@ -75,11 +76,13 @@ class Server:
         await self.reviews.close()
         # last: until then it says that we are not ready
         await self.health.close()
+        self.log.gather(None)
 
     def abort(self) -> None:
         """Leave at once."""
         self.reviews.abort()
         self.health.abort()
+        self.log.gather(None)
 
 
 def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
@@ -180,7 +183,7 @@ async def _until_told(server: Server, announce: Callable[[Server], None]) -> Non
 
 
 def _listener(
-    address: Address, app: FastAPI, settings: Settings, metrics: Metrics, context: ssl.SSLContext | None
+    address: Address, app: App, settings: Settings, metrics: Metrics, context: ssl.SSLContext | None
 ) -> Listener:
     """Return a listener at the address."""
     config = Config(
@@ -196,7 +199,7 @@ def _listener(
         date_header=False,
         timeout_keep_alive=math.ceil(settings.keep_alive),
     )
-    listener = Listener(_socket(address), config, settings, metrics, context)
+    listener = Listener(_socket(address), config, settings, metrics, context=context, doors=app.doors)
     metrics.count_connections("plain" if context is None else "tls", lambda: listener.open)
     return listener
 
