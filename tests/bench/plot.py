@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 400, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 40, 34
 COLUMNS = 2
 #: Told apart by the colour-blind, too, and by their dashes in print.
-STYLES = (("#0b6e99", ""), ("#c4501b", "6 3"))
+STYLES = (("#0b6e99", ""), ("#c4501b", "6 3"), ("#5a5a5a", "2 3"))
 
 
 class Panel(NamedTuple):

@@ -7,16 +7,58 @@ import pytest
 from webhook.service import memory
 from webhook.service.memory import SLACK, Memory
 
+START = 100 << 20
+
+
+class Process:
+    """How much it has resident, and how much of that can be given back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.used = self.resident = START
+        self.given_back = 0
+        monkeypatch.setattr(memory, "resident", lambda: self.resident)
+        monkeypatch.setattr(memory, "give_back", self._give_back)
+
+    def _give_back(self) -> None:
+        self.given_back += 1
+        self.resident = self.used
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Process:
+    """Return a process as it is after its start."""
+    return Process(monkeypatch)
+
+
+def looks(looking: Memory, number: int) -> None:
+    """Look so many times."""
+    for _ in range(number):
+        asyncio.run(looking.look())
+
 
 @pytest.mark.parametrize(("grown", "given"), [(0, False), (SLACK, False), (SLACK + 1, True), (-SLACK, False)])
-def test_memory_is_given_back_where_much_more_is_held(monkeypatch: pytest.MonkeyPatch, grown: int, given: bool) -> None:
+def test_memory_is_given_back_where_much_more_is_held(process: Process, grown: int, given: bool) -> None:
     """Above what there was at first and some slack; that it helps is shown in tests/fuzz."""
-    sizes = iter([100 << 20, (100 << 20) + grown])
-    calls: list[None] = []
-    monkeypatch.setattr(memory, "resident", lambda: next(sizes))
-    monkeypatch.setattr(memory, "give_back", lambda: calls.append(None))
-    asyncio.run(Memory().look())
-    assert bool(calls) is given
+    looking = Memory()
+    process.resident += grown
+    looks(looking, 1)
+    assert bool(process.given_back) is given
+
+
+def test_what_is_in_use_is_not_asked_for_again_and_again(process: Process) -> None:
+    """Each time in vain doubles the pause, up to a minute; a burst that is over is noticed within that time."""
+    looking = Memory()
+    process.used = process.resident = START + 2 * SLACK
+    looks(looking, 1000)
+    assert 1000 / 61 <= process.given_back < 1000 / 61 + 6
+    process.used = START
+    looks(looking, 61)
+    assert process.resident == START
+    before = process.given_back
+    for _ in range(3):  # it helped, so the next burst is given back at once
+        process.resident = START + 2 * SLACK
+        looks(looking, 1)
+    assert process.given_back == before + 3
 
 
 def test_what_is_resident_is_known() -> None:

@@ -11,6 +11,10 @@ STATM = Path("/proc/self/statm")
 SLACK = 8 << 20
 
 
+#: Giving back stops the loop for milliseconds: where it was in vain, so many looks are left out at most.
+MOST_LEFT_OUT = 60
+
+
 class Memory:
     """Looks at what the process has resident.
 
@@ -20,11 +24,24 @@ class Memory:
 
     def __init__(self) -> None:
         self._at_first = resident()
+        self._left_out = self._leave_out = 0
 
     async def look(self) -> None:
-        """Give back what can be given back, if much more is resident than at first."""
-        if resident() > self._at_first + SLACK:
-            give_back()
+        """Give back what can be given back, if much more is resident than at first.
+
+        Where that was in vain, because it is in use, the next try comes after twice as many looks.
+        """
+        self._left_out += 1
+        if self._left_out <= self._leave_out:
+            return
+        self._left_out = 0
+        before = resident()
+        if before <= self._at_first + SLACK:
+            self._leave_out = 0
+            return
+        give_back()
+        helped = resident() <= before - SLACK
+        self._leave_out = 0 if helped else min(2 * self._leave_out + 1, MOST_LEFT_OUT)
 
 
 def resident() -> int:
