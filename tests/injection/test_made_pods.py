@@ -257,3 +257,24 @@ def test_an_unknown_name_among_thousands_is_not_guessed_at() -> None:
     pod = many(20_000, "/d/*.log")
     pod["metadata"]["annotations"]["pillion.dev/containers"] = "a" * 60
     assert verdict_on(pod).reason is Reason.UNKNOWN_CONTAINER
+
+
+def test_a_variable_that_looks_like_a_placeholder_is_taken_as_it_is() -> None:
+    """Only a profile's own variables are filled in, not those that a subPathExpr of the pod's brings along."""
+    pod = many(1, "/data/*.log")
+    pod["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    pod["spec"]["containers"][0] |= {
+        "env": [{"name": "DIR", "value": "<log-files>"}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "subPathExpr": "$(DIR)"}],
+    }
+    sidecar = patched(pod, verdict_on(pod))["spec"]["initContainers"][0]
+    assert {"name": "DIR", "value": "<log-files>"} in sidecar["env"]
+
+
+def test_containers_of_one_name_are_looked_at_one_by_one() -> None:
+    """No API server takes such a pod, but ``pillion inject`` sees it: no container gets a second mount at a path."""
+    pod = many(2, "/data/*.log")
+    pod["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    pod["spec"]["containers"][1] |= {"name": "c0", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    mounts = [container["volumeMounts"] for container in patched(pod, verdict_on(pod))["spec"]["containers"]]
+    assert [[mount["name"] for mount in of_one] for of_one in mounts] == [["pillion-logs-1"], ["data"]]

@@ -58,7 +58,7 @@ def test_overlap_goes_both_ways() -> None:
 
 def test_a_set_of_directories_knows_above_and_below() -> None:
     """``within``: one of them is the path or below it; ``hold``: the path is one of them or below one."""
-    directories = Directories("/a/b", "/c")
+    directories = Directories([("a", "b"), ("c",)])
     assert [directories.within(components(path)) for path in ("/", "/a", "/a/b", "/a/b/c", "/d")] == [
         *(True, True, True),
         *(False, False),

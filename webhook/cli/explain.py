@@ -152,7 +152,7 @@ def _additions(review: Review) -> Iterator[str]:
     for participant in verdict.participants:
         added = [variable.name for variable in participant.added]
         mounts = verdict.plan.mounts if verdict.plan is not None else []
-        paths = [mount.mountPath for located, mount in mounts if located is participant.located]
+        paths = [mount.mountPath for located, mount in mounts if located is participant]
         parts = [
             f"{what} {', '.join(names)}" for what, names in (("variables", added), ("a volume at", paths)) if names
         ]

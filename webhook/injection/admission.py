@@ -3,7 +3,7 @@
 Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -72,6 +72,8 @@ class Verdict(Struct):
     @property
     def warnings(self) -> list[str]:
         """Return what the client is told: at most 120 characters each."""
+        if not self.findings:
+            return []
         prefix = self.configuration.prefix
         asked = self.subject is not None and self.subject.wishes is not None and self.subject.wishes.inject is True
         head = "" if self.injected or not self.allowed else NOT_INJECTED
@@ -174,13 +176,14 @@ def _admit(subject: Subject, verdict: Verdict) -> None:
     spec, profile = subject.spec, subject.profile
     entries = wishes.logs if wishes.logs is not None else profile.logs
     verdict.participants = participants(spec, wishes, entries, subject.configuration)
-    verdict.plan = plan(verdict.participants, entries, spec.volumes or (), profile)
+    verdict.plan = plan(verdict.participants, entries, subject.volumes, profile)
     noted: list[Finding] = []
     size = _volume_size(profile, wishes, verdict.plan, noted)
     container, findings = sidecar.build(spec, profile, wishes, verdict.participants, verdict.plan, size_limit=size)
+    volumes = _volumes(subject, verdict.plan, size)
     editor = verdict.editor = PodEditor(subject.pod.metadata if subject.pod is not None else None, spec)
-    names = _edit(editor, verdict, profile, container, size)
-    _annotate(editor, verdict, profile, names, findings)
+    _edit(editor, verdict, profile, container, volumes)
+    _annotate(editor, verdict, profile, volumes, findings)
     verdict.reason = Reason.INJECTED
     verdict.findings = [*wishes.notes, *verdict.plan.findings, *noted, *findings]
     verdict.operations = editor.operations
@@ -197,25 +200,45 @@ def _volume_size(profile: Profile, wishes: Wishes, plan: Plan, findings: list[Fi
     return bounded(key, asked, profile.bounds.get(key), findings)
 
 
+#: What is mounted where the service account's token would be.
+_EMPTY: dict[str, Any] = {"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "emptyDir": {}}
+
+
+def _volumes(subject: Subject, plan: Plan, size: str | None) -> dict[str, dict[str, Any]]:
+    """Return the volumes that are added, by name; raise :class:`Declined` where the pod has one of its own."""
+    profile = subject.profile
+    content = {}
+    if profile.volume_medium:
+        content["medium"] = profile.volume_medium
+    if size:
+        content["sizeLimit"] = size
+    volumes: dict[str, dict[str, Any]] = {}
+    for name, _ in plan.new_volumes:
+        volumes[name] = {"name": name, "emptyDir": content}
+    for volume in profile.volumes:
+        volumes[volume["name"]] = volume
+    if sidecar.masks_token(subject.spec, profile):
+        volumes[_EMPTY["name"]] = _EMPTY
+    taken = volumes.keys() & subject.volumes.keys()
+    if taken:
+        remedy = f"the pod has a volume {shown(min(taken), 63)} that is not ours; rename it"
+        raise Declined(Finding(Reason.NAME_TAKEN, "", "", remedy))
+    return volumes
+
+
 def _edit(
-    editor: PodEditor, verdict: Verdict, profile: Profile, container: dict[str, Any], size: str | None
-) -> list[str]:
-    """Edit everything but the annotations, the sidecar last; return the names of the volumes that were added."""
+    editor: PodEditor, verdict: Verdict, profile: Profile, container: dict[str, Any], volumes: dict[str, dict[str, Any]]
+) -> None:
+    """Edit everything but the annotations, the sidecar last."""
     made = verdict.plan
     if made is None:
         raise AssertionError("edited without a plan")
     for participant in verdict.participants:
         if participant.added:
-            editor.prepend_variables(participant.located, list(participant.added))
+            editor.prepend_variables(participant, participant.added)
     for located, mount in made.mounts:
         editor.add_mount(located, mount)
-    content = {key: value for key, value in (("medium", profile.volume_medium), ("sizeLimit", size)) if value}
-    volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": content} for name, _ in made.new_volumes]
-    volumes += profile.volumes
-    if sidecar.masks_token(editor.spec, profile):
-        volumes.append({"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "emptyDir": {}})
-    _refuse_taken(editor.spec.volumes or (), volumes)
-    for volume in volumes:
+    for volume in volumes.values():
         editor.add_volume(volume)
     for secret in profile.image_pull_secrets:
         editor.add_pull_secret(secret)
@@ -224,7 +247,6 @@ def _edit(
     else:
         editor.add_container(container)
     verdict.sidecar = editor.operations[-1]
-    return [volume["name"] for volume in volumes]
 
 
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
@@ -244,33 +266,27 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     return position
 
 
-def _refuse_taken(present: Sequence[dict[str, Any]], added: Sequence[dict[str, Any]]) -> None:
-    names = {volume["name"] for volume in present}
-    taken = [name for volume in added if (name := volume["name"]) in names]
-    if taken:
-        remedy = f"the pod has a volume {shown(min(taken), 63)} that is not ours; rename it"
-        raise Declined(Finding(Reason.NAME_TAKEN, "", "", remedy))
-
-
-def _annotate(editor: PodEditor, verdict: Verdict, profile: Profile, names: list[str], findings: list[Finding]) -> None:
+def _annotate(
+    editor: PodEditor, verdict: Verdict, profile: Profile, volumes: Mapping[str, Any], findings: list[Finding]
+) -> None:
     """Set our annotations, the most useful first, as far as there is room."""
     made = verdict.plan
     if made is None:
         raise AssertionError("annotated without a plan")
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
+    chosen = [item.container.name for item in verdict.participants if item.chosen]
     ours: dict[str, str] = {}
-    if names:
+    if volumes:
         listed = [name for part in present.get(SAFE_TO_EVICT, "").split(",") if (name := part.strip())]
-        ours[SAFE_TO_EVICT] = ",".join(dict.fromkeys([*listed, *names]))
+        ours[SAFE_TO_EVICT] = ",".join(dict.fromkeys([*listed, *volumes]))
     if not profile.native and DEFAULT_CONTAINER not in present:
-        first = next((item.container.name for item in verdict.participants if item.chosen), None)
-        ours[DEFAULT_CONTAINER] = first or _first_name(editor.spec.containers)
+        ours[DEFAULT_CONTAINER] = chosen[0] if chosen else _first_name(editor.spec.containers)
     status = {
         "profile": profile.name,
         "revision": profile.revision,
         "sidecar": profile.container_name,
-        "containers": [item.container.name for item in verdict.participants if item.chosen],
-        "volumes": names,
+        "containers": chosen,
+        "volumes": list(volumes),
         "reused": made.reused,
     }
     ours[f"{verdict.configuration.prefix}{STATUS}"] = _encode(status).decode()

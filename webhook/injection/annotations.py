@@ -83,11 +83,9 @@ class Wishes(Struct):
     containers: tuple[str, ...] | None = None
     env: bool = True
     volume_size_limit: str | None = None
-    cpu_request: str | None = None
-    cpu_limit: str | None = None
-    memory_request: str | None = None
-    memory_limit: str | None = None
     run_as_user: int | None = None
+    #: The sidecar's resources, by the annotations' keys.
+    amounts: dict[str, str] = {}
     #: Values that can't be used, in the order of the annotations.
     refused: tuple[Finding, ...] = ()
     #: Worth a warning, and no more.
@@ -246,10 +244,10 @@ _GRAMMAR: dict[str, tuple[str, Callable[[str], Any] | None]] = {
     "containers": ("containers", _names),
     "env": ("env", _boolean),
     "volume-size-limit": ("volume_size_limit", _quantity("1Gi")),
-    "cpu-request": ("cpu_request", _quantity("50m")),
-    "cpu-limit": ("cpu_limit", _quantity("500m")),
-    "memory-request": ("memory_request", _quantity("32Mi")),
-    "memory-limit": ("memory_limit", _quantity("64Mi")),
+    "cpu-request": ("amounts", _quantity("50m")),
+    "cpu-limit": ("amounts", _quantity("500m")),
+    "memory-request": ("amounts", _quantity("32Mi")),
+    "memory-limit": ("amounts", _quantity("64Mi")),
     "run-as-user": ("run_as_user", _user),
     STATUS: ("", None),
 }
@@ -270,30 +268,26 @@ def read(annotations: Mapping[str, str] | None, prefix: str) -> Wishes | None:
 
     Never raises for a bad value: all of them are in ``refused``.
     """
-    if not annotations:
-        return None
-    own = [key for key in annotations if key.startswith(prefix)]
-    if not own:
-        return None
-    wishes = Wishes()
+    wishes: Wishes | None = None
     refused: list[Finding] = []
     notes: list[Finding] = []
     start = len(prefix)
-    for name in own:
+    for name, text in (annotations or {}).items():
+        if not name.startswith(prefix):
+            continue
+        wishes = wishes or Wishes()
         key = name[start:]
-        grammar = _GRAMMAR.get(key)
-        if grammar is None:
+        if key not in _GRAMMAR:
             # guessing what was meant takes longer than all the rest; thousands of keys are no typing errors
             if len(notes) < MAX_UNKNOWN:
                 notes.append(_unknown(key, prefix))
             continue
-        field, parse = grammar
-        if parse is None:
-            continue
         try:
-            setattr(wishes, field, parse(annotations[name].strip()))
+            _follow(wishes, key, text)
         except Declined as declined:
             refused.append(declined.finding._replace(where=key))
+    if wishes is None:
+        return None
     for files in wishes.logs or ():
         if _probably_directory(files):
             remedy = "is read as a file; for all files in it write a / at the end"
@@ -301,3 +295,15 @@ def read(annotations: Mapping[str, str] | None, prefix: str) -> Wishes | None:
     wishes.refused = tuple(refused)
     wishes.notes = tuple(notes)
     return wishes
+
+
+def _follow(wishes: Wishes, key: str, text: str) -> None:
+    """Put what an annotation says among the wishes; raise :class:`Declined` where it can't be used."""
+    field, parse = _GRAMMAR[key]
+    if parse is None:
+        return
+    value = parse(text.strip())
+    if field == "amounts":
+        wishes.amounts[key] = value
+    else:
+        setattr(wishes, field, value)

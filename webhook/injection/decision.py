@@ -14,8 +14,8 @@ other        bad_annotation   bad_annotation
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -36,42 +36,23 @@ _decode_spec = msgspec.json.Decoder(PodSpec | None).decode
 
 
 class Subject(Struct):
-    """What a decision looks at. The spec is decoded when a rule first asks for it: most pods are decided before."""
+    """What a decision looks at. Each rule fills in what it finds out, for those behind it: most pods need few."""
 
     request: Request
     configuration: Configuration
     pod: Pod | None = None
     metadata: Metadata = msgspec.field(default_factory=Metadata)
     wishes: Wishes | None = None
-    decoded: PodSpec | None = None
-
-    @property
-    def spec(self) -> PodSpec:
-        """Return the typed view of the spec; raises msgspec's errors where no pod has such a one."""
-        if self.decoded is None:
-            raw = self.pod.spec if self.pod is not None else b""
-            spec: PodSpec = (_decode_spec(raw) if bytes(raw) else None) or PodSpec()
-            for volume in spec.volumes or ():
-                if type(volume.get("name")) is not str:
-                    raise msgspec.ValidationError("a volume has no name")
-            self.decoded = spec
-        return self.decoded
-
-    @property
-    def profile_name(self) -> str:
-        """Return the name of the profile that is asked for."""
-        asked = self.wishes.profile if self.wishes is not None else None
-        return asked or self.configuration.default_profile
+    profile_name: str = ""
+    spec: PodSpec = msgspec.field(default_factory=PodSpec)
+    #: Ordinary and init containers, and the volumes by name.
+    containers: list[Container] = []
+    volumes: dict[str, dict[str, Any]] = {}
 
     @property
     def profile(self) -> Profile:
         """Return the profile; the rules have seen to it that there is one."""
         return self.configuration.profiles[self.profile_name]
-
-    def containers(self) -> Iterable[Container]:
-        """Yield ordinary and init containers."""
-        yield from self.spec.containers or ()
-        yield from self.spec.initContainers or ()
 
 
 def _nothing(_: Subject) -> str:
@@ -112,6 +93,7 @@ def _asks(subject: Subject) -> Finding | None:
     configuration = subject.configuration
     annotations = subject.metadata.annotations
     wishes = subject.wishes = read(annotations, configuration.prefix)
+    subject.profile_name = (wishes.profile if wishes is not None else None) or configuration.default_profile
     opted_in = subject.request.namespace_opted_in
     if wishes is not None and wishes.inject is not None:
         return None if wishes.inject else Finding(Reason.OPTED_OUT)
@@ -133,8 +115,8 @@ def _asks(subject: Subject) -> Finding | None:
 
 
 def _is_foreign(subject: Subject) -> Finding | None:
-    labels = subject.metadata.labels or {}
-    return Finding(Reason.OWN_POD) if f"{subject.configuration.prefix}{COMPONENT}" in labels else None
+    labels = subject.metadata.labels
+    return Finding(Reason.OWN_POD) if labels and f"{subject.configuration.prefix}{COMPONENT}" in labels else None
 
 
 def _is_no_mirror(subject: Subject) -> Finding | None:
@@ -161,34 +143,39 @@ def _has_profile(subject: Subject) -> Finding | None:
 
 
 def _is_readable(subject: Subject) -> Finding | None:
-    """Decode the spec; what no pod has raises msgspec's error."""
-    _ = subject.spec
+    """Decode the spec: from here on it is known. What no pod has raises msgspec's error."""
+    raw = subject.pod.spec if subject.pod is not None else b""
+    spec = subject.spec = (_decode_spec(raw) if raw else None) or PodSpec()
+    for volume in spec.volumes or ():
+        name = volume.get("name")
+        if type(name) is not str:
+            raise msgspec.ValidationError("a volume has no name")
+        subject.volumes[name] = volume
+    subject.containers = [*(spec.containers or ()), *(spec.initContainers or ())]
     return None
 
 
 def _runs_on_linux(subject: Subject) -> Finding | None:
-    spec = subject.spec
-    selectors = spec.nodeSelector or {}
-    windows = (spec.os is not None and spec.os.name == "windows") or "windows" in (
-        selectors.get("kubernetes.io/os"),
-        selectors.get("beta.kubernetes.io/os"),
+    system, selectors = subject.spec.os, subject.spec.nodeSelector
+    windows = (system is not None and system.name == "windows") or (
+        selectors is not None
+        and "windows" in (selectors.get("kubernetes.io/os"), selectors.get("beta.kubernetes.io/os"))
     )
     return Finding(Reason.WINDOWS) if windows else None
 
 
 def _is_without_ours(subject: Subject) -> Finding | None:
     """Ours is what has our name and our mounts, of any revision and profile: the status is never asked."""
-    profile = subject.profile
     taken = False
-    for container in subject.containers():
+    for container in subject.containers:
         if not container.name.startswith(NAME_PREFIX):
             continue
         if any(_is_our_volume(mount.name, subject.configuration) for mount in container.volumeMounts or ()):
             return Finding(Reason.ALREADY_INJECTED)
-        taken = taken or container.name == profile.container_name
+        taken = taken or container.name == subject.profile.container_name
     if not taken:
         return None
-    remedy = f"the pod has a container {shown(profile.container_name, 63)} that is not ours; rename it"
+    remedy = f"the pod has a container {shown(subject.profile.container_name, 63)} that is not ours; rename it"
     return Finding(Reason.NAME_TAKEN, "", "", remedy)
 
 
@@ -222,7 +209,7 @@ def _has_free_port(subject: Subject) -> Finding | None:
             f"profile {shown(subject.profile_name)} listens on a port: not on the node's network; use another profile"
         )
         return Finding(Reason.HOST_NETWORK, "", "", remedy)
-    for container in subject.containers():
+    for container in subject.containers:
         taken = ports & _ports(container)
         if taken:
             remedy = f"{shown(container.name)} has port {min(taken)}, as the profile has; use another profile"

@@ -117,7 +117,7 @@ class PodEditor:
         container = located.container
         container.volumeMounts = self._append(container.volumeMounts, f"{located.pointer}/volumeMounts", mount)
 
-    def prepend_variables(self, located: Located, variables: list[EnvVar]) -> None:
+    def prepend_variables(self, located: Located, variables: Sequence[EnvVar]) -> None:
         """Put variables at the front of a container's, in their order."""
         container = located.container
         pointer = f"{located.pointer}/env"

@@ -15,6 +15,9 @@ __all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "security_context"]
 FALLBACK_USER = 65532
 FALLBACK_GROUP = 0
 
+_NONE = {"drop": ["ALL"]}
+_DEFAULT = {"type": "RuntimeDefault"}
+
 
 def security_context(
     spec: PodSpec, profile: Profile, wishes: Wishes, writers: Sequence[Container], findings: list[Finding]
@@ -24,11 +27,16 @@ def security_context(
     ``writers`` are the containers whose logs are read, in pod order. Raises :class:`Declined` for a user id that
     the profile does not allow.
     """
-    users = [_effective(spec, container, "runAsUser") for container in writers]
-    known = [container for container, user in zip(writers, users, strict=True) if user is not None]
+    users: list[int | None] = []
     # files are read as who writes them: one container's user, group and labels belong together
-    model = known[0] if known else writers[0] if writers else None
-    user = _user(profile, wishes, users, findings)
+    model = writers[0] if writers else None
+    known: int | None = None
+    for container in writers:
+        user = _effective(spec, container, "runAsUser")
+        users.append(user)
+        if known is None and user is not None:
+            model, known = container, user
+    user = _user(profile, wishes, users, known, findings)
     group = _effective(spec, model, "runAsGroup")
     if group is None and (user is None or wishes.run_as_user == user):
         group = FALLBACK_GROUP
@@ -36,11 +44,11 @@ def security_context(
         user = FALLBACK_USER
     context: dict[str, Any] = {
         "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
+        "capabilities": _NONE,
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": user != 0,
         "runAsUser": user,
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "seccompProfile": _DEFAULT,
     }
     if group is not None:
         context["runAsGroup"] = group
@@ -51,14 +59,16 @@ def security_context(
     armour = _effective(spec, None, "appArmorProfile")
     if armour is not None and armour.get("type") == "Localhost":
         # it was cut for the app, and could deny the sidecar its own program
-        context["appArmorProfile"] = {"type": "RuntimeDefault"}
+        context["appArmorProfile"] = _DEFAULT
     if profile.security_context:
         context |= {key: value for key, value in profile.security_context.items() if key != "runAsUser"}
     return context
 
 
-def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], findings: list[Finding]) -> int | None:
-    """Return the sidecar's user, None where nobody says one.
+def _user(
+    profile: Profile, wishes: Wishes, users: Sequence[int | None], first: int | None, findings: list[Finding]
+) -> int | None:
+    """Return the sidecar's user, None where nobody says one; ``first`` is the first of the writers' that is known.
 
     =====================  ====================================================================
     the writers' users     the sidecar's
@@ -68,8 +78,6 @@ def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], finding
     several                the annotation's, else the profile's, else the first known, a warning
     =====================  ====================================================================
     """
-    known = [user for user in users if user is not None]
-    first = known[0] if known else None
     asked = wishes.run_as_user
     pinned: int | None = profile.security_context.get("runAsUser")
     if asked == 0 and not profile.allow_root:
@@ -95,8 +103,8 @@ def _user(profile: Profile, wishes: Wishes, users: Sequence[int | None], finding
 
 def _effective(spec: PodSpec, container: Container | None, name: str) -> Any:
     """Return what a container's security context says, or else the pod's."""
-    for context in (container.securityContext if container is not None else None, spec.securityContext):
-        value = getattr(context, name, None)
-        if value is not None:
-            return value
-    return None
+    own = container.securityContext if container is not None else None
+    value = getattr(own, name) if own is not None else None
+    if value is None and spec.securityContext is not None:
+        return getattr(spec.securityContext, name)
+    return value

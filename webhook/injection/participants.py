@@ -17,52 +17,48 @@ import difflib
 from collections.abc import Sequence
 
 from webhook.injection.annotations import Declined, LogFiles, Wishes
-from webhook.injection.edit import Located
 from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.variables import added_variables
 from webhook.injection.volumes import Participant
 
-__all__ = ["locate", "participants"]
-
-
-def locate(spec: PodSpec) -> list[Located]:
-    """Return the pod's containers in the order in which they count: ordinary ones, then init containers."""
-    located = [Located(c, f"/spec/containers/{n}") for n, c in enumerate(spec.containers or ())]
-    located += [Located(c, f"/spec/initContainers/{n}") for n, c in enumerate(spec.initContainers or ())]
-    return located
+__all__ = ["participants"]
 
 
 def participants(
     spec: PodSpec, wishes: Wishes, entries: Sequence[LogFiles], configuration: Configuration
 ) -> list[Participant]:
-    """Return the containers that take part, and those whose mounts are looked at. Raises :class:`Declined`."""
-    located = locate(spec)
-    ordinary = len(spec.containers or ())
-    names = [item.container.name for item in located]
+    """Return the containers that take part, and those whose mounts are looked at. Raises :class:`Declined`.
+
+    Ordinary containers come first, then init containers: in the order in which they count.
+    """
+    ordinary, initial = spec.containers or (), spec.initContainers or ()
     ignored = configuration.ignored_containers
-    own = {name for name in names[:ordinary] if name not in ignored}
+    own = {container.name for container in ordinary if container.name not in ignored}
     prefixes = {entry.container for entry in entries if entry.container}
-    _check_names(wishes, entries, names, configuration.prefix)
+    if prefixes or wishes.containers:
+        _check_names(wishes, entries, [container.name for container in (*ordinary, *initial)], configuration.prefix)
     if wishes.containers is not None:
         every = set(wishes.containers)
-    elif entries and all(entry.container for entry in entries):
+    elif prefixes and all(entry.container for entry in entries):
         every = set()
     else:
         every = own
     chosen = every | prefixes
     if not chosen:
-        remedy = f"the pod has only sidecars of other injectors; write {shown(names[0])}" if names else ""
+        first = next(iter((*ordinary, *initial)), None)
+        remedy = f"the pod has only sidecars of other injectors; write {shown(first.name)}" if first is not None else ""
         raise Declined(Finding(Reason.NO_CONTAINERS, "containers", "", remedy))
     result = []
-    for item in located:
-        name = item.container.name
-        if name in chosen:
-            added = added_variables(item.container) if wishes.env else ()
-            result.append(Participant(item, item.container, chosen=True, every=name in every, added=added))
-        elif name not in own:
-            result.append(Participant(item, item.container, chosen=False, every=True))
+    for kind, containers in (("containers", ordinary), ("initContainers", initial)):
+        for number, container in enumerate(containers):
+            name, pointer = container.name, f"/spec/{kind}/{number}"
+            if name in chosen:
+                added = added_variables(container) if wishes.env else ()
+                result.append(Participant(container, pointer, chosen=True, every=name in every, added=added))
+            elif name not in own:
+                result.append(Participant(container, pointer, chosen=False, every=True))
     return result
 
 

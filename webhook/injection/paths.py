@@ -1,6 +1,6 @@
 """Paths inside a container, compared by their components and never as strings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TypeVar
 
@@ -72,20 +72,33 @@ def overlap(one: Components, other: Components) -> bool:
 class Directories:
     """A set of directories, asked what lies in or above them: however many they are, that takes the same time."""
 
-    def __init__(self, *paths: str) -> None:
+    __slots__ = ("_above", "_depths", "_own")
+
+    def __init__(self, paths: Iterable[Components] = ()) -> None:
         """Take the directories' paths."""
         self._own: set[Components] = set()
         self._above: set[Components] = set()
         self._depths: list[int] = []
         for path in paths:
-            self.add(components(path))
+            self.add(path)
+
+    def copy(self) -> "Directories":
+        """Return a set of the same directories, to which others can be added."""
+        other = Directories()
+        other._own |= self._own
+        other._above |= self._above
+        other._depths += self._depths
+        return other
 
     def add(self, path: Components) -> None:
         """Add a directory."""
         self._own.add(path)
-        self._above.update([path[:length] for length in range(len(path) + 1)])
         if len(path) not in self._depths:
             self._depths.append(len(path))
+        # what lies above a directory that is there is there as well
+        while path not in self._above:
+            self._above.add(path)
+            path = path[:-1]
 
     def within(self, path: Components) -> bool:
         """Say whether one of the directories is ``path`` or lies below it."""
@@ -103,19 +116,23 @@ class Directories:
         return path in self._above or self.hold(path)
 
 
+def _directories(*paths: str) -> Directories:
+    return Directories(map(components, paths))
+
+
 #: An image can't run without these: nothing new is mounted over them or over a parent of them.
-SYSTEM_DIRECTORIES = Directories(
+SYSTEM_DIRECTORIES = _directories(
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys"),
     *("/usr", "/var", "/var/lib"),
     *("/etc/ssl", "/etc/ssl/certs", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/sbin"),
     *("/usr/local/bin", "/usr/local/lib", "/usr/local/sbin"),
 )
 #: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
-OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
+OWNED_DIRECTORIES = _directories("/proc", "/sys", "/dev", "/run/secrets")
 #: A sidecar can't run without these of its image: no log place is mounted over them or over a parent of them,
-IMAGE_DIRECTORIES = Directories(
+IMAGE_DIRECTORIES = _directories(
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys"),
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
 )
 #: nor anywhere below these.
-SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")
+SIDECAR_OWNED_DIRECTORIES = _directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")

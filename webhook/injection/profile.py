@@ -6,19 +6,21 @@ from typing import Any
 
 from webhook.injection.annotations import LogFiles
 from webhook.injection.edit import Constant
-from webhook.injection.paths import Components
+from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
+from webhook.injection.variables import SIDECAR_VARIABLES
 
 __all__ = ["Bound", "Configuration", "Profile"]
 
 DEFAULT_PREFIX = "pillion.dev/"
-#: A list item, or a variable's whole value, that is filled in for each pod.
-PLACEHOLDERS = {
+#: A list item, or a variable's whole value, that is filled in for each pod,
+PLACES = {
     "<log-files>": "the log files, a path or a glob each",
     "<log-folders>": "the folders that the log files lie in",
     "<log-volumes>": "the volumes that the log files lie in",
-    "<native>": "true for a native sidecar, which ends after all others, or false",
 }
+#: or when the profile is loaded.
+PLACEHOLDERS = {**PLACES, "<native>": "true for a native sidecar, which ends after all others, or false"}
 
 #: What our containers, volumes and variables are called after.
 NAME_PREFIX = "pillion-"
@@ -71,7 +73,7 @@ class Profile:
     logs: tuple[LogFiles, ...]
     logs_mount_path: str | None
     #: Where no log place may be mounted: what the image needs, and the profile's own mounts.
-    reserved: tuple[Components, ...]
+    reserved: Directories
     volume_size_limit: str | None
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
@@ -87,6 +89,11 @@ class Profile:
     resources: Mapping[str, Mapping[str, str]] = field(init=False)
     #: The command, which may be a program of many KiB; None where it is another one in each pod.
     encoded_command: Constant | None = field(init=False)
+    #: The container as it begins in every pod.
+    beginning: Mapping[str, Any] = field(init=False)
+    #: The variables, and whether some are filled in for each pod.
+    variables: tuple[EnvVar, ...] = field(init=False)
+    fills_variables: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out what is the same for every pod."""
@@ -94,10 +101,22 @@ class Profile:
             kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
             for kind, given in (("requests", self.requests), ("limits", self.limits))
         }
-        object.__setattr__(self, "container_name", f"{NAME_PREFIX}{self.name}")
-        object.__setattr__(self, "resources", amounts)
-        fixed = bool(self.command) and not self.patch and PLACEHOLDERS.keys().isdisjoint(self.command)
-        object.__setattr__(self, "encoded_command", Constant.of(self.command) if fixed else None)
+        fixed = bool(self.command) and not self.patch and PLACES.keys().isdisjoint(self.command)
+        beginning = {"name": f"{NAME_PREFIX}{self.name}", **self.container}
+        if self.native:
+            beginning["restartPolicy"] = "Always"
+        if fixed:
+            beginning["command"] = self.command
+        worked_out = {
+            "container_name": beginning["name"],
+            "resources": amounts,
+            "encoded_command": Constant.of(self.command) if fixed else None,
+            "beginning": beginning,
+            "variables": (*SIDECAR_VARIABLES, *self.env),
+            "fills_variables": any(variable.value in PLACES for variable in self.env),
+        }
+        for name, value in worked_out.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)

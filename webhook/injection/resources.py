@@ -20,17 +20,6 @@ _AMOUNTS = (
 )
 
 
-def _asked(wishes: Wishes) -> dict[str, str]:
-    """Return the amounts that the annotations ask for, by their keys."""
-    asked = {
-        "cpu-request": wishes.cpu_request,
-        "cpu-limit": wishes.cpu_limit,
-        "memory-request": wishes.memory_request,
-        "memory-limit": wishes.memory_limit,
-    }
-    return {key: value for key, value in asked.items() if value is not None}
-
-
 def bounded(key: str, value: str, bound: Bound | None, findings: list[Finding]) -> str:
     """Return the annotation's value, or the bound that it is beyond, with a finding."""
     if bound is None:
@@ -58,12 +47,11 @@ def resources(
     The pod keeps its quality of service: where every container's limits equal its requests, ours do too
     (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
     """
-    asked = _asked(wishes)
+    asked = wishes.amounts
     if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
         # a pod with pod-level resources is refused where its containers ask for more in sum (KEP-2837)
-        for key, value in asked.items():
-            remedy = "has no effect: the pod has resources of its own for all containers"
-            findings.append(Finding(Reason.NO_EFFECT, key, value, remedy))
+        remedy = "has no effect: the pod has resources of its own for all containers"
+        findings += [Finding(Reason.NO_EFFECT, key, asked[key], remedy) for key, _, _ in _AMOUNTS if key in asked]
         return None
     guaranteed = _guaranteed(spec)
     if not asked and not guaranteed and not _limits_storage(spec):
@@ -136,13 +124,14 @@ def _limits_storage(spec: PodSpec) -> bool:
 
 
 def _guaranteed(spec: PodSpec) -> bool:
-    for container in (*(spec.containers or ()), *(spec.initContainers or ())):
-        amounts = container.resources
-        if amounts is None or not amounts.limits:
-            return False
-        requests = amounts.requests or {}
-        for name in ("cpu", "memory"):
-            limit = amounts.limits.get(name)
-            if limit is None or _amount(requests.get(name, limit)) != _amount(limit) or _amount(limit) <= 0:
+    for containers in (spec.containers or (), spec.initContainers or ()):
+        for container in containers:
+            amounts = container.resources
+            if amounts is None or not amounts.limits:
                 return False
+            requests = amounts.requests or {}
+            for name in ("cpu", "memory"):
+                limit = amounts.limits.get(name)
+                if limit is None or _amount(requests.get(name, limit)) != _amount(limit) or _amount(limit) <= 0:
+                    return False
     return bool(spec.containers)

@@ -1,19 +1,20 @@
 """The container that is added: a profile filled in for one pod."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jsonpatch
 import msgspec
+from msgspec.structs import replace
 
 from webhook.injection.annotations import Declined, Wishes
 from webhook.injection.identity import security_context
-from webhook.injection.pod import PodSpec
+from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.resources import resources
-from webhook.injection.variables import SIDECAR_VARIABLES, Environment, escape
+from webhook.injection.variables import Environment, escape
 from webhook.injection.volumes import Participant, Place, Plan
 
 __all__ = ["build", "masks_token"]
@@ -33,33 +34,29 @@ def build(
     ``size_limit`` is that of each new volume.
     """
     findings: list[Finding] = []
-    environment = Environment((*SIDECAR_VARIABLES, *profile.env))
+    environment = Environment(_filled(profile.variables, plan) if profile.fills_variables else profile.variables)
     mounts = [_log_mount(place, environment) for place in plan.places]
-    container: dict[str, Any] = {"name": profile.container_name, **profile.container}
-    if profile.native:
-        container["restartPolicy"] = "Always"
-    if profile.command:
-        container["command"] = profile.command if profile.encoded_command is not None else _fill(profile.command, plan)
+    container = dict(profile.beginning)
+    if profile.command and profile.encoded_command is None:
+        container["command"] = _fill(profile.command, plan)
     if profile.args:
         container["args"] = _fill(profile.args, plan)
-    container["env"] = [
-        msgspec.structs.replace(variable, value=_fill_value(variable.value, plan))
-        if variable.value is not None and variable.value in _PLACES
-        else variable
-        for variable in environment.variables
-    ]
+    container["env"] = environment.variables
     amounts = resources(spec, profile, wishes, (size_limit, len(plan.new_volumes)), findings)
     if amounts is not None:
         container["resources"] = amounts
-    writers = [p.container for p in participants if p.chosen and p.container.name in plan.writers]
-    container["securityContext"] = security_context(spec, profile, wishes, writers, findings)
+    container["securityContext"] = security_context(spec, profile, wishes, _writers(participants, plan), findings)
     mounts += profile.mounts
     if masks_token(spec, profile):
-        mounts.append({"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "mountPath": TOKEN_PATH, "readOnly": True})
+        mounts.append(TOKEN_MASK)
     container["volumeMounts"] = mounts
     if profile.patch:
         container = _patched(container, profile)
     return container, findings
+
+
+#: Mounts an empty volume where the service account's token would be.
+TOKEN_MASK = {"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "mountPath": TOKEN_PATH, "readOnly": True}
 
 
 def masks_token(spec: PodSpec, profile: Profile) -> bool:
@@ -93,21 +90,30 @@ def _log_mount(place: Place, environment: Environment) -> dict[str, Any]:
     return mount
 
 
-def _files(plan: Plan) -> Iterator[str]:
-    for place in plan.places:
-        yield from place.patterns
+def _writers(participants: Sequence[Participant], plan: Plan) -> list[Container]:
+    """Return the containers whose logs are read."""
+    writers = []
+    for participant in participants:
+        if participant.chosen and participant.container.name in plan.writers:
+            writers.append(participant.container)
+    return writers
 
 
-def _folders(plan: Plan) -> Iterator[str]:
-    for place in plan.places:
-        for folder, _, name in place.files:
-            # a file that is mounted by itself has no folder of its own to show
-            yield "/".join((place.path, *folder)) if name else place.path
+def _files(plan: Plan) -> list[str]:
+    return [pattern for place in plan.places for pattern in place.patterns]
 
 
-def _volumes(plan: Plan) -> Iterator[str]:
-    for place in plan.places:
-        yield place.mount.name
+def _folders(plan: Plan) -> list[str]:
+    # a file that is mounted by itself has no folder of its own to show
+    return [
+        "/".join((place.path, *folder)) if name else place.path
+        for place in plan.places
+        for folder, _, name in place.files
+    ]
+
+
+def _volumes(plan: Plan) -> list[str]:
+    return [place.mount.name for place in plan.places]
 
 
 _PLACES = {"<log-files>": _files, "<log-folders>": _folders, "<log-volumes>": _volumes}
@@ -118,13 +124,19 @@ def _fill(items: Sequence[str], plan: Plan) -> list[str]:
     filled: list[str] = []
     for item in items:
         if item in _PLACES:
-            filled.extend(escape(text) for text in dict.fromkeys(_PLACES[item](plan)))
+            filled += map(escape, dict.fromkeys(_PLACES[item](plan)))
         else:
             filled.append(item)
     return filled
 
 
-def _fill_value(placeholder: str, plan: Plan) -> str:
-    """Return a JSON list: shippers read it in their configuration as a list."""
-    texts = list(dict.fromkeys(_PLACES[placeholder](plan)))
-    return escape(json.dumps(texts, ensure_ascii=False))
+def _filled(variables: Sequence[EnvVar], plan: Plan) -> list[EnvVar]:
+    """Return the variables with each placeholder replaced by a JSON list: shippers read their configuration so."""
+    return [
+        replace(variable, value=_as_list(_PLACES[variable.value](plan))) if variable.value in _PLACES else variable
+        for variable in variables
+    ]
+
+
+def _as_list(texts: Sequence[str]) -> str:
+    return escape(json.dumps(list(dict.fromkeys(texts)), ensure_ascii=False))

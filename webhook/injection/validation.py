@@ -16,7 +16,7 @@ from msgspec import Struct
 from webhook.errors import ConfigurationError, Problem
 from webhook.injection import quantity
 from webhook.injection.annotations import Declined, LogFiles, parse_logs
-from webhook.injection.paths import Components, components, overlap
+from webhook.injection.paths import Components, Directories, components, overlap
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
     DEFAULT_PREFIX,
@@ -513,7 +513,7 @@ def _profile(
         first=order == "first",
         logs=logs,
         logs_mount_path=fields.get("logsMountPath"),
-        reserved=tuple(reserved) if token else (*reserved, components(TOKEN_PATH)),
+        reserved=Directories(reserved if token else [*reserved, components(TOKEN_PATH)]),
         volume_size_limit=size_limit,
         volume_medium=medium,
         image_pull_secrets=tuple(reference.name for reference in fields.get("imagePullSecrets", ())),

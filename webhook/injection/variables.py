@@ -22,6 +22,7 @@ def _field(name: str, path: str) -> EnvVar:
 
 #: What each container that takes part gets, at the front of its own.
 POD_VARIABLES = (_field("POD_NAME", "metadata.name"), _field("POD_NAMESPACE", "metadata.namespace"))
+_POD_NAMES = frozenset(variable.name for variable in POD_VARIABLES)
 #: What the sidecar gets.
 SIDECAR_VARIABLES = (*POD_VARIABLES, _field("POD_UID", "metadata.uid"), _field("NODE_NAME", "spec.nodeName"))
 
@@ -55,7 +56,7 @@ def _rewrite(text: str, rename: Callable[[str], str]) -> str:
     return _REFERENCE.sub(lambda match: rename(match[1]) if match[1] else match[0], text[:end]) + text[end:]
 
 
-def added_variables(container: Container) -> list[EnvVar]:
+def added_variables(container: Container) -> Sequence[EnvVar]:
     """Return those of :data:`POD_VARIABLES` that the container gets.
 
     =========================================  =====================================
@@ -69,7 +70,9 @@ def added_variables(container: Container) -> list[EnvVar]:
     =========================================  =====================================
     """
     own = {variable.name for variable in container.env or ()}
-    missing = [variable for variable in POD_VARIABLES if variable.name not in own]
+    missing: Sequence[EnvVar] = POD_VARIABLES
+    if not own.isdisjoint(_POD_NAMES):
+        missing = [variable for variable in POD_VARIABLES if variable.name not in own]
     if not container.envFrom or not missing:
         return missing
     texts = [*(container.command or ()), *(container.args or ())]

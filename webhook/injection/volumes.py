@@ -13,7 +13,7 @@ a volume below it, no logs there      stays as it is
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -76,51 +76,35 @@ _AWKWARD = frozenset("*?[]{}\\$:")
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
 
 
-class Participant(Struct, gc=False):
+class Participant(Located, gc=False, kw_only=True):
     """A container whose mounts are looked at, and the variables that it gets.
 
     ``chosen`` containers take part; of the others only the places that they mount at a log directory are read.
     ``every`` says that entries which name no container mean this one too.
     """
 
-    located: Located
-    container: Container
     chosen: bool
     every: bool
     added: Sequence[EnvVar] = ()
 
 
-class Source(Struct, gc=False):
-    """A place in a container where log files lie: a mount, and which files below it."""
-
-    participant: Participant
-    mount: VolumeMount
-    path: Components
-    new: bool
-    writable: bool
-    #: Each relative to the mount: folder, recursive, name. A name of "" is the mount itself, a file.
-    files: tuple[tuple[Components, bool, str], ...]
-    variables: tuple[EnvVar, ...] = ()
+#: Files relative to a mount: folder, recursive, name. A name of "" is the mount itself, a file.
+_File = tuple[Components, bool, str]
+_ITSELF: _File = ((), False, "")
 
 
 class Place(Struct, gc=False):
-    """What the sidecar mounts, at ``path``, and the files that it reads below it."""
+    """What the sidecar mounts, and the files that it reads below it."""
 
     mount: VolumeMount
-    path: str
     new: bool
     #: The containers whose logs lie here, and where each of them sees it.
     seen_by: list[tuple[str, str]]
-    files: list[tuple[Components, bool, str]]
+    files: list[_File]
     variables: tuple[EnvVar, ...] = ()
-
-    @property
-    def patterns(self) -> list[str]:
-        """Return the files as the sidecar sees them: a path, a glob, or ``DIR/**/NAME`` each."""
-        return [
-            "/".join((self.path, *folder, *(("**",) if recursive else ()), *((name,) if name else ())))
-            for folder, recursive, name in self.files
-        ]
+    #: Where the sidecar mounts it, and the files as it sees them: a path, a glob, or ``DIR/**/NAME`` each.
+    path: str = ""
+    patterns: list[str] = []
 
     @property
     def relocated(self) -> bool:
@@ -135,10 +119,12 @@ class Plan(Struct, gc=False):
     #: New volumes' names, and the log directory of each.
     new_volumes: list[tuple[str, str]]
     mounts: list[tuple[Located, VolumeMount]]
-    #: Volumes that are read at a subPath of the user's: whoever mounts them first makes that folder.
-    subpaths: frozenset[str]
+    #: The names of the pod's own volumes that are read.
+    reused: list[str]
+    #: Those of them that are read at a subPath of the user's: whoever mounts them first makes that folder.
+    subpaths: set[str]
     #: Names of the containers that write the logs.
-    writers: list[str]
+    writers: set[str]
     findings: list[Finding]
 
     @property
@@ -155,57 +141,100 @@ class Plan(Struct, gc=False):
         ]
         return hidden + moved
 
-    @property
-    def reused(self) -> list[str]:
-        """Return the names of the pod's own volumes that are read."""
-        return list(dict.fromkeys(place.mount.name for place in self.places if not place.new))
-
 
 def plan(
     participants: Sequence[Participant],
     entries: Sequence[LogFiles],
-    volumes: Sequence[dict[str, Any]],
+    volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
 ) -> Plan:
-    """Return the plan for the log files in ``entries``.
+    """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
     Raises :class:`Declined` where it would break a container or can't be done.
     """
-    planning = _Planning({volume["name"]: volume for volume in volumes})
+    targets = _targets(participants, entries)
+    planning = _Planning(volumes)
+    for target in targets:
+        planning.add_missing(target)
+    for target in targets:
+        planning.find(target)
+    return planning.plan(profile)
+
+
+# --- one directory of one container ----------------------------------------------------------------------------
+
+
+#: A container's mounts by path; None stands for a block device.
+_Mounts = dict[Components, VolumeMount | None]
+
+
+class _Mounted(Struct, gc=False):
+    """A participant, what it mounts itself, and the volumes that it gets, both by path."""
+
+    participant: Participant
+    own: _Mounts
+    new: dict[Components, VolumeMount] = {}
+    #: What it runs or reads, as far as the pod says; found where a volume is to be added.
+    programs: list[tuple[str, str]] | None = None
+
+
+class _Target(Struct, gc=False):
+    """A log directory of a container, and the entries that mean files in it."""
+
+    mounted: _Mounted
+    directory: Components
+    entries: Sequence[LogFiles]
+    #: The path of the mount that the directory lies in.
+    cover: Components | None
+
+
+def _targets(participants: Sequence[Participant], entries: Sequence[LogFiles]) -> list[_Target]:
+    """Return each log directory in each container that it is meant in."""
     directories: dict[Components, list[LogFiles]] = {}
     for entry in entries:
         directories.setdefault(entry.parts, []).append(entry)
     if len(directories) * len(participants) > MAX_TARGETS:
         raise _too_many(f"{len(directories)} directories in {len(participants)} containers")
-    targets = [
-        planning.target(participant, directory, meant)
-        for directory, inside in directories.items()
-        for participant in participants
-        if (meant := _meant(participant, inside))
-    ]
-    for target in targets:
-        planning.add_missing(target)
-    sources = [source for target in targets for source in planning.sources(target)]
-    return Plan(
-        places=_places(sources, profile),
-        new_volumes=list(planning.new_volumes.values()),
-        mounts=planning.added,
-        subpaths=frozenset(
-            [
-                source.mount.name
-                for source in sources
-                if not source.new and (source.mount.subPath or source.mount.subPathExpr)
-            ]
-        ),
-        writers=_writers(sources),
-        findings=_unwritten(sources),
-    )
+    mounted = [_Mounted(participant, _mounts(participant.container)) for participant in participants]
+    targets = []
+    for directory, inside in directories.items():
+        for one in mounted:
+            meant = _meant(one.participant, inside)
+            if meant:
+                targets.append(_Target(one, directory, meant, _cover(directory, one.own)))
+    return targets
 
 
-# --- one directory of one container ----------------------------------------------------------------------------
+def _too_many(what: str) -> Declined:
+    remedy = f"the logs lie in {what}, which is too many; name fewer directories or containers"
+    return Declined(Finding(Reason.TOO_MANY_PLACES, "logs", "", remedy))
 
-_File = tuple[Components, bool, str]
-_ITSELF: _File = ((), False, "")
+
+def _meant(participant: Participant, entries: Sequence[LogFiles]) -> list[LogFiles]:
+    meant = []
+    for entry in entries:
+        if entry.container == participant.container.name or (participant.every and not entry.container):
+            meant.append(entry)
+    return meant
+
+
+def _cover(directory: Components, mounts: Mapping[Components, object]) -> Components | None:
+    """Return the path of the mount that the directory lies in, the nearest one."""
+    while directory not in mounts:
+        if not directory:
+            return None
+        directory = directory[:-1]
+    return directory
+
+
+def _mounts(container: Container) -> _Mounts:
+    """Return the container's mounts by path."""
+    mounts: _Mounts = {}
+    for mount in container.volumeMounts or ():
+        mounts[components(mount.mountPath)] = mount
+    for device in container.volumeDevices or ():
+        mounts[components(device.devicePath)] = None
+    return mounts
 
 
 _KINDS_IN_WORDS = {
@@ -221,119 +250,89 @@ def _in_words(kind: str) -> str:
     return _KINDS_IN_WORDS.get(kind, f"a volume of kind {shown(kind, 24)[1:-1]}")
 
 
-#: A container's mounts by path; None stands for a block device.
-_Mounts = dict[Components, VolumeMount | None]
-
-
-class _Target(Struct, gc=False):
-    """A log directory of a container, and the entries that mean files in it."""
-
-    participant: Participant
-    directory: Components
-    entries: Sequence[LogFiles]
-    #: What the container mounts itself, and the path of the mount that the directory lies in.
-    own: _Mounts
-    cover: Components | None
-
-
-def _too_many(what: str) -> Declined:
-    remedy = f"the logs lie in {what}, which is too many; name fewer directories or containers"
-    return Declined(Finding(Reason.TOO_MANY_PLACES, "logs", "", remedy))
-
-
-def _meant(participant: Participant, entries: Sequence[LogFiles]) -> list[LogFiles]:
-    name = participant.container.name
-    return [entry for entry in entries if entry.container == name or (not entry.container and participant.every)]
-
-
 class _Planning:
-    """Adds the volumes that are missing, then finds the sources among what is mounted."""
+    """Adds the volumes that are missing, then finds the places among what is mounted."""
 
-    def __init__(self, volumes: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, volumes: Mapping[str, dict[str, Any]]) -> None:
         self.volumes = volumes
         self.new_volumes: dict[Components, tuple[str, str]] = {}
         self.added: list[tuple[Located, VolumeMount]] = []
-        self._own: dict[str, _Mounts] = {}
-        self._new: dict[str, dict[Components, VolumeMount]] = {}
-
-    def target(self, participant: Participant, directory: Components, entries: Sequence[LogFiles]) -> _Target:
-        """Return the target with what the container mounts."""
-        container = participant.container
-        own = self._own.get(container.name)
-        if own is None:
-            own = self._own[container.name] = _mounts(container)
-        return _Target(participant, directory, entries, own, _cover(directory, own))
+        self.places: dict[tuple[Any, ...], Place] = {}
+        self.subpaths: set[str] = set()
+        #: Names of the containers that take part: those that can write somewhere, and those that can't.
+        self.writing: set[str] = set()
+        self.watching: set[str] = set()
+        #: Names of the volumes that somebody can write to, and who of those that take part can't.
+        self.writable: set[str] = set()
+        self.unwritten: dict[str, tuple[Container, VolumeMount]] = {}
 
     def add_missing(self, target: _Target) -> None:
         """Add a volume where the container has none at the directory or above, and the files are not mounts."""
-        participant, directory, entries = target.participant, target.directory, target.entries
+        mounted, directory, entries = target.mounted, target.directory, target.entries
+        participant = mounted.participant
         if not participant.chosen or target.cover is not None:
             return
-        mounted = [entry for entry in entries if not entry.is_glob and (*directory, entry.name) in target.own]
-        if len(mounted) == len(entries):
+        for entry in entries:
+            if entry.is_glob or (*directory, entry.name) not in mounted.own:
+                break
+        else:
             return
-        container = participant.container
-        _refuse_hiding(container, directory, entries, target.own)
+        _refuse_hiding(mounted, directory, entries)
         written = entries[0].directory
-        if directory not in self.new_volumes:
-            self.new_volumes[directory] = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}", written
-        name, _ = self.new_volumes[directory]
+        volume = self.new_volumes.get(directory)
+        if volume is None:
+            volume = self.new_volumes[directory] = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}", written
         # a folder of its own for each container: two that write the same file name must not meet
-        mount = VolumeMount(name, written, subPath=container.name)
-        self._new.setdefault(container.name, {})[directory] = mount
-        self.added.append((participant.located, mount))
+        mount = VolumeMount(volume[0], written, subPath=participant.container.name)
+        mounted.new[directory] = mount
+        self.added.append((participant, mount))
 
-    def sources(self, target: _Target) -> Iterator[Source]:
-        """Yield where the files of the target lie."""
-        participant, directory, own, cover = target.participant, target.directory, target.own, target.cover
-        if not participant.chosen:
+    def find(self, target: _Target) -> None:
+        """Find where the files of the target lie."""
+        mounted, directory, entries, cover = target.mounted, target.directory, target.entries, target.cover
+        if not mounted.participant.chosen:
             if cover is not None:
-                yield from self._bystander(participant, cover, own, directory, target.entries)
+                self._watch(target, cover)
             return
-        below = _below(directory, own)
+        below = _below(directory, mounted.own)
+        if below:
+            entries = self._find_files(target, below)
+            if not entries:
+                return
+        if cover is not None:
+            self._reuse(mounted, cover, _files(entries, directory[len(cover) :]), entries[0])
+        if mounted.new:
+            self._find_new(mounted, directory, entries)
+        for path, mount in below.items():
+            files = self._files_below(path, directory, mount, entries)
+            if files:
+                self._reuse(mounted, path, files, entries[0])
+
+    def _find_files(self, target: _Target, below: _Mounts) -> list[LogFiles]:
+        """Find the files that are mounts themselves, which are taken out of ``below``; return the other entries."""
         rest = []
         for entry in target.entries:
-            path = (*directory, entry.name)
+            path = (*target.directory, entry.name)
             if not entry.is_glob and path in below:
-                yield self._reused(participant, path, below.pop(path), (_ITSELF,), entry)
+                del below[path]
+                self._reuse(target.mounted, path, [_ITSELF], entry)
             else:
                 rest.append(entry)
-        if not rest:
-            return
-        if cover is not None:
-            files = tuple((directory[len(cover) :], entry.recursive, entry.name) for entry in rest)
-            yield self._reused(participant, cover, own[cover], files, rest[0])
-        yield from self._new_sources(participant, directory, rest)
-        for path, mount in below.items():
-            files = self._files_below(path, directory, mount, rest)
-            if files:
-                yield self._reused(participant, path, mount, files, rest[0])
+        return rest
 
-    def _new_sources(
-        self, participant: Participant, directory: Components, entries: Sequence[LogFiles]
-    ) -> Iterator[Source]:
-        """Yield the new volume at the directory, and those of log directories inside it."""
-        new = self._new.get(participant.container.name, {})
-        for path, mount in new.items():
-            if not within(path, directory):
-                continue
-            files: list[_File] = [
-                ((), entry.recursive, entry.name) for entry in entries if entry.recursive or path == directory
-            ]
-            if files:
-                yield Source(participant, mount, path, new=True, writable=True, files=tuple(files))
+    def _find_new(self, mounted: _Mounted, directory: Components, entries: Sequence[LogFiles]) -> None:
+        """Find the new volume at the directory, and those of log directories inside it."""
+        for path, mount in mounted.new.items():
+            if within(path, directory):
+                meant = entries if path == directory else [entry for entry in entries if entry.recursive]
+                if meant:
+                    self._add_place(mounted, mount, _files(meant), new=True)
 
-    def _bystander(
-        self,
-        participant: Participant,
-        cover: Components,
-        mounts: _Mounts,
-        directory: Components,
-        meant: Sequence[LogFiles],
-    ) -> Iterator[Source]:
-        files = tuple((directory[len(cover) :], entry.recursive, entry.name) for entry in meant)
+    def _watch(self, target: _Target, cover: Components) -> None:
+        """Find what a container mounts that takes no part."""
+        entries = target.entries
         try:
-            yield self._reused(participant, cover, mounts[cover], files, meant[0])
+            self._reuse(target.mounted, cover, _files(entries, target.directory[len(cover) :]), entries[0])
         except Declined:
             # it was not asked to take part, so what it mounts is no reason to do nothing
             return
@@ -348,14 +347,9 @@ class _Planning:
             return "secrets"
         return kind
 
-    def _reused(
-        self,
-        participant: Participant,
-        path: Components,
-        mount: VolumeMount | None,
-        files: tuple[_File, ...],
-        entry: LogFiles,
-    ) -> Source:
+    def _reuse(self, mounted: _Mounted, path: Components, files: list[_File], entry: LogFiles) -> None:
+        """Add the place that the container mounts itself at the path."""
+        participant, mount = mounted.participant, mounted.own[path]
         container = participant.container
         if mount is None:
             remedy = f"container {shown(container.name)} has a block device there; write another directory"
@@ -369,14 +363,43 @@ class _Planning:
         variables: tuple[EnvVar, ...] = ()
         if mount.subPathExpr:
             variables = needed_variables(container, participant.added, mount.subPathExpr)
-        return Source(participant, mount, path, new=False, writable=not read_only, files=files, variables=variables)
+        if mount.subPath or mount.subPathExpr:
+            self.subpaths.add(mount.name)
+        self._add_place(mounted, mount, files, new=False, writable=not read_only, variables=variables)
+
+    def _add_place(
+        self,
+        mounted: _Mounted,
+        mount: VolumeMount,
+        files: list[_File],
+        *,
+        new: bool,
+        writable: bool = True,
+        variables: tuple[EnvVar, ...] = (),
+    ) -> None:
+        """Add what a container sees at a mount: a place of its own, or one that is known already."""
+        container = mounted.participant.container
+        identity = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "", *map(_definition, variables))
+        seen = (container.name, as_written(mount.mountPath))
+        place = self.places.get(identity)
+        if place is None:
+            self.places[identity] = Place(mount, new, [seen], files, variables)
+        else:
+            place.seen_by.append(seen)
+            place.files += [file for file in files if file not in place.files]
+        if writable:
+            self.writable.add(mount.name)
+        if mounted.participant.chosen:
+            (self.writing if writable else self.watching).add(container.name)
+            if not writable:
+                self.unwritten.setdefault(mount.name, (container, mount))
 
     def _files_below(
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogFiles]
-    ) -> tuple[_File, ...]:
+    ) -> list[_File]:
         """Return which files can lie in a mount below the directory; none where it can't hold logs at all."""
         if mount is None or self._kind(mount) not in WRITABLE_KINDS:
-            return ()
+            return []
         # only these can be a file; the root of any other volume is a directory
         can_be_file = bool(mount.subPath or mount.subPathExpr) or self._kind(mount) == "hostPath"
         files: list[_File] = []
@@ -386,53 +409,76 @@ class _Planning:
                 files.append(_ITSELF)
             if entry.recursive:
                 files.append(((), True, entry.name))
-        return tuple(dict.fromkeys(files))
+        return list(dict.fromkeys(files))
+
+    def plan(self, profile: Profile) -> Plan:
+        """Return the plan: from now on each place has its path in the sidecar."""
+        places = list(self.places.values())
+        _settle(places, profile)
+        reused: dict[str, None] = {}
+        for place in places:
+            if not place.new:
+                reused[place.mount.name] = None
+        return Plan(
+            places=places,
+            new_volumes=list(self.new_volumes.values()),
+            mounts=self.added,
+            reused=list(reused),
+            subpaths=self.subpaths,
+            # where nobody can write the logs, who at least sees them
+            writers=self.writing or self.watching,
+            findings=self._findings() if self.unwritten else [],
+        )
+
+    def _findings(self) -> list[Finding]:
+        """Return a finding for each volume that no container can write to where its logs should be."""
+        findings = []
+        for name, (container, mount) in self.unwritten.items():
+            if name not in self.writable:
+                place = shown(mount.mountPath, 30)
+                remedy = f"{shown(container.name, 24)} can't write at {place}: it is read-only there"
+                findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", remedy))
+        return findings
 
 
-def _cover(directory: Components, mounts: Mapping[Components, object]) -> Components | None:
-    """Return the path of the mount that the directory lies in, the nearest one."""
-    while directory not in mounts:
-        if not directory:
-            return None
-        directory = directory[:-1]
-    return directory
+def _files(entries: Sequence[LogFiles], folder: Components = ()) -> list[_File]:
+    """Return the files that are meant, in a folder of a mount."""
+    return [(folder, entry.recursive, entry.name) for entry in entries]
+
+
+def _definition(variable: EnvVar) -> tuple[str, str | None, str]:
+    return variable.name, variable.value, repr(variable.valueFrom)
 
 
 def _below(directory: Components, mounts: _Mounts) -> _Mounts:
     """Return the mounts inside the directory."""
     depth = len(directory)
-    return {path: mount for path, mount in mounts.items() if len(path) > depth and path[:depth] == directory}
-
-
-def _mounts(container: Container) -> _Mounts:
-    """Return the container's mounts by path."""
-    mounts: _Mounts = {components(mount.mountPath): mount for mount in container.volumeMounts or ()}
-    for device in container.volumeDevices or ():
-        mounts[components(device.devicePath)] = None
-    return mounts
+    below: _Mounts = {}
+    for path, mount in mounts.items():
+        if path[:depth] == directory and len(path) > depth:
+            below[path] = mount
+    return below
 
 
 # --- what a new volume would hide ------------------------------------------------------------------------------
 
 
-def _refuse_hiding(
-    container: Container,
-    directory: Components,
-    entries: Sequence[LogFiles],
-    mounts: _Mounts,
-) -> None:
+def _refuse_hiding(mounted: _Mounted, directory: Components, entries: Sequence[LogFiles]) -> None:
     """Raise :class:`Declined` where an empty volume at the directory must break the container."""
     entry = entries[0]
     if SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory):
         remedy = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
+    container = mounted.participant.container
+    if mounted.programs is None:
+        mounted.programs = _programs(container)
     name = directory[-1]
-    for what, path in _programs(container):
+    for what, path in mounted.programs:
         if name not in path or len(path) > PATH_MAX:
             continue  # it can't lie in the directory, however it is written; or no kernel would open it
         parts = components(path)
         # what lies in a mount of the container's own stays where it is
-        if not within(parts, directory) or _cover(parts, mounts) is not None:
+        if not within(parts, directory) or _cover(parts, mounted.own) is not None:
             continue
         if what == "argument" and (parts == directory or any(entry.matches(parts) for entry in entries)):
             continue
@@ -446,20 +492,27 @@ def _programs(container: Container) -> list[tuple[str, str]]:
     """Return what the container is told to run or to read, as far as the pod says: what it is, and its path."""
     command, folder, lifecycle = container.command, container.workingDir, container.lifecycle
     found = [("workingDir", folder)] if folder else []
-    probes = (container.livenessProbe, container.readinessProbe, container.startupProbe)
-    hooks = (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ()
-    for what, handlers in (("probe", probes), ("hook", hooks)):
-        for handler in handlers:
-            if handler is not None and handler.run is not None and handler.run.command:
-                found.append((what, _program(handler.run.command[0], folder)))  # noqa: PERF401 — in one line nobody reads it
+    for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
+        if probe is not None and probe.run is not None and probe.run.command:
+            found.append(("probe", _program(probe.run.command[0], folder)))
+    for hook in (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ():
+        if hook is not None and hook.run is not None and hook.run.command:
+            found.append(("hook", _program(hook.run.command[0], folder)))
+    previous = ""
     if command:
         found.append(("command", _program(command[0], folder)))
-    previous = ""
-    for text in [*(command or ())[1:], *(container.args or ())]:
-        if text.startswith("/") and not _is_program_text(text, previous):
+        previous = _add_arguments(command[1:], previous, found)
+    _add_arguments(container.args or (), previous, found)
+    return found
+
+
+def _add_arguments(texts: Sequence[str], previous: str, found: list[tuple[str, str]]) -> str:
+    """Add those that are paths to what was found; return the last text, ``previous`` is the one before them."""
+    for text in texts:
+        if text[:1] == "/" and not _is_program_text(text, previous):
             found.append(("argument", text))
         previous = text
-    return found
+    return previous
 
 
 def _program(path: str, folder: str | None) -> str:
@@ -479,38 +532,31 @@ def _is_program_text(text: str, previous: str) -> bool:
 # --- what the sidecar mounts -----------------------------------------------------------------------------------
 
 
-def _identity(source: Source) -> tuple[Any, ...]:
-    """Return what makes two mounts the same place."""
-    mount = source.mount
-    values = [(variable.name, variable.value, repr(variable.valueFrom)) for variable in source.variables]
-    return (mount.name, components(mount.subPath or ""), mount.subPathExpr or "", *values)
-
-
-def _places(sources: Sequence[Source], profile: Profile) -> list[Place]:
-    """Return each place once, with the path at which the sidecar mounts it."""
-    places: dict[tuple[Any, ...], Place] = {}
-    for source in sources:
-        seen = (source.participant.container.name, as_written(source.mount.mountPath))
-        place = places.get(key := _identity(source))
-        if place is None:
-            files = list(source.files)
-            places[key] = Place(source.mount, "", source.new, [seen], files, source.variables)
-        else:
-            place.seen_by.append(seen)
-            place.files += [file for file in source.files if file not in place.files]
+def _settle(places: Sequence[Place], profile: Profile) -> None:
+    """Find each place a path in the sidecar, and with it its patterns."""
     if len(places) > MAX_PLACES:
         raise _too_many(f"{len(places)} places")
-    taken = Directories()
-    for path in profile.reserved:
-        taken.add(path)
-    for place in places.values():
-        place.path = _sidecar_path(place, profile, taken, alone=len(places) == 1)
-        taken.add(components(place.path))
-    size = sum(len(pattern) for place in places.values() for pattern in place.patterns)
+    taken = profile.reserved.copy()
+    size = 0
+    for place in places:
+        path = place.path = _sidecar_path(place, profile, taken, alone=len(places) == 1)
+        taken.add(components(path))
+        place.patterns = [_pattern(path, file) for file in place.files]
+        for pattern in place.patterns:
+            size += len(pattern)
     # a character is at most four bytes; almost no pod has so many that they must be counted
-    if size * 4 > MAX_PATTERN_BYTES and size_of(places.values()) > MAX_PATTERN_BYTES:
+    if size * 4 > MAX_PATTERN_BYTES and size_of(places) > MAX_PATTERN_BYTES:
         raise _too_many(f"patterns of more than {MAX_PATTERN_BYTES} bytes")
-    return list(places.values())
+
+
+def _pattern(path: str, file: _File) -> str:
+    """Return a file as the sidecar sees it that has its mount at the path."""
+    folder, recursive, name = file
+    if folder:
+        path = "/".join((path, *folder))
+    if recursive:
+        path += "/**"
+    return f"{path}/{name}" if name else path
 
 
 def size_of(places: Iterable[Place]) -> int:
@@ -531,7 +577,7 @@ def _sidecar_path(place: Place, profile: Profile, taken: Directories, *, alone: 
     elif _suits_sidecar(path) and not taken.collide(components(path)):
         return path
     # the API server looks at names after us: "" or "." would be the root itself, in which nothing finds a place then
-    folder = container if _FOLDER.fullmatch(container) else "container"
+    folder = container if _is_folder(container) else "container"
     candidate, number = f"{root}/{folder}", 1
     while taken.collide(components(candidate)):
         number += 1
@@ -548,32 +594,18 @@ _FOLDER = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @remembered
+def _is_folder(name: str) -> bool:
+    """Say whether a container's name can be that of a folder."""
+    return _FOLDER.fullmatch(name) is not None
+
+
+@remembered
 def _suits_sidecar(path: str) -> bool:
     """Say whether something can be mounted there in any sidecar."""
     parts = components(path)
     return (
         _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(parts) and not SIDECAR_OWNED_DIRECTORIES.hold(parts)
     )
-
-
-def _writers(sources: Sequence[Source]) -> list[str]:
-    """Return who can write the logs; where nobody can, who at least sees them."""
-    chosen = [source for source in sources if source.participant.chosen]
-    writing = [source for source in chosen if source.writable] or chosen
-    return list(dict.fromkeys([source.participant.container.name for source in writing]))
-
-
-def _unwritten(sources: Sequence[Source]) -> list[Finding]:
-    """Return a finding for each volume that no container can write to where its logs should be."""
-    writable = {source.mount.name for source in sources if source.writable}
-    findings: dict[str, Finding] = {}
-    for source in sources:
-        name = source.mount.name
-        if source.participant.chosen and name not in writable and name not in findings:
-            container = source.participant.container.name
-            remedy = f"{shown(container, 24)} can't write at {shown(source.mount.mountPath, 30)}: it is read-only there"
-            findings[name] = Finding(Reason.READ_ONLY_MOUNT, "logs", "", remedy)
-    return list(findings.values())
 
 
 def _holds_no_logs(csi: Any) -> bool:
