@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.bench import load, plot, programs
 from tests.bench.bodies import ASKING, body, pod
-from tests.bench.servers import SERVERS, Credentials, Running, credentials, running
+from tests.bench.servers import Credentials, Running, credentials, running, servers
 from tests.cluster.programs import BuildError
 from webhook import configuration
 from webhook.injection import review
@@ -152,7 +152,7 @@ class Bench:
     def _serving(self, text: str) -> Iterator[Running]:
         file = self.folder / "pillion.yaml"
         file.write_text(text)
-        (ours,) = (server for server in SERVERS if server.name == "pillion")
+        (ours,) = (server for server in servers() if server.name == "pillion")
         configured = dataclasses.replace(ours, command=lambda *of: [*ours.command(*of), "--config", str(file)])
         with running(configured, self.pair, self.folder, self.servers_core, self.load_core) as server:
             yield server

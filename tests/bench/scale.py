@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.bench import bodies, programs
-from tests.bench.servers import SERVERS, Credentials, credentials, running
+from tests.bench.servers import Credentials, credentials, running, servers
 from tests.cluster.control_plane import ApiServer
 from tests.cluster.processes import wait_until
 from tests.cluster.programs import Source, missing
@@ -80,7 +80,7 @@ def _run(cluster: ApiServer, folder: Path, nodes: int, pods: int) -> None:
     api.create("/api/v1/nodes", (_node(number) for number in range(nodes)))
     cores = sorted(os.sched_getaffinity(0))
     (folder / "pillion.yaml").write_text(CONFIGURATION)
-    server = replace(SERVERS[0], environment={"PILLION_CONFIG": str(folder / "pillion.yaml")})
+    server = replace(servers()[0], environment={"PILLION_CONFIG": str(folder / "pillion.yaml")})
     with running(server, credentials(folder), folder, cores[0], cores[-1]) as started:
         pair = Credentials(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
         pids = {name: who.pid for name, who in cluster.run.recorded_programs().items()}

@@ -13,6 +13,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from webhook.configuration import load
 from webhook.injection import review
 from webhook.injection.admission import admit
 
-__all__ = ["SERVERS", "Credentials", "Running", "Server", "credentials", "injected", "running"]
+__all__ = ["Credentials", "Running", "Server", "credentials", "injected", "running", "servers"]
 
 READY_SECONDS = 30.0
 
@@ -83,10 +84,10 @@ def credentials(folder: Path) -> Credentials:
     return made
 
 
-def _pillion(listen: str, pair: Credentials, _folder: Path) -> list[str]:
+def _pillion(python: Path, listen: str, pair: Credentials, _folder: Path) -> list[str]:
     options = ["--listen", listen, "--plain-listen", "127.0.0.1:0", "--log-format", "json"]
     options += ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]
-    return [str(Path(sys.executable).parent / "pillion"), "serve", *options]
+    return [str(python.parent / "pillion"), "serve", *options]
 
 
 def _lean(listen: str, pair: Credentials, folder: Path) -> list[str]:
@@ -105,20 +106,22 @@ def _options(listen: str, pair: Credentials) -> list[str]:
     return ["-listen", listen, "-cert", str(pair.certificate), "-key", str(pair.key)]
 
 
-SERVERS = (
-    Server("pillion", _pillion),
-    Server("lean", _lean),
-    Server(
-        "published",
-        _published,
-        {"dapr.io/enabled": "true", "dapr.io/app-id": "service", "dapr.io/app-port": "8080"},
-        {
-            "SIDECAR_IMAGE": "docker.io/daprio/daprd:1.14.0",
-            "NAMESPACE": "dapr-system",
-            "KUBE_CLUSTER_DOMAIN": "cluster.local",
-        },
-    ),
-)
+def servers(python: Path = Path(sys.executable)) -> tuple[Server, ...]:
+    """Return all of them; Pillion as it is installed beside that interpreter."""
+    return (
+        Server("pillion", partial(_pillion, python)),
+        Server("lean", _lean),
+        Server(
+            "published",
+            _published,
+            {"dapr.io/enabled": "true", "dapr.io/app-id": "service", "dapr.io/app-port": "8080"},
+            {
+                "SIDECAR_IMAGE": "docker.io/daprio/daprd:1.14.0",
+                "NAMESPACE": "dapr-system",
+                "KUBE_CLUSTER_DOMAIN": "cluster.local",
+            },
+        ),
+    )
 
 
 def _constants() -> dict[str, Any]:

@@ -13,13 +13,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 from tests.bench import core, load, programs
 from tests.bench.bodies import BODIES
-from tests.bench.servers import SERVERS, Credentials, Running, credentials, injected, running
+from tests.bench.servers import Credentials, Running, credentials, injected, running, servers
 from tests.cluster.programs import BuildError
-from webhook import __version__, configuration
+from webhook import __version__
 
 ROUNDS = 7
 SATURATED_SECONDS = 1.5
@@ -70,6 +71,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rounds", type=int, default=ROUNDS, help="how often everything is measured (default %(default)s)"
     )
+    parser.add_argument(
+        "--python",
+        type=Path,
+        default=Path(sys.executable),
+        help="measure Pillion as it is in another virtual environment: its interpreter (default %(default)s)",
+    )
     arguments = parser.parse_args(words)
     cores = sorted(os.sched_getaffinity(0))
     lacks = programs.missing() or (
@@ -85,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for source in programs.ALL:
             programs.find(source)
         with tempfile.TemporaryDirectory() as scratch:
-            bench = Bench(Path(scratch), cores[0], cores[1])
+            bench = Bench(Path(scratch), arguments.python, cores[0], cores[1])
             for number in range(arguments.rounds):
                 print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
                 for measure, server, value in bench.round(number):
@@ -94,30 +101,27 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"make bench: {error}", file=sys.stderr)
         return 1
     print("\n".join(_table(samples)))
-    print(f"\n{arguments.rounds} rounds; {_machine()}")
+    print(f"\n{arguments.rounds} rounds; {_machine(arguments.python)}")
     return 0
 
 
 class Bench:
     """All servers on one core, the load on another."""
 
-    def __init__(self, folder: Path, servers_core: int, load_core: int) -> None:
+    def __init__(self, folder: Path, python: Path, servers_core: int, load_core: int) -> None:
         self.folder = folder
+        self.python = python
+        self.servers = servers(python)
         self.servers_core, self.load_core = servers_core, load_core
         self.pair: Credentials = credentials(folder)
-        self.configuration = configuration.load(None)
         os.sched_setaffinity(0, {load_core})
 
     def round(self, number: int) -> Iterator[tuple[str, str, float]]:
         """Measure everything once: (measure, server, value). Who comes first changes from round to round."""
-        turn = number % len(SERVERS)
-        order = SERVERS[turn:] + SERVERS[:turn]
+        turn = number % len(self.servers)
+        order = self.servers[turn:] + self.servers[:turn]
         unit = self._import_seconds()
-        yield (
-            "core, in units of msgspec's decoding, typical",
-            "pillion",
-            core.measure(BODIES["typical"](), self.configuration).ratio,
-        )
+        yield CORE, "pillion", self._core()
         with contextlib.ExitStack() as stack:
             started = [
                 stack.enter_context(running(server, self.pair, self.folder, self.servers_core, self.load_core))
@@ -136,8 +140,13 @@ class Bench:
 
     def _import_seconds(self) -> float:
         begin = time.perf_counter()
-        subprocess.run(["taskset", "-c", str(self.servers_core), sys.executable, "-c", "import fastapi"], check=True)
+        subprocess.run(["taskset", "-c", str(self.servers_core), self.python, "-c", "import fastapi"], check=True)
         return time.perf_counter() - begin
+
+    def _core(self) -> float:
+        """Return the core's time on the typical body, in units of decoding it."""
+        command = ["taskset", "-c", str(self.servers_core), str(self.python), "-m", "tests.bench.core", "--typical"]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     def _compare(self, started: Sequence[Running]) -> None:
         """Raise ValueError unless the same work is done."""
@@ -177,14 +186,20 @@ class Bench:
 
 
 def _table(samples: Samples) -> Iterator[str]:
-    yield "| measure | | Pillion | lean Go | published | Pillion / lean | published / lean | at most | |"
-    yield "|---|---|--:|--:|--:|--:|--:|--:|---|"
+    ratios = "Pillion / published | published / lean | Pillion / lean"
+    yield f"| measure | | Pillion | lean Go | published | {ratios} | at most | |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|"
     for row in ROWS:
-        ours, lean, published = (samples[row.measure].get(server.name, []) for server in SERVERS)
+        ours, lean, published = (samples[row.measure].get(name, []) for name in ("pillion", "lean", "published"))
         values = [_median(column, row.scale) for column in (ours, lean, published)]
         ratio = statistics.median(ours) if row.absolute else statistics.median(_ratios(ours, lean))
         missed = row.most is not None and ratio > row.most
-        cells = [row.measure, row.unit, *values, _spread(ours, lean), _spread(published, lean)]
+        cells = [
+            row.measure,
+            row.unit,
+            *values,
+            *starmap(_spread, ((ours, published), (published, lean), (ours, lean))),
+        ]
         most = "" if row.most is None else f"{row.most:g} {row.unit}".strip() if row.absolute else f"{row.most:.2f}"
         yield f"| {' | '.join([*cells, most, '**missed**' if missed else ''])} |"
 
@@ -209,11 +224,12 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _machine() -> str:
+def _machine(python: Path) -> str:
     """Return what it was measured on and with."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    versions = f"Pillion {__version__}, Python {platform.python_version()}, {programs.go_version()}"
+    version = subprocess.run([python, "-V"], check=True, capture_output=True, text=True).stdout.strip()
+    versions = f"Pillion {__version__}, {version}, {programs.go_version()}"
     return f"{model}, Linux {platform.release()}; {versions}"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.bench import programs
 from tests.bench.bodies import BODIES
-from tests.bench.servers import SERVERS, credentials, injected, running
+from tests.bench.servers import credentials, injected, running, servers
 
 LACKS = programs.missing()
 
@@ -18,7 +18,7 @@ def test_the_lean_rival_makes_the_same_pods(tmp_path: Path) -> None:
     pair = credentials(tmp_path)
     core = min(os.sched_getaffinity(0))
     results = {}
-    for server in SERVERS:
+    for server in servers():
         if server.name == "published":
             continue
         with running(server, pair, tmp_path, core, core) as started:

@@ -210,13 +210,15 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request's target."""
-        self._take(len(url))
-        super().on_url(url)
+        self._room -= len(url)
+        if self._room < 0:
+            self._stop(HEAD_TOO_LARGE)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer after a chunked body."""
-        self._take(len(name) + len(value))
-        if len(self.headers) >= self._gate.settings.max_headers:
+        self._room -= len(name) + len(value)
+        if self._room < 0 or len(self.headers) >= self._gate.settings.max_headers:
             self._stop(HEAD_TOO_LARGE)
         self.headers.append((name.lower(), value))
 
@@ -343,11 +345,6 @@ class Connection(HttpToolsProtocol):
 
     def _wait(self, seconds: float, refusal: Refusal) -> None:
         self._deadline, self._overdue = time.monotonic() + seconds, refusal
-
-    def _take(self, size: int) -> None:
-        self._room -= size
-        if self._room < 0:
-            self._stop(HEAD_TOO_LARGE)
 
     def _stop(self, refusal: Refusal) -> None:
         """Make the parser stop; uvicorn then asks for a response with status 400."""
