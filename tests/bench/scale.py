@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import queue
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -16,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from tests.bench import bodies, programs
 from tests.bench.servers import Credentials, credentials, running, servers
+from tests.cluster.api import Api, direct
 from tests.cluster.control_plane import ApiServer
 from tests.cluster.processes import wait_until
 from tests.cluster.programs import Source, missing
+from tests.cluster.release import sidecars
 
 NODES, PODS, CLIENTS = 500, 3000, 16
 READY_SECONDS = 120.0
@@ -67,17 +67,16 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     cluster = ApiServer.start()
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            _run(cluster, Path(scratch), arguments.nodes, arguments.pods)
+        with tempfile.TemporaryDirectory() as scratch, direct(cluster.kubeconfig) as api:
+            _run(cluster, api, Path(scratch), arguments.nodes, arguments.pods)
     finally:
         cluster.stop()
     return 0
 
 
-def _run(cluster: ApiServer, folder: Path, nodes: int, pods: int) -> None:
-    api = Api(cluster)
+def _run(cluster: ApiServer, api: Api, folder: Path, nodes: int, pods: int) -> None:
     _start_kwok(cluster)
-    api.create("/api/v1/nodes", (_node(number) for number in range(nodes)))
+    _create(api, "/api/v1/nodes", (_node(number) for number in range(nodes)))
     cores = sorted(os.sched_getaffinity(0))
     (folder / "pillion.yaml").write_text(CONFIGURATION)
     server = replace(servers()[0], environment={"PILLION_CONFIG": str(folder / "pillion.yaml")})
@@ -92,7 +91,7 @@ def _run(cluster: ApiServer, folder: Path, nodes: int, pods: int) -> None:
             if name == "a webhook that is not asked":
                 cluster.kubectl("create", "-f", "-", stdin=_webhook(started.port, pair))
                 # which API servers read now and then: the first pod that is injected tells
-                wait_until(lambda: api.dry_run(_pod("default", 0, bodies.ASKING)), READY_SECONDS)
+                wait_until(lambda: _is_injected(api, _pod("default", 0, bodies.ASKING)), READY_SECONDS)
             namespace = f"wave-{list(WAVES).index(name)}"
             cluster.kubectl("create", "namespace", namespace)
             cluster.prepare_namespace(namespace)
@@ -103,14 +102,14 @@ def _run(cluster: ApiServer, folder: Path, nodes: int, pods: int) -> None:
         print(f"Pillion's memory afterwards: {started.resident:.0f} MiB")
 
 
-def _wave(api: "Api", cluster: ApiServer, namespace: str, pids: dict[str, int], pods: list[dict[str, Any]]) -> Wave:
+def _wave(api: Api, cluster: ApiServer, namespace: str, pids: dict[str, int], pods: list[dict[str, Any]]) -> Wave:
     path = f"/api/v1/namespaces/{namespace}/pods"
     before = {name: _cpu(pid) for name, pid in pids.items()}
     stored, begin = _stored(cluster), time.monotonic()
-    api.create(path, iter(pods))
+    _create(api, path, iter(pods))
     seconds = time.monotonic() - begin
-    if not wait_until(lambda: api.count(f"{path}?{_RUNNING}") == len(pods), READY_SECONDS, poll=1):
-        raise RuntimeError(f"of {len(pods)} pods {api.count(f'{path}?{_RUNNING}')} run after {READY_SECONDS:.0f} s")
+    if not wait_until(lambda: _count(api, f"{path}?{_RUNNING}") == len(pods), READY_SECONDS, poll=1):
+        raise RuntimeError(f"of {len(pods)} pods {_count(api, f'{path}?{_RUNNING}')} run after {READY_SECONDS:.0f} s")
     running_after = time.monotonic() - begin
     return Wave(
         seconds,
@@ -182,65 +181,39 @@ def _stored(cluster: ApiServer) -> int:
     return (cluster.run.folder / "etcd/member/snap/db").stat().st_size
 
 
-class Api:
-    """The API server, asked by many clients at once over connections that are kept."""
+def _create(api: Api, path: str, documents: Iterator[dict[str, Any]]) -> None:
+    """Create objects, as fast as all clients can; RuntimeError with what the API server said if one is refused."""
+    waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    for document in documents:
+        waiting.put(json.dumps(document))
+    refused: list[str] = []
 
-    def __init__(self, cluster: ApiServer) -> None:
-        config = json.loads(cluster.kubeconfig.read_text())
-        user, server = config["users"][0]["user"], config["clusters"][0]["cluster"]
-        self._context = ssl.create_default_context(cafile=server["certificate-authority"])
-        self._context.load_cert_chain(user["client-certificate"], user["client-key"])
-        self._where = urlsplit(server["server"])
-
-    def _connection(self) -> http.client.HTTPSConnection:
-        where = self._where
-        return http.client.HTTPSConnection(where.hostname or "", where.port, context=self._context, timeout=60)
-
-    def create(self, path: str, documents: Iterator[dict[str, Any]]) -> None:
-        """Create objects, as fast as all clients can; RuntimeError with what the API server said if one is refused."""
-        waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        for document in documents:
-            waiting.put(json.dumps(document))
-        refused: list[str] = []
-        threads = [threading.Thread(target=self._work, args=(path, waiting, refused)) for _ in range(CLIENTS)]
-        for thread in threads:
-            waiting.put(None)
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if refused:
-            raise RuntimeError(f"{len(refused)} refused: {refused[0]}")
-
-    def _work(self, path: str, waiting: "queue.SimpleQueue[str | None]", refused: list[str]) -> None:
-        connection = self._connection()
+    def work() -> None:
         while (text := waiting.get()) is not None:
-            connection.request("POST", path, text, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            said = answer.read()
-            if answer.status != 201:
-                refused.append(f"{answer.status}: {said[:300]!r}")
-        connection.close()
+            answer = api.ask("POST", path, text)
+            if answer.status != http.client.CREATED:
+                refused.append(f"{answer.status}: {answer.document!r:.300}")
 
-    def dry_run(self, pod: dict[str, Any]) -> bool:
-        """Say whether a pod would be injected."""
-        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods?dryRun=All"
-        document = self._ask("POST", path, json.dumps(pod))
-        return "initContainers" in document.get("spec", {})
+    threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
+    for thread in threads:
+        waiting.put(None)
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if refused:
+        raise RuntimeError(f"{len(refused)} refused: {refused[0]}")
 
-    def count(self, path: str) -> int:
-        """Return how many objects a list has."""
-        return len(self._ask("GET", path, None)["items"] or ())
 
-    def _ask(self, method: str, path: str, text: str | None) -> Any:
-        connection = self._connection()
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if method == "GET":
-            # of a list the metadata will do
-            headers["Accept"] += ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        connection.request(method, path, text, headers)
-        document = json.loads(connection.getresponse().read())
-        connection.close()
-        return document
+def _is_injected(api: Api, pod: dict[str, Any]) -> bool:
+    """Say whether a pod would be injected."""
+    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods?dryRun=All"
+    return bool(sidecars(api.ask("POST", path, pod).document))
+
+
+def _count(api: Api, path: str) -> int:
+    """Return how many objects a list has, of which the metadata will do."""
+    accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    return len(api.ask("GET", path, accept=accept).document["items"] or ())
 
 
 if __name__ == "__main__":

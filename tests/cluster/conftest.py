@@ -6,6 +6,7 @@
 | `node`          | session | a whole node: pods run                                                         |
 | `cluster`       | test    | `apiserver` in a test that asks for it and not for `node`; otherwise `node`     |
 | `kubectl`       | test    | kubectl for `cluster`                                                          |
+| `helm_program`  | session | helm, built                                                                    |
 | `helm_on`       | session | makes helm for a cluster                                                       |
 | `helm`          | test    | helm for `cluster`                                                             |
 | `namespace`     | test    | a new namespace in `cluster`; its indirect parameter is the Pod Security level |
@@ -182,13 +183,18 @@ def kubectl(cluster: Cluster) -> Client:
 
 
 @pytest.fixture(scope="session")
-def helm_on(say: programs.Say, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cluster], Client]:
-    """Return what makes a helm for a cluster; it knows no plugins or repositories of the user's."""
+def helm_program(say: programs.Say) -> Path:
+    """Return helm itself, which renders without a cluster."""
     _skip_where(programs.missing(whole=False, also=["helm"]), "helm")
-    program = programs.find("helm", say)
+    return programs.find("helm", say)
+
+
+@pytest.fixture(scope="session")
+def helm_on(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cluster], Client]:
+    """Return what makes a helm for a cluster; it knows no plugins or repositories of the user's."""
     home = tmp_path_factory.mktemp("helm")
     environment = {f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")}
-    return lambda cluster: Client(program, cluster.kubeconfig, environment)
+    return lambda cluster: Client(helm_program, cluster.kubeconfig, environment)
 
 
 @pytest.fixture

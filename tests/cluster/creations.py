@@ -2,14 +2,14 @@
 
 import http.client
 import json
-import ssl
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
+
+from .api import Api
+from .release import sidecars
 
 __all__ = ["Creations", "Failure"]
 
@@ -41,16 +41,12 @@ class Failure(NamedTuple):
 class Creations:
     """Server-side dry runs of one pod by as many clients as there are connections."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, pod: Any, sidecar: str, connections: int = 8) -> None:
-        """Speak to the cluster of a kubeconfig that names files; an injected pod has a container named ``sidecar``."""
-        config = json.loads(kubeconfig.read_text())
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self._server = urlsplit(cluster["server"])
-        self._context = ssl.create_default_context(cafile=cluster["certificate-authority"])
-        self._context.load_cert_chain(user["client-certificate"], user["client-key"])
+    def __init__(self, api: Api, namespace: str, pod: Any, sidecar: str, connections: int = 8) -> None:
+        """Ask this API server; an injected pod has a container named ``sidecar``."""
+        self._api = api
         self._target = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-        self._body = json.dumps(pod).encode()
-        self._sign = f'"name":"{sidecar}"'.encode()
+        self._body = json.dumps(pod)
+        self._sidecar = sidecar
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on_and_on) for _ in range(connections)]
         #: When each request that succeeded began, and how long it took; appending is atomic.
@@ -82,22 +78,15 @@ class Creations:
         )
 
     def _ask_on_and_on(self) -> None:
-        connection = http.client.HTTPSConnection(
-            self._server.hostname or "", self._server.port, context=self._context, timeout=60
-        )
         while not self._enough.is_set():
             begin = time.monotonic()
             try:
-                connection.request("POST", self._target, self._body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                said = answer.read()
+                status, document, warnings = self._api.ask("POST", self._target, self._body)
             except (OSError, http.client.HTTPException) as error:
-                connection.close()  # the next request opens it again
                 self.failures.append(Failure(begin, f"the API server itself: {error!r}"))
                 continue
-            if answer.status == http.client.CREATED and self._sign in said:
+            if status == http.client.CREATED and self._sidecar in sidecars(document):
                 self.successes.append((begin, time.monotonic() - begin))
             else:
-                words = json.loads(said).get("message") if answer.status != http.client.CREATED else "not injected"
-                self.failures.append(Failure(time.monotonic(), f"{answer.status} {words} {answer.headers['warning']}"))
-        connection.close()
+                words = document.get("message") if status != http.client.CREATED else "not injected"
+                self.failures.append(Failure(time.monotonic(), f"{status} {words} {' '.join(warnings)}"))

@@ -1,22 +1,19 @@
 """Pillion in the test process as the webhook of an API server, with the entries that the chart makes."""
 
 import base64
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from certs.authority import Authority
+from tests.chart.rendering import objects
 from tests.service.serving import ANY_PORT, Running, start, write_pair
 from webhook.injection.profile import Configuration
 from webhook.service.settings import LogFormat, Settings
 
 from .client import Client
-from .image import CHART
 
 __all__ = ["LocalWebhook", "local_webhook"]
 
@@ -43,7 +40,7 @@ class LocalWebhook:
 
 
 @contextmanager
-def local_webhook(kubectl: Client, helm: Path, folder: Path) -> Iterator[LocalWebhook]:
+def local_webhook(kubectl: Client, folder: Path) -> Iterator[LocalWebhook]:
     """Serve on loopback, and have the API server of ``kubectl`` ask; the API server runs on this machine.
 
     A call that fails refuses the pod, so that a test sees it.
@@ -55,7 +52,7 @@ def local_webhook(kubectl: Client, helm: Path, folder: Path) -> Iterator[LocalWe
     )
     with ExitStack() as stack:
         running = start(settings, authority, folder / "log", stack)
-        configuration = chart_entries(helm)
+        configuration = chart_entries()
         for entry in configuration["webhooks"]:
             url = f"{running.url}{entry['clientConfig']['service']['path']}"
             entry["clientConfig"] = {"url": url, "caBundle": base64.b64encode(authority.certificate_pem).decode()}
@@ -66,13 +63,8 @@ def local_webhook(kubectl: Client, helm: Path, folder: Path) -> Iterator[LocalWe
             kubectl("delete", "mutatingwebhookconfiguration", configuration["metadata"]["name"])
 
 
-def chart_entries(helm: Path) -> dict[str, Any]:
+def chart_entries() -> dict[str, Any]:
     """Return the chart's webhook configuration, as it is without values but for ``failurePolicy``."""
-    command = [
-        *(str(helm), "template", "judged", str(CHART), "-n", "pillion-system"),
-        *("--show-only", "templates/mutatingwebhookconfiguration.yaml"),
-        *("--set=webhook.failurePolicy=Fail", f"--set=webhook.timeoutSeconds={TIMEOUT_SECONDS}"),
-    ]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    document: dict[str, Any] = YAML(typ="safe").load(text)
-    return document
+    values = {"webhook": {"failurePolicy": "Fail", "timeoutSeconds": TIMEOUT_SECONDS}}
+    made = objects(values, name="judged")
+    return next(each for each in made if each["kind"] == "MutatingWebhookConfiguration")

@@ -41,8 +41,7 @@ class Release:
 
     def annotations(self, **wishes: str) -> dict[str, str]:
         """Return annotations, with the release's prefix and `-` for `_`; they ask for injection."""
-        asked = {"inject": "true", **wishes}
-        return {f"{self.prefix}{key.replace('_', '-')}": value for key, value in asked.items()}
+        return asking(self.prefix, **wishes)
 
     def upgrade(self, *options: str) -> None:
         """Run `helm upgrade` and wait."""
@@ -97,6 +96,11 @@ def installed(
         kubectl("delete", "mutatingwebhookconfigurations,clusterroles,clusterrolebindings", *words)
         if ours:
             kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def asking(prefix: str = "pillion.dev/", **wishes: str) -> dict[str, str]:
+    """Return annotations with the prefix, and `-` for `_`; they ask for injection."""
+    return {f"{prefix}{key.replace('_', '-')}": value for key, value in {"inject": "true", **wishes}.items()}
 
 
 def annotated_pod(

@@ -12,8 +12,8 @@ import pytest
 
 from tests.chart import programs as checkers
 from tests.chart import schemas
+from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, rendered
 
-from . import programs
 from .image import CHART
 
 pytestmark = pytest.mark.cluster
@@ -21,63 +21,6 @@ pytestmark = pytest.mark.cluster
 #: Kinds of the Prometheus operator and of cert-manager, which Kubernetes itself does not know. The API server judges
 #: cert-manager's in test_cert_manager.py, by its definitions.
 OPERATORS = ("ServiceMonitor", "PrometheusRule", "Certificate", "Issuer")
-PROVIDED = {"mode": "provided", "secretName": "pair", "caBundle": "-----BEGIN CERTIFICATE-----\n"}
-VALUE_SETS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "provided": {"certificates": PROVIDED, "networkPolicy": {"enabled": True}},
-    "cert-manager": {"certificates": {"mode": "cert-manager"}, "webhook": {"annotations": {"a": "b"}}},
-    "an-issuer-of-yours": {
-        "certificates": {
-            "mode": "cert-manager",
-            "certManager": {"issuerRef": {"name": "company", "kind": "ClusterIssuer"}, "duration": "2160h"},
-        },
-    },
-    "everything": {
-        "replicas": 3,
-        "labels": {"team": "platform"},
-        "prefix": "logs.example.org/",
-        "defaultProfile": "mine",
-        "profiles": {"mine": {"base": "tail", "volume": {"sizeLimit": "1Gi"}}},
-        "strict": True,
-        "shadow": True,
-        "ignoredContainers": ["proxy"],
-        "image": {"tag": "2", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
-        "imagePullSecrets": [{"name": "registry"}],
-        "webhook": {
-            "failurePolicy": "Fail",
-            "timeoutSeconds": 5,
-            "objectSelector": {"matchLabels": {"logs": "yes"}},
-            "annotations": {"a": "b"},
-        },
-        "server": {
-            "port": 10250,
-            "logFormat": "text",
-            "clientCA": "-----BEGIN CERTIFICATE-----\n",
-            "clientNames": ["kube-apiserver"],
-            "env": [{"name": "PILLION_DRAIN", "value": "5s"}],
-        },
-        "podAnnotations": {"a": "b"},
-        "podLabels": {"a": "b"},
-        "priorityClassName": "system-cluster-critical",
-        "tolerations": [{"operator": "Exists"}],
-        "affinity": {"nodeAffinity": {}},
-        "serviceAccount": {"annotations": {"a": "b"}},
-        "service": {"annotations": {"a": "b"}},
-        "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "runbooks": "https://example.org/"},
-        "dashboard": {"enabled": True, "namespace": "grafana", "annotations": {"grafana_folder": "Admission"}},
-        "test": {"namespace": "canaries"},
-    },
-    "least": {
-        "replicas": 0,
-        "nodeSelector": None,
-        "topologySpreadConstraints": [],
-        "podDisruptionBudget": {"enabled": False},
-        "serviceAccount": {"create": False},
-        "resources": {"requests": None, "limits": None},
-    },
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,19 +29,6 @@ def built() -> None:
     lacks = checkers.missing()
     if lacks:
         pytest.skip(f"this machine can't check the chart; it lacks: {'; '.join(lacks)}")
-
-
-def helm(*words: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run helm without a cluster; values are given as a file is."""
-    command = [str(programs.find("helm")), *words, "-n", "pillion-system", "-f", "-"]
-    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
-
-
-def rendered(values: dict[str, Any]) -> str:
-    """Return the manifests, tests included."""
-    answer = helm("template", "pillion", str(CHART), values=values)
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
 
 
 @pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)

@@ -17,16 +17,16 @@ from tests.strategies import pods
 from webhook.cli import main
 from webhook.configuration import load
 
-from . import programs
 from .client import Client
 from .conftest import Cluster, NewNamespace
 from .control_plane import ApiServer
 from .judge import BECAUSE_OF_US, UNREVIEWED, Judge, Tally, as_known, difference, judge, without_annotations
 from .local_webhook import LocalWebhook, local_webhook
 from .processes import wait_until
-from .release import EFFECT_SECONDS, Release, sidecars
+from .programs import Say
+from .release import EFFECT_SECONDS, Release, annotated_pod, asking, sidecars
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
 
 LEVELS = ("privileged", "baseline", "restricted")
 GENERATED = int(os.environ.get("PILLION_JUDGED", "1000"))
@@ -37,33 +37,24 @@ OPTED_IN = {"pillion.dev/inject": "true"}
 def asked(apiserver: Cluster) -> Iterator[Judge]:
     """Return a judge."""
     apiserver.prepare_namespace(UNREVIEWED)
-    with judge(apiserver.kubectl, apiserver.kubeconfig) as found:
+    with judge(apiserver.kubectl) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def webhook(
-    apiserver: Cluster, asked: Judge, say: programs.Say, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalWebhook]:
+def webhook(apiserver: Cluster, asked: Judge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWebhook]:
     """Return Pillion in this process, which the API server asks."""
     if not isinstance(apiserver, ApiServer):
         pytest.skip("a cluster of one's own may not reach this machine")
-    helm = programs.find("helm", say)
-    with local_webhook(apiserver.kubectl, helm, tmp_path_factory.mktemp("webhook")) as found:
+    with local_webhook(apiserver.kubectl, tmp_path_factory.mktemp("webhook")) as found:
 
         def asks() -> bool:
-            judgement = asked.ask("default", PROBE)
+            judgement = asked.ask("default", annotated_pod(asking()))
             return judgement.accepted and bool(sidecars(judgement.pod))
 
         assert wait_until(asks, EFFECT_SECONDS, poll=0.1)
         yield found
         assert found.bugs() == []
-
-
-PROBE = {
-    "metadata": {"name": "probe", "annotations": {"pillion.dev/inject": "true"}},
-    "spec": {"containers": [{"name": "app", "image": "app"}]},
-}
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,7 @@ def options_of(case: Case) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tally(say: programs.Say) -> Iterator[Tally]:
+def tally(say: Say) -> Iterator[Tally]:
     """Return the count of all pods, which is told to whoever runs the tests."""
     found = Tally()
     yield found
@@ -138,6 +129,20 @@ def court(asked: Judge, webhook: LocalWebhook, tally: Tally, tmp_path: Path) -> 
     """Return a court whose API server asks Pillion in this process, with the built-in configuration."""
     webhook.configure(load(None))
     return Court(asked, tally, tmp_path / "pod.json")
+
+
+def judge_generated(
+    court: Court, namespace: str, count: int, *, restricted: bool = False, exceptions: Sequence[str] = ()
+) -> None:
+    """Fail with the smallest generated pod that is judged wrong."""
+
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(pods(restricted=restricted))
+    def each(pod: Any) -> None:
+        what = court.verdict(pod, namespace, exceptions=exceptions)
+        assert not what, what
+
+    each()
 
 
 def test_goldens(court: Court, webhook: LocalWebhook, new_namespace: NewNamespace) -> None:
@@ -161,14 +166,7 @@ def test_generated_pods(court: Court, new_namespace: NewNamespace, level: str) -
     """The same for each generated pod."""
     namespace = new_namespace(level)
     before = court.tally.counts.get("valid without us", 0)
-
-    @settings(max_examples=GENERATED, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(pods(restricted=level == "restricted"))
-    def each(pod: Any) -> None:
-        what = court.verdict(pod, namespace)
-        assert not what, what
-
-    each()
+    judge_generated(court, namespace, GENERATED, restricted=level == "restricted")
     assert court.tally.counts["valid without us"] - before > GENERATED / 5
 
 
@@ -211,11 +209,9 @@ def with_quota(kubectl: Client, namespace: str) -> str:
     return namespace
 
 
-def annotated(resources: dict[str, Any] | None = None, **wishes: str) -> Any:
-    """Return a pod that asks for a sidecar, with these annotations besides."""
-    annotations = {f"pillion.dev/{key.replace('_', '-')}": value for key, value in {"inject": "true", **wishes}.items()}
-    container = {"name": "app", "image": "app", "resources": resources or {}}
-    return {"metadata": {"name": "app", "annotations": annotations}, "spec": {"containers": [container]}}
+def with_resources(resources: dict[str, Any], **wishes: str) -> Any:
+    """Return a pod that asks for a sidecar, with these annotations besides, and whose container asks for these."""
+    return annotated_pod(asking(**wishes), {"name": "app", "image": "app", "resources": resources})
 
 
 class TestBounds:
@@ -227,27 +223,13 @@ class TestBounds:
         """Nothing else refuses a pod there."""
         namespace = new_namespace("privileged")
         kubectl("create", "-n", namespace, "-f", "-", stdin=LIMIT_RANGE)
-
-        @settings(max_examples=GENERATED // 4, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-        @given(pods())
-        def each(pod: Any) -> None:
-            what = court.verdict(pod, namespace, exceptions=OUT_OF_BOUNDS)
-            assert not what, what
-
-        each()
+        judge_generated(court, namespace, GENERATED // 4, exceptions=OUT_OF_BOUNDS)
 
     def test_generated_pods_under_a_quota(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
         """Only pods that say all their limits are valid there, and of those only the quota refuses any."""
         namespace = with_quota(kubectl, new_namespace("privileged"))
         before = court.tally.counts.get("injected", 0)
-
-        @settings(max_examples=GENERATED // 4, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-        @given(pods())
-        def each(pod: Any) -> None:
-            what = court.verdict(pod, namespace, exceptions=OVER_QUOTA)
-            assert not what, what
-
-        each()
+        judge_generated(court, namespace, GENERATED // 4, exceptions=OVER_QUOTA)
         assert court.tally.counts["injected"] > before
 
     def test_a_smallest_memory(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
@@ -255,17 +237,17 @@ class TestBounds:
         namespace = new_namespace("privileged")
         kubectl("create", "-n", namespace, "-f", "-", stdin=SMALLEST)
         app = {"requests": {"memory": "64Mi"}}
-        refused = court.judge.ask(namespace, annotated(app))
+        refused = court.judge.ask(namespace, with_resources(app))
         assert "minimum memory usage per Container is 32Mi, but request is 16Mi" in refused.message
-        assert court.judge.ask(namespace, annotated(app, memory_request="32Mi")).accepted
+        assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
 
     def test_a_quota_on_limits(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
         """It demands a cpu limit of every container; the sidecar has one where the annotation says it."""
         namespace = with_quota(kubectl, new_namespace("privileged"))
         app = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}}
-        refused = court.judge.ask(namespace, annotated(app))
+        refused = court.judge.ask(namespace, with_resources(app))
         assert "must specify limits.cpu for: pillion-tail" in refused.message
-        assert court.judge.ask(namespace, annotated(app, cpu_limit="100m")).accepted
+        assert court.judge.ask(namespace, with_resources(app, cpu_limit="100m")).accepted
 
 
 def test_the_installed_webhook_does_the_same(
@@ -274,7 +256,7 @@ def test_the_installed_webhook_does_the_same(
     """The goldens that need no configuration, through the release that ``helm install`` makes."""
     plain, opted_in = new_namespace("privileged"), new_namespace("privileged", OPTED_IN)
     wrong = []
-    with judge(node.kubectl, node.kubeconfig) as asked_there:
+    with judge(node.kubectl) as asked_there:
         court = Court(asked_there, tally, tmp_path / "pod.json")
         for case in CASES:
             if (case.folder / "configuration.yaml").exists():

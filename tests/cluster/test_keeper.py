@@ -5,7 +5,7 @@ import json
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -21,17 +21,17 @@ from certs.keeper import Keeper
 from certs.rotation import ApplyBundles, Seen, Settings, Step, Target, WriteSecret
 from certs.store import Place, Store
 from certs.verify import verify
+from tests.chart.rendering import objects
 
 from .client import Client, CommandError
 from .control_plane import ApiServer as Cluster
-from .image import CHART
 from .processes import wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
 
 #: What the keeper needs of the chart; nothing runs here.
-KINDS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Secret", "Lease"}
 HOOKS = "MutatingWebhookConfiguration"
+KINDS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Secret", "Lease", HOOKS}
 SECONDS = 40.0
 SECOND = timedelta(seconds=1)
 
@@ -128,17 +128,14 @@ class Installed:
 
 
 @pytest.fixture
-def install(apiserver: Cluster, kubectl: Client, helm: Client, tmp_path: Path) -> Iterator[Callable[[str], Installed]]:
+def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Callable[[str], Installed]]:
     """Return what installs the chart's objects that a keeper works with."""
     with ExitStack() as stack:
 
         def new(name: str) -> Installed:
             namespace = f"{name}-system"
             kubectl("create", "namespace", namespace)
-            rendered = helm("template", name, str(CHART), "-n", namespace, f"--set=fullnameOverride={name}")
-            manifests = [text for text in rendered.split("\n---\n") if set(kinds(text)) & {*KINDS, HOOKS}]
-            manifests = [text for text in manifests if "helm.sh/hook" not in text]
-            kubectl("apply", "--server-side", "-f", "-", stdin="\n---\n".join(manifests))
+            kubectl("apply", "--server-side", "-f", "-", stdin=manifests(name, KINDS))
             stack.callback(
                 kubectl, "delete", "mutatingwebhookconfiguration", f"{name}.{namespace}", "--ignore-not-found"
             )
@@ -163,9 +160,11 @@ def install(apiserver: Cluster, kubectl: Client, helm: Client, tmp_path: Path) -
         yield new
 
 
-def kinds(manifest: str) -> list[str]:
-    """Return the kinds of a text's top level."""
-    return [line.removeprefix("kind: ") for line in manifest.splitlines() if line.startswith("kind: ")]
+def manifests(name: str, kinds: Collection[str], **values: Any) -> dict[str, Any]:
+    """Return what the chart renders for a release of these kinds; its tests are no part of that."""
+    made = objects({"fullnameOverride": name, **values}, name, f"{name}-system")
+    ours = [each for each in made if each["kind"] in kinds and "helm.sh/hook" not in json.dumps(each)]
+    return {"apiVersion": "v1", "kind": "List", "items": ours}
 
 
 def eventually(condition: Callable[[], Any]) -> None:
@@ -220,14 +219,13 @@ def test_bundles_are_ours_and_the_rest_is_not(install: Callable[[str], Installed
     }
 
 
-def test_the_charts_upgrade_leaves_bundles_alone(install: Callable[[str], Installed], helm: Client) -> None:
+def test_the_charts_upgrade_leaves_bundles_alone(install: Callable[[str], Installed]) -> None:
     """The same manifests, applied again without force, conflict with nothing and take nothing away."""
     release = install("upgraded")
     release.run(release.keeper())
     eventually(release.settled)
     before = release.bundles()
-    words = ("template", release.name, str(CHART), "-n", release.namespace, f"--set=fullnameOverride={release.name}")
-    changed = helm(*words, "--set=webhook.timeoutSeconds=7", "--show-only=templates/mutatingwebhookconfiguration.yaml")
+    changed = manifests(release.name, {HOOKS}, webhook={"timeoutSeconds": 7})
     release.kubectl("apply", "--server-side", "-f", "-", stdin=changed)
     assert release.bundles() == before
     assert [entry["timeoutSeconds"] for entry in release.hooks()["webhooks"]] == [7, 7]

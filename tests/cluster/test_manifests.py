@@ -3,27 +3,24 @@
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+
+from tests.chart.rendering import VALUE_SETS, objects
 
 from .client import Client
 from .conftest import NewNamespace
-from .test_chart import VALUE_SETS, built, rendered
 
 pytestmark = pytest.mark.cluster
-
-__all__ = ["built"]
 
 #: Other people's kinds, which this API server does not know.
 _FOREIGN = {"monitoring.coreos.com", "cert-manager.io"}
 
 
-@pytest.mark.usefixtures("apiserver")
+@pytest.mark.usefixtures("apiserver", "helm_program")
 @pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
 def test_every_object_is_accepted(kubectl: Client, new_namespace: NewNamespace, values: dict[str, Any]) -> None:
     """By server-side dry run in a restricted namespace, whose warnings would be about our pods."""
     namespace = new_namespace("restricted", {"pod-security.kubernetes.io/warn": "restricted"})
-    objects = [document for document in YAML(typ="safe").load_all(rendered(values)) if document]
-    known = [each for each in objects if each["apiVersion"].partition("/")[0] not in _FOREIGN]
+    known = [each for each in objects(values) if each["apiVersion"].partition("/")[0] not in _FOREIGN]
     for each in known:
         if "namespace" in each["metadata"]:
             each["metadata"]["namespace"] = namespace

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,15 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests import promtool
-from tests.chart.values_table import CHART
+from tests.chart.rendering import objects
 from tests.service.test_monitoring import ALERTS, EXPRESSIONS
 
 from .client import Client
 from .conftest import Cluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("apiserver", "helm_program")]
 
-OPTIONS = ("--set=prometheusRule.enabled=true", "--set=dashboard.enabled=true")
+WATCHED = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
 NOBODY = "https://127.0.0.1:1/"
 POD = {
     "apiVersion": "v1",
@@ -28,37 +27,29 @@ POD = {
 }
 
 
-def template(helm: Client, *options: str) -> dict[str, Any]:
-    """Return the objects of a rendering by kind."""
-    text = helm("template", "pillion", str(CHART), "-n", "pillion-system", *OPTIONS, *options)
-    documents = YAML(typ="safe", pure=True).load_all(text)
-    return {document["kind"]: document for document in documents if document}
+def by_kind(**values: Any) -> dict[str, Any]:
+    """Return the objects of a rendering with all that watches, by kind."""
+    return {each["kind"]: each for each in objects({**WATCHED, **values})}
 
 
-@pytest.fixture
-def rendered(helm_on: Callable[[Cluster], Client], apiserver: Cluster) -> Callable[..., dict[str, Any]]:
-    """Return what renders the chart."""
-    return lambda *options: template(helm_on(apiserver), *options)
-
-
-def test_the_release_named_pillion_gets_the_rules_that_were_tested(rendered: Callable[..., dict[str, Any]]) -> None:
+def test_the_release_named_pillion_gets_the_rules_that_were_tested() -> None:
     """What promtool's unit tests saw is what is installed, but for when a certificate of 30 days ends too soon."""
     text = ALERTS.read_text()
     assert text.count("7 * 86400") == 1
     tested = YAML(typ="safe", pure=True).load(text.replace("7 * 86400", str(30 * 86400 * 2 // 9)))
-    assert rendered()["PrometheusRule"]["spec"] == tested
+    assert by_kind()["PrometheusRule"]["spec"] == tested
 
 
-def test_rules_with_other_names_and_times_are_rules(rendered: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_rules_with_other_names_and_times_are_rules(tmp_path: Path) -> None:
     """What the template put in is PromQL still."""
-    spec = rendered("--set=fullnameOverride=a-b", "--set=webhook.timeoutSeconds=7")["PrometheusRule"]["spec"]
+    spec = by_kind(fullnameOverride="a-b", webhook={"timeoutSeconds": 7})["PrometheusRule"]["spec"]
     (tmp_path / "rules.yaml").write_text(json.dumps(spec))
     assert "SUCCESS" in promtool.check("check", "rules", tmp_path / "rules.yaml")
 
 
-def test_the_entries_are_those_that_alerts_and_dashboard_name(rendered: Callable[..., dict[str, Any]]) -> None:
+def test_the_entries_are_those_that_alerts_and_dashboard_name() -> None:
     """The API server's metrics know the webhook's entries by their names."""
-    entries = {entry["name"] for entry in rendered()["MutatingWebhookConfiguration"]["webhooks"]}
+    entries = {entry["name"] for entry in by_kind()["MutatingWebhookConfiguration"]["webhooks"]}
     for where, expression in EXPRESSIONS.items():
         for selector in promtool.selectors(expression):
             if "name" in selector.labels:
@@ -67,11 +58,9 @@ def test_the_entries_are_those_that_alerts_and_dashboard_name(rendered: Callable
 
 
 @pytest.mark.parametrize("policy", ["Ignore", "Fail"])
-def test_the_api_servers_metrics_are_what_the_alerts_ask_for(
-    apiserver: Cluster, rendered: Callable[..., dict[str, Any]], namespace: str, policy: str
-) -> None:
+def test_the_api_servers_metrics_are_what_the_alerts_ask_for(apiserver: Cluster, namespace: str, policy: str) -> None:
     """A webhook with our entries' names and nobody behind it makes the series, with the labels, that are looked for."""
-    hooks = rendered(f"--set=webhook.failurePolicy={policy}")["MutatingWebhookConfiguration"]
+    hooks = by_kind(webhook={"failurePolicy": policy})["MutatingWebhookConfiguration"]
     hooks["metadata"]["name"] = f"nobody-{policy.lower()}"
     for entry in hooks["webhooks"]:
         entry["clientConfig"] = {"url": NOBODY}

@@ -5,24 +5,22 @@ minutes on two cores); without it there are two.
 """
 
 import base64
-import http.client
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .client import Client
+from .api import Api, proxied
 from .conftest import Install, NewNamespace, RunningCluster
 from .image import REPOSITORY
 from .node import Node
@@ -47,60 +45,12 @@ OPTIONS = (
 HEAL_SECONDS = 150.0
 
 
-class Proxy:
-    """`kubectl proxy`: the API server for programs, as the administrator."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._local = threading.local()
-        self._connections: list[http.client.HTTPConnection] = []
-
-    def ask(self, method: str, path: str, document: object = None, media_type: str = "application/json") -> Any:
-        """Return status and document, over a connection of this thread's own."""
-        body = None if document is None else json.dumps(document)
-        for again in (True, False):
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-                self._connections.append(connection)
-            try:
-                connection.request(method, path, body, {"Content-Type": media_type})
-                answer = connection.getresponse()
-                return answer.status, json.loads(answer.read())
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                self._local.connection = None
-                if not again:
-                    raise
-        return None
-
-    def close(self) -> None:
-        """End all threads' connections."""
-        for connection in self._connections:
-            connection.close()
-
-
-@contextmanager
-def proxy(kubectl: Client) -> Iterator[Proxy]:
-    """Run `kubectl proxy`."""
-    command = [str(kubectl.program), "proxy", "--port=0", f"--kubeconfig={kubectl.kubeconfig}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        match = re.search(r":(\d+)$", process.stdout.readline().strip())
-        assert match
-        try:
-            with closing(Proxy(int(match[1]))) as api:
-                yield api
-        finally:
-            process.terminate()
-
-
 @dataclass
 class Watched:
     """What happened while the certificates rotated."""
 
     release: Release
-    api: Proxy
+    api: Api
     created: int = 0
     failed: list[str] = field(default_factory=list)
     handshakes: int = 0
@@ -117,7 +67,7 @@ class Watched:
 
     def secret(self) -> dict[str, Any]:
         """Return the Secret, empty where there is none."""
-        status, document = self.api.ask("GET", self.secret_path)
+        status, document, _ = self.api.ask("GET", self.secret_path)
         return document if status == 200 else {}
 
     def content(self) -> dict[str, str]:
@@ -127,7 +77,7 @@ class Watched:
     def create(self, namespace: str) -> None:
         """Create a pod by dry run, which must be injected."""
         pod = annotated_pod(self.release.annotations(logs="/logs/app.log"))
-        status, made = self.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+        status, made, _ = self.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
         self.created += 1
         if status != 201:
             self.failed.append(str(made.get("message")))
@@ -145,13 +95,13 @@ class Watched:
         """Have a client that trusts what an API server is told to trust shake hands with each ready server."""
         assert helper.stdin is not None
         assert helper.stdout is not None
-        _, hooks = self.api.ask(
+        hooks = self.api.ask(
             "GET", f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{self.release.webhooks}"
-        )
+        ).document
         selector = f"labelSelector=kubernetes.io/service-name={self.release.deployment}"
-        _, slices = self.api.ask(
+        slices = self.api.ask(
             "GET", f"/apis/discovery.k8s.io/v1/namespaces/{self.release.namespace}/endpointslices?{selector}"
-        )
+        ).document
         addresses = [
             (address, port["port"])
             for each in slices["items"]
@@ -174,7 +124,7 @@ class Watched:
 @contextmanager
 def watched(release: Release, namespace: str, node: object) -> Iterator[Watched]:
     """Create pods, shake hands and note what rotates, all the time."""
-    with proxy(release.kubectl) as api:
+    with proxied(release.kubectl) as api:
         watch = Watched(release, api)
         tasks: list[Callable[[], None]] = [lambda: watch.create(namespace), watch.remember]
         helper = None
@@ -203,11 +153,16 @@ def watched(release: Release, namespace: str, node: object) -> Iterator[Watched]
                 helper.communicate()
 
 
+def merge(watch: Watched, patch: object) -> None:
+    """Change the Secret."""
+    answer = watch.api.ask("PATCH", watch.secret_path, patch, media_type="application/merge-patch+json")
+    assert answer.status == 200
+
+
 def ask(watch: Watched, what: str) -> None:
     """Ask for a rotation, and return when the request is answered."""
     patch = {"metadata": {"annotations": {"pillion.dev/rotate": what}}}
-    status, _ = watch.api.ask("PATCH", watch.secret_path, patch, "application/merge-patch+json")
-    assert status == 200
+    merge(watch, patch)
 
     def answered() -> bool:
         secret = watch.secret()
@@ -230,9 +185,8 @@ def ends(watch: Watched) -> None:
 def kill_leader(watch: Watched, node: object) -> None:
     """Kill the process that holds the Lease, as the kernel does when memory is short."""
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{watch.release.namespace}/leases"
-    holder = watch.api.ask("GET", f"{leases}/{watch.release.deployment}-certificate")[1]["spec"][
-        "holderIdentity"
-    ].partition("_")[0]
+    lease = watch.api.ask("GET", f"{leases}/{watch.release.deployment}-certificate").document
+    holder = lease["spec"]["holderIdentity"].partition("_")[0]
     if not isinstance(node, Node):
         watch.release.kubectl("delete", "pod", holder, "-n", watch.release.namespace, "--wait=false")
         return
@@ -251,12 +205,6 @@ def is_keeper(process: Path, pod: str) -> bool:
     return b"certs.keeper" in command and f"HOSTNAME={pod}".encode() in environment
 
 
-def patched(watch: Watched, data: dict[str, str | None]) -> None:
-    """Write something else into the Secret."""
-    status, _ = watch.api.ask("PATCH", watch.secret_path, {"data": data}, "application/merge-patch+json")
-    assert status == 200
-
-
 def delete(watch: Watched) -> None:
     """Delete the Secret, and return when there is a whole one."""
     watch.api.ask("DELETE", watch.secret_path)
@@ -267,7 +215,7 @@ def garble(watch: Watched) -> None:
     """Break one part of the Secret after the other."""
     for key in ("tls.key", "ca.key", "ca.crt"):
         before = watch.content()[key]
-        patched(watch, {key: base64.b64encode(b"junk").decode()})
+        merge(watch, {"data": {key: base64.b64encode(b"junk").decode()}})
         assert wait_until(lambda key=key, before=before: watch.content().get(key) not in (None, before), HEAL_SECONDS)  # type: ignore[misc]
         ends(watch)
 

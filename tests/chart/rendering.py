@@ -1,0 +1,92 @@
+"""What the chart renders, without a cluster: as text and as objects, for the values that tests are about."""
+
+import json
+import subprocess
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.cluster import programs
+from tests.cluster.image import CHART
+
+__all__ = ["NAMESPACE", "PROVIDED", "VALUE_SETS", "helm", "objects", "rendered"]
+
+NAMESPACE = "pillion-system"
+PROVIDED = {"mode": "provided", "secretName": "pair", "caBundle": "-----BEGIN CERTIFICATE-----\n"}
+VALUE_SETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "provided": {"certificates": PROVIDED, "networkPolicy": {"enabled": True}},
+    "cert-manager": {"certificates": {"mode": "cert-manager"}, "webhook": {"annotations": {"a": "b"}}},
+    "an-issuer-of-yours": {
+        "certificates": {
+            "mode": "cert-manager",
+            "certManager": {"issuerRef": {"name": "company", "kind": "ClusterIssuer"}, "duration": "2160h"},
+        },
+    },
+    "everything": {
+        "replicas": 3,
+        "labels": {"team": "platform"},
+        "prefix": "logs.example.org/",
+        "defaultProfile": "mine",
+        "profiles": {"mine": {"base": "tail", "volume": {"sizeLimit": "1Gi"}}},
+        "strict": True,
+        "shadow": True,
+        "ignoredContainers": ["proxy"],
+        "image": {"tag": "2", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "webhook": {
+            "failurePolicy": "Fail",
+            "timeoutSeconds": 5,
+            "objectSelector": {"matchLabels": {"logs": "yes"}},
+            "annotations": {"a": "b"},
+        },
+        "server": {
+            "port": 10250,
+            "logFormat": "text",
+            "clientCA": "-----BEGIN CERTIFICATE-----\n",
+            "clientNames": ["kube-apiserver"],
+            "env": [{"name": "PILLION_DRAIN", "value": "5s"}],
+        },
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"a": "b"},
+        "priorityClassName": "system-cluster-critical",
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "serviceAccount": {"annotations": {"a": "b"}},
+        "service": {"annotations": {"a": "b"}},
+        "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "runbooks": "https://example.org/"},
+        "dashboard": {"enabled": True, "namespace": "grafana", "annotations": {"grafana_folder": "Admission"}},
+        "test": {"namespace": "canaries"},
+    },
+    "least": {
+        "replicas": 0,
+        "nodeSelector": None,
+        "topologySpreadConstraints": [],
+        "podDisruptionBudget": {"enabled": False},
+        "serviceAccount": {"create": False},
+        "resources": {"requests": None, "limits": None},
+    },
+}
+
+
+def helm(
+    *words: str, values: dict[str, Any] | None = None, namespace: str = NAMESPACE
+) -> subprocess.CompletedProcess[str]:
+    """Run helm without a cluster; values are given as a file is."""
+    command = [str(programs.find("helm")), *words, "-n", namespace, "-f", "-"]
+    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
+
+
+def rendered(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> str:
+    """Return the manifests of a release, tests included; fail if there are none."""
+    answer = helm("template", name, str(CHART), values=values, namespace=namespace)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def objects(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Return the same manifests read."""
+    documents = YAML(typ="safe", pure=True).load_all(rendered(values, name, namespace))
+    return [document for document in documents if document]
