@@ -20,6 +20,7 @@ KINDS = {
     "EOF": "cut",
     "connection reset": "cut",
     "broken pipe": "cut",
+    "use of closed network connection": "cut",  # the API server was still writing when it read the end
     "deadline exceeded": "too late",
     "Timeout": "too late",
     "certificate": "certificate",
