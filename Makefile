@@ -9,6 +9,10 @@ FUZZ_SECONDS ?= 60
 HOSTILE_SECONDS ?= 180
 BENCH ?=
 KUBERNETES ?=
+# How many tests run at once (0: one, in the process itself). Those with a Kubernetes wait more than they work.
+WORKERS ?= auto --maxprocesses 4
+CLUSTER_WORKERS ?= 3
+PYTEST ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean
@@ -30,7 +34,7 @@ serve: $(VENV)/.installed ## run the webhook here, with a certificate of its own
 	@$(BIN)/pillion serve $(SERVE)
 
 test: $(VENV)/.installed ## run the tests (not those that need a Kubernetes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 check: $(VENV)/.installed ## style, types, walls between modules, lock and generated files
 	$(BIN)/ruff check .
@@ -74,7 +78,7 @@ bench-tail: $(VENV)/.installed ## what log readers lose and cost; 25 minutes, BE
 	@$(BIN)/python -m tests.bench.tail $(BENCH)
 
 test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
-	$(BIN)/python -m pytest tests/cluster $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
+	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --maxschedchunk 1 $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -16,7 +16,8 @@
 | `pillion`       | session | the chart, installed on `node` without values                                  |
 | `install`       | test    | installs more releases                                                         |
 
-With `--kubeconfig FILE` both clusters are the one that the file names.
+With `--kubeconfig FILE` both clusters are the one that the file names. Each worker of pytest-xdist has clusters,
+release and images of its own: a test shares nothing with one that runs beside it but the machine.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from typing import Protocol
 
 import pytest
 
-from . import image, programs
+from . import image, programs, runs
 from .client import Client
 from .control_plane import ApiServer
 from .existing import existing_cluster
@@ -105,7 +106,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a node where another API server than the node's is to be tested."""
+    """Put first what takes minutes; leave out what needs a node where another API server is to be tested."""
+    # else one worker would end with it alone
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
     if config.getoption("kubernetes") is None:
         return
 
@@ -115,6 +118,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if not light(item)])
     items[:] = filter(light, items)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Clear away what a worker left that was killed: pytest-xdist gives an interrupted one ten seconds."""
+    if not hasattr(config, "workerinput"):
+        runs.sweep()
 
 
 @pytest.hookimpl(wrapper=True)

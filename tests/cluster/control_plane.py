@@ -1,9 +1,10 @@
 """etcd and kube-apiserver: a cluster that judges objects and runs none, and what a node is built around."""
 
 import json
-import random
+import secrets
 import socket
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -238,10 +239,14 @@ class ApiServer:
 
     def prepare_namespace(self, namespace: str) -> None:
         """Do what the service-account controller would do: without its account no pod is valid in it."""
-        command = ("create", "serviceaccount", "default", "-n", namespace)
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+
+        def applied() -> subprocess.CompletedProcess[str]:
+            return self.kubectl.attempt("apply", "-n", namespace, "-f", "-", stdin=account)
+
         # The API server makes its first namespaces only after it says that it is ready.
-        if not wait_until(lambda: self.kubectl.attempt(*command).returncode == 0, START_SECONDS, poll=0.2):
-            raise StartError(self.kubectl.attempt(*command).stderr)
+        if not wait_until(lambda: applied().returncode == 0, START_SECONDS, poll=0.2):
+            raise StartError(applied().stderr)
 
     def stop(self) -> None:
         """End it and remove its state."""
@@ -259,7 +264,8 @@ def _light_site(run: Run) -> Site:
 
 
 def _free_ports(count: int) -> list[int]:
-    free = (port for port in random.sample(_PORTS, len(_PORTS)) if _is_free(port))
+    # not `random`, from which two test runs with the same seed would get the same ports
+    free = (port for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)) if _is_free(port))
     return [next(free) for _ in range(count)]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL; etcd and containerd need well under one
 LAST_LINES = 15
+_REST = 3  # a poll rests so many times as long as the look took: a kubectl costs more than what it looks at
 
 
 class StartError(RuntimeError):
@@ -76,11 +77,14 @@ def start(name: str, command: Sequence[str | Path], log: Path, cwd: Path | None 
 def wait_until(true: Callable[[], bool], seconds: float, poll: float = POLL_SECONDS) -> bool:
     """Poll until `true()` or until the time is over; say which."""
     deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
+    while True:
+        begin = time.monotonic()
+        if true():
+            return True
+        end = time.monotonic()
+        if end > deadline:
             return False
-        time.sleep(poll)
-    return True
+        time.sleep(max(poll, _REST * (end - begin)))
 
 
 def wait_ready(daemon: Daemon, ready: Callable[[], bool], seconds: float) -> None:

@@ -20,6 +20,8 @@ _NAME = re.compile(r"[a-z0-9]{1,10}")  # short: it is part of an interface's nam
 _LOGS_KEPT = 5  # of ended runs, newest first: a failure in CI is read afterwards
 _KUBELET_LINKS = Path("/var/log/containers")  # the kubelet's own constant, whatever its root folder
 _CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own constant
+#: containerd's shims are children of init; a test's `kubectl proxy` and cert-manager stay if the test is killed.
+_HANGERS_ON = ("containerd-shim", "kubectl", "cert-manager")
 _SHIM_ADDRESSES = "containerd/run/io.containerd.runtime.v2.task/*/*/address"  # of each container that there is
 
 
@@ -99,7 +101,7 @@ class Run:
         for child in self.children:
             child.process.wait(processes.GRACE_SECONDS)
         cgroups.kill(self.long_name)
-        processes.end(self._shims())
+        processes.end(self._hangers_on())
         outside = self._outside()
         mounts.unmount_below(self.folder)
         cgroups.remove(self.long_name)
@@ -108,12 +110,12 @@ class Run:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _shims(self) -> Sequence[Identity]:
-        """Return containerd's shims of this run: they outlive it, as children of init."""
+    def _hangers_on(self) -> Sequence[Identity]:
+        """Return the programs that are in nobody's record and outlive whoever started them."""
         return [
             who
             for who, line in processes.command_lines()
-            if "containerd-shim" in line.partition(" ")[0] and f" {self.folder}/" in line
+            if Path(line.partition(" ")[0]).name.startswith(_HANGERS_ON) and f"{self.folder}/" in line
         ]
 
     def _outside(self) -> list[Path]:

@@ -27,7 +27,7 @@ from .release import Release
 from .test_release import provided
 from .test_rotation import HEAL_SECONDS, OPTIONS, Watched, ends, only_new_pods, watched
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
 
 ISSUE_SECONDS = 30.0  # cert-manager takes one
 #: The kubelet looks at a pod once a minute and a half at the latest, and takes what its watch showed it by then.

@@ -26,7 +26,7 @@ from .processes import wait_until
 from .programs import Say
 from .release import EFFECT_SECONDS, Release, annotated_pod, asking, sidecars
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes, pytest.mark.usefixtures("helm_program")]
 
 LEVELS = ("privileged", "baseline", "restricted")
 GENERATED = int(os.environ.get("PILLION_JUDGED", "1000"))

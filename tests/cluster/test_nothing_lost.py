@@ -28,7 +28,7 @@ from .processes import wait_until
 from .programs import Say
 from .release import Release, annotated_pod
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
 
 SECONDS = 120.0
 #: Until the kubelet has seen that a container is gone and every node has stopped sending to it.

@@ -106,6 +106,7 @@ def test_a_second_release_works_beside_the_first(pillion: Release, install: Inst
         assert f"{release.prefix}status" in made["metadata"]["annotations"]
 
 
+@pytest.mark.minutes
 def test_new_profiles_reach_the_servers_without_a_restart(install: Install, namespace: str) -> None:
     """The kubelet brings the ConfigMap within about a minute, the server reads it again."""
     release = install("reload")

@@ -28,7 +28,7 @@ from .processes import wait_until
 from .release import Release, annotated_pod, sidecars
 from .test_release import provided
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
 
 ROTATIONS = int(os.environ.get("PILLION_ROTATIONS", "2"))
 LEAVES = 10 * ROTATIONS
