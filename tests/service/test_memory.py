@@ -1,6 +1,9 @@
 """When memory is given back."""
 
 import asyncio
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +68,32 @@ def test_what_is_resident_is_known() -> None:
     """More than an interpreter needs, less than a machine has; and giving back is always possible."""
     assert 1 << 20 < memory.resident() < 1 << 40
     memory.give_back()
+
+
+READS = """
+import resource, socket, sys
+from webhook.service import memory
+if sys.argv[1:]:
+    memory.settle()
+one, other = socket.socketpair()
+def read(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        one.send(b"x")
+        other.recv(256 << 10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+read(10)
+print(read(1000))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_a_read_takes_no_page_faults() -> None:
+    """As large as uvloop's; as the C library comes, each is a mapping of its own."""
+
+    def faults(*arguments: str) -> int:
+        command = [sys.executable, "-c", READS, *arguments]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults("settled") < 100
+    assert faults() >= 1000  # or there is nothing to settle

@@ -1,10 +1,16 @@
 """Memory that a burst has left behind goes back to the system."""
 
+import ctypes
 import gc
 import os
 from pathlib import Path
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "settle"]
+
+#: mallopt(3), malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+#: What is larger goes back to the system as soon as it is freed: bodies of megabytes, but no answer and no read.
+MAPPED = 1 << 20
 
 STATM = Path("/proc/self/statm")
 #: What requests may leave without anybody caring: about what 64 connections more hold.
@@ -53,13 +59,22 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def settle() -> None:
+    """Let the C library keep what each request needs anew.
+
+    A read from a TLS connection asks for 256 KiB and returns most of it. Until something as large was freed, glibc
+    makes a mapping of its own for that, and ends it: forty microseconds of page faults for each read.
+    """
+    library = ctypes.CDLL(None)
+    # glibc's own; others do it in another way
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_MMAP_THRESHOLD, MAPPED)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * MAPPED)
+
+
 def give_back() -> None:
     """Free what only cycles hold, and return the C library's free pages; takes some milliseconds."""
-    # late: most servers never need it
-    import ctypes  # noqa: PLC0415
-
     gc.collect()
     library = ctypes.CDLL(None)
-    # glibc's own; others have no need of it
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

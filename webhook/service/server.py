@@ -23,14 +23,13 @@ from certs.delivery import Folder
 from certs.verify import UnusablePairError
 from webhook import configuration
 from webhook.errors import PillionError
-from webhook.service import reload, tls
+from webhook.service import memory, reload, tls
 from webhook.service.app import App, InForce, health_app, webhook_app
 from webhook.service.connection import Connection
 from webhook.service.embedded import NAMES, Embedded
 from webhook.service.kept import Kept
 from webhook.service.listener import Listener
 from webhook.service.logs import Log, LogHandler
-from webhook.service.memory import Memory
 from webhook.service.metrics import Bug, Metrics
 from webhook.service.settings import Address, Settings
 
@@ -110,7 +109,7 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         reload.show(identity, in_force, metrics)
     identify = partial(_identity, settings, paths)
     looks: list[reload.Look] = [
-        Memory(),
+        memory.Memory(),
         reload.Certificate(
             paths.files(), identify, front, in_force=in_force, metrics=metrics, log=log, embedded=embedded
         ),
@@ -142,6 +141,7 @@ def run(settings: Settings, announce: Callable[[Server], None]) -> None:
     Raises :class:`ConfigurationError` or :class:`StartError` where it does not come to that.
     """
     sys.setrecursionlimit(RECURSION_LIMIT)
+    memory.settle()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, of use to nobody
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
