@@ -91,6 +91,33 @@ def test_what_no_api_server_sends_goes_the_way_of_asgi(
     assert response.json()["response"]["patchType"] == "JSONPatch"
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        REQUEST.replace(b"Content-Type: application/json\r\n", b""),
+        REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        REQUEST.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\nConnection: keep-alive\r\n"),
+        REQUEST.replace(b"Host: x", b"Host: x\r\nConnection: close"),
+        REQUEST.replace(b"/mutate ", b"/mutate?timeout=0s#fragment "),
+    ],
+    ids=["no content type", "HTTP/1.0", "HTTP/1.0 keep-alive", "close", "fragment"],
+)
+def test_what_seldom_comes_is_answered_alike(
+    serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    """A door that lets it in answers byte for byte what ASGI does, and keeps the connection or ends it as ASGI does."""
+    server = serve(keep_alive=1.0)
+
+    def answer() -> bytes:
+        with server.connect() as sock:
+            sock.sendall(request_)
+            return read_all(sock)
+
+    at_once = answer()
+    without_doors(monkeypatch)
+    assert answer() == at_once
+
+
 @pytest.mark.parametrize("sent", [len(HEAD) + 2, len(REQUEST) - 1], ids=["head", "all but a byte"])
 def test_who_leaves_halfway_leaves_nothing_behind(server: Running, sent: int) -> None:
     """What is held of a body is let go with its connection."""
@@ -157,6 +184,18 @@ def test_the_last_answer_says_so(serve: Callable[..., Running]) -> None:
         received = read_all(sock)
     assert b"connection: close\r\n" in received
     assert received.endswith(b"}")
+
+
+def test_nothing_behind_the_last_answer_is_reviewed(serve: Callable[..., Running]) -> None:
+    """Nobody would hear the answer; the client asks another server, and there it counts."""
+    server = serve()
+    server.call(setattr, server.server.reviews, "draining", True)
+    with server.connect() as sock:
+        sock.sendall(REQUEST * 3)
+        assert read_all(sock).count(b"HTTP/1.1 ") == 1
+    eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
+    assert len([line for line in server.log() if line["event"] == "review"]) == 1
+    assert server.sample("pillion_requests_in_flight") == 0
 
 
 @pytest.mark.parametrize(("step", "status"), [("reply", 500), ("record", 200)])

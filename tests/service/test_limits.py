@@ -226,8 +226,12 @@ def test_a_short_pipeline_is_answered_in_order(server: Running) -> None:
      b"POST /mutate HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
      b"POST /mutate HTTP/1.1\r\nContent-Length: x\r\n\r\n",
      b"POST /mutate HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-     b"POST /mutate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
-    ids=["text", "version", "nul", "http/2", "two lengths", "no length", "smuggling", "bad chunk"],
+     b"POST /mutate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+     HEAD.replace(b"-Length: ", b"-Length: " + b"0" * 5000) + b"\r\n" + BODY,
+     HEAD.replace(b"Host: x", b"Connection: close\r\nContent-Encoding: identity").replace(
+         b"-Length: ", b"-Length: " + b"0" * 5000) + b"\r\n" + BODY],
+    ids=["text", "version", "nul", "http/2", "two lengths", "no length", "smuggling", "bad chunk", "zeros",
+         "zeros, ASGI"],
 )  # fmt: skip
 def test_what_is_not_http_is_refused(server: Running, raw: bytes) -> None:
     """400 or nothing, and the connection ends."""

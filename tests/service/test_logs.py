@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,3 +195,23 @@ def test_where_says_which_lines_an_exception_came_through() -> None:
         found = where(type(error), error.__traceback__)
     assert found["exception"] == "KeyError"
     assert str(found["trace"]).count("test_logs.py:") == 2
+
+
+def test_a_line_while_lines_are_written_stops_nobody() -> None:
+    """A garbage collection begins anywhere, and asyncio logs what it finds: here, while a line is being dropped."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    dropped: list[None] = []
+
+    def drop() -> None:
+        dropped.append(None)
+        if len(dropped) == 1:
+            log.warning("library", message="Task was destroyed but it is pending!")
+
+    log = Log(writer, LogFormat.JSON, dropped=drop)
+    writing = threading.Thread(target=log.info, args=("review",), daemon=True)
+    writing.start()
+    writing.join(10)
+    os.close(writer)
+    assert not writing.is_alive()
+    assert len(dropped) == 2

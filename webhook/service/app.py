@@ -35,10 +35,13 @@ PATH = "/mutate"
 OPTED_IN_PATH = "/mutate/opted-in"
 
 #: An API server sends its ``timeoutSeconds``, at most 30, less what it has used up.
-TIMEOUT = re.compile(rb"(?:^|&)timeout=([^&]{1,40})")
+TIMEOUT = re.compile(rb"(?:^|&)timeout=([^&#]{1,40})")
 
 #: The share of the caller's timeout after which it is too late to look at a pod: the answer must travel, too.
 LATE = 0.9
+
+#: The parser takes 64 bits and any number of zeros in front; Python refuses to read thousands of digits.
+LENGTH_DIGITS = 20
 
 JSON = (b"content-type", b"application/json")
 METHOD_NOT_ALLOWED = 405
@@ -209,16 +212,17 @@ class Reviews:
 
         Whoever is let in calls :meth:`hold` for each part of the body, and :meth:`leave` in the end.
         """
-        length = -1
+        length, is_json = -1, False
         for name, value in headers:
             if name == b"content-length":
                 length = int(value)
             elif name == b"content-type":
                 if value != JSON[1]:
                     return False
+                is_json = True
             elif name == b"content-encoding" or name == b"transfer-encoding" or name == b"expect":  # noqa: PLR1714
                 return False
-        if length < 0 or not self._answers.has_room(length):
+        if length < 0 or not is_json or not self._answers.has_room(length):
             return False
         self._answers.in_flight += 1
         return True
@@ -316,6 +320,8 @@ def _check_head(scope: Scope) -> None:
     media_type = _header(scope, b"content-type").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise ReviewError("admission reviews are application/json; set the Content-Type", 415)
+    if len(_header(scope, b"content-length")) > LENGTH_DIGITS:
+        raise ReviewError("the Content-Length has too many digits")
     if _header(scope, b"content-encoding") not in {b"", b"identity"}:
         raise ReviewError("admission reviews are not compressed; leave Content-Encoding out", 415)
 

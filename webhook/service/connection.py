@@ -198,6 +198,9 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self.transport.is_closing():
+            # an answer was the last, and the parser has more: nobody would hear what we say to that
+            self._stop(IDLE)
         if len(self.pipeline) >= PIPELINED or self._answered >= PIPELINED:
             self._stop(PIPELINE_TOO_LONG)
         # what ASGI wants to know is made when it is asked: _hand_over
@@ -274,7 +277,8 @@ class Connection(HttpToolsProtocol):
             return
         finally:
             self._leave()
-        keep = self.parser.should_keep_alive() and not self._gate.draining
+        # as uvicorn has it: a client of HTTP/1.0 reads to the end, if we don't say what we keep
+        keep = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0" and not self._gate.draining
         head = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
             STATUS_LINE[reply.status],
             len(reply.body),

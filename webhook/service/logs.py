@@ -81,13 +81,18 @@ class Log:
     def flush(self) -> None:
         """Write the lines that wait."""
         waiting = self._waiting
-        with self._lock:
-            while waiting:
-                lines, number = waiting.popleft(), 1
-                while waiting and len(lines) + len(waiting[0]) <= LINE_LENGTH:
-                    lines += waiting.popleft()
-                    number += 1
-                self._put(lines, number)
+        # nobody waits for the lock: who has it looks again when it is free. It may be ourselves: a garbage collection
+        # begins anywhere, and asyncio logs what it finds
+        while waiting and self._lock.acquire(blocking=False):
+            try:
+                while waiting:
+                    lines, number = waiting.popleft(), 1
+                    while waiting and len(lines) + len(waiting[0]) <= LINE_LENGTH:
+                        lines += waiting.popleft()
+                        number += 1
+                    self._put(lines, number)
+            finally:
+                self._lock.release()
 
     def _write(self, level: str, event: str, fields: dict[str, Field]) -> None:
         self._waiting.append(self._line(level, event, fields))
