@@ -51,6 +51,10 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(logs=["x.log"]), 'profiles.own.logs[0]: "x.log": must begin with /'),
         (profile(logs=["app:/x/y.log"]), "profiles.own.logs[0]: a profile can't name a container"),
         (profile(logsMountPath="logs"), "profiles.own.logsMountPath: must be an absolute path of a directory"),
+        (
+            profile(logsMountPath="/run/secrets"),
+            "profiles.own.logsMountPath: /run/secrets collides with /var/run/secrets/kubernetes.io/serviceaccount",
+        ),
         (profile(reservedPaths=["/"]), "profiles.own.reservedPaths[0]: must be an absolute path of a directory"),
         (profile(reservedPaths=["/pillion"]), "profiles.own.reservedPaths[0]: /pillion collides with /pillion/logs"),
         (profile(volume={"sizeLimit": "0"}), "profiles.own.volume.sizeLimit: must be a quantity above 0"),

@@ -47,8 +47,8 @@ class Verdict(Struct):
     profile: str = ""
     revision: str = ""
     operations: list[Operation] = []
-    #: The one that adds the sidecar.
-    sidecar: Operation | None = None
+    #: The number of the one that adds the sidecar.
+    sidecar: int | None = None
     #: What the operations make, once somebody asked for it.
     encoded: Patch | None = None
     #: The plan and the edited pod, where it came so far: for explanations and tests.
@@ -238,15 +238,14 @@ def _edit(
             editor.prepend_variables(participant, participant.added)
     for located, mount in made.mounts:
         editor.add_mount(located, mount)
-    for volume in volumes.values():
-        editor.add_volume(volume)
-    for secret in profile.image_pull_secrets:
-        editor.add_pull_secret(secret)
+    editor.add_volumes(volumes.values())
+    if profile.image_pull_secrets:
+        editor.add_pull_secrets(profile.image_pull_secrets)
     if profile.native:
         editor.add_init_container(container, _position(editor.spec, profile, made))
     else:
         editor.add_container(container)
-    verdict.sidecar = editor.operations[-1]
+    verdict.sidecar = len(editor.operations) - 1
 
 
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
@@ -277,8 +276,8 @@ def _annotate(
     chosen = [item.container.name for item in verdict.participants if item.chosen]
     ours: dict[str, str] = {}
     if volumes:
-        listed = [name for part in present.get(SAFE_TO_EVICT, "").split(",") if (name := part.strip())]
-        ours[SAFE_TO_EVICT] = ",".join(dict.fromkeys([*listed, *volumes]))
+        listed = present.get(SAFE_TO_EVICT)
+        ours[SAFE_TO_EVICT] = ",".join(dict.fromkeys([*_names(listed), *volumes]) if listed else volumes)
     if not profile.native and DEFAULT_CONTAINER not in present:
         ours[DEFAULT_CONTAINER] = chosen[0] if chosen else _first_name(editor.spec.containers)
     status = {
@@ -295,6 +294,10 @@ def _annotate(
         findings.append(Finding(Reason.ANNOTATIONS_FULL))
     if fitting:
         editor.annotate(fitting)
+
+
+def _names(listed: str) -> list[str]:
+    return [name for part in listed.split(",") if (name := part.strip())]
 
 
 def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ was meant. Property: the operations applied to the original give the working cop
 """
 
 from binascii import b2a_base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -65,10 +65,10 @@ class Patch:
     def __len__(self) -> int:
         return len(self._head) + len(self._constant.text) + len(self._tail)
 
-    def base64(self) -> Raw:
-        """Return the document in base64 as a JSON string."""
+    def base64(self) -> tuple[bytes, bytes, bytes]:
+        """Return the document in base64, in parts."""
         head, tail = b2a_base64(self._head, newline=False), b2a_base64(self._tail, newline=False)
-        return Raw(b'"%b%b%b"' % (head, self._constant.base64, tail))
+        return head, self._constant.base64, tail
 
 
 _NOTHING = Constant(b"", b"")
@@ -76,17 +76,17 @@ _NOTHING = Constant(b"", b"")
 _GAP = b"\0"
 
 
-def encode(operations: Sequence[Operation], sidecar: Operation | None, command: Constant | None) -> Patch:
+def encode(operations: Sequence[Operation], sidecar: int | None, command: Constant | None) -> Patch:
     """Return the patch that the operations make.
 
-    ``command`` is what the container in the operation ``sidecar`` has under that key. It is most of the patch, and
-    was encoded before; None where there is no such thing.
+    ``command`` is what the container in the operation of the number ``sidecar`` has under that key. It is most of the
+    patch, and was encoded before; None where there is no such thing.
     """
     if sidecar is not None and command is not None:
-        container = sidecar.value[0] if isinstance(sidecar.value, list) else sidecar.value
-        container = {**container, "command": Raw(_GAP)}
-        gapped = Operation(sidecar.op, sidecar.path, [container] if isinstance(sidecar.value, list) else container)
-        operations = [gapped if operation is sidecar else operation for operation in operations]
+        path, value = operations[sidecar].path, operations[sidecar].value
+        container = {**(value[0] if isinstance(value, list) else value), "command": Raw(_GAP)}
+        operations = list(operations)
+        operations[sidecar] = Operation("add", path, [container] if isinstance(value, list) else container)
     head, _, tail = _encode(operations).partition(_GAP)
     return Patch(head, command or _NOTHING, tail)
 
@@ -108,14 +108,14 @@ class PodEditor:
         self.metadata = metadata
         self.spec = spec
 
-    def add_volume(self, volume: dict[str, Any]) -> None:
-        """Append a volume."""
-        self.spec.volumes = self._append(self.spec.volumes, "/spec/volumes", volume)
+    def add_volumes(self, volumes: Iterable[dict[str, Any]]) -> None:
+        """Append volumes."""
+        self.spec.volumes = self._append(self.spec.volumes, "/spec/volumes", volumes)
 
     def add_mount(self, located: Located, mount: VolumeMount) -> None:
         """Append a mount to a container."""
         container = located.container
-        container.volumeMounts = self._append(container.volumeMounts, f"{located.pointer}/volumeMounts", mount)
+        container.volumeMounts = self._append(container.volumeMounts, f"{located.pointer}/volumeMounts", (mount,))
 
     def prepend_variables(self, located: Located, variables: Sequence[EnvVar]) -> None:
         """Put variables at the front of a container's, in their order."""
@@ -124,54 +124,53 @@ class PodEditor:
         if container.env:
             first = f"{pointer}/0"
             for variable in reversed(variables):
-                self._add(first, variable)
+                self.operations.append(Operation("add", first, variable))
             container.env[:0] = variables
         elif variables:
-            self._add(pointer, variables)
+            self.operations.append(Operation("add", pointer, variables))
             container.env = list(variables)
 
-    def add_pull_secret(self, name: str) -> None:
-        """Name an image pull secret, if the pod does not yet."""
-        reference = Reference(name)
-        if reference not in (self.spec.imagePullSecrets or ()):
-            secrets = self._append(self.spec.imagePullSecrets, "/spec/imagePullSecrets", reference)
-            self.spec.imagePullSecrets = secrets
+    def add_pull_secrets(self, names: Iterable[str]) -> None:
+        """Name image pull secrets, those that the pod does not name yet."""
+        present = self.spec.imagePullSecrets
+        known = {reference.name for reference in present or ()}
+        missing = [Reference(name) for name in dict.fromkeys(names) if name not in known]
+        self.spec.imagePullSecrets = self._append(present, "/spec/imagePullSecrets", missing)
 
     def add_container(self, container: dict[str, Any]) -> None:
         """Append an ordinary container."""
-        self.spec.containers = self._append(self.spec.containers, "/spec/containers", container)
+        self.spec.containers = self._append(self.spec.containers, "/spec/containers", (container,))
 
     def add_init_container(self, container: dict[str, Any], position: int | None) -> None:
         """Insert an init container before the one at ``position``, or behind all others for None."""
         present = self.spec.initContainers
         if position is None or not present or position >= len(present):
-            self.spec.initContainers = self._append(present, "/spec/initContainers", container)
+            self.spec.initContainers = self._append(present, "/spec/initContainers", (container,))
         else:
-            self._add(f"/spec/initContainers/{position}", container)
+            self.operations.append(Operation("add", f"/spec/initContainers/{position}", container))
             present.insert(position, container)  # type: ignore[arg-type]
 
     def annotate(self, annotations: dict[str, str]) -> None:
         """Set annotations."""
         if self.metadata is None:
             self.metadata = Metadata(annotations=dict(annotations))
-            self._add("/metadata", {"annotations": annotations})
+            self.operations.append(Operation("add", "/metadata", {"annotations": annotations}))
         elif self.metadata.annotations is None:
             self.metadata = replace(self.metadata, annotations=annotations)
-            self._add("/metadata/annotations", annotations)
+            self.operations.append(Operation("add", "/metadata/annotations", annotations))
         else:
             # the request's own metadata stays as it was sent
             self.metadata = replace(self.metadata, annotations={**self.metadata.annotations, **annotations})
             for key, value in annotations.items():
-                self._add(f"/metadata/annotations/{_token(key)}", value)
+                self.operations.append(Operation("add", f"/metadata/annotations/{_token(key)}", value))
 
-    def _add(self, pointer: str, value: Any) -> None:
-        self.operations.append(Operation("add", pointer, value))
-
-    def _append(self, present: list[Any] | None, pointer: str, value: Any) -> list[Any]:
-        """Append to a list that may be null or missing: then ``add`` makes it. Return the list."""
-        if present is None:
-            self._add(pointer, [value])
-            return [value]
-        self._add(f"{pointer}/-", value)
-        present.append(value)
+    def _append(self, present: list[Any] | None, pointer: str, values: Iterable[Any]) -> list[Any] | None:
+        """Append to a list that may be null or missing: then the first ``add`` makes it. Return the list."""
+        for value in values:
+            if present is None:
+                self.operations.append(Operation("add", pointer, [value]))
+                present = [value]
+            else:
+                self.operations.append(Operation("add", f"{pointer}/-", value))
+                present.append(value)
         return present

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from webhook.injection.annotations import Declined, Wishes
-from webhook.injection.pod import Container, PodSpec
+from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason, shown
 
@@ -15,6 +15,8 @@ __all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "security_context"]
 FALLBACK_USER = 65532
 FALLBACK_GROUP = 0
 
+#: What a container or pod says that says nothing.
+_NOTHING = SecurityContext()
 _NONE = {"drop": ["ALL"]}
 _DEFAULT = {"type": "RuntimeDefault"}
 
@@ -27,17 +29,18 @@ def security_context(
     ``writers`` are the containers whose logs are read, in pod order. Raises :class:`Declined` for a user id that
     the profile does not allow.
     """
+    of_pod = spec.securityContext or _NOTHING
     users: list[int | None] = []
     # files are read as who writes them: one container's user, group and labels belong together
-    model = writers[0] if writers else None
-    known: int | None = None
+    model, known = _NOTHING, None
     for container in writers:
-        user = _effective(spec, container, "runAsUser")
+        own = container.securityContext or _NOTHING
+        user = own.runAsUser if own.runAsUser is not None else of_pod.runAsUser
+        if not users or (known is None and user is not None):
+            model, known = own, user
         users.append(user)
-        if known is None and user is not None:
-            model, known = container, user
     user = _user(profile, wishes, users, known, findings)
-    group = _effective(spec, model, "runAsGroup")
+    group = model.runAsGroup if model.runAsGroup is not None else of_pod.runAsGroup
     if group is None and (user is None or wishes.run_as_user == user):
         group = FALLBACK_GROUP
     if user is None:
@@ -52,12 +55,10 @@ def security_context(
     }
     if group is not None:
         context["runAsGroup"] = group
-    labels = model.securityContext.seLinuxOptions if model is not None and model.securityContext else None
-    if labels:
+    if model.seLinuxOptions:
         # the pod's own are inherited
-        context["seLinuxOptions"] = labels
-    armour = _effective(spec, None, "appArmorProfile")
-    if armour is not None and armour.get("type") == "Localhost":
+        context["seLinuxOptions"] = model.seLinuxOptions
+    if of_pod.appArmorProfile is not None and of_pod.appArmorProfile.get("type") == "Localhost":
         # it was cut for the app, and could deny the sidecar its own program
         context["appArmorProfile"] = _DEFAULT
     if profile.security_context:
@@ -99,12 +100,3 @@ def _user(
         remedy = f"logs are written by users {others[:32]}, read by {first}; set it if files stay unread"
         findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", remedy))
     return first
-
-
-def _effective(spec: PodSpec, container: Container | None, name: str) -> Any:
-    """Return what a container's security context says, or else the pod's."""
-    own = container.securityContext if container is not None else None
-    value = getattr(own, name) if own is not None else None
-    if value is None and spec.securityContext is not None:
-        return getattr(spec.securityContext, name)
-    return value

@@ -21,7 +21,7 @@ from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.variables import added_variables
-from webhook.injection.volumes import Participant
+from webhook.injection.volumes import Participant, mounts
 
 __all__ = ["participants"]
 
@@ -56,9 +56,12 @@ def participants(
             name, pointer = container.name, f"/spec/{kind}/{number}"
             if name in chosen:
                 added = added_variables(container) if wishes.env else ()
-                result.append(Participant(container, pointer, chosen=True, every=name in every, added=added))
+                taking = Participant(
+                    container, pointer, chosen=True, every=name in every, added=added, own=mounts(container)
+                )
+                result.append(taking)
             elif name not in own:
-                result.append(Participant(container, pointer, chosen=False, every=True))
+                result.append(Participant(container, pointer, chosen=False, every=True, own=mounts(container)))
     return result
 
 

@@ -448,22 +448,21 @@ def _size(problems: _Problems, path: str, size: _Size) -> tuple[str | None, str]
 
 def _reserved(
     problems: _Problems, path: str, fields: Mapping[str, Any], mounts: Sequence[Mapping[str, Any]]
-) -> list[Components]:
+) -> Directories:
     """Return where no log place may be mounted; nothing of that may lie where logs go when they can't stay."""
     root: str = fields.get("logsMountPath", RELOCATED)
     _absolute(problems, f"{path}.logsMountPath", root)
+    if overlap(components(root), components(TOKEN_PATH)):
+        problems.add(f"{path}.logsMountPath", f"{root} collides with {TOKEN_PATH}, where a token may be mounted")
     places = [(f"{path}.reservedPaths[{n}]", text) for n, text in enumerate(fields.get("reservedPaths", []))]
     places += [(f"{path}.sidecar.volumeMounts[{n}].mountPath", mount["mountPath"]) for n, mount in enumerate(mounts)]
     message = fields.get("sidecar", {}).get("terminationMessagePath")
     if isinstance(message, str):
         places.append((f"{path}.sidecar.terminationMessagePath", message))
-    result = []
     for where, text in places:
-        parts = _absolute(problems, where, text)
-        if overlap(parts, components(root)):
+        if overlap(_absolute(problems, where, text), components(root)):
             problems.add(where, f"{text} collides with {root}, where logs are mounted")
-        result.append(parts)
-    return result
+    return Directories(*(text for _, text in places))
 
 
 def _profile(
@@ -492,6 +491,8 @@ def _profile(
     if len(problems.found) > before:
         return None
     token = fields.get("serviceAccountToken", False)
+    if not token:
+        reserved.add(TOKEN_PATH)
     native = fields.get("native", True)
     said = {"<native>": str(native).lower()}
     return Profile(
@@ -513,7 +514,7 @@ def _profile(
         first=order == "first",
         logs=logs,
         logs_mount_path=fields.get("logsMountPath"),
-        reserved=Directories(reserved if token else [*reserved, components(TOKEN_PATH)]),
+        reserved=reserved,
         volume_size_limit=size_limit,
         volume_medium=medium,
         image_pull_secrets=tuple(reference.name for reference in fields.get("imagePullSecrets", ())),

@@ -15,8 +15,10 @@ a volume below it, no logs there      stays as it is
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from webhook.injection.annotations import Declined, LogFiles
@@ -27,7 +29,6 @@ from webhook.injection.paths import (
     SIDECAR_OWNED_DIRECTORIES,
     SYSTEM_DIRECTORIES,
     Components,
-    Directories,
     as_written,
     components,
     remembered,
@@ -76,6 +77,10 @@ _AWKWARD = frozenset("*?[]{}\\$:")
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
 
 
+#: A container's mounts by path; None stands for a block device.
+Mounts = dict[Components, VolumeMount | None]
+
+
 class Participant(Located, gc=False, kw_only=True):
     """A container whose mounts are looked at, and the variables that it gets.
 
@@ -86,6 +91,19 @@ class Participant(Located, gc=False, kw_only=True):
     chosen: bool
     every: bool
     added: Sequence[EnvVar] = ()
+    #: What it mounts itself, and the volumes that it gets, both by path.
+    own: Mounts
+    new: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
+
+
+def mounts(container: Container) -> Mounts:
+    """Return the container's mounts by path."""
+    found: Mounts = {}
+    for mount in container.volumeMounts or ():
+        found[components(mount.mountPath)] = mount
+    for device in container.volumeDevices or ():
+        found[components(device.devicePath)] = None
+    return found
 
 
 #: Files relative to a mount: folder, recursive, name. A name of "" is the mount itself, a file.
@@ -152,10 +170,11 @@ def plan(
 
     Raises :class:`Declined` where it would break a container or can't be done.
     """
-    targets = _targets(participants, entries)
     planning = _Planning(volumes)
+    targets = _targets(participants, entries)
     for target in targets:
         planning.add_missing(target)
+    # only now: an entry with ** also means files in the volumes of directories inside its own
     for target in targets:
         planning.find(target)
     return planning.plan(profile)
@@ -164,45 +183,39 @@ def plan(
 # --- one directory of one container ----------------------------------------------------------------------------
 
 
-#: A container's mounts by path; None stands for a block device.
-_Mounts = dict[Components, VolumeMount | None]
-
-
-class _Mounted(Struct, gc=False):
-    """A participant, what it mounts itself, and the volumes that it gets, both by path."""
-
-    participant: Participant
-    own: _Mounts
-    new: dict[Components, VolumeMount] = {}
-    #: What it runs or reads, as far as the pod says; found where a volume is to be added.
-    programs: list[tuple[str, str]] | None = None
-
-
 class _Target(Struct, gc=False):
     """A log directory of a container, and the entries that mean files in it."""
 
-    mounted: _Mounted
+    participant: Participant
     directory: Components
     entries: Sequence[LogFiles]
-    #: The path of the mount that the directory lies in.
+    #: The path of the nearest mount that the directory lies in, and the mounts inside it.
     cover: Components | None
+    below: Mounts
 
 
 def _targets(participants: Sequence[Participant], entries: Sequence[LogFiles]) -> list[_Target]:
     """Return each log directory in each container that it is meant in."""
     directories: dict[Components, list[LogFiles]] = {}
+    prefixed: set[Components] = set()
     for entry in entries:
         directories.setdefault(entry.parts, []).append(entry)
+        if entry.container:
+            prefixed.add(entry.parts)
     if len(directories) * len(participants) > MAX_TARGETS:
         raise _too_many(f"{len(directories)} directories in {len(participants)} containers")
-    mounted = [_Mounted(participant, _mounts(participant.container)) for participant in participants]
     targets = []
     for directory, inside in directories.items():
-        for one in mounted:
-            meant = _meant(one.participant, inside)
+        for one in participants:
+            meant = inside if one.every and directory not in prefixed else _meant(one, inside)
             if meant:
-                targets.append(_Target(one, directory, meant, _cover(directory, one.own)))
+                targets.append(_Target(one, directory, meant, *_around(directory, one.own)))
     return targets
+
+
+def _are_mounts(target: _Target) -> bool:
+    """Say whether every file that is meant is a mount itself."""
+    return all(not entry.is_glob and (*target.directory, entry.name) in target.below for entry in target.entries)
 
 
 def _too_many(what: str) -> Declined:
@@ -218,23 +231,18 @@ def _meant(participant: Participant, entries: Sequence[LogFiles]) -> list[LogFil
     return meant
 
 
-def _cover(directory: Components, mounts: Mapping[Components, object]) -> Components | None:
-    """Return the path of the mount that the directory lies in, the nearest one."""
-    while directory not in mounts:
-        if not directory:
-            return None
-        directory = directory[:-1]
-    return directory
-
-
-def _mounts(container: Container) -> _Mounts:
-    """Return the container's mounts by path."""
-    mounts: _Mounts = {}
-    for mount in container.volumeMounts or ():
-        mounts[components(mount.mountPath)] = mount
-    for device in container.volumeDevices or ():
-        mounts[components(device.devicePath)] = None
-    return mounts
+def _around(directory: Components, mounts: Mounts) -> tuple[Components | None, Mounts]:
+    """Return the path of the nearest mount that the directory lies in, and the mounts inside it."""
+    cover: Components | None = None
+    below: Mounts = {}
+    depth = len(directory)
+    for path, mount in mounts.items():
+        if len(path) > depth:
+            if path[:depth] == directory:
+                below[path] = mount
+        elif directory[: len(path)] == path and (cover is None or len(path) > len(cover)):
+            cover = path
+    return cover, below
 
 
 _KINDS_IN_WORDS = {
@@ -262,77 +270,74 @@ class _Planning:
         #: Names of the containers that take part: those that can write somewhere, and those that can't.
         self.writing: set[str] = set()
         self.watching: set[str] = set()
-        #: Names of the volumes that somebody can write to, and who of those that take part can't.
+        #: Names of the pod's volumes that somebody can write to, and who of those that take part can't.
         self.writable: set[str] = set()
         self.unwritten: dict[str, tuple[Container, VolumeMount]] = {}
 
     def add_missing(self, target: _Target) -> None:
         """Add a volume where the container has none at the directory or above, and the files are not mounts."""
-        mounted, directory, entries = target.mounted, target.directory, target.entries
-        participant = mounted.participant
-        if not participant.chosen or target.cover is not None:
+        participant, directory, entries = target.participant, target.directory, target.entries
+        if not participant.chosen or target.cover is not None or (target.below and _are_mounts(target)):
             return
-        for entry in entries:
-            if entry.is_glob or (*directory, entry.name) not in mounted.own:
-                break
-        else:
-            return
-        _refuse_hiding(mounted, directory, entries)
         written = entries[0].directory
         volume = self.new_volumes.get(directory)
         if volume is None:
-            volume = self.new_volumes[directory] = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}", written
+            _refuse_system(entries[0])
+            name = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}"
+            volume = self.new_volumes[directory] = name, written
+        _refuse_hiding(target)
         # a folder of its own for each container: two that write the same file name must not meet
         mount = VolumeMount(volume[0], written, subPath=participant.container.name)
-        mounted.new[directory] = mount
+        participant.new[directory] = mount
         self.added.append((participant, mount))
 
     def find(self, target: _Target) -> None:
         """Find where the files of the target lie."""
-        mounted, directory, entries, cover = target.mounted, target.directory, target.entries, target.cover
-        if not mounted.participant.chosen:
+        participant, entries, cover = target.participant, target.entries, target.cover
+        if not participant.chosen:
             if cover is not None:
                 self._watch(target, cover)
             return
-        below = _below(directory, mounted.own)
-        if below:
-            entries = self._find_files(target, below)
+        if target.below:
+            entries = self._find_files(target)
             if not entries:
                 return
         if cover is not None:
-            self._reuse(mounted, cover, _files(entries, directory[len(cover) :]), entries[0])
-        if mounted.new:
-            self._find_new(mounted, directory, entries)
-        for path, mount in below.items():
-            files = self._files_below(path, directory, mount, entries)
+            self._reuse(participant, cover, _files(entries, target.directory[len(cover) :]), entries[0])
+        if participant.new:
+            self._find_new(participant, target.directory, entries)
+        for path, mount in target.below.items():
+            files = self._files_below(path, target.directory, mount, entries)
             if files:
-                self._reuse(mounted, path, files, entries[0])
+                self._reuse(participant, path, files, entries[0])
 
-    def _find_files(self, target: _Target, below: _Mounts) -> list[LogFiles]:
+    def _find_files(self, target: _Target) -> list[LogFiles]:
         """Find the files that are mounts themselves, which are taken out of ``below``; return the other entries."""
-        rest = []
+        rest, below = [], target.below
         for entry in target.entries:
             path = (*target.directory, entry.name)
             if not entry.is_glob and path in below:
                 del below[path]
-                self._reuse(target.mounted, path, [_ITSELF], entry)
+                self._reuse(target.participant, path, [_ITSELF], entry)
             else:
                 rest.append(entry)
         return rest
 
-    def _find_new(self, mounted: _Mounted, directory: Components, entries: Sequence[LogFiles]) -> None:
+    def _find_new(self, participant: Participant, directory: Components, entries: Sequence[LogFiles]) -> None:
         """Find the new volume at the directory, and those of log directories inside it."""
-        for path, mount in mounted.new.items():
+        name = participant.container.name
+        for path, mount in participant.new.items():
             if within(path, directory):
                 meant = entries if path == directory else [entry for entry in entries if entry.recursive]
                 if meant:
-                    self._add_place(mounted, mount, _files(meant), new=True)
+                    self.writing.add(name)
+                    self._add_place(name, mount, _files(meant), new=True)
 
     def _watch(self, target: _Target, cover: Components) -> None:
         """Find what a container mounts that takes no part."""
         entries = target.entries
         try:
-            self._reuse(target.mounted, cover, _files(entries, target.directory[len(cover) :]), entries[0])
+            self._reuse(target.participant, cover, _files(entries, target.directory[len(cover) :]), entries[0])
         except Declined:
             # it was not asked to take part, so what it mounts is no reason to do nothing
             return
@@ -347,10 +352,9 @@ class _Planning:
             return "secrets"
         return kind
 
-    def _reuse(self, mounted: _Mounted, path: Components, files: list[_File], entry: LogFiles) -> None:
+    def _reuse(self, participant: Participant, path: Components, files: list[_File], entry: LogFiles) -> None:
         """Add the place that the container mounts itself at the path."""
-        participant, mount = mounted.participant, mounted.own[path]
-        container = participant.container
+        container, mount = participant.container, participant.own[path]
         if mount is None:
             remedy = f"container {shown(container.name)} has a block device there; write another directory"
             raise Declined(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, remedy))
@@ -365,34 +369,28 @@ class _Planning:
             variables = needed_variables(container, participant.added, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
             self.subpaths.add(mount.name)
-        self._add_place(mounted, mount, files, new=False, writable=not read_only, variables=variables)
+        self._add_place(container.name, mount, files, new=False, variables=variables)
+        if not read_only:
+            self.writable.add(mount.name)
+        if participant.chosen:
+            (self.watching if read_only else self.writing).add(container.name)
+            if read_only:
+                self.unwritten.setdefault(mount.name, (container, mount))
 
     def _add_place(
-        self,
-        mounted: _Mounted,
-        mount: VolumeMount,
-        files: list[_File],
-        *,
-        new: bool,
-        writable: bool = True,
-        variables: tuple[EnvVar, ...] = (),
+        self, container: str, mount: VolumeMount, files: list[_File], *, new: bool, variables: tuple[EnvVar, ...] = ()
     ) -> None:
         """Add what a container sees at a mount: a place of its own, or one that is known already."""
-        container = mounted.participant.container
-        identity = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "", *map(_definition, variables))
-        seen = (container.name, as_written(mount.mountPath))
+        identity: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
+        if variables:
+            identity += tuple((one.name, one.value, repr(one.valueFrom)) for one in variables)
+        seen = (container, as_written(mount.mountPath))
         place = self.places.get(identity)
         if place is None:
             self.places[identity] = Place(mount, new, [seen], files, variables)
         else:
             place.seen_by.append(seen)
             place.files += [file for file in files if file not in place.files]
-        if writable:
-            self.writable.add(mount.name)
-        if mounted.participant.chosen:
-            (self.writing if writable else self.watching).add(container.name)
-            if not writable:
-                self.unwritten.setdefault(mount.name, (container, mount))
 
     def _files_below(
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogFiles]
@@ -446,50 +444,45 @@ def _files(entries: Sequence[LogFiles], folder: Components = ()) -> list[_File]:
     return [(folder, entry.recursive, entry.name) for entry in entries]
 
 
-def _definition(variable: EnvVar) -> tuple[str, str | None, str]:
-    return variable.name, variable.value, repr(variable.valueFrom)
-
-
-def _below(directory: Components, mounts: _Mounts) -> _Mounts:
-    """Return the mounts inside the directory."""
-    depth = len(directory)
-    below: _Mounts = {}
-    for path, mount in mounts.items():
-        if path[:depth] == directory and len(path) > depth:
-            below[path] = mount
-    return below
-
-
 # --- what a new volume would hide ------------------------------------------------------------------------------
 
 
-def _refuse_hiding(mounted: _Mounted, directory: Components, entries: Sequence[LogFiles]) -> None:
-    """Raise :class:`Declined` where an empty volume at the directory must break the container."""
-    entry = entries[0]
-    if SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory):
+@remembered
+def _is_system(directory: str) -> bool:
+    """Say whether no container can do without what it has in the directory."""
+    return SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory)
+
+
+def _refuse_system(entry: LogFiles) -> None:
+    """Raise :class:`Declined` for a directory in which an empty volume must break every container."""
+    if _is_system(entry.directory):
         remedy = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
-    container = mounted.participant.container
-    if mounted.programs is None:
-        mounted.programs = _programs(container)
+
+
+def _refuse_hiding(target: _Target) -> None:
+    """Raise :class:`Declined` where an empty volume at the directory would hide what the container needs."""
+    participant, directory, entries = target.participant, target.directory, target.entries
     name = directory[-1]
-    for what, path in mounted.programs:
+    for what, path in _programs(participant.container, name):
         if name not in path or len(path) > PATH_MAX:
             continue  # it can't lie in the directory, however it is written; or no kernel would open it
         parts = components(path)
         # what lies in a mount of the container's own stays where it is
-        if not within(parts, directory) or _cover(parts, mounted.own) is not None:
+        if not within(parts, directory) or _around(parts, participant.own)[0] is not None:
             continue
         if what == "argument" and (parts == directory or any(entry.matches(parts) for entry in entries)):
             continue
-        remedy = (
-            f"hides {shown(path, 30)}, the {what} of {shown(container.name, 20)}; log elsewhere, or name containers"
-        )
-        raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entry.text, remedy))
+        container = shown(participant.container.name, 20)
+        remedy = f"hides {shown(path, 30)}, the {what} of {container}; log elsewhere, or name containers"
+        raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, remedy))
 
 
-def _programs(container: Container) -> list[tuple[str, str]]:
-    """Return what the container is told to run or to read, as far as the pod says: what it is, and its path."""
+def _programs(container: Container, name: str) -> list[tuple[str, str]]:
+    """Return what the container is told to run or to read, as far as the pod says: what it is, and its path.
+
+    Of its arguments only those with the name in them are looked at.
+    """
     command, folder, lifecycle = container.command, container.workingDir, container.lifecycle
     found = [("workingDir", folder)] if folder else []
     for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
@@ -498,21 +491,14 @@ def _programs(container: Container) -> list[tuple[str, str]]:
     for hook in (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ():
         if hook is not None and hook.run is not None and hook.run.command:
             found.append(("hook", _program(hook.run.command[0], folder)))
-    previous = ""
+    arguments: Sequence[str] = container.args or ()
     if command:
         found.append(("command", _program(command[0], folder)))
-        previous = _add_arguments(command[1:], previous, found)
-    _add_arguments(container.args or (), previous, found)
-    return found
-
-
-def _add_arguments(texts: Sequence[str], previous: str, found: list[tuple[str, str]]) -> str:
-    """Add those that are paths to what was found; return the last text, ``previous`` is the one before them."""
-    for text in texts:
-        if text[:1] == "/" and not _is_program_text(text, previous):
+        arguments = (*command[1:], *arguments)
+    for previous, text in pairwise(("", *arguments)):
+        if name in text and text[0] == "/" and not _is_program_text(text, previous):
             found.append(("argument", text))
-        previous = text
-    return previous
+    return found
 
 
 def _program(path: str, folder: str | None) -> str:
@@ -537,13 +523,21 @@ def _settle(places: Sequence[Place], profile: Profile) -> None:
     if len(places) > MAX_PLACES:
         raise _too_many(f"{len(places)} places")
     taken = profile.reserved.copy()
+    folders: set[str] = set()
+    root = profile.logs_mount_path
     size = 0
     for place in places:
-        path = place.path = _sidecar_path(place, profile, taken, alone=len(places) == 1)
-        taken.add(components(path))
+        path = place.seen_by[0][1]
+        if root is None and _suits_sidecar(path) and not taken.collide(path):
+            # a mount inside another can't start, for ours are read-only; paths that contain each other collide too
+            taken.add(path)
+        elif root is not None and len(places) == 1 and _ITSELF not in place.files:
+            path = root
+        else:
+            path = _moved(place, root or RELOCATED, folders)
+        place.path = path
         place.patterns = [_pattern(path, file) for file in place.files]
-        for pattern in place.patterns:
-            size += len(pattern)
+        size += sum(map(len, place.patterns))
     # a character is at most four bytes; almost no pod has so many that they must be counted
     if size * 4 > MAX_PATTERN_BYTES and size_of(places) > MAX_PATTERN_BYTES:
         raise _too_many(f"patterns of more than {MAX_PATTERN_BYTES} bytes")
@@ -564,29 +558,21 @@ def size_of(places: Iterable[Place]) -> int:
     return sum(len(pattern.encode()) for place in places for pattern in place.patterns)
 
 
-def _sidecar_path(place: Place, profile: Profile, taken: Directories, *, alone: bool) -> str:
-    """Return where the sidecar mounts the place: at the app's own path, if nothing of ours collides with it.
-
-    A mount inside another can't start, for ours are read-only; so paths that contain each other collide too.
-    """
+def _moved(place: Place, root: str, folders: set[str]) -> str:
+    """Return a path for the place below the root, where nothing else is, in a folder of its own."""
     container, path = place.seen_by[0]
-    root = profile.logs_mount_path or RELOCATED
-    if profile.logs_mount_path is not None:
-        if alone and _ITSELF not in place.files:
-            return profile.logs_mount_path
-    elif _suits_sidecar(path) and not taken.collide(components(path)):
-        return path
     # the API server looks at names after us: "" or "." would be the root itself, in which nothing finds a place then
-    folder = container if _is_folder(container) else "container"
-    candidate, number = f"{root}/{folder}", 1
-    while taken.collide(components(candidate)):
+    name = folder = container if _is_folder(container) else "container"
+    number = 1
+    while folder in folders:
         number += 1
-        candidate = f"{root}/{folder}-{number}"
+        folder = f"{name}-{number}"
+    folders.add(folder)
     if _ITSELF not in place.files:
-        return candidate
+        return f"{root}/{folder}"
     # a single file keeps its name, if that is no pattern itself, and a folder to itself
     name = components(path)[-1]
-    return f"{candidate}/{name if _AWKWARD.isdisjoint(name) else 'file'}"
+    return f"{root}/{folder}/{name if _AWKWARD.isdisjoint(name) else 'file'}"
 
 
 #: A container's name as Kubernetes allows it (RFC 1123 label).
@@ -602,10 +588,7 @@ def _is_folder(name: str) -> bool:
 @remembered
 def _suits_sidecar(path: str) -> bool:
     """Say whether something can be mounted there in any sidecar."""
-    parts = components(path)
-    return (
-        _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(parts) and not SIDECAR_OWNED_DIRECTORIES.hold(parts)
-    )
+    return _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(path) and not SIDECAR_OWNED_DIRECTORIES.hold(path)
 
 
 def _holds_no_logs(csi: Any) -> bool:
