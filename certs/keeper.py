@@ -276,7 +276,8 @@ def main(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
             settling=given.settling,
             overlap=given.overlap,
         )
-        place = Place(given.namespace, given.secret, given.lease, tuple(given.configurations.split(",")))
+        configurations = tuple(given.configurations.split(","))
+        place = Place(given.namespace, given.secret, given.lease, configurations, given.release)
         server = ApiServer.of_this_pod(environment)
     except KeyError as error:
         return _unusable(f"{error.args[0]} is not set: this runs in a pod")
@@ -297,6 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--secret", required=True, help="where the authority and the leaf are kept")
     parser.add_argument("--lease", required=True, help="who holds it rotates")
+    parser.add_argument("--release", default="", help="the Helm release that Secret and Lease belong to")
     parser.add_argument("--configurations", required=True, help="whose entries trust the authority, as RESOURCE/NAME,…")
     parser.add_argument("--names", required=True, help="what the API server calls the server, with commas")
     parser.add_argument("--folder", required=True, type=Path, help="where the leaf is left for the server")

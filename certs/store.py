@@ -39,6 +39,16 @@ class Place:
     lease: str
     configurations: tuple[str, ...]
     """``RESOURCE/NAME`` each, as ``mutatingwebhookconfigurations/pillion.pillion-system``."""
+    release: str = ""
+    """The Helm release that Secret and Lease belong to, if there is one."""
+
+    @property
+    def owner(self) -> dict[str, dict[str, str]]:
+        """Return the metadata by which Helm knows what is the release's: it takes over nothing else."""
+        if not self.release:
+            return {}
+        annotations = {"meta.helm.sh/release-name": self.release, "meta.helm.sh/release-namespace": self.namespace}
+        return {"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": annotations}
 
     def __post_init__(self) -> None:
         for each in self.configurations:
@@ -121,8 +131,10 @@ class Store:
         """Make an empty object; one that is there stays as it is.
 
         By server-side apply, as a rule with ``resourceNames`` allows it: a plain create can't be limited by name.
+        Made by servers that are about to leave, it would be in the way of the release's next installation or mode.
         """
-        return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **fields})
+        metadata = {"name": name, **self._place.owner}
+        return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
     def _read_secret(self) -> tuple[Secret | None, datetime]:
         try:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ from certs.api import ApiServer, RefusedError
 from certs.authority import Authority
 from certs.delivery import Folder
 from certs.keeper import Keeper
-from certs.rotation import ApplyBundles, Seen, Settings, Step, Target, WriteSecret
+from certs.kubeconfig import load
+from certs.rotation import ApplyBundles, CreateSecret, Seen, Settings, Step, Target, WriteSecret
 from certs.store import Place, Store
 from certs.verify import verify
 from tests.chart.rendering import objects
 
 from .client import Client, CommandError
 from .control_plane import ApiServer as Cluster
+from .image import CHART
 from .processes import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
@@ -188,6 +190,32 @@ def test_an_installation_is_served_by_its_first_looks(install: Callable[[str], I
         "write_secret",
     ]
     assert release.holder() == "one"
+
+
+def test_helm_takes_over_what_servers_made_again(
+    apiserver: Cluster, helm_on: Callable[[Cluster], Client], kubectl: Client, tmp_path: Path
+) -> None:
+    """Servers that are about to leave make a Secret again that an upgrade has just removed; the way back stays open."""
+    helm, name, namespace = helm_on(apiserver), "again", "again-system"
+    place = Place(namespace, f"{name}-pillion-certificate", f"{name}-pillion-certificate", (), name)
+    options = (name, str(CHART), "-n", namespace, "--set=prefix=again.example.org/")
+    (tmp_path / "ca.pem").write_bytes(Authority.create(datetime.now(UTC)).certificate_pem)
+    bundle = f"--set-file=certificates.caBundle={tmp_path / 'ca.pem'}"
+    provided = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair", bundle)
+    helm("install", *options, "--create-namespace", *provided)
+    try:
+        with load(apiserver.kubeconfig, None, {}).server.connect() as connection:
+            store = Store(connection, place)
+            store.perform(CreateSecret("there is no Secret"), store.look())
+            store.lease()
+        helm("upgrade", *options)
+        labels = [
+            kubectl("get", kind, place.secret, "-n", namespace, "-o", "json")["metadata"]["labels"]
+            for kind in ("secret", "lease")
+        ]
+        assert [each["app.kubernetes.io/instance"] for each in labels] == [name, name]
+    finally:
+        helm("uninstall", name, "-n", namespace)
 
 
 @pytest.mark.parametrize("lost", ["secret", "lease"])
