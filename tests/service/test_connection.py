@@ -37,7 +37,8 @@ def transport() -> Transport:
 def response(transport: Any, *, method: str = "POST", started: bool = True) -> Any:
     """Return a response of a request of that method."""
     cycle: Any = SimpleNamespace(response_started=started, scope={"method": method})
-    return _Response(transport, cycle), cycle
+    connection: Any = SimpleNamespace(transport=transport, write=transport.write, cycle=cycle)
+    return _Response(connection), cycle
 
 
 def test_head_and_body_go_out_together(transport: Transport) -> None:

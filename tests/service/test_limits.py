@@ -6,11 +6,13 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.service.serving import Running, eventually, make_review
-from webhook.service import connection
+from webhook.service import connection, listener
 from webhook.service.settings import Settings
 
 BODY = json.dumps(make_review()).encode()
@@ -305,6 +307,47 @@ def test_a_response_that_nobody_reads_holds_nothing_for_ever(
                 sock.sendall(request)
         eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
     eventually(lambda: server.sample("pillion_requests_in_flight") == 0)
+
+
+def grown(file: Path, size: int) -> bool:
+    """Say whether a file is larger than that."""
+    return file.stat().st_size > size
+
+
+@pytest.mark.parametrize("unusual", [b"", b"Content-Encoding: identity\r\n"], ids=["door", "ASGI"])
+def test_large_answers_are_bounded_together(
+    serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, unusual: bytes
+) -> None:
+    """Read or not: a connection that had one makes room for the next one's, who had it first goes first."""
+    monkeypatch.setattr(listener, "LARGE_TOGETHER", 5_000_000)
+    server = serve()
+    body = json.dumps(make_review(uid="u" * 2_000_000)).encode()
+    request = HEAD.partition(b"Content-Length")[0] + unusual + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with ExitStack() as stack:
+        first, second, small, third = [stack.enter_context(server.connect()) for _ in range(4)]
+        small.sendall(REQUEST)
+        read_response(small)
+        for sock in (first, second, third):
+            before = server.log_file.stat().st_size
+            sock.sendall(request)
+            eventually(partial(grown, server.log_file, before))
+        assert exceeded(server, "answers") == 1
+        with suppress(ConnectionResetError, ssl.SSLEOFError):
+            read_all(first)
+        for sock in (second, third):
+            assert len(read_response(sock)) > 2_000_000
+        small.sendall(REQUEST)
+        assert read_response(small).startswith(b"HTTP/1.1 200 ")
+
+
+def test_little_is_written_ahead(server: Running) -> None:
+    """What waits to be sent to a client that does not read is 64 KiB and an answer, not uvloop's 512 KiB."""
+    with server.connect() as sock:
+        sock.sendall(REQUEST)
+        read_response(sock)
+        connections = server.call(lambda: list(server.server.reviews._connections))
+        limits = [server.call(each.transport.get_write_buffer_limits) for each in connections]
+    assert {high for _, high in limits} == {connection.LARGE}
 
 
 def test_the_largest_body_is_taken(server: Running) -> None:

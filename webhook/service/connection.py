@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from webhook.service.metrics import Limit, Metrics
@@ -24,6 +24,9 @@ PIPELINED = 8
 
 #: The longest ``timeoutSeconds`` of a webhook entry: nobody waits longer for an answer.
 RESPONSE_TIMEOUT = 30.0
+
+#: An answer of more bytes is large; a pod of fifty containers gets less.
+LARGE = 64 * 1024
 
 #: What is read of a body that is too large, in multiples of the limit, so that the client gets to see why.
 PATIENCE = 4
@@ -78,6 +81,12 @@ class Gate(Protocol):
     def welcome(self, connection: "Connection") -> None:
         """Hear that the connection's handshake is over."""
 
+    def grown(self, connection: "Connection", size: int) -> None:
+        """Hear that the connection is about to hold a large answer of this size."""
+
+    def forget(self, connection: "Connection") -> None:
+        """Hear that the connection has ended."""
+
 
 class Refusal(NamedTuple):
     """Why a connection ends before a request could be answered."""
@@ -111,11 +120,12 @@ class _Response:
     uvicorn writes the head for itself, and a body always follows but for HEAD.
     """
 
-    __slots__ = ("_cycle", "_head", "_transport")
+    __slots__ = ("_cycle", "_head", "_transport", "_write")
 
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
-        self._transport = transport
-        self._cycle = cycle
+    def __init__(self, connection: "Connection") -> None:
+        self._transport = connection.transport
+        self._write = connection.write
+        self._cycle = connection.cycle
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
@@ -123,10 +133,10 @@ class _Response:
         if self._head is None and self._cycle.response_started and self._cycle.scope["method"] != "HEAD":
             self._head = data
         elif self._head:
-            self._transport.write(self._head + data)
+            self._write(self._head + data)
             self._head = b""
         else:
-            self._transport.write(data)
+            self._write(data)
 
     def is_closing(self) -> bool:
         """Say whether the connection ends."""
@@ -135,7 +145,7 @@ class _Response:
     def close(self) -> None:
         """Close when all is written; a head is, too, whose body will not come."""
         if self._head:
-            self._transport.write(self._head)
+            self._write(self._head)
         self._transport.close()
 
 
@@ -171,6 +181,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's head; send strangers away."""
         super().connection_made(transport)
+        # uvloop's own limit for TLS is 512 KiB, for each of the connections
+        transport.set_write_buffer_limits(high=LARGE)
         self._gate.welcome(self)
         self._wait(self._gate.settings.header_timeout, HEAD_TOO_SLOW)
         allowed = self._gate.settings.client_names
@@ -182,6 +194,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a request that will not be complete."""
         self._leave()
+        self._gate.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -285,7 +298,7 @@ class Connection(HttpToolsProtocol):
             b"" if keep else b"connection: close\r\n",
         )
         # one TLS record, one system call
-        self.transport.write(head + reply.body)
+        self.write(head + reply.body)
         if keep:
             self._wait(self._gate.settings.keep_alive, IDLE)
         else:
@@ -295,6 +308,12 @@ class Connection(HttpToolsProtocol):
         except Exception:  # noqa: BLE001
             # the parser, whose callback this is, would have us say that the request was no HTTP
             _log.exception("an answer was not recorded")
+
+    def write(self, data: bytes) -> None:
+        """Write an answer, or a part of one."""
+        if len(data) > LARGE:
+            self._gate.grown(self, len(data))
+        self.transport.write(data)
 
     def _leave(self) -> None:
         """Forget the request that is at a door, if there is one."""
@@ -314,7 +333,7 @@ class Connection(HttpToolsProtocol):
         )
         self.scope["state"]["arrived"] = self._arrived
         super().on_headers_complete()
-        self.cycle.transport = _Response(self.transport, self.cycle)  # type: ignore[assignment]
+        self.cycle.transport = _Response(self)  # type: ignore[assignment]
         if self._gate.draining:
             self.cycle.keep_alive = False
         for part in parts:

@@ -20,6 +20,9 @@ __all__ = ["Listener"]
 #: A peer that does not answer our goodbye within this time, in seconds, is not waited for.
 GOODBYE = 2.0
 
+#: Large answers that open connections hold together, in bytes; of API servers' pods there are none or a few.
+LARGE_TOGETHER = 16 << 20
+
 #: accept(2): the process or the machine has no descriptor or memory left for another connection.
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -53,6 +56,8 @@ class Listener:
         #: Connections whose handshake goes on.
         self._greeted: dict[Connection, asyncio.Task[None]] = {}
         self._sweep: asyncio.Task[None] | None = None
+        #: The largest answer of those that had a large one; who had one last is last.
+        self._grown: dict[Connection, int] = {}
 
     @property
     def port(self) -> int:
@@ -177,6 +182,25 @@ class Listener:
     def welcome(self, connection: Connection) -> None:
         """Count a connection as open from here on: its handshake is over."""
         self._greeted.pop(connection, None)
+
+    def grown(self, connection: Connection, size: int) -> None:
+        """Make room for a large answer, by ending who has had one for longest.
+
+        A connection holds an answer until it is read, which may be never, and its TLS buffers stay as large as that
+        answer for as long as it is open. An API server's pods have small answers; whoever asks for large ones (by a
+        ``uid`` of megabytes) gets them, but not from all connections at once.
+        """
+        self._grown[connection] = max(size, self._grown.pop(connection, 0))
+        while len(self._grown) > 1 and sum(self._grown.values()) > LARGE_TOGETHER:
+            # whoever is idle loses nothing that was read
+            first = next((each for each in self._grown if each.idle_since is not None), next(iter(self._grown)))
+            self.metrics.exceeded(Limit.ANSWERS)
+            self.forget(first)
+            first.transport.abort()
+
+    def forget(self, connection: Connection) -> None:
+        """Take a connection's large answer for gone."""
+        self._grown.pop(connection, None)
 
     async def _greet(self, accepted: socket.socket, connection: Connection) -> None:
         """Shake hands."""

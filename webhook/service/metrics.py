@@ -38,6 +38,7 @@ class Limit(StrEnum):
 
     BODY_SIZE = "body_size"
     BODIES = "bodies"
+    ANSWERS = "answers"
     BODY_TIME = "body_time"
     HEADER_SIZE = "header_size"
     HEADER_TIME = "header_time"
