@@ -127,8 +127,9 @@ class Run:
         return [
             *(link for link in links if link.readlink().is_relative_to(self.folder)),
             *(Path(shim.read_text().strip().removeprefix("unix://")) for shim in shims),
-            *(_CNI_RESULTS / f"cni-loopback-{shim.parent.name}-lo" for shim in shims),
             *_CNI_RESULTS.glob(f"{self.long_name}-*"),
+            # these have no name of ours, and a pod that was just ending has no shim any more
+            *(result for result in _CNI_RESULTS.glob("cni-loopback-*") if f"{self.folder}/" in _text(result)),
         ]
 
     def _recorded(self) -> list[dict[str, Any]]:
@@ -187,6 +188,13 @@ def sweep() -> list[Run]:
         for folder in sorted(logs, key=lambda folder: folder.stat().st_mtime)[:-_LOGS_KEPT]:
             shutil.rmtree(folder, ignore_errors=True)
     return abandoned
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # another run's
+        return ""
 
 
 def _read(path: Path) -> Any:

@@ -15,7 +15,7 @@ from .client import Client, CommandError
 from .conftest import Cluster, Install, NewNamespace, RunningCluster
 from .image import CHART
 from .processes import wait_until
-from .release import EFFECT_SECONDS, Release, annotated_pod, sidecars
+from .release import EFFECT_SECONDS, TIMEOUT, Release, annotated_pod, sidecars
 
 pytestmark = pytest.mark.cluster
 
@@ -87,7 +87,7 @@ def test_uninstalled_it_leaves_nothing(
     """No object with its name or its label is left: no Secret, no webhook, no role, no lease."""
     helm, kubectl = helm_on(node), node.kubectl
     options = ("-n", "leaving-system", "--create-namespace", "--set=prefix=leaving.example.org/", *pillion_image)
-    helm("install", "leaving", str(CHART), "--wait", "--timeout=60s", *options)
+    helm("install", "leaving", str(CHART), "--wait", TIMEOUT, *options)
     assert len(everything(kubectl, "leaving-pillion")) > 10
     helm("uninstall", "leaving", "-n", "leaving-system", "--wait")
     assert wait_until(lambda: not everything(kubectl, "leaving-pillion"), 60, poll=1), everything(
