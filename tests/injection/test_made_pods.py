@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -278,3 +280,19 @@ def test_containers_of_one_name_are_looked_at_one_by_one() -> None:
     pod["spec"]["containers"][1] |= {"name": "c0", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     mounts = [container["volumeMounts"] for container in patched(pod, verdict_on(pod))["spec"]["containers"]]
     assert [[mount["name"] for mount in of_one] for of_one in mounts] == [["pillion-logs-1"], ["data"]]
+
+
+def test_paths_of_a_tenant_fill_no_memory() -> None:
+    """What is remembered of a path is in proportion to its length, and that is limited: 500 deep ones are little."""
+    gc.collect()
+    tracemalloc.start()
+    for number in range(500):
+        deep = f"/srv/{number:04}" + "/x" * 90
+        pod = many(1, f"{deep}/*.log")
+        pod["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": f"/data{deep}"}]
+        assert verdict_on(pod).injected
+    gc.collect()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 4 * 2**20
