@@ -10,6 +10,8 @@ __all__ = ["Panel", "draw"]
 WIDTH, HEIGHT = 400, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 40, 34
 COLUMNS = 2
+#: Above the highest line, for the lines' names.
+HEADROOM = 1.4
 #: Told apart by the colour-blind, too, and by their dashes in print.
 STYLES = (("#0b6e99", ""), ("#c4501b", "6 3"), ("#5a5a5a", "2 3"))
 
@@ -40,7 +42,8 @@ def draw(panels: Sequence[Panel]) -> str:
 
 def _panel(panel: Panel) -> Iterator[str]:
     points = [point for line in panel.lines.values() for point in line]
-    across, up = (_ticks(max(values)) for values in zip(*points, strict=True))
+    most_across, most_up = (max(values) for values in zip(*points, strict=True))
+    across, up = _ticks(most_across), _ticks(HEADROOM * most_up)
 
     def x(value: float) -> float:
         return round(LEFT + value / across[-1] * (WIDTH - LEFT - RIGHT), 1)
