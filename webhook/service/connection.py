@@ -274,9 +274,7 @@ class Connection(HttpToolsProtocol):
 
     def _is_next(self) -> bool:
         """Say whether the request may be answered at once: none before it waits, and the client reads our answers."""
-        if self.flow.write_paused or self.transport.is_closing():
-            return False
-        return self.cycle is None or self.cycle.response_complete
+        return not self.flow.write_paused and (self.cycle is None or self.cycle.response_complete)
 
     def _answer(self, door: Door[Any]) -> None:
         """Answer the request that the door let in."""
