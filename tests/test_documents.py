@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webhook import documents
-from webhook.documents import line_of, read
+from webhook.documents import line_of, position_of, read
 from webhook.documents.nodes import MAX_DEPTH
 from webhook.documents.rendering import flow
 from webhook.documents.scalars import resolve, text_of
@@ -280,6 +280,13 @@ class TestLines:
     def test_finds_the_line(self, path: str | list[str | int], line: int) -> None:
         """A path has the line of its key; what is not there, that of the nearest thing above it."""
         assert line_of(read(self.TEXT, "a.yaml")[1], path) == line
+
+    def test_a_column_is_that_of_the_key(self) -> None:
+        """Both numbers are from 1; an item is where its content begins, behind the dash."""
+        document = only("a:\n  b:\n    - c: 1\n      d: 2\n")
+        assert str(position_of(document, "a.b[0].d")) == "4:7"
+        assert str(position_of(document, ["a", "b", 0])) == "3:7"
+        assert str(position_of(document, [])) == "1:1"
 
     def test_looks_through_aliases(self) -> None:
         """A path through an alias leads to what it stands for."""

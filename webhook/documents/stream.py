@@ -4,13 +4,14 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from json import JSONDecodeError
+from typing import NamedTuple
 
 from webhook.documents import json_reader, yaml_reader
 from webhook.documents.nodes import Alias, Mapping, Node, Sequence, plain
 from webhook.documents.scalars import Json
 from webhook.errors import ManifestError
 
-__all__ = ["Document", "line_of", "read"]
+__all__ = ["Document", "Position", "line_of", "position_of", "read"]
 
 _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BLANK = re.compile(r"\s*(?:#[^\n]*(?:\n\s*|\Z))*")
@@ -150,36 +151,54 @@ def _is_json(chunk: str) -> bool:
         return False
 
 
-def line_of(document: Document, path: str | list[str | int]) -> int:
-    """Return the file's line, from 1, of what a path names, or of the nearest that exists above it.
+class Position(NamedTuple):
+    """A place in a file, both numbers from 1, as compilers name it."""
 
-    ``path`` is a list of keys and indexes, or a string such as ``profiles.tail.sidecar.env[0].name``.
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        """Return ``12:5``."""
+        return f"{self.line}:{self.column}"
+
+
+def line_of(document: Document, path: str | list[str | int]) -> int:
+    """Return the line of :func:`position_of`."""
+    return position_of(document, path).line
+
+
+def position_of(document: Document, path: str | list[str | int]) -> Position:
+    """Return where in the file stands what a path names, or the nearest that exists above it.
+
+    ``path`` is a list of keys and indexes, or a string such as ``profiles.tail.sidecar.env[0].name``. A key's place
+    is that of the key itself, not of its value.
     """
     node = document.root
-    line = node.line if node is not None else 0
+    offset = node.start if node is not None else 0
     while node is not None and path:
         step = _step(node.target if isinstance(node, Alias) else node, path)
         if step is None:
             break
-        node, line, path = step
-    return document.first_line + line
+        node, offset, path = step
+    line_start = document.text.rfind("\n", 0, offset) + 1
+    return Position(document.first_line + document.text.count("\n", 0, offset), offset - line_start + 1)
 
 
 def _step(node: Node, path: str | list[str | int]) -> tuple[Node, int, str | list[str | int]] | None:
-    """Return the child that the path begins with, its line, and the rest of the path."""
+    """Return the child that the path begins with, where it stands in the text, and the rest of the path."""
     children: list[tuple[str, Node, int]] = []
     if isinstance(node, Mapping):
-        children = [(pair.key, pair.value, pair.line) for pair in node.pairs]
+        children = [(pair.key, pair.value, pair.start) for pair in node.pairs]
     elif isinstance(node, Sequence):
-        children = [(str(number), item, item.line) for number, item in enumerate(node.items)]
+        children = [(str(number), item, item.start) for number, item in enumerate(node.items)]
     # the longest name first: a key may hold dots
-    for name, child, line in sorted(children, key=lambda entry: -len(entry[0])):
+    for name, child, start in sorted(children, key=lambda entry: -len(entry[0])):
         if isinstance(path, list):
             if str(path[0]) == name:
-                return child, line, path[1:]
+                return child, start, path[1:]
             continue
         form = f"[{name}]" if isinstance(node, Sequence) else name
         rest = path.removeprefix(".")
         if rest.startswith(form) and rest[len(form) : len(form) + 1] in ("", ".", "["):
-            return child, line, rest[len(form) :]
+            return child, start, rest[len(form) :]
     return None
