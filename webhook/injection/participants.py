@@ -21,7 +21,7 @@ from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.variables import added_variables
-from webhook.injection.volumes import Participant, mounts
+from webhook.injection.volumes import Participant
 
 __all__ = ["participants"]
 
@@ -56,12 +56,9 @@ def participants(
             name, pointer = container.name, f"/spec/{kind}/{number}"
             if name in chosen:
                 added = added_variables(container) if wishes.env else ()
-                taking = Participant(
-                    container, pointer, chosen=True, every=name in every, added=added, own=mounts(container)
-                )
-                result.append(taking)
+                result.append(Participant.of(container, pointer, chosen=True, every=name in every, added=added))
             elif name not in own:
-                result.append(Participant(container, pointer, chosen=False, every=True, own=mounts(container)))
+                result.append(Participant.of(container, pointer, chosen=False, every=True))
     return result
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.injection.annotations import Declined, Wishes
-from webhook.injection.identity import security_context
+from webhook.injection.identity import reject_unstartable_user, security_context
 from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
 from webhook.injection.reasons import Finding, Reason, shown
@@ -52,6 +52,7 @@ def build(
     container["volumeMounts"] = mounts
     if profile.patch:
         container = _patched(container, profile)
+    reject_unstartable_user(container.get("securityContext") or {}, spec, profile, wishes)
     return container, findings
 
 

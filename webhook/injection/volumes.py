@@ -13,7 +13,7 @@ a volume below it, no logs there      stays as it is
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from webhook.injection.annotations import Declined, LogFiles
 from webhook.injection.edit import Located
+from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, in_words, is_read_only, kind_of
 from webhook.injection.paths import (
     IMAGE_DIRECTORIES,
     OWNED_DIRECTORIES,
@@ -31,6 +32,8 @@ from webhook.injection.paths import (
     Components,
     as_written,
     components,
+    literal,
+    probably_holds_application,
     remembered,
     within,
 )
@@ -50,28 +53,8 @@ PATH_MAX = 4096
 #: All patterns together. They are arguments of the sidecar, or one variable of at most 128 KiB, and stored in etcd.
 MAX_PATTERN_BYTES = 64 * 1024
 
-#: An app can write its logs to these. A kind that is not here is not mounted: it may hold secrets.
-WRITABLE_KINDS = frozenset(
-    {
-        *("emptyDir", "persistentVolumeClaim", "ephemeral", "hostPath", "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
-        *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
-        *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
-        *("flexVolume", "gitRepo"),
-    }
-)
-#: CSI drivers that mount keys and secrets.
-SECRET_DRIVERS = frozenset(
-    {
-        *(
-            "secrets-store.csi.k8s.io",
-            "secrets-store.csi.x-k8s.io",
-            "csi.cert-manager.io",
-            "spiffe.csi.cert-manager.io",
-        ),
-        *("csi.spiffe.io", "csi.sharedresource.openshift.io"),
-    }
-)
-
+#: Longer paths are no help in a warning of 120 characters.
+LONGEST_EXAMPLE = 28
 #: Characters that would make a glob of a mount's path, or that a mount can't have.
 _AWKWARD = frozenset("*?[]{}\\$:")
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
@@ -94,16 +77,26 @@ class Participant(Located, gc=False, kw_only=True):
     #: What it mounts itself, and the volumes that it gets, both by path.
     own: Mounts
     new: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
+    #: How its paths are read: a volume at /var has its own /var/run.
+    resolve: Callable[[str], Components] = components
+
+    @classmethod
+    def of(
+        cls, container: Container, pointer: str, *, chosen: bool, every: bool, added: Sequence[EnvVar] = ()
+    ) -> "Participant":
+        """Return the container with its mounts by path."""
+        paths = [mount.mountPath for mount in container.volumeMounts or ()]
+        resolve = literal if any(components(path) == _VAR for path in paths) else components
+        own: Mounts = {}
+        for mount in container.volumeMounts or ():
+            own[resolve(mount.mountPath)] = mount
+        for device in container.volumeDevices or ():
+            own[resolve(device.devicePath)] = None
+        return cls(container, pointer, chosen=chosen, every=every, added=added, own=own, resolve=resolve)
 
 
-def mounts(container: Container) -> Mounts:
-    """Return the container's mounts by path."""
-    found: Mounts = {}
-    for mount in container.volumeMounts or ():
-        found[components(mount.mountPath)] = mount
-    for device in container.volumeDevices or ():
-        found[components(device.devicePath)] = None
-    return found
+_VAR: Components = ("var",)
+_RUN: Components = ("run",)
 
 
 #: Files relative to a mount: folder, recursive, name. A name of "" is the mount itself, a file.
@@ -151,6 +144,7 @@ class Plan(Struct, gc=False):
         hidden = [
             Finding(Reason.HIDES_IMAGE_FILES, "logs", directory, "the new volume hides what the image has there")
             for _, directory in self.new_volumes
+            if not probably_holds_application(directory)
         ]
         moved = [
             Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar has it at {place.path}")
@@ -165,12 +159,15 @@ def plan(
     entries: Sequence[LogFiles],
     volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
+    *,
+    host_paths: bool = True,
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    Raises :class:`Declined` where it would break a container or can't be done.
+    ``host_paths`` says whether the node's own folders are read, which only the pod itself may ask for. Raises
+    :class:`Declined` where it would break a container or can't be done.
     """
-    planning = _Planning(volumes)
+    planning = _Planning(volumes, host_paths=host_paths)
     targets = _targets(participants, entries)
     for target in targets:
         planning.add_missing(target)
@@ -208,9 +205,21 @@ def _targets(participants: Sequence[Participant], entries: Sequence[LogFiles]) -
     for directory, inside in directories.items():
         for one in participants:
             meant = inside if one.every and directory not in prefixed else _meant(one, inside)
-            if meant:
-                targets.append(_Target(one, directory, meant, *_around(directory, one.own)))
+            for path, files in _by_path(one, directory, meant):
+                targets.append(_Target(one, path, files, *_around(path, one.own)))
     return targets
+
+
+def _by_path(
+    participant: Participant, directory: Components, entries: Sequence[LogFiles]
+) -> Iterable[tuple[Components, Sequence[LogFiles]]]:
+    """Return the directory and its entries; two directories where /var/run and /run are not the same."""
+    if participant.resolve is components or directory[:1] != _RUN:
+        return ((directory, entries),) if entries else ()
+    paths: dict[Components, list[LogFiles]] = {}
+    for entry in entries:
+        paths.setdefault(participant.resolve(entry.directory), []).append(entry)
+    return paths.items()
 
 
 def _are_mounts(target: _Target) -> bool:
@@ -245,24 +254,12 @@ def _around(directory: Components, mounts: Mounts) -> tuple[Components | None, M
     return cover, below
 
 
-_KINDS_IN_WORDS = {
-    "secret": "a Secret",
-    "secrets": "a volume of secrets",
-    "configMap": "a ConfigMap",
-    "downwardAPI": "the downward API",
-    "missing": "a volume that the pod has not",
-}
-
-
-def _in_words(kind: str) -> str:
-    return _KINDS_IN_WORDS.get(kind, f"a volume of kind {shown(kind, 24)[1:-1]}")
-
-
 class _Planning:
     """Adds the volumes that are missing, then finds the places among what is mounted."""
 
-    def __init__(self, volumes: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, volumes: Mapping[str, dict[str, Any]], *, host_paths: bool) -> None:
         self.volumes = volumes
+        self.host_paths = host_paths
         self.new_volumes: dict[Components, tuple[str, str]] = {}
         self.added: list[tuple[Located, VolumeMount]] = []
         self.places: dict[tuple[Any, ...], Place] = {}
@@ -342,28 +339,19 @@ class _Planning:
             # it was not asked to take part, so what it mounts is no reason to do nothing
             return
 
-    def _kind(self, mount: VolumeMount) -> str:
-        """Return the kind of the mounted volume; a volume that says none is an emptyDir (core/v1 defaults)."""
-        volume = self.volumes.get(mount.name)
-        if volume is None:
-            return "missing"
-        kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
-        if kind == "csi" and _holds_no_logs(volume[kind]):
-            return "secrets"
-        return kind
-
     def _reuse(self, participant: Participant, path: Components, files: list[_File], entry: LogFiles) -> None:
         """Add the place that the container mounts itself at the path."""
         container, mount = participant.container, participant.own[path]
         if mount is None:
             remedy = f"container {shown(container.name)} has a block device there; write another directory"
             raise Declined(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, remedy))
-        kind = self._kind(mount)
+        kind = kind_of(self.volumes, mount)
         if kind not in WRITABLE_KINDS:
-            remedy = f"{_in_words(kind)} is mounted there; logs can't be in it"
+            remedy = f"{in_words(kind)} is mounted there; logs can't be in it"
             raise Declined(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, remedy))
-        source = self.volumes[mount.name].get(kind)
-        read_only = bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
+        if kind == HOST_PATH and not self.host_paths:
+            return
+        read_only = is_read_only(self.volumes, mount)
         variables: tuple[EnvVar, ...] = ()
         if mount.subPathExpr:
             variables = needed_variables(container, participant.added, mount.subPathExpr)
@@ -396,10 +384,11 @@ class _Planning:
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogFiles]
     ) -> list[_File]:
         """Return which files can lie in a mount below the directory; none where it can't hold logs at all."""
-        if mount is None or self._kind(mount) not in WRITABLE_KINDS:
+        kind = kind_of(self.volumes, mount) if mount is not None else ""
+        if mount is None or kind not in WRITABLE_KINDS:
             return []
         # only these can be a file; the root of any other volume is a directory
-        can_be_file = bool(mount.subPath or mount.subPathExpr) or self._kind(mount) == "hostPath"
+        can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
         files: list[_File] = []
         for entry in entries:
             reached = entry.recursive or len(path) == len(directory) + 1
@@ -425,12 +414,16 @@ class _Planning:
             subpaths=self.subpaths,
             # where nobody can write the logs, who at least sees them
             writers=self.writing or self.watching,
-            findings=self._findings() if self.unwritten else [],
+            findings=self._findings(),
         )
 
     def _findings(self) -> list[Finding]:
-        """Return a finding for each volume that no container can write to where its logs should be."""
-        findings = []
+        """Return a finding for each volume that probably hides what the container needs, or that nobody can write."""
+        findings = [
+            _hides_application(written)
+            for _, written in self.new_volumes.values()
+            if probably_holds_application(written)
+        ]
         for name, (container, mount) in self.unwritten.items():
             if name not in self.writable:
                 place = shown(mount.mountPath, 30)
@@ -467,15 +460,23 @@ def _refuse_hiding(target: _Target) -> None:
     for what, path in _programs(participant.container, name):
         if name not in path or len(path) > PATH_MAX:
             continue  # it can't lie in the directory, however it is written; or no kernel would open it
-        parts = components(path)
+        parts = participant.resolve(path)
         # what lies in a mount of the container's own stays where it is
         if not within(parts, directory) or _around(parts, participant.own)[0] is not None:
             continue
-        if what == "argument" and (parts == directory or any(entry.matches(parts) for entry in entries)):
+        if what == "argument" and (parts == directory or any(entry.matches(components(path)) for entry in entries)):
             continue
         container = shown(participant.container.name, 20)
         remedy = f"hides {shown(path, 30)}, the {what} of {container}; log elsewhere, or name containers"
         raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, remedy))
+
+
+def _hides_application(directory: str) -> Finding:
+    """Return the warning for a new volume where an image probably has what it runs."""
+    own = "/var/log/app" if components(directory) == ("var", "log") else f"{directory}/logs"
+    example = f", as {own}" if len(own) <= LONGEST_EXAMPLE and own.isprintable() else ""
+    remedy = f"hides what the image has in {shown(directory, 30)[1:-1]}; log into a folder of its own{example}"
+    return Finding(Reason.HIDES_APPLICATION, "logs", "", remedy)
 
 
 def _programs(container: Container, name: str) -> list[tuple[str, str]]:
@@ -589,12 +590,3 @@ def _is_folder(name: str) -> bool:
 def _suits_sidecar(path: str) -> bool:
     """Say whether something can be mounted there in any sidecar."""
     return _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(path) and not SIDECAR_OWNED_DIRECTORIES.hold(path)
-
-
-def _holds_no_logs(csi: Any) -> bool:
-    """Say whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
-    if not isinstance(csi, dict):
-        return True
-    driver = csi.get("driver")
-    # no log can be where nobody can write, but a secret can
-    return not isinstance(driver, str) or driver in SECRET_DRIVERS or csi.get("readOnly") is True
