@@ -15,13 +15,13 @@ from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
 from webhook.injection.edit import Operation, Patch, PodEditor, encode
 from webhook.injection.location import probable_log_folder
-from webhook.injection.participants import participants
+from webhook.injection.participants import Participant, participants
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, Severity, shown
 from webhook.injection.resources import bounded
 from webhook.injection.review import Request, Response
-from webhook.injection.volumes import Participant, Plan, plan
+from webhook.injection.volumes import Plan, plan
 
 __all__ = ["NOT_INJECTED", "Verdict", "abstain", "admit"]
 
