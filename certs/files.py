@@ -1,5 +1,6 @@
 """Files that are read and replaced whole: keys, certificates, and whatever else changes while a process runs."""
 
+import errno
 import os
 import secrets
 import stat
@@ -24,9 +25,10 @@ def read(path: Path) -> Content:
         # a pipe would be empty the next time, and may never end
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return Unreadable("Not a regular file")
-            return file.read()
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode):
+                return file.read()
+            return Unreadable(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file")
     except OSError as error:
         return Unreadable(error.strerror or str(error))
 

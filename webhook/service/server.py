@@ -271,11 +271,13 @@ def _first_identity(
         except UnusablePairError as error:
             raise StartError(f"can't make a certificate: {error}") from None
         except OSError as error:
-            raise StartError(f"can't make a certificate in {embedded.folder}: {error.strerror}") from None
+            path = error.filename2 or error.filename or embedded.folder
+            raise StartError(f"can't make a certificate: {path}: {error.strerror}") from None
     watch.changed()
     try:
         return _identity(settings, paths, watch)
     except UnusablePairError as error:
         if settings.tls_folder is not None:
             return None
-        raise StartError(f"can't serve with the certificate {paths.certificate}: {error}") from None
+        key = f" and the key {paths.key}" if paths.key != paths.certificate else ""
+        raise StartError(f"can't serve with the certificate {paths.certificate}{key}: {error}") from None
