@@ -15,6 +15,7 @@ from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
 from webhook.injection.edit import Operation, Patch, PodEditor, encode
 from webhook.injection.location import probable_log_folder
+from webhook.injection.outcome import Outcome
 from webhook.injection.participants import Participant, participants
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
@@ -68,7 +69,12 @@ class Verdict(Struct):
     @property
     def allowed(self) -> bool:
         """Say whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
-        return not (self.configuration.strict and self.reason.severity is Severity.REFUSED)
+        return self.outcome is not Outcome.DENIED
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return what came of the review."""
+        return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
 
     @property
     def warnings(self) -> list[str]:
@@ -109,7 +115,7 @@ class Verdict(Struct):
 
     def response(self) -> Response:
         """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
-        audit = {"decision": "injected" if self.injected else "skipped", "reason": self.reason.value}
+        audit = {"decision": self.outcome.value, "reason": self.reason.value}
         if self.profile:
             audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
         if self.configuration.shadow:
