@@ -1,5 +1,6 @@
 """The container that is added: a profile filled in for one pod."""
 
+import copy
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.container_rules import defects
 from webhook.injection.identity import security_context
 from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
@@ -17,7 +19,13 @@ from webhook.injection.resources import resources
 from webhook.injection.variables import Environment, escape
 from webhook.injection.volumes import Participant, Place, Plan
 
-__all__ = ["build", "masks_token"]
+__all__ = ["PATCH_ERRORS", "build", "masks_token"]
+
+#: What jsonpatch raises where an operation does not fit: its own errors, and Python's where a value is of another type.
+PATCH_ERRORS = (
+    *(jsonpatch.JsonPatchException, jsonpatch.JsonPointerException),
+    *(TypeError, ValueError, LookupError, AttributeError),
+)
 
 
 def build(
@@ -51,7 +59,7 @@ def build(
         mounts.append(TOKEN_MASK)
     container["volumeMounts"] = mounts
     if profile.patch:
-        container = _patched(container, profile)
+        container = _patched(container, profile, plan)
     return container, findings
 
 
@@ -64,14 +72,22 @@ def masks_token(spec: PodSpec, profile: Profile) -> bool:
     return not profile.service_account_token and spec.automountServiceAccountToken is not False
 
 
-def _patched(container: dict[str, Any], profile: Profile) -> dict[str, Any]:
-    """Return the container after the operator's RFC 6902 patch."""
+def _patched(container: dict[str, Any], profile: Profile, plan: Plan) -> dict[str, Any]:
+    """Return the container after the operator's RFC 6902 patch; raise :class:`Declined` where it could not start."""
     plain = msgspec.to_builtins(container)
+    volumes = {volume["name"] for volume in profile.volumes} | {mount["name"] for mount in plain["volumeMounts"]}
+    volumes |= {place.mount.name for place in plan.places}
+    fixed = {key: plain.get(key) for key in ("name", "restartPolicy")}
     try:
-        patched: dict[str, Any] = jsonpatch.JsonPatch(list(profile.patch)).apply(plain)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        # what an operation adds would be changed by those behind it, in the profile itself
+        operations = copy.deepcopy(list(profile.patch))
+        patched: dict[str, Any] = jsonpatch.JsonPatch(operations).apply(plain)
+    except PATCH_ERRORS as error:
         remedy = f"the patch of profile {shown(profile.name)} does not fit its sidecar; ask your operator"
         raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy)) from error
+    if defects(patched, volumes) or any(patched.get(key) != value for key, value in fixed.items()):
+        remedy = f"the patch of profile {shown(profile.name)} makes a sidecar that can't start; ask your operator"
+        raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy))
     return patched
 
 
