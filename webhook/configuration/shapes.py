@@ -202,7 +202,7 @@ _VOLUME = Object({"name": TEXT, **VOLUME_SOURCES}, rule=_check_source)
 _POINTER = matching(r"(?:/(?:[^~/]|~[01])*)*", "a JSON pointer such as /env/0/value", 4096)
 _OPERATIONS = ("add", "remove", "replace", "move", "copy", "test")
 #: What tells our sidecar from others, and makes it a native one.
-_FIXED = ("", "name", "restartPolicy")
+_FIXED = ("name", "restartPolicy")
 
 
 def _check_operation(fields: dict[str, Any], path: Path, report: Report) -> None:
@@ -214,10 +214,12 @@ def _check_operation(fields: dict[str, Any], path: Path, report: Report) -> None
     changed = {"path"} if operation != "test" else set()
     if operation == "move":
         changed.add("from")
-    for key in changed:
+    for key in ("path", "from"):
         pointer = fields.get(key)
-        if pointer is not None and (pointer == "" or pointer.split("/")[1] in _FIXED):
-            report((*path, key), f"{pointer or 'the whole container'} can't be changed")
+        if pointer == "":
+            report((*path, key), "must name a key of the container, such as /image")
+        elif pointer is not None and key in changed and pointer.split("/")[1] in _FIXED:
+            report((*path, key), f"{pointer} can't be changed")
 
 
 _OPERATION = Object(

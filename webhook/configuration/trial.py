@@ -63,7 +63,7 @@ def try_out(profile: Profile, report: Report) -> Profile:
     for sidecar in sidecars:
         for path, message in defects(sidecar.container, sidecar.volumes):
             # the lists of the finished sidecar have more items than the profile's
-            report(("sidecar", *path[:1]), f"in a pod: {_dotted(path) or 'the sidecar'} {message}")
+            report(("sidecar", *path[:1]), f"in a pod: {_said(path, message)}")
     if profile.patch:
         container = _try_patch(profile, sidecars, report)
     ports = {port.get("containerPort") for port in container.get("ports") or ()}
@@ -139,7 +139,9 @@ def _try_patch(profile: Profile, sidecars: Sequence[_Sidecar], report: Report) -
         report(("patch", len(furthest.steps) - 1), furthest.failure)
         return furthest.sidecar.container
     for path, message in _wrong(applied.steps[-1], applied.sidecar):
-        report(("patch", *_culprit(applied, path, message)), f"the sidecar's {_dotted(path)} {message}")
+        report(
+            ("patch", *_culprit(applied, path, message)), f"makes a sidecar that can't start: {_said(path, message)}"
+        )
     patched = applied.steps[-1]
     return patched if isinstance(patched, dict) else {}
 
@@ -164,8 +166,7 @@ def _apply(operations: Sequence[Mapping[str, Any]], sidecar: _Sidecar, varying: 
 
 def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[str]) -> bool:
     """Say whether a test compares something that is there with a value that it has in other pods."""
-    # a test of the whole container compares everything
-    if operation["op"] != "test" or varying.isdisjoint(operation["path"].split("/")[1:2] or varying):
+    if operation["op"] != "test" or operation["path"].split("/")[1] not in varying:
         return False
     try:
         jsonpatch.JsonPointer(operation["path"]).resolve(container)
@@ -193,5 +194,6 @@ def _culprit(outcome: _Outcome, path: Path, message: str) -> tuple[int, ...]:
     return (number - 1,) if number > 0 else ()
 
 
-def _dotted(path: Path) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+def _said(path: Path, message: str) -> str:
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return f"{where} {message}" if where else f"it {message}"
