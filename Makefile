@@ -54,7 +54,7 @@ format: $(VENV)/.installed ## put every file into shape
 golden: $(VENV)/.installed ## make the golden files anew; review them with git diff
 	$(BIN)/python -m tests.goldens --update
 
-fuzz: $(VENV)/.installed ## mutated reviews and raw bytes for FUZZ_SECONDS (60), half on the core, half on the server
+fuzz: $(VENV)/.installed ## mutated reviews, configurations and raw bytes for FUZZ_SECONDS (60), a third each on the core, the configuration and the server
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 

@@ -40,16 +40,34 @@ class ReviewError(PillionError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a configuration: where (``profiles.tail.sidecar.image``), what, what instead."""
+    """One thing that is wrong in a configuration: where (``profiles.tail.sidecar.image``), what, what instead.
 
-    path: str
+    ``path`` holds keys and list indexes, ``position`` is a line and a column, both from 1.
+    """
+
+    path: tuple[str | int, ...]
     message: str
-    line: int | None = None
+    position: tuple[int, int] | None = None
+
+    @property
+    def dotted_path(self) -> str:
+        """Return the path as text: ``profiles.tail.sidecar.env[0].name``."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{_printable(step)}" for step in self.path)
+        return "".join(steps).removeprefix(".") or "configuration"
 
     def __str__(self) -> str:
-        """Return ``line 12: profiles.tail.order: …``."""
-        where = f"line {self.line}: " if self.line is not None else ""
-        return f"{where}{self.path or 'configuration'}: {self.message}"
+        """Return ``12:5: profiles.tail.order: …``."""
+        where = f"{self.position[0]}:{self.position[1]}: " if self.position is not None else ""
+        return f"{where}{self.dotted_path}: {self.message}"
+
+
+def _printable(key: str) -> str:
+    """Return a key as it may stand in a line of text."""
+    clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in key)
+    return clean if len(clean) <= _LONGEST_KEY else f"{clean[: _LONGEST_KEY - 1]}…"
+
+
+_LONGEST_KEY = 63
 
 
 class ConfigurationError(PillionError):
@@ -58,8 +76,11 @@ class ConfigurationError(PillionError):
     def __init__(self, problems: list[Problem], source: str = "") -> None:
         self.problems = problems
         self.source = source
-        head = f"{source}: " if source else ""
-        super().__init__("\n".join(f"{head}{problem}" for problem in problems))
+        lines = []
+        for problem in problems:
+            head = "" if not source else f"{source}:" if problem.position is not None else f"{source}: "
+            lines.append(f"{head}{problem}")
+        super().__init__("\n".join(lines))
 
 
 class CertificateError(PillionError):

@@ -1,6 +1,7 @@
 """Reviews changed a little, as trees and as bytes; a seed decides everything."""
 
 import json
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -76,17 +77,17 @@ def changed_bytes(body: bytes, random: Random) -> bytes:
     return bytes(changed)
 
 
-def changed_tree(document: Any, random: Random) -> Any:
-    """Return the document with one place changed."""
+def changed_tree(document: Any, random: Random, *, values: Sequence[Any] = VALUES, keys: Sequence[str] = KEYS) -> Any:
+    """Return the document with one place changed; ``values`` and ``keys`` are what is put there."""
     places = list(_places(document))
     if not places:
-        return _value(random)
+        return _copy(random.choice(values))
     parent, key = random.choice(places)
     what = random.randrange(8)
     if what == 0:
         del parent[key]
     elif what in {1, 2}:
-        parent[key] = _value(random)
+        parent[key] = _copy(random.choice(values))
     elif what == 3:
         other, place = random.choice(places)
         parent[key] = _copy(other[place])
@@ -95,11 +96,11 @@ def changed_tree(document: Any, random: Random) -> Any:
     elif what == 5 and isinstance(parent, list):
         random.shuffle(parent)
     elif isinstance(parent, dict) and what == 6:
-        parent[random.choice(KEYS)] = parent.pop(key)
+        parent[random.choice(keys)] = parent.pop(key)
     elif isinstance(parent, dict):
-        parent[random.choice(KEYS)] = _value(random)
+        parent[random.choice(keys)] = _copy(random.choice(values))
     else:
-        parent.append(_value(random))
+        parent.append(_copy(random.choice(values)))
     return document
 
 
@@ -114,10 +115,6 @@ def _places(document: Any) -> list[tuple[Any, Any]]:
             found.append((value, key))
             rest.append(value[key])
     return found
-
-
-def _value(random: Random) -> Any:
-    return _copy(random.choice(VALUES))
 
 
 def _copy(value: Any) -> Any:

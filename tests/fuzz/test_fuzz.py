@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.fuzz import oracle
+from tests.fuzz import configurations, oracle
 from tests.fuzz.hostility import besiege
 from tests.fuzz.mutations import SEEDS, mutated
 from tests.fuzz.server import attack
@@ -30,6 +30,13 @@ def test_the_core_keeps_its_promises() -> None:
     reasons = judged(seed=1)
     assert reasons[Reason.INJECTED] > BODIES / 20
     assert len(reasons) > 15
+
+
+def test_every_configuration_is_refused_or_works() -> None:
+    """Whatever is changed in one; and enough of them are taken, and refused."""
+    counts = configurations.attack(300, seed=1)
+    assert counts["taken"] > 20
+    assert counts["refused"] > 20
 
 
 def test_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

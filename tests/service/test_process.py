@@ -241,8 +241,8 @@ def test_all_problems_of_a_configuration_are_said(launch: Callable[..., Process]
     process = launch("--config=pillion.yaml", wait=False)
     assert process.popen.wait(60) == 2
     first, second = process.errors.splitlines()
-    assert "pillion.yaml: line 1: strict" in first
-    assert "pillion.yaml: line 2: nonsense" in second
+    assert "pillion.yaml:1:1: strict" in first
+    assert "pillion.yaml:2:1: nonsense" in second
 
 
 def test_settings_come_from_the_environment(launch: Callable[..., Process]) -> None:

@@ -57,18 +57,14 @@ class SecurityContext(Struct, omit_defaults=True, gc=False):
     windowsOptions: WindowsOptions | None = None
 
 
-class Opaque(Struct, omit_defaults=True, gc=False):
-    """An object that is there; nobody looks into it."""
-
-
 class EnvSource(Struct, omit_defaults=True, gc=False):
     """``valueFrom``: which kind it is, and the content of those that are handed on."""
 
     fieldRef: dict[str, Any] | None = None
     resourceFieldRef: dict[str, Any] | None = None
     configMapKeyRef: dict[str, Any] | None = None
-    secretKeyRef: Opaque | None = None
-    fileKeyRef: Opaque | None = None
+    secretKeyRef: dict[str, Any] | None = None
+    fileKeyRef: dict[str, Any] | None = None
 
 
 class EnvVar(Struct, omit_defaults=True, gc=False):

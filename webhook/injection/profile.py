@@ -67,6 +67,7 @@ class Profile:
     limits: Mapping[str, str]
     #: The cpu limit in a Guaranteed pod, which has to have one.
     guaranteed_cpu: str | None
+    #: What the profile says of the security context; None leaves the key out of the sidecar.
     security_context: Mapping[str, Any]
     native: bool
     first: bool
@@ -85,6 +86,8 @@ class Profile:
     patch: tuple[Mapping[str, Any], ...]
     #: What the operator has to set before a pod can use it: sentences.
     missing: tuple[str, ...]
+    #: What must be there in a pod's namespace or on its node, so that the pod starts: sentences.
+    notes: tuple[str, ...]
     #: The sidecar's name.
     container_name: str = field(init=False)
     #: The resources in a pod that asks for nothing special.

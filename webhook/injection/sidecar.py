@@ -1,7 +1,8 @@
 """The container that is added: a profile filled in for one pod."""
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonpatch
@@ -9,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.container_rules import defects
 from webhook.injection.identity import reject_unstartable_user, security_context
 from webhook.injection.participants import Participant
 from webhook.injection.places import Place
@@ -19,7 +21,13 @@ from webhook.injection.resources import resources
 from webhook.injection.variables import Environment, escape
 from webhook.injection.volumes import Plan
 
-__all__ = ["build", "masks_token"]
+__all__ = ["PATCH_ERRORS", "build", "masks_token"]
+
+#: What jsonpatch raises where an operation does not fit: its own errors, and Python's where a value is of another type.
+PATCH_ERRORS = (
+    *(jsonpatch.JsonPatchException, jsonpatch.JsonPointerException),
+    *(TypeError, ValueError, LookupError, AttributeError),
+)
 
 
 def build(
@@ -53,8 +61,11 @@ def build(
         mounts.append(TOKEN_MASK)
     container["volumeMounts"] = mounts
     if profile.patch:
-        container = _patched(container, profile)
-    reject_unstartable_user(container.get("securityContext") or {}, spec, profile, wishes)
+        unpatched, container = container, _patched(container, profile)
+        reject_unstartable_user(_security_context(container), spec, profile, wishes)
+        _reject_defects(container, unpatched, profile, plan)
+    else:
+        reject_unstartable_user(container["securityContext"], spec, profile, wishes)
     return container, findings
 
 
@@ -67,15 +78,32 @@ def masks_token(spec: PodSpec, profile: Profile) -> bool:
     return not profile.service_account_token and spec.automountServiceAccountToken is not False
 
 
-def _patched(container: dict[str, Any], profile: Profile) -> dict[str, Any]:
+def _patched(container: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     """Return the container after the operator's RFC 6902 patch."""
-    plain = msgspec.to_builtins(container)
     try:
-        patched: dict[str, Any] = jsonpatch.JsonPatch(list(profile.patch)).apply(plain)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        # what an operation adds would be changed by those behind it, in the profile itself
+        operations = copy.deepcopy(list(profile.patch))
+        patched: dict[str, Any] = jsonpatch.JsonPatch(operations).apply(msgspec.to_builtins(container))
+    except PATCH_ERRORS as error:
         remedy = f"the patch of profile {shown(profile.name)} does not fit its sidecar; ask your operator"
         raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy)) from error
     return patched
+
+
+def _security_context(patched: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the security context of a container that a patch may have made anything of."""
+    context = patched.get("securityContext")
+    return context if isinstance(context, dict) else {}
+
+
+def _reject_defects(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
+    """Raise :class:`Declined` for a patched container that could not start, or that is no longer ours."""
+    volumes = {volume["name"] for volume in profile.volumes} | {place.mount.name for place in plan.places}
+    volumes |= {mount["name"] for mount in unpatched["volumeMounts"]}
+    renamed = any(patched.get(key) != unpatched.get(key) for key in ("name", "restartPolicy"))
+    if renamed or defects(patched, volumes):
+        remedy = f"the patch of profile {shown(profile.name)} makes a sidecar that can't start; ask your operator"
+        raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy))
 
 
 # --- logs ------------------------------------------------------------------------------------------------------

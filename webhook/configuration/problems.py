@@ -1,0 +1,43 @@
+"""Collects what is wrong with a configuration: all of it, by the paths of the document as it was written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from webhook.configuration.merging import Origins
+from webhook.errors import Problem
+from webhook.shapes import Path
+
+__all__ = ["Problems"]
+
+
+@dataclass
+class Problems:
+    """Problems by path, in the order in which they were found."""
+
+    found: list[Problem] = field(default_factory=list)
+    #: Where the items of merged lists were written.
+    origins: Origins = field(default_factory=dict)
+
+    def add(self, path: Path, message: str) -> None:
+        """Add a problem at a path of the merged document."""
+        # a message quotes what somebody wrote
+        clean = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in message)
+        problem = Problem(self._written(path), clean)
+        if problem not in self.found:
+            self.found.append(problem)
+
+    def _written(self, path: Path) -> Path:
+        """Return the path in the document as it was written; an item of a base has none, but its list may have."""
+        written: list[str | int] = []
+        for number, step in enumerate(path):
+            origin: int | str | None = step
+            if isinstance(step, int) and path[:number] in self.origins:
+                origin = self.origins[path[:number]][step]
+            if origin is None:
+                break
+            written.append(origin)
+        return tuple(written)
+
+    def below(self, *steps: str | int) -> Callable[[Path, str], None]:
+        """Return a function that adds problems below a path."""
+        return lambda path, message: self.add((*steps, *path), message)

@@ -1,0 +1,360 @@
+"""One profile: a document on top of its base to a :class:`Profile`, or to everything that is wrong with it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from webhook.configuration.problems import Problems
+from webhook.configuration.shapes import PROFILE
+from webhook.configuration.trial import try_out
+from webhook.injection import quantity
+from webhook.injection.annotations import Declined, LogFiles, parse_logs
+from webhook.injection.container_rules import (
+    DEFAULT_TERMINATION_LOG,
+    LEAST_MEMORY,
+    Mounted,
+    check_mounts,
+    mounted,
+)
+from webhook.injection.paths import Directories, components
+from webhook.injection.pod import EnvVar
+from webhook.injection.profile import (
+    EMPTY_VOLUME,
+    LOG_VOLUME,
+    NAME_PREFIX,
+    PLACEHOLDERS,
+    RELOCATED,
+    TOKEN_PATH,
+    Bound,
+    Profile,
+)
+from webhook.shapes import Path
+
+__all__ = ["profile", "revision"]
+
+#: Room for the kubelet: a sidecar without requests breaks an HPA, one without a memory limit can starve the node.
+DEFAULT_RESOURCES = {
+    "requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
+    "limits": {"memory": "64Mi", "ephemeral-storage": "1Gi"},
+}
+DEFAULT_LOGS = ["/var/log/app/*.log"]
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
+#: 63 characters for a container's name, less our prefix.
+_LONGEST_NAME = 63 - len(NAME_PREFIX)
+#: Fields of a container that are filled in for each pod; all others are handed on as they are.
+_FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
+#: Each is tried one after the other, and costs its share in every pod.
+MAX_OPERATIONS = 256
+
+
+def revision(document: Any) -> str:
+    """Return a short hash that changes with the document's content and with nothing else."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def profile(problems: Problems, name: str, document: object, *, host_path: bool, own: bool) -> Profile | None:
+    """Return the profile in a merged document, None where something is wrong with it.
+
+    ``own`` says that an operator wrote at least part of it: then it must be complete, and it is tried out.
+    """
+    before = len(problems.found)
+    path: Path = ("profiles", name)
+    if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+        problems.add(path, f"the name must be of small letters, digits and -, at most {_LONGEST_NAME} long")
+    fields = PROFILE.read(document, path, problems.add)
+    if not isinstance(fields, dict):
+        return None
+    reading = _Reading(problems, path, fields)
+    made = reading.profile(name, revision(document), host_path=host_path)
+    for sentence in made.missing if own else ():
+        problems.add(path, sentence)
+    if len(problems.found) > before:
+        return None
+    if own:
+        made = try_out(made, problems.below(*path))
+    return made if len(problems.found) == before else None
+
+
+class _Reading:
+    """The fields of a profile that fit their shapes, checked against each other and made ready to be used."""
+
+    def __init__(self, problems: Problems, path: Path, fields: dict[str, Any]) -> None:
+        self.problems = problems
+        self.path = path
+        self.fields = fields
+        self.sidecar: dict[str, Any] = fields.get("sidecar", {})
+
+    def add(self, message: str, *steps: str | int) -> None:
+        """Add a problem below the profile's path."""
+        self.problems.add((*self.path, *steps), message)
+
+    def profile(self, name: str, revision: str, *, host_path: bool) -> Profile:
+        """Return the profile; where problems were added it is not to be used."""
+        fields, sidecar = self.fields, self.sidecar
+        if not self.sidecar.get("image"):
+            self._check_image()
+        volumes = self._volumes(host_path=host_path)
+        mounts = self._mounts(volumes)
+        size_limit, medium = self._size()
+        requests, limits = self._resources()
+        command, args = self._items("command"), self._items("args")
+        env = self._env()
+        native = fields.get("native", True)
+        reserved = self._reserved(mounts)
+        token = fields.get("serviceAccountToken", False)
+        if len(fields.get("patch", ())) > MAX_OPERATIONS:
+            self.add(f"has {len(fields['patch'])} operations; {MAX_OPERATIONS} are allowed", "patch")
+        said = {"<native>": str(native).lower()}
+        have = {variable.name for variable in env if variable.value or variable.valueFrom}
+        required = fields.get("required", {})
+        return Profile(
+            name=name,
+            revision=revision,
+            description=fields.get("description", ""),
+            container={key: value for key, value in sidecar.items() if key not in _FILLED},
+            command=tuple(said.get(item, item) for item in command),
+            args=tuple(said.get(item, item) for item in args),
+            env=tuple(msgspec.structs.replace(one, value=said.get(one.value or "", one.value)) for one in env),
+            mounts=tuple(mounts),
+            volumes=tuple(volumes),
+            ports=frozenset(port["containerPort"] for port in sidecar.get("ports", ()) if "containerPort" in port),
+            requests=requests,
+            limits=limits,
+            guaranteed_cpu=_text(fields.get("guaranteedCpu")),
+            security_context=sidecar.get("securityContext", {}),
+            native=native,
+            first=fields.get("order", "first") == "first",
+            logs=self._logs(),
+            logs_mount_path=fields.get("logsMountPath"),
+            reserved=reserved,
+            volume_size_limit=size_limit,
+            volume_medium=medium,
+            image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),
+            bounds=self._bounds(),
+            allow_root=fields.get("allowRoot", False),
+            service_account_token=token,
+            inject_all=fields.get("injectAll", False),
+            patch=tuple(fields.get("patch", ())),
+            missing=tuple(f"set sidecar.env {key}: {why}" for key, why in required.items() if key not in have),
+            notes=tuple(_notes(sidecar, volumes)),
+        )
+
+    def _check_image(self) -> None:
+        where = (*self.path, "sidecar", "image")
+        if not any(problem.path == where for problem in self.problems.found):
+            self.add("is missing; write the sidecar's image", "sidecar", "image")
+
+    def _items(self, key: str) -> list[str]:
+        items: list[str] = self.sidecar.get(key, [])
+        for number, text in enumerate(items):
+            self._check_placeholder(text, "sidecar", key, number)
+        return items
+
+    def _check_placeholder(self, text: str, *where: str | int) -> None:
+        if _PLACEHOLDER.fullmatch(text) and text not in PLACEHOLDERS:
+            self.add(f"{text} is no placeholder; known: {', '.join(PLACEHOLDERS)}", *where)
+
+    def _env(self) -> list[EnvVar]:
+        variables = []
+        for number, variable in enumerate(self.sidecar.get("env", ())):
+            where = ("sidecar", "env", number)
+            self._check_placeholder(variable.get("value", ""), *where)
+            source = variable.get("valueFrom", {})
+            if "containerName" in source.get("resourceFieldRef", {}):
+                self.add("must be left out: it is the sidecar", *where, "valueFrom", "resourceFieldRef")
+            if "name" in variable:
+                variables.append(msgspec.convert(variable, EnvVar))
+        return variables
+
+    def _volumes(self, *, host_path: bool) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = []
+        for number, volume in enumerate(self.fields.get("volumes", ())):
+            name = volume.get("name", "")
+            if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+                wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
+                self.add(wrong, "volumes", number, "name")
+            elif name == EMPTY_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
+                self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
+            elif any(other["name"] == f"{NAME_PREFIX}{name}" for other in result):
+                self.add(f"{name} is there twice", "volumes", number, "name")
+            if "hostPath" in volume and not host_path:
+                self.add("is not allowed; set allowHostPath: true to allow it", "volumes", number, "hostPath")
+            result.append({**volume, "name": f"{NAME_PREFIX}{name}"})
+        return result
+
+    def _mounts(self, volumes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        names = {volume["name"] for volume in volumes}
+        result = []
+        for number, mount in enumerate(self.sidecar.get("volumeMounts", ())):
+            name = f"{NAME_PREFIX}{mount.get('name', '')}"
+            if "name" in mount and name not in names:
+                wrong = f"{mount['name'][:63]!r} is none of the profile's volumes"
+                self.add(wrong, "sidecar", "volumeMounts", number, "name")
+            result.append({**mount, "name": name})
+        paths = mounted(result, ("sidecar", "volumeMounts"))
+        # the API server mounts a token where we do not, and it steps back where the container has a mount
+        token = Mounted(None, TOKEN_PATH)
+        others = [
+            Mounted(
+                ("sidecar", "terminationMessagePath") if "terminationMessagePath" in self.sidecar else None,
+                self.sidecar.get("terminationMessagePath", DEFAULT_TERMINATION_LOG),
+            )
+        ]
+        if not self.fields.get("serviceAccountToken") or not any(one.forms == token.forms for one in paths):
+            others.append(token)
+        check_mounts(paths, others, self.problems.below(*self.path))
+        return result
+
+    def _resources(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return requests and limits: cpu and memory are always requested, memory is always limited."""
+        written = self.sidecar.get("resources", {})
+        requests = {key: str(value) for key, value in written.get("requests", {}).items()}
+        limits = {key: str(value) for key, value in written.get("limits", {}).items()}
+        limits.setdefault("memory", _larger(requests.get("memory"), DEFAULT_RESOURCES["limits"]["memory"]))
+        limits.setdefault(
+            "ephemeral-storage",
+            _larger(requests.get("ephemeral-storage"), DEFAULT_RESOURCES["limits"]["ephemeral-storage"]),
+        )
+        for key in ("cpu", "memory", "ephemeral-storage"):
+            requests.setdefault(key, _smaller(limits.get(key), DEFAULT_RESOURCES["requests"][key]))
+        return requests, limits
+
+    def _size(self) -> tuple[str | None, str]:
+        """Return a new volume's size limit and medium."""
+        size = self.fields.get("volume", {})
+        medium = size.get("medium", "")
+        if medium and size.get("sizeLimit") is None:
+            wrong = "is needed with medium Memory: without it the node's memory is the limit"
+            self.add(wrong, "volume", "sizeLimit")
+        return _text(size.get("sizeLimit")), medium
+
+    def _reserved(self, mounts: Sequence[Mapping[str, Any]]) -> Directories:
+        """Return where no log place may be mounted; nothing of that may lie where logs go when they can't stay."""
+        root: str = self.fields.get("logsMountPath", RELOCATED)
+        if Directories(TOKEN_PATH).collide(root):
+            self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
+        if "logsMountPath" in self.fields and components(root)[:1] == ("proc",):
+            self.add(f"nothing can be mounted at {root}; write a folder of its own", "logsMountPath")
+        places: list[tuple[Path, str]] = [
+            (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
+        ]
+        places += [
+            (("sidecar", "volumeMounts", number, "mountPath"), mount["mountPath"])
+            for number, mount in enumerate(mounts)
+            if "mountPath" in mount
+        ]
+        if "terminationMessagePath" in self.sidecar:
+            places.append((("sidecar", "terminationMessagePath"), self.sidecar["terminationMessagePath"]))
+        for where, text in places:
+            if Directories(text).collide(root):
+                self.add(f"{text} collides with {root}, where logs are mounted", *where)
+        return Directories(*(text for _, text in places))
+
+    def _bounds(self) -> dict[str, Bound]:
+        bounds: dict[str, Bound] = {}
+        for key, bound in self.fields.get("bounds", {}).items():
+            least, most = quantity.parse(bound.get("min")), quantity.parse(bound.get("max"))
+            if least is not None and most is not None and least > most:
+                self.add(f"min {bound['min']} is above max {bound['max']}", "bounds", key)
+            bounds[key] = Bound(_text(bound.get("min")), _text(bound.get("max")))
+        # an annotation must not ask for so little that nothing starts
+        memory = bounds.get("memory-limit", Bound())
+        if memory.most is not None and _larger(memory.most, LEAST_MEMORY) != memory.most:
+            self.add(f"must be {LEAST_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
+        bounds["memory-limit"] = Bound(_larger(memory.least, LEAST_MEMORY), memory.most)
+        return bounds
+
+    def _logs(self) -> tuple[LogFiles, ...]:
+        files: list[LogFiles] = []
+        entries = self.fields.get("logs", DEFAULT_LOGS)
+        before = len(self.problems.found)
+        for number, entry in enumerate(entries):
+            try:
+                parsed = parse_logs(entry)
+            except Declined as declined:
+                self.add(declined.finding.text(), "logs", number)
+                continue
+            if any(item.container for item in parsed):
+                wrong = "a profile can't name a container; remove the part before the colon"
+                self.add(wrong, "logs", number)
+            files.extend(parsed)
+        if len(entries) > 1 and len(self.problems.found) == before:
+            try:
+                parse_logs("\n".join(entries))
+            except Declined as declined:
+                self.add(declined.finding.remedy, "logs")
+        return tuple(dict.fromkeys(files))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _larger(one: str | None, other: str) -> str:
+    """Return the larger quantity; ``other`` where ``one`` is none."""
+    left, right = quantity.parse(one), quantity.parse(other)
+    return one if one and left is not None and right is not None and left >= right else other
+
+
+def _smaller(one: str | None, other: str) -> str:
+    """Return the smaller quantity; ``other`` where ``one`` is none."""
+    left, right = quantity.parse(one), quantity.parse(other)
+    return one if one and left is not None and right is not None and left < right else other
+
+
+# --- what depends on the cluster -------------------------------------------------------------------------------
+
+
+def _notes(sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what must be there in each pod's namespace, or on its node: without it the pod does not start."""
+    for where, named, reference in _references(sidecar, volumes):
+        if not reference.get("optional"):
+            yield f"{where} needs {named} in the namespace of each pod, which does not start without it; {_CURE}"
+    for volume in volumes:
+        name = volume["name"].removeprefix(NAME_PREFIX)
+        if "persistentVolumeClaim" in volume:
+            claim = volume["persistentVolumeClaim"].get("claimName")
+            yield f"volume {name} needs the claim {claim} in the namespace of each pod, which does not start without it"
+    context = sidecar.get("securityContext", {})
+    for key in ("seccompProfile", "appArmorProfile"):
+        if (context.get(key) or {}).get("type") == "Localhost":
+            yield f"sidecar.securityContext.{key} needs {context[key].get('localhostProfile')} on every node"
+    if context.get("runAsUser", 0) is None and context.get("runAsNonRoot", True):
+        yield (
+            "without runAsUser the cluster must choose the user, as OpenShift does: "
+            "elsewhere an image that runs as root does not start under runAsNonRoot"
+        )
+
+
+_CURE = "optional: true lets it start"
+
+
+def _references(
+    sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Find all Secrets and ConfigMaps: where, what, and the reference, which may say that it is optional."""
+    places: list[tuple[str, Mapping[str, Any]]] = [
+        (f"sidecar.env {variable.get('name')}", variable.get("valueFrom", {})) for variable in sidecar.get("env", ())
+    ]
+    places += [(f"sidecar.envFrom[{number}]", item) for number, item in enumerate(sidecar.get("envFrom", ()))]
+    for volume in volumes:
+        where = f"volume {volume['name'].removeprefix(NAME_PREFIX)}"
+        places += [(where, one) for one in (volume, *volume.get("projected", {}).get("sources", ()))]
+    for where, holder in places:
+        for key, kind in _REFERENCES.items():
+            if key in holder:
+                reference = holder[key]
+                yield where, f"the {kind} {reference.get('name', reference.get('secretName'))}", reference
+
+
+_REFERENCES = {
+    **dict.fromkeys(("secret", "secretRef", "secretKeyRef"), "Secret"),
+    **dict.fromkeys(("configMap", "configMapRef", "configMapKeyRef"), "ConfigMap"),
+}

@@ -1,0 +1,471 @@
+"""What keeps a container from being accepted or from starting: rules on its JSON form, as the API server has it.
+
+Sources: k8s.io/kubernetes pkg/apis/core/validation (what the API server refuses), and the kubelet and runc (what never
+starts): an image's name that can't be parsed, root under ``runAsNonRoot``, a mount inside a read-only one.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from webhook.injection import quantity
+from webhook.injection.paths import Components, components, literal
+from webhook.shapes import (
+    FLAG,
+    TEXT,
+    ListOf,
+    MapOf,
+    Object,
+    Path,
+    Report,
+    Scalar,
+    Shape,
+    choice,
+    kind,
+    matching,
+    number,
+)
+
+__all__ = [
+    "LEAST_MEMORY",
+    "MAX_CONTAINER_BYTES",
+    "QUANTITY",
+    "SIDECAR_FIELDS",
+    "Mounted",
+    "check_mounts",
+    "check_names",
+    "defects",
+    "mounted",
+]
+
+#: A container's program does not come to its first instruction with less (measured with busybox).
+LEAST_MEMORY = "4Mi"
+#: execve(2): MAX_ARG_STRLEN of linux/binfmts.h, for each argument and each NAME=value.
+MAX_ARGUMENT_BYTES = 32 * 4096 - 1
+#: A pod is an object of at most 1.5 MiB in etcd, and carries its own containers and managed fields too.
+MAX_CONTAINER_BYTES = 256 * 1024
+#: k8s.io/apimachinery IsValidUserID and IsValidGroupID.
+MAX_ID = 2**31 - 1
+MAX_INT32 = 2**31 - 1
+MAX_PORT = 65535
+
+_SUBDOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+_QUALIFIED = rf"(?:{_SUBDOMAIN}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+
+
+# --- values ----------------------------------------------------------------------------------------------------
+
+
+def _reject_quantity(value: object) -> str:
+    parsed = quantity.parse(value)
+    if parsed is None or parsed <= 0:
+        return f"must be a quantity above 0 such as 100m or 64Mi, is {str(value)[:40]!r}"
+    return ""
+
+
+QUANTITY = Scalar("a quantity", (str, int, float), _reject_quantity)
+
+
+def _reject_argument(value: str) -> str:
+    size = len(value.encode(errors="replace"))
+    return f"has {size} bytes; a program takes {MAX_ARGUMENT_BYTES}" if size > MAX_ARGUMENT_BYTES else ""
+
+
+_ARGUMENT = Scalar("text", (str,), _reject_argument)
+
+
+#: limits.h: the kernel takes no longer path.
+PATH_MAX = 4096
+
+
+def _reject_relative(value: str) -> str:
+    return "" if value.startswith("/") and len(value) < PATH_MAX else f"must be an absolute path, is {value[:60]!r}"
+
+
+_ABSOLUTE = Scalar("text", (str,), _reject_relative)
+_OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: small letters, digits, - and .")
+#: IsEnvVarName: newer API servers take more, the oldest that we support does not.
+_ENV_NAME = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", "the name of a variable", MAX_ARGUMENT_BYTES)
+_CONFIG_KEY = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z0-9]+", "a key of letters, digits, -, _ and .")
+#: IANA_SVC_NAME (RFC 6335).
+_PORT_NAME_WORDS = "a name of at most 15 small letters, digits and -, with a letter"
+_PORT_NAME = matching(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", _PORT_NAME_WORDS, 15)
+#: github.com/distribution/reference: what the kubelet can parse.
+_IMAGE = matching(
+    r"(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
+    r"(?::[0-9]+)?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,128})?",
+    "an image such as registry.example.com/team/name:1.0, its path in small letters",
+    512,
+)
+
+
+class _Port:
+    """A port's number, or the name of one."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        """See :class:`~webhook.shapes.Shape`."""
+        if isinstance(value, str):
+            return _PORT_NAME.read(value, path, report)
+        return _PORT_NUMBER.read(value, path, report)
+
+
+_PORT_NUMBER = number(1, MAX_PORT)
+_COUNT = number(0, MAX_INT32)
+
+
+# --- variables -------------------------------------------------------------------------------------------------
+
+_FIELD_PATH = matching(
+    r"metadata\.(?:name|namespace|uid)|spec\.(?:nodeName|serviceAccountName)|status\.(?:host|pod)IPs?"
+    rf"|metadata\.(?:labels|annotations)\['{_QUALIFIED}'\]",
+    "a field that the downward API has, such as metadata.name",
+    500,
+)
+_RESOURCE = matching(
+    r"(?:limits|requests)\.(?:cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGT]i)", "such as limits.cpu"
+)
+_DIVISORS = {
+    "cpu": ("0", "1", "1m"),
+    "": ("0", "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"),
+}
+
+
+def _check_divisor(fields: dict[str, Any], path: Path, report: Report) -> None:
+    allowed = _DIVISORS["cpu" if str(fields.get("resource", "")).endswith("cpu") else ""]
+    if str(fields.get("divisor", "0")) not in allowed:
+        report((*path, "divisor"), f"must be one of {', '.join(allowed)}")
+
+
+_KEY_OF = {"name": _OBJECT_NAME, "key": _CONFIG_KEY, "optional": FLAG}
+_SOURCES = {
+    "fieldRef": Object({"apiVersion": choice("v1"), "fieldPath": _FIELD_PATH}, ("fieldPath",)),
+    "resourceFieldRef": Object(
+        {"containerName": TEXT, "resource": _RESOURCE, "divisor": Scalar("a quantity", (str, int))},
+        ("resource",),
+        rule=_check_divisor,
+    ),
+    "configMapKeyRef": Object(_KEY_OF, ("name", "key")),
+    "secretKeyRef": Object(_KEY_OF, ("name", "key")),
+}
+
+
+def _check_variable(fields: dict[str, Any], path: Path, report: Report) -> None:
+    if fields.get("value") and "valueFrom" in fields:
+        report(path, "has both value and valueFrom; remove one")
+    if isinstance(fields.get("name"), str) and isinstance(fields.get("value"), str):
+        wrong = _reject_argument(f"{fields['name']}={fields['value']}")
+        if wrong:
+            report((*path, "value"), wrong)
+
+
+_VARIABLE = Object(
+    {"name": _ENV_NAME, "value": TEXT, "valueFrom": Object(_SOURCES, one_of=tuple(_SOURCES))},
+    ("name",),
+    rule=_check_variable,
+)
+_OBJECT_REFERENCE = Object({"name": _OBJECT_NAME, "optional": FLAG}, ("name",))
+_ENV_FROM = Object(
+    {"prefix": _ENV_NAME, "configMapRef": _OBJECT_REFERENCE, "secretRef": _OBJECT_REFERENCE},
+    one_of=("configMapRef", "secretRef"),
+)
+
+
+# --- ports, probes, hooks --------------------------------------------------------------------------------------
+
+_CONTAINER_PORT = Object(
+    {
+        "containerPort": _PORT_NUMBER,
+        "name": _PORT_NAME,
+        "protocol": choice("TCP", "UDP", "SCTP"),
+        "hostPort": number(0, MAX_PORT),
+        "hostIP": TEXT,
+    },
+    ("containerPort",),
+)
+_HEADER = Object({"name": matching(r"[-A-Za-z0-9]+", "a header's name"), "value": TEXT}, ("name",))
+_ENDPOINT: dict[str, Shape] = {"port": _Port(), "host": TEXT}
+_HTTP = Object(
+    {**_ENDPOINT, "path": TEXT, "scheme": choice("HTTP", "HTTPS"), "httpHeaders": ListOf(_HEADER)}, ("port",)
+)
+_HANDLERS: dict[str, Shape] = {
+    "exec": Object({"command": ListOf(_ARGUMENT, least=1)}, ("command",)),
+    "httpGet": _HTTP,
+    "tcpSocket": Object(_ENDPOINT, ("port",)),
+}
+_PROBED: dict[str, Shape] = {**_HANDLERS, "grpc": Object({"port": _PORT_NUMBER, "service": TEXT}, ("port",))}
+_PROBE_FIELDS: dict[str, Shape] = {
+    **_PROBED,
+    **dict.fromkeys(("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold"), _COUNT),
+}
+_GRACE = {"terminationGracePeriodSeconds": number(1, MAX_INT32)}
+_READINESS = Object({**_PROBE_FIELDS, "successThreshold": _COUNT}, one_of=tuple(_PROBED))
+#: Liveness and startup: the first success counts.
+_PROBE = Object({**_PROBE_FIELDS, **_GRACE, "successThreshold": number(0, 1)}, one_of=tuple(_PROBED))
+_HOOKS: dict[str, Shape] = {**_HANDLERS, "sleep": Object({"seconds": number(1, MAX_INT32)}, ("seconds",))}
+_HOOK = Object(_HOOKS, one_of=tuple(_HOOKS))
+
+
+# --- resources -------------------------------------------------------------------------------------------------
+
+_RESOURCE_NAME = matching(
+    rf"cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGT]i|{_SUBDOMAIN}/[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+    "cpu, memory, ephemeral-storage, or a name with a domain such as example.com/gpu",
+)
+_AMOUNTS = MapOf(QUANTITY, _RESOURCE_NAME)
+
+
+def _check_amounts(fields: dict[str, Any], path: Path, report: Report) -> None:
+    requests, limits = fields.get("requests", {}), fields.get("limits", {})
+    for name, value in requests.items():
+        limit = limits.get(name)
+        request, most = quantity.parse(value), quantity.parse(limit)
+        whole = "/" in name or name.startswith("hugepages-")
+        if request is None or (most is None and not whole):
+            continue
+        if most is None:
+            report((*path, "requests", name), "needs the same limit")
+        elif request > most:
+            report((*path, "requests", name), f"{value} is above the limit {limit}")
+        elif whole and request != most:
+            report((*path, "requests", name), f"{value} must be the limit, {limit}")
+    memory, least = quantity.parse(limits.get("memory")), quantity.parse(LEAST_MEMORY)
+    if memory is not None and least is not None and memory < least:
+        report((*path, "limits", "memory"), f"{limits['memory']} is too little to start; write {LEAST_MEMORY} or more")
+
+
+# --- security context ------------------------------------------------------------------------------------------
+
+
+def _check_localhost(fields: dict[str, Any], path: Path, report: Report) -> None:
+    if (fields.get("type") == "Localhost") != ("localhostProfile" in fields):
+        report(path, "must have localhostProfile with type Localhost, and with no other")
+
+
+_CONFINEMENT = Object(
+    {"type": choice("RuntimeDefault", "Unconfined", "Localhost"), "localhostProfile": TEXT},
+    ("type",),
+    rule=_check_localhost,
+)
+
+
+def _check_security(fields: dict[str, Any], path: Path, report: Report) -> None:
+    if fields.get("runAsNonRoot") and fields.get("runAsUser") == 0:
+        report((*path, "runAsUser"), "0 never starts with runAsNonRoot: true; write runAsNonRoot: false to allow root")
+    if fields.get("allowPrivilegeEscalation") is False:
+        added = (fields.get("capabilities") or {}).get("add") or ()
+        for wrong in ("privileged: true",) * bool(fields.get("privileged")) + ("CAP_SYS_ADMIN",) * (
+            "CAP_SYS_ADMIN" in added
+        ):
+            report((*path, "allowPrivilegeEscalation"), f"false is refused with {wrong}; write true")
+
+
+_SECURITY = Object(
+    {
+        **dict.fromkeys(("allowPrivilegeEscalation", "privileged", "readOnlyRootFilesystem", "runAsNonRoot"), FLAG),
+        **dict.fromkeys(("runAsUser", "runAsGroup"), number(0, MAX_ID)),
+        "capabilities": Object({"add": ListOf(TEXT), "drop": ListOf(TEXT)}),
+        "procMount": choice("Default"),
+        "seLinuxOptions": Object(dict.fromkeys(("user", "role", "type", "level"), TEXT)),
+        "seccompProfile": _CONFINEMENT,
+        "appArmorProfile": _CONFINEMENT,
+    },
+    keeps_null=True,
+    rule=_check_security,
+)
+
+
+# --- mounts ----------------------------------------------------------------------------------------------------
+
+
+def _reject_mount_path(value: str) -> str:
+    if not value.startswith("/") or ":" in value or len(value) >= PATH_MAX:
+        return "must be an absolute path without a colon"
+    parts = components(value)
+    if not parts or parts[0] == "proc":
+        return f"nothing can be mounted at {value[:60]}; write a folder of its own"
+    return ""
+
+
+def _reject_subpath(value: str) -> str:
+    return "must be relative and without .." if value.startswith("/") or ".." in value.split("/") else ""
+
+
+_SUBPATH = Scalar("text", (str,), _reject_subpath)
+
+
+def _check_mount(fields: dict[str, Any], path: Path, report: Report) -> None:
+    if fields.get("subPath") and fields.get("subPathExpr"):
+        report(path, "has both subPath and subPathExpr; remove one")
+    recursive = fields.get("recursiveReadOnly", "Disabled") != "Disabled"
+    if recursive and not (fields.get("readOnly") and fields.get("mountPropagation", "None") == "None"):
+        report((*path, "recursiveReadOnly"), "needs readOnly: true and no mountPropagation")
+
+
+_MOUNT = Object(
+    {
+        "name": TEXT,
+        "mountPath": Scalar("text", (str,), _reject_mount_path),
+        "readOnly": FLAG,
+        "recursiveReadOnly": choice("Disabled", "IfPossible", "Enabled"),
+        "subPath": _SUBPATH,
+        "subPathExpr": _SUBPATH,
+        "mountPropagation": choice("None", "HostToContainer", "Bidirectional"),
+    },
+    ("name", "mountPath"),
+    rule=_check_mount,
+)
+
+
+class Mounted(NamedTuple):
+    """Something that is mounted: where that was written, at which path, whether read-only."""
+
+    written: Path | None
+    path: str
+    read_only: bool = False
+
+    @property
+    def forms(self) -> tuple[Components, ...]:
+        """Return the path as it is written, and as it is where ``/var/run`` is a link to ``/run``."""
+        return literal(self.path), components(self.path)
+
+
+#: What the runtime mounts in every container: inside a read-only mount it finds no place for them.
+_RUNTIME_MOUNTS = tuple(
+    Mounted(None, path)
+    for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/pts")  # noqa: S108
+)
+DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+
+
+def mounted(items: Sequence[Mapping[str, Any]], path: Path) -> list[Mounted]:
+    """Return a container's mounts that have a path."""
+    return [
+        Mounted((*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")))
+        for number, item in enumerate(items)
+        if isinstance(item.get("mountPath"), str)
+    ]
+
+
+def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
+    """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their folder there.
+
+    ``others`` are mounted besides; what is wrong with two of those is nobody's mistake.
+    """
+    everything = [*mounts, *others, *_RUNTIME_MOUNTS]
+    found: dict[tuple[Path, str], None] = {}
+    for form in (0, 1):
+        at: dict[Components, Mounted] = {}
+        for one in everything:
+            twin = at.setdefault(one.forms[form], one)
+            where = one.written or twin.written
+            if twin is not one and where is not None and one not in _RUNTIME_MOUNTS:
+                found[where, f"{one.path[:60]} is mounted twice"] = None
+        for inner in everything:
+            parts = inner.forms[form]
+            for depth in range(len(parts)):
+                outer = at.get(parts[:depth])
+                where = inner.written or (outer.written if outer is not None else None)
+                if outer is not None and outer.read_only and where is not None:
+                    message = f"{inner.path[:60]} can't be mounted inside {outer.path[:60]}, which is read-only"
+                    found[where, message] = None
+    for where, message in found:
+        report(where, message)
+
+
+# --- the whole container ---------------------------------------------------------------------------------------
+
+
+def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
+    """Check that ports have names of their own, and that probes and hooks name one of them."""
+    ports = fields.get("ports", ())
+    names = [port["name"] for port in ports if "name" in port]
+    for number_, port in enumerate(ports):
+        if names.count(port.get("name")) > 1:
+            report((*path, "ports", number_, "name"), f"{port['name']} is there twice")
+    lifecycle = fields.get("lifecycle", {})
+    for where in ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"):
+        handler = fields.get(where) or lifecycle.get(where) or {}
+        for way in ("httpGet", "tcpSocket"):
+            port = handler.get(way, {}).get("port")
+            if isinstance(port, str) and port not in names:
+                above = ("lifecycle",) if where in lifecycle else ()
+                report((*path, *above, where, way, "port"), f"{port} is none of the container's ports")
+    mounts = fields.get("volumeMounts", ())
+    privileged = (fields.get("securityContext") or {}).get("privileged")
+    for number_, mount in enumerate(mounts):
+        if mount.get("mountPropagation") == "Bidirectional" and not privileged:
+            report((*path, "volumeMounts", number_, "mountPropagation"), "Bidirectional needs privileged: true")
+
+
+#: What a profile's sidecar may have, by key.
+SIDECAR_FIELDS: dict[str, Shape] = {
+    "image": _IMAGE,
+    "imagePullPolicy": choice("Always", "IfNotPresent", "Never"),
+    "command": ListOf(_ARGUMENT),
+    "args": ListOf(_ARGUMENT),
+    "env": ListOf(_VARIABLE),
+    "envFrom": ListOf(_ENV_FROM),
+    "resources": Object({"requests": _AMOUNTS, "limits": _AMOUNTS}, rule=_check_amounts),
+    "securityContext": _SECURITY,
+    "ports": ListOf(_CONTAINER_PORT),
+    "livenessProbe": _PROBE,
+    "readinessProbe": _READINESS,
+    "startupProbe": _PROBE,
+    "lifecycle": Object({"postStart": _HOOK, "preStop": _HOOK}),
+    "volumeMounts": ListOf(_MOUNT),
+    "workingDir": _ABSOLUTE,
+    "terminationMessagePath": _ABSOLUTE,
+    "terminationMessagePolicy": choice("File", "FallbackToLogsOnError"),
+    "stdin": FLAG,
+    "stdinOnce": FLAG,
+    "tty": FLAG,
+}
+_CONTAINER = Object(
+    {
+        **SIDECAR_FIELDS,
+        "name": TEXT,
+        "restartPolicy": choice("Always"),
+        "resizePolicy": ListOf(Object({"resourceName": TEXT, "restartPolicy": TEXT})),
+    },
+    ("image",),
+    rule=check_names,
+)
+
+# "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
+_REFERENCE = re.compile(r"\$\$|\$\(([^)]{0,1000})\)")
+
+
+def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
+    """Return what is wrong with a finished container, by its path in it; ``volumes`` are the names of the pod's."""
+    found: list[tuple[Path, str]] = []
+
+    def report(path: Path, message: str) -> None:
+        found.append((path, message))
+
+    if not isinstance(container, dict):
+        report((), f"must be a mapping, is {kind(container)}")
+        return found
+    fields = _CONTAINER.read(container, (), report)
+    mounts = fields.get("volumeMounts", [])
+    for number_, mount in enumerate(mounts):
+        if mount.get("name") not in volumes and "name" in mount:
+            report(("volumeMounts", number_, "name"), f"{mount['name'][:63]!r} is no volume of the pod")
+    message = Mounted(None, fields.get("terminationMessagePath", DEFAULT_TERMINATION_LOG))
+    check_mounts(mounted(mounts, ("volumeMounts",)), [message], report)
+    found += _undefined(fields)
+    size = len(msgspec.json.encode(container))
+    if size > MAX_CONTAINER_BYTES:
+        report((), f"has {size} bytes, which is more than {MAX_CONTAINER_BYTES}")
+    return found
+
+
+def _undefined(fields: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Find variables in a ``subPathExpr`` that the container does not have: the kubelet does not start it then."""
+    names = {variable.get("name") for variable in fields.get("env", ())}
+    for number_, mount in enumerate(fields.get("volumeMounts", ())):
+        for name in _REFERENCE.findall(mount.get("subPathExpr", "")):
+            if name and name not in names and not fields.get("envFrom"):
+                yield ("volumeMounts", number_, "subPathExpr"), f"$({name[:40]}) is none of the container's variables"
