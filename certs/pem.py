@@ -42,7 +42,7 @@ def certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     ``where`` is what messages call the source: ``the certificate file``, or a path.
     """
     if "CERTIFICATE" not in _labels(pem):
-        raise UnreadableError(f"{where} holds no certificate: {_instead(pem, 'CERTIFICATE')}")
+        raise UnreadableError(f"{where} holds no certificate: {_instead(pem)}")
     try:
         return x509.load_pem_x509_certificates(pem)
     except Exception as error:  # noqa: BLE001 — the library has no common class for what it can't read
@@ -53,7 +53,7 @@ def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
     """Return the first private key; :class:`UnreadableError` where there is none, or it can't be read."""
     labels = [label for label in _labels(pem) if label.endswith(_KEY)]
     if not labels or labels[0] == _OPENSSH:
-        raise UnreadableError(f"{where} holds no private key: {_instead(pem, _KEY)}")
+        raise UnreadableError(f"{where} holds no private key: {_instead(pem)}")
     try:
         return load_pem_private_key(pem, password=None)
     except Exception as error:  # noqa: BLE001 — as above
@@ -80,7 +80,7 @@ def _labels(pem: bytes) -> list[str]:
     return [label.decode() for label in _LABEL.findall(pem)]
 
 
-def _instead(pem: bytes, wanted: str) -> str:
+def _instead(pem: bytes) -> str:
     """Return what the bytes are, as they hold nothing of what is wanted."""
     labels = _labels(pem)
     if labels:
@@ -92,7 +92,7 @@ def _instead(pem: bytes, wanted: str) -> str:
         return "it is empty"
     if pem.startswith(_DER):
         return "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl pkcs12 -nodes -in OLD -out NEW"
-    return f"it is not PEM, which has lines -----BEGIN {wanted}-----"
+    return "it is not PEM, which has lines -----BEGIN …----- and -----END …-----"
 
 
 def _first_line(error: Exception) -> str:

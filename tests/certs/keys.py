@@ -93,7 +93,7 @@ CERTIFICATES = {
 #: In place of a private key.
 KEYS = {
     "empty": (b"", "holds no private key: it is empty"),
-    "text": (b"hello\n", "holds no private key: it is not PEM, which has lines -----BEGIN PRIVATE KEY-----"),
+    "text": (b"hello\n", "holds no private key: it is not PEM, which has lines -----BEGIN …-----"),
     "cut off": (LEAF.key_pem[:_CUT], "holds no private key that can be read"),
     "garbage": (_GARBAGE % (b"PRIVATE KEY", b"PRIVATE KEY"), "holds no private key that can be read"),
     "encrypted": (pem_of(LEAF.key, password=b"x"), "holds an encrypted private key; write it without a password"),

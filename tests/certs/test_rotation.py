@@ -39,6 +39,7 @@ from certs.rotation import (
 )
 from certs.verify import verify
 from tests.certs import model
+from tests.certs.keys import CERTIFICATES, KEYS, PAIRS
 from tests.certs.model import NAME, SETTINGS, WEIGHTS, Machine, RefusedError, World, accepted, happen, walk
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
@@ -273,6 +274,22 @@ def test_an_encrypted_key_is_as_good_as_none() -> None:
     step = written(look(content() | {"ca.key": encrypted}, trusting(A)))
     assert step.content["retired-ca.crt"] == A.certificate_pem
     assert "next-ca.key" in step.content
+
+
+JUNK = {
+    **{f"certificate, {kind}": pem for kind, (pem, _) in CERTIFICATES.items()},
+    **{f"key, {kind}": pem for kind, (pem, _) in KEYS.items()},
+    **{kind: key for kind, (_, key, _) in PAIRS.items()},
+}
+
+
+@pytest.mark.parametrize("key", ["ca.key", "ca.crt", "next-ca.key", "next-ca.crt", "tls.key", "tls.crt"])
+@pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
+def test_whatever_is_in_the_secret_the_rotation_goes_on(key: str, junk: bytes) -> None:
+    """It is written again, by a step that names no key's bytes: a keeper that raised would do so for ever."""
+    step = written(look(content() | {key: junk}, trusting(A)))
+    assert "PRIVATE" not in step.reason
+    assert step.content.get(key) != junk
 
 
 def test_what_is_not_ours_in_the_secret_stays() -> None:
