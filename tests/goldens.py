@@ -94,7 +94,7 @@ class Case:
             return {"verdict.yaml": as_yaml({"configuration": [str(problem) for problem in error.problems]})}
         operations = json.loads(verdict.patch or b"[]")
         summary = {
-            "decision": "injected" if verdict.injected else "skipped",
+            "decision": verdict.outcome.value,
             "reason": verdict.reason.value,
             "allowed": verdict.allowed,
             "warnings": verdict.warnings,
