@@ -195,6 +195,7 @@ LIMIT_RANGE = {
     },
 }
 SMALLEST = {**LIMIT_RANGE, "spec": {"limits": [{"type": "Container", "min": {"memory": "32Mi"}}]}}
+RATIO = {**LIMIT_RANGE, "spec": {"limits": [{"type": "Container", "maxLimitRequestRatio": {"memory": "2"}}]}}
 #: Every pod must say its limits here.
 QUOTA = {"requests.cpu": "4", "requests.memory": "2Gi", "limits.cpu": "4", "limits.memory": "2Gi"}
 
@@ -239,6 +240,15 @@ class TestBounds:
         app = {"requests": {"memory": "64Mi"}}
         refused = court.judge.ask(namespace, with_resources(app))
         assert "minimum memory usage per Container is 32Mi, but request is 16Mi" in refused.message
+        assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
+
+    def test_a_ratio_of_limit_and_request(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
+        """The sidecar may take four times the memory that it asks for, or as the annotation says."""
+        namespace = new_namespace("privileged")
+        kubectl("create", "-n", namespace, "-f", "-", stdin=RATIO)
+        app = {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+        refused = court.judge.ask(namespace, with_resources(app))
+        assert "memory max limit to request ratio per Container is 2, but provided ratio is 4" in refused.message
         assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
 
     def test_a_quota_on_limits(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
