@@ -20,6 +20,7 @@ from webhook.injection.container_rules import (
     check_mounts,
     mounted,
 )
+from webhook.injection.names import LONGEST_LABEL, is_dns_label
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
@@ -43,10 +44,9 @@ DEFAULT_RESOURCES = {
 }
 DEFAULT_LOGS = ["/var/log/app/*.log"]
 
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
-#: 63 characters for a container's name, less our prefix.
-_LONGEST_NAME = 63 - len(NAME_PREFIX)
+#: A container's name, less our prefix.
+_LONGEST_NAME = LONGEST_LABEL - len(NAME_PREFIX)
 #: Fields of a container that are filled in for each pod; all others are handed on as they are.
 _FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
 #: Each is tried one after the other, and costs its share in every pod.
@@ -66,7 +66,7 @@ def profile(problems: Problems, name: str, document: object, *, host_path: bool,
     """
     before = len(problems.found)
     path: Path = ("profiles", name)
-    if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not is_dns_label(name) or len(name) > _LONGEST_NAME:
         problems.add(path, f"the name must be of small letters, digits and -, at most {_LONGEST_NAME} long")
     fields = PROFILE.read(document, path, problems.add)
     if not isinstance(fields, dict):
@@ -177,7 +177,7 @@ class _Reading:
         result: list[dict[str, Any]] = []
         for number, volume in enumerate(self.fields.get("volumes", ())):
             name = volume.get("name", "")
-            if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+            if not is_dns_label(name) or len(name) > _LONGEST_NAME:
                 wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
             elif name == EMPTY_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection import quantity
+from webhook.injection.names import DNS_LABEL
 from webhook.injection.paths import Components, components, literal
 from webhook.shapes import (
     FLAG,
@@ -51,7 +52,7 @@ MAX_ID = 2**31 - 1
 MAX_INT32 = 2**31 - 1
 MAX_PORT = 65535
 
-_SUBDOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+_SUBDOMAIN = rf"{DNS_LABEL}(?:\.{DNS_LABEL})*"
 _QUALIFIED = rf"(?:{_SUBDOMAIN}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
 
 

@@ -1,8 +1,8 @@
 """Paths inside a container, compared by their components and never as strings."""
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+
+from webhook.injection.memoised import memoised
 
 __all__ = [
     "IMAGE_DIRECTORIES",
@@ -25,32 +25,8 @@ __all__ = [
 #: A normalised absolute path: ``()`` is the root.
 Components = tuple[str, ...]
 
-_T = TypeVar("_T")
-
-#: Longer ones are not remembered: a tenant could fill the memory with them. As what is remembered is in proportion to
-#: the path, all memories together take 3 MiB at most.
-_REMEMBERED_LENGTH = 200
-_REMEMBERED = 2048
-
-
-class _Memory(dict[str, _T]):
-    """What a function returned for short paths, which workloads repeat; when it is full, it begins anew."""
-
-    def __init__(self, function: Callable[[str], _T]) -> None:
-        self.function = function
-
-    def __missing__(self, path: str) -> _T:
-        value = self.function(path)
-        if len(path) <= _REMEMBERED_LENGTH:
-            if len(self) >= _REMEMBERED:
-                self.clear()
-            self[path] = value
-        return value
-
-
-def remembered(function: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return the function with a memory; what is in it is found without a call of Python's."""
-    return _Memory(function).__getitem__
+#: As what is remembered is in proportion to the path, all memories together take 3 MiB at most.
+remembered = memoised(longest=200, entries=2048)
 
 
 @remembered
