@@ -35,16 +35,6 @@ def verdict_on(configuration: Configuration, **annotations: str) -> Verdict:
     return verdict
 
 
-def test_what_a_patch_adds_does_not_grow_from_pod_to_pod() -> None:
-    """A later operation changes what an earlier one added: in the pod, and not in the profile."""
-    configuration = configured(
-        {"op": "add", "path": "/envFrom", "value": []},
-        {"op": "add", "path": "/envFrom/-", "value": {"secretRef": {"name": "s", "optional": True}}},
-    )
-    first, second = (verdict_on(configuration).patch for _ in range(2))
-    assert first == second
-
-
 def test_a_patch_that_would_make_a_sidecar_that_cant_start_is_not_applied() -> None:
     """What it makes depends on the pod: here a second mount at the path of the logs."""
     mount = {"name": "pillion-state", "mountPath": "/srv/shop"}

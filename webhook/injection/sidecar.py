@@ -1,6 +1,5 @@
 """The container that is added: a profile filled in for one pod."""
 
-import copy
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -79,9 +78,7 @@ def _patched(container: dict[str, Any], profile: Profile, plan: Plan) -> dict[st
     volumes |= {place.mount.name for place in plan.places}
     fixed = {key: plain.get(key) for key in ("name", "restartPolicy")}
     try:
-        # what an operation adds would be changed by those behind it, in the profile itself
-        operations = copy.deepcopy(list(profile.patch))
-        patched: dict[str, Any] = jsonpatch.JsonPatch(operations).apply(plain)
+        patched: dict[str, Any] = jsonpatch.JsonPatch(list(profile.patch)).apply(plain)
     except PATCH_ERRORS as error:
         remedy = f"the patch of profile {shown(profile.name)} does not fit its sidecar; ask your operator"
         raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy)) from error
