@@ -108,7 +108,7 @@ def build(
     if not _PREFIX.fullmatch(prefix):
         problems.add(("prefix",), f"must be a DNS name and a slash such as {DEFAULT_PREFIX}, is {prefix[:60]!r}")
     if problems.found:
-        raise ConfigurationError(problems.found)
+        raise ConfigurationError(problems.listed())
     return Configuration(
         profiles=profiles,
         default_profile=default,

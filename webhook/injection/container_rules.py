@@ -5,6 +5,7 @@ starts): an image's name that can't be parsed, root under ``runAsNonRoot``, a mo
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -382,9 +383,9 @@ def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: R
 def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
     """Check that ports have names of their own, and that probes and hooks name one of them."""
     ports = fields.get("ports", ())
-    names = [port["name"] for port in ports if "name" in port]
+    names = Counter(port["name"] for port in ports if "name" in port)
     for number_, port in enumerate(ports):
-        if names.count(port.get("name")) > 1:
+        if names[port.get("name")] > 1:
             report((*path, "ports", number_, "name"), f"{port['name']} is there twice")
     lifecycle = fields.get("lifecycle", {})
     for where in ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"):
