@@ -269,8 +269,10 @@ class _Writer:
         if anchor and lines:
             # an anchor before a mapping's first key would be the key's
             raise NotInPlaceError(parent.owner)
-        blank = " " if node.start == node.end else ""
-        self.edit(node.start, node.end, self.newline(node.start).join([f"{blank}{anchor}{first}", *lines]))
+        behind_dash = self.original.rindex("-", 0, node.start) + 1
+        start = node.start if self.original[behind_dash : node.start].strip(" ") else behind_dash
+        blank = " " if start == behind_dash else ""
+        self.edit(start, node.end, self.newline(start).join([f"{blank}{anchor}{first}", *lines]))
 
     # texts
 
