@@ -48,6 +48,7 @@ class _Layout:
     def __init__(self, draw: st.DrawFn, *, aliases: bool) -> None:
         self.draw = draw
         self.aliases = aliases
+        self.count = 0
         self.anchors: list[str] = []
         self.mappings: list[str] = []
         self.step = draw(st.sampled_from([2, 2, 4, 3]))
@@ -95,7 +96,8 @@ class _Layout:
         anchor = ""
         name = ""
         if self.aliases and self.chance(10) and value is not None:
-            name = f"n{len(self.anchors)}x{self.draw(st.integers(0, 9))}"
+            self.count += 1
+            name = f"n{self.count}"
             anchor = f" &{name}"
         found = self.anchored(f"{lead}{anchor}", value, column, in_list=in_list, anchor=anchor)
         if name:
@@ -190,7 +192,7 @@ def operations(draw: st.DrawFn, value: Any) -> list[dict[str, Any]]:
             step = draw(st.sampled_from(places)) if places else draw(_KEYS)
         else:
             step = draw(st.sampled_from(sorted(collection) if isinstance(collection, dict) else range(len(collection))))
-        operation = {"op": kind, "path": _pointer((*path, step))}
+        operation: dict[str, Any] = {"op": kind, "path": _pointer((*path, step))}
         if kind != "remove":
             operation["value"] = draw(VALUES)
         found.append(operation)
