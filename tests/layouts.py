@@ -55,7 +55,7 @@ class _Layout:
         self.dash = draw(st.sampled_from([0, 2, 1]))
 
     def chance(self, percent: int) -> bool:
-        return bool(self.draw(st.integers(0, 99)) < percent)
+        return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
 
     def comment(self) -> str:
         return self.draw(st.sampled_from([" # c", "   # 'd", "  # - e: f"])) if self.chance(15) else ""

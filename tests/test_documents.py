@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonpatch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.layouts import added_members, json_texts, operations, yaml_texts
 from webhook import documents
-from webhook.documents import line_of, position_of, read
+from webhook.documents import line_of, position_of, read, written_at
 from webhook.documents.nodes import MAX_DEPTH
 from webhook.documents.rendering import flow
 from webhook.documents.scalars import resolve, text_of
@@ -86,6 +88,16 @@ def only(text: str | bytes) -> documents.Document:
 def patched(text: str, *operations: tuple[str, Any]) -> str:
     """Return a one-document text with values added to it, as RFC 6902 ``add`` does."""
     return documents.edited(only(text), [{"op": "add", "path": path, "value": value} for path, value in operations])
+
+
+def common(one: list[str], other: list[str]) -> int:
+    """Return the length of the longest common subsequence."""
+    row = [0] * (len(other) + 1)
+    for line in one:
+        above = 0
+        for place, its in enumerate(other, 1):
+            above, row[place] = row[place], above + 1 if line == its else max(row[place], row[place - 1])
+    return row[-1]
 
 
 class TestReading:
@@ -171,10 +183,37 @@ class TestStreams:
         """Tabs are blanks in JSON, also where JSON is a document of a YAML stream."""
         assert contents('{\n\t"a": 1\n}\n---\nb: 2\n') == [{"a": 1}, {"b": 2}]
 
-    def test_a_byte_order_mark_is_no_text(self) -> None:
-        """A file from an editor that marks UTF-8 is read, and the mark is not printed."""
-        document = only(b"\xef\xbb\xbfa: 1\n")
-        assert (document.value, document.text) == ({"a": 1}, "a: 1\n")
+    @pytest.mark.parametrize("text", ["a: 1\n", '{"a": 1}\n', "---\na: 1\n", "a: 1\n---\n\ufeffa: 1\n"])
+    def test_a_byte_order_mark_stays_and_is_no_text(self, text: str) -> None:
+        """A file from an editor that marks UTF-8 is read, the mark stays, and columns do not count it."""
+        found = read(b"\xef\xbb\xbf" + text.encode(), "a.yaml")
+        filled = [document for document in found if not document.is_blank]
+        assert all(document.value == {"a": 1} for document in filled)
+        assert all(position_of(document, "a").column in (1, 2) for document in filled)
+        assert "".join(document.separator + document.text for document in found) == f"\ufeff{text}"
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("x:\n  b: 1\n  c: 2\n  b: 3\n", '4:3: duplicate key "b": the last one counts; the one before is at 2:3'),
+            ('{"b": 1,\n "b": 3}', '2:2: duplicate key "b": the last one counts; the one before is at 1:2'),
+            ("1: a\n'1': b\n", '2:1: duplicate key "1": the last one counts; the one before is at 1:1'),
+        ],
+    )
+    def test_warns_of_duplicate_keys(self, text: str, said: str) -> None:
+        """A key that stands there twice is read as kubectl reads it, and named with its place."""
+        (warning,) = only(text).warnings
+        assert f"{warning.position}: {warning.message}" == said
+        assert only("a: 1\nb: {a: 1}\n").warnings == []
+
+    @pytest.mark.parametrize(
+        "text", ["a:\n", "a: ~\nb: [null, ]\n", '{"a": null, "b": [null]}', "- \n", "~\n", "a: {b, c: }\n"]
+    )
+    def test_nulls_are_values(self, text: str) -> None:
+        """Nothing behind a colon or a dash is no error, and can be replaced."""
+        document = only(text)
+        assert document.value in ({"a": None}, {"a": None, "b": [None]}, [None], None, {"a": {"b": None, "c": None}})
+        assert only(documents.edited(document, [{"op": "replace", "path": "", "value": {"z": 1}}])).value == {"z": 1}
 
     def test_values_are_not_shared(self) -> None:
         """An edit of a value at an alias does not reach the anchor."""
@@ -292,6 +331,27 @@ class TestLines:
     def test_looks_through_aliases(self) -> None:
         """A path through an alias leads to what it stands for."""
         assert line_of(only("a: &x\n  b:\n    c: 1\nd: *x\n"), "d.b.c") == 3
+
+    def test_a_second_object_may_begin_in_mid_line(self) -> None:
+        """Columns in a JSON stream are those of the file."""
+        first, second, third = read('\n{"a": 1} {"a": 2}\n {"a": 3}', "stdin")
+        assert [str(position_of(one, "a")) for one in (first, second, third)] == ["2:2", "2:11", "3:3"]
+
+    def test_columns_are_characters(self) -> None:
+        """Neither bytes nor what a terminal makes of them; CRLF ends a line as LF does."""
+        assert str(position_of(only("{é😀: 1, b: 2}\r\n"), "b")) == "1:9"
+        assert str(position_of(only("é: '😀'\r\nb: {c: 2}\r\n"), "b.c")) == "2:5"
+
+    def test_a_duplicate_key_is_where_the_last_one_is(self) -> None:
+        """The one that counts."""
+        document = only("a: 1\nb: 2\na: 3\n")
+        assert (line_of(document, "a"), line_of(document, ["a"])) == (3, 3)
+
+    def test_shows_how_a_scalar_is_written(self) -> None:
+        """Not what it means: an octal number is shown as such."""
+        document = only("a: 0o17\nb: &x Yes\nc: *x\nd: [1]\n")
+        assert [written_at(document, [key]) for key in "abcd"] == ["0o17", "&x Yes", "&x Yes", ""]
+        assert written_at(document, ["e"]) == ""
 
     def test_knows_json(self) -> None:
         """JSON has lines, too."""
@@ -479,6 +539,87 @@ spec:
     def test_replaces_only_the_value(self, text: str, value: Any, edited: str) -> None:
         """A value is written where the old one was; the key's comment and the anchor stay."""
         assert documents.edited(only(text), [{"op": "replace", "path": "/v", "value": value}]) == edited
+
+    def test_a_list_is_edited_like_any_document(self) -> None:
+        """Only what is added is new: comments stay with what they are about, other items to the byte."""
+        text = """\
+kind: List
+items:
+  # first
+  - kind: ConfigMap
+    data: {mode: 'on'}   # quoted
+  # then
+  - kind: Pod
+    spec:
+      containers:
+        - name: shop
+          args: ["-v", 'x']   # a port
+  # at last
+  - kind: Secret
+# the end"""
+        edited = patched(text, ("/items/1/spec/containers/0/env", ["a"]), ("/items/1/metadata", {"labels": {}}))
+        port = "          args: [\"-v\", 'x']   # a port\n"
+        assert edited == text.replace(
+            port, f"{port}          env:\n            - a\n    metadata:\n      labels: {{}}\n"
+        )
+
+    @settings(deadline=None)
+    @given(yaml_texts(aliases=True) | yaml_texts() | json_texts(), st.data())
+    def test_says_what_jsonpatch_makes_of_it(self, text: str, data: st.DataObject) -> None:
+        """In every layout, with anchors, merges and duplicate keys: the text has the values that the patch gives."""
+        document = only(text)
+        patch = data.draw(operations(document.value))
+        edited = documents.edited(document, patch)
+        assert same(only(edited).value, jsonpatch.apply_patch(document.value, patch))
+
+    @settings(deadline=None)
+    @given(yaml_texts() | json_texts(), st.data())
+    def test_what_was_added_can_be_removed(self, text: str, data: st.DataObject) -> None:
+        """Adding members and removing them gives the very bytes, and no addition changes more than one line."""
+        document = only(text)
+        adding, removing = data.draw(added_members(document.value))
+        edited = documents.edited(document, adding)
+        lines, others = f"{text}\n".split("\n"), f"{edited}\n".split("\n")
+        assert len(lines) - common(lines, others) <= len(adding)
+        assert documents.edited(only(edited), removing) == text
+
+    @pytest.mark.parametrize(
+        ("before", "value", "undo"),
+        [
+            pytest.param("v: []   # c\nw: 1\n", ["x"], {"op": "replace", "value": []}, id="brackets"),
+            pytest.param("v: {}", {"a": 1}, {"op": "replace", "value": {}}, id="braces"),
+            pytest.param("v: [ ]\n", ["x"], {"op": "replace", "value": []}, id="wide-brackets"),
+            pytest.param("v:  # c\nw: 1\n", ["x"], {"op": "replace", "value": None}, id="nothing"),
+            pytest.param("- v:\r\n", ["x"], {"op": "replace", "value": None}, id="nothing-in-an-item"),
+            pytest.param('{\n  "v": []\n}\n', ["x"], {"op": "replace", "value": []}, id="json"),
+            pytest.param('{"v":{}}', {"a": 1}, {"op": "replace", "value": {}}, id="compact-json"),
+        ],
+    )
+    def test_what_was_empty_is_empty_again(self, before: str, value: Any, undo: dict[str, Any]) -> None:
+        """A value written over an empty one, and the empty one again, give the very bytes."""
+        path = "/0/v" if before.startswith("-") else "/v"
+        edited = documents.edited(only(before), [{"op": "add", "path": path, "value": value}])
+        assert edited != before
+        assert documents.edited(only(edited), [{**undo, "path": path}]) == before
+
+    def test_mixed_line_ends_take_the_neighbours(self) -> None:
+        """An addition ends as the line before it does."""
+        text = "a:\r\n  b: 1\r\nc:\n  d: 1\n"
+        assert patched(text, ("/a/x", 1), ("/c/x", 1)) == "a:\r\n  b: 1\r\n  x: 1\r\nc:\n  d: 1\n  x: 1\n"
+
+    def test_operations_that_do_not_fit_are_errors(self) -> None:
+        """As jsonpatch says it; nothing is edited."""
+        with pytest.raises(jsonpatch.JsonPatchException):
+            documents.edited(only("a: 1\n"), [{"op": "remove", "path": "/b"}])
+
+    def test_the_callers_operations_stay(self) -> None:
+        """What is added by one and changed by the next is the document's own."""
+        patch: list[dict[str, Any]] = [
+            {"op": "add", "path": "/v", "value": []},
+            {"op": "add", "path": "/v/-", "value": 1},
+        ]
+        assert documents.edited(only("a: 1\n"), patch) == "a: 1\nv:\n- 1\n"
+        assert patch[0]["value"] == []
 
     def test_numbers_stay_as_they_are_written(self) -> None:
         """Nobody's 0644, 1e3 or 2**70 is written anew."""

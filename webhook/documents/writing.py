@@ -158,22 +158,27 @@ class _Writer:
         """Leave brackets where all members go."""
         node = members.node
         brackets = "{}" if isinstance(node, Mapping) else "[]"
-        starts, ends = _places(node)
         pair = members.owner.pair
         if node.column < 0:
-            opening = self.bracket(node)
-            before = self.original[opening + 1 : starts[0]]
-            behind = self.original[ends[-1] : node.end - 1]
-            if "\n" in before and not (before + behind.replace(",", "")).strip():
-                self.edit(opening, node.end, brackets)
-            else:
-                self.edit(starts[0], node.end - 1 if behind.strip() == "," else ends[-1], "")
+            self.clear(node)
         elif pair is not None:
             header = self.header(members.owner, pair)
             self.edit(header, header, f" {brackets}")
             self.remove_lines(members)
         else:
             self.edit(self.bracket(node), node.end, brackets)
+
+    def clear(self, node: Mapping | Sequence) -> None:
+        """Take all members out of brackets."""
+        brackets = "{}" if isinstance(node, Mapping) else "[]"
+        starts, ends = _places(node)
+        opening = self.bracket(node)
+        before = self.original[opening + 1 : starts[0]]
+        behind = self.original[ends[-1] : node.end - 1]
+        if "\n" in before and not (before + behind.replace(",", "")).strip():
+            self.edit(opening, node.end, brackets)
+        else:
+            self.edit(starts[0], node.end - 1 if behind.strip() == "," else ends[-1], "")
 
     def remove_lines(self, members: Members) -> None:
         """Remove the lines of the members that go."""
@@ -207,6 +212,8 @@ class _Writer:
             self.fill(node, value)
         elif parent is None:
             raise NotInPlaceError(entry)
+        elif isinstance(node, Mapping | Sequence) and node.column < 0 and node.size > 1 and value == _type(node)():
+            self.clear(node)
         elif parent.node.column < 0:
             self.write_in_flow(parent, entry.pair, node, value)
         elif entry.pair is not None:
