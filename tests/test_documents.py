@@ -515,7 +515,7 @@ spec:
             pytest.param("v: {a: 1, b, c: 2}\n", "/v/b", "v: {a: 1, c: 2}\n", id="key-without-value"),
             pytest.param('{\n  "a": 1,\n  "b": 2\n}\n', "/b", '{\n  "a": 1\n}\n', id="json"),
             pytest.param('{\n  "a": [\n    1\n  ]\n}\n', "/a/0", '{\n  "a": []\n}\n', id="only-in-json"),
-            pytest.param("v: 1\nw: 2\nv: 3\n", "/v", "w: 2\n", id="twice"),
+            pytest.param("v: 1\nw:  2 # c\nv: 3\n", "/v", "w:  2 # c\n", id="twice"),
             pytest.param("v:\n- - a\n  - b\n", "/v/0/0", "v:\n- - b\n", id="list-in-a-list"),
         ],
     )
