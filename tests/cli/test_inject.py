@@ -204,7 +204,42 @@ class TestInput:
         (folder / "a.yaml").write_text("kind: A")
         (folder / "b.yaml").write_text("---\nkind: B\n")
         out = pillion("inject", "-f", "a.yaml", "-f", "b.yaml", "-f", "a.yaml").out
-        assert out == "kind: A\n---\nkind: B\n---\nkind: A\n"
+        assert out == "kind: A\n---\nkind: B\n---\nkind: A"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param("kind: A", id="no-final-newline"),
+            pytest.param("kind: A\r\n---\r\nkind: B\r\n", id="windows-lines"),
+            pytest.param("\ufeffkind: A\n---\n\ufeffkind: B\n", id="byte-order-marks"),
+            pytest.param('{"kind": "A"}\n\n {"kind": "B"}', id="json-objects"),
+            pytest.param('{"kind": "A"}{"kind": "B"}\n', id="json-objects-side-by-side"),
+            pytest.param("kind: A\nkind: B\n", id="duplicate-key"),
+            pytest.param("kind: List\nitems:\n# a\n- {kind: A}\n# b", id="list"),
+        ],
+    )
+    def test_what_is_not_injected_stays_to_the_byte(self, text: str, pillion: Call, folder: Path) -> None:
+        """Line ends, marks and blanks are the author's."""
+        (folder / "a").write_bytes(text.encode())
+        code, out, _ = pillion("inject", "-f", "a")
+        assert (code, out) == (0, text)
+
+    @pytest.mark.parametrize("newline", ["\n", "\r\n"])
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_what_is_added_ends_as_the_file_does(self, newline: str, mark: str, pillion: Call, folder: Path) -> None:
+        """A file without a final newline has none afterwards, and every line ends as the others do."""
+        (folder / "a").write_bytes((mark + APP.rstrip("\n").replace("\n", newline)).encode())
+        out = pillion("inject", "-f", "a").out
+        assert out == mark + pillion("inject", "-f", "-", stdin=APP).out.rstrip("\n").replace("\n", newline)
+
+    def test_files_of_every_kind_become_one_stream(self, pillion: Call, folder: Path) -> None:
+        """JSON beside YAML becomes YAML, JSON alone stays JSON; marks are only at the very beginning."""
+        (folder / "a.json").write_text('{"kind": "A"} {"kind": "B"}')
+        (folder / "b.yaml").write_text("\ufeffkind: C")
+        together = pillion("inject", "-f", "b.yaml", "-f", "a.json", "-f", "b.yaml").out
+        assert together == "\ufeffkind: C\n---\nkind: A\n---\nkind: B\n---\nkind: C"
+        alone = pillion("inject", "-f", "a.json", "-f", "a.json").out
+        assert [document.value for document in documents.read(alone, "out")] == [{"kind": "A"}, {"kind": "B"}] * 2
 
     def test_a_stream_keeps_its_blank_documents(self, pillion: Call) -> None:
         """Comments between documents and separators too many are not ours to remove."""
@@ -216,8 +251,8 @@ class TestInput:
         [
             (["nope.yaml"], "nope.yaml: can't be read: No such file or directory"),
             (["empty"], "empty: no *.yaml, *.yml or *.json in this folder"),
-            (["good.yaml", "bad.yaml"], "bad.yaml: document 2, line 4: a tab"),
-            (["list.yaml"], "list.yaml: document 1, line 2: expected a mapping with apiVersion and kind, found a list"),
+            (["good.yaml", "bad.yaml"], "bad.yaml:4:1: a tab"),
+            (["list.yaml"], "list.yaml:2:1: expected a mapping with apiVersion and kind, found a list"),
         ],
     )
     def test_what_can_not_be_read_is_2(self, names: list[str], said: str, pillion: Call, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +11,7 @@ from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
-from webhook.cli.workloads import Review, opted_in, patched, review, workloads
+from webhook.cli.workloads import Review, operations, opted_in, patched, review, workloads
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
 
@@ -108,28 +109,31 @@ def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) 
         form = "json" if all(file.is_json for file in files) else "yaml"
     output = ""
     for file in files:
-        for document in file.documents:
-            converted = file.is_json != (form == "json")
-            if converted and document.is_blank:
-                continue
-            text = _converted(document, reviews, form) if converted else _edited(document, reviews)
-            separator = document.separator if form == "yaml" else ""
-            if form == "yaml" and output and not separator and not document.is_blank:
-                separator = "---\n"
-            if output and not output.endswith("\n") and separator + text:
-                output += "\n"
-            output += separator + text
-    return output if not output or output.endswith("\n") else f"{output}\n"
+        if file.is_json == (form == "json"):
+            text = "".join(document.separator + _edited(document, reviews) for document in file.documents)
+        else:
+            text = _converted(file, reviews, form)
+        output = _followed(output, text, file, form) if output else text
+    return output
 
 
-def _converted(document: Document, reviews: Sequence[Review], form: str) -> str:
-    value = patched(document, _own(document, reviews))
-    return documents.as_json(value) if form == "json" else documents.as_yaml(value)
+def _followed(output: str, text: str, file: File, form: str) -> str:
+    """Return a stream with one more file's text behind it; a single file stays to the byte."""
+    text = text.removeprefix(documents.BYTE_ORDER_MARK)
+    if not text:
+        return output
+    first = next((document for document in file.documents if not document.is_blank), None)
+    separator = "" if form == "json" or (first is not None and first.separator.startswith("---")) else "---\n"
+    return output + ("" if output.endswith("\n") else "\n") + separator + text
+
+
+def _converted(file: File, reviews: Sequence[Review], form: str) -> str:
+    values = [patched(document, _own(document, reviews)) for document in file.documents if not document.is_blank]
+    return "".join(map(documents.as_json, values)) if form == "json" else "---\n".join(map(documents.as_yaml, values))
 
 
 def _edited(document: Document, reviews: Sequence[Review]) -> str:
-    own = [found for found in _own(document, reviews) if found.verdict.operations]
-    return documents.edited(document, patched(document, own)) if own else document.text
+    return documents.edited(document, operations(_own(document, reviews)))
 
 
 def _own(document: Document, reviews: Sequence[Review]) -> list[Review]:
@@ -140,8 +144,8 @@ def _patches(reviews: Sequence[Review]) -> str:
     """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
     output = ""
     for found in reviews:
-        operations = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
-        output += "[\n  " + ",\n  ".join(operations) + "\n]\n" if operations else "[]\n"
+        lines = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
+        output += "[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n"
     return output
 
 
@@ -161,10 +165,12 @@ def _diff(files: Sequence[File], reviews: Sequence[Review]) -> str:
 
 def _unified(before: str, after: str, source: str) -> Iterable[str]:
     """Yield the lines of a diff, without their ends."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), source, f"{source} (injected)"
-    )
-    for line in lines:
+    for line in difflib.unified_diff(_lines(before), _lines(after), source, f"{source} (injected)"):
         yield line.rstrip("\r\n")
         if not line.endswith("\n"):
             yield "\\ No newline at end of file"
+
+
+def _lines(text: str) -> list[str]:
+    """Return a text's lines with their ends: only those that every program sees."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)

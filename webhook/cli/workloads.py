@@ -16,7 +16,7 @@ from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.review import Kind, Request
 
-__all__ = ["Review", "Workload", "opted_in", "patched", "review", "workloads"]
+__all__ = ["Review", "Workload", "operations", "opted_in", "patched", "review", "workloads"]
 
 #: Longer documents of other kinds are not read at all: a bundle of CRDs takes minutes, and nothing comes of it.
 GLANCE_LENGTH = 16 * 1024
@@ -200,14 +200,18 @@ def review(workload: Workload, configuration: Configuration, *, namespace_opted_
     return Review(workload, verdict, warnings, refused=not verdict.allowed)
 
 
+def operations(reviews: Iterable[Review]) -> list[dict[str, Any]]:
+    """Return the patches of a document's workloads as one JSON Patch on the document."""
+    return [
+        operation | {"path": _pointer(found.workload.place) + operation["path"]}
+        for found in reviews
+        for operation in found.patch
+    ]
+
+
 def patched(document: Document, reviews: Iterable[Review]) -> Any:
     """Return the document's value with the patches of all its workloads."""
-    value = document.value
-    for found in reviews:
-        prefix = _pointer(found.workload.place)
-        operations = [operation | {"path": prefix + operation["path"]} for operation in found.patch]
-        value = jsonpatch.apply_patch(value, operations, in_place=True)
-    return value
+    return jsonpatch.apply_patch(document.value, operations(reviews), in_place=True)
 
 
 def _objects(document: Document) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
