@@ -22,6 +22,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "serve": "run the webhook; without arguments on this machine, with a certificate of its own",
     "inject": "print manifests as the webhook would change them; needs no cluster",
+    "uninject": "print manifests without what inject added; needs no cluster",
     "explain": "say why pods are injected or not, rule by rule; needs no cluster",
     "certs": "say what certificates there are, until when, and what is wrong with them",
 }

@@ -5,16 +5,18 @@ import difflib
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
+from webhook.cli.renewal import renewed
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
-from webhook.cli.workloads import Review, opted_in, patched, review, workloads
+from webhook.cli.workloads import Review, Workload, opted_in, patched, review, workloads
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
 
-__all__ = ["add_arguments", "reviewed", "run", "tell"]
+__all__ = ["Change", "add_arguments", "add_output_options", "render", "reviewed", "run", "tell"]
 
 #: The exit code where ``strict`` refuses a pod.
 REFUSED = 1
@@ -27,15 +29,33 @@ examples:
 """
 
 
+class Change(Protocol):
+    """A workload, and the JSON Patch on it: empty where nothing changes."""
+
+    @property
+    def workload(self) -> Workload:
+        """Return the workload."""
+
+    @property
+    def patch(self) -> list[dict[str, Any]]:
+        """Return the patch."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Print manifests as the webhook would change them. Comments, order and everything that is not injected stay\n"
-        "as they are. Warnings go to standard error. Exit code 1: --strict refuses a pod; 2: input can't be read."
+        "as they are; a sidecar that is there already is renewed. Warnings go to standard error. Exit code 1:\n"
+        "--strict refuses a pod; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     manifests.add_options(parser)
+    add_output_options(parser)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add what commands that change manifests have in common."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--diff", action="store_true", help="print what would change, as a unified diff")
     form.add_argument(
@@ -49,21 +69,25 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the result and return the exit code; everything is read before anything is printed."""
     configuration = manifests.configuration(arguments)
     files = manifests.read(arguments)
-    reviews = reviewed(files, configuration, arguments)
-    if arguments.diff:
-        output = _diff(files, reviews)
-    elif arguments.output == "patch":
-        output = _patches(reviews)
-    else:
-        output = _stream(files, reviews, arguments.output)
+    reviews = [renewed(found) for found in reviewed(files, configuration, arguments)]
+    output = render(files, reviews, arguments, "injected")
     tell(reviews)
     if any(found.refused for found in reviews):
         complain("pillion inject: nothing is printed, for strict refuses a pod")
         return REFUSED
-    if not any(found.verdict.operations for found in reviews):
+    if not any(found.patch for found in reviews):
         _say_why_nothing(reviews, configuration)
     sys.stdout.write(output)
     return 0
+
+
+def render(files: Sequence[File], changes: Sequence[Change], arguments: argparse.Namespace, done: str) -> str:
+    """Return the changed files in the form that the options ask for; ``done`` is what a diff says of them."""
+    if arguments.diff:
+        return _diff(files, changes, done)
+    if arguments.output == "patch":
+        return _patches(changes)
+    return _stream(files, changes, arguments.output)
 
 
 def reviewed(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Review]:
@@ -102,7 +126,7 @@ def _say_why_nothing(reviews: Sequence[Review], configuration: Configuration) ->
         complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
 
 
-def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) -> str:
+def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) -> str:
     """Return all documents as one stream that kubectl reads: as ``form`` says, or else JSON if all input is."""
     if form is None:
         form = "json" if all(file.is_json for file in files) else "yaml"
@@ -112,7 +136,7 @@ def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) 
             converted = file.is_json != (form == "json")
             if converted and document.is_blank:
                 continue
-            text = _converted(document, reviews, form) if converted else _edited(document, reviews)
+            text = _converted(document, changes, form) if converted else _edited(document, changes)
             separator = document.separator if form == "yaml" else ""
             if form == "yaml" and output and not separator and not document.is_blank:
                 separator = "---\n"
@@ -122,48 +146,46 @@ def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) 
     return output if not output or output.endswith("\n") else f"{output}\n"
 
 
-def _converted(document: Document, reviews: Sequence[Review], form: str) -> str:
-    value = patched(document, _own(document, reviews))
+def _converted(document: Document, changes: Sequence[Change], form: str) -> str:
+    value = patched(document, _own(document, changes))
     return documents.as_json(value) if form == "json" else documents.as_yaml(value)
 
 
-def _edited(document: Document, reviews: Sequence[Review]) -> str:
-    own = [found for found in _own(document, reviews) if found.verdict.operations]
+def _edited(document: Document, changes: Sequence[Change]) -> str:
+    own = [found for found in _own(document, changes) if found.patch]
     return documents.edited(document, patched(document, own)) if own else document.text
 
 
-def _own(document: Document, reviews: Sequence[Review]) -> list[Review]:
-    return [found for found in reviews if found.workload.document is document]
+def _own(document: Document, changes: Sequence[Change]) -> list[Change]:
+    return [found for found in changes if found.workload.document is document]
 
 
-def _patches(reviews: Sequence[Review]) -> str:
+def _patches(changes: Sequence[Change]) -> str:
     """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
     output = ""
-    for found in reviews:
+    for found in changes:
         operations = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
         output += "[\n  " + ",\n  ".join(operations) + "\n]\n" if operations else "[]\n"
     return output
 
 
-def _diff(files: Sequence[File], reviews: Sequence[Review]) -> str:
+def _diff(files: Sequence[File], changes: Sequence[Change], done: str) -> str:
     """Return a unified diff of all files, coloured for a terminal."""
     paint = painter(sys.stdout)
     colours = {"---": BOLD, "+++": BOLD, "@@": CYAN, "+": GREEN, "-": RED}
     output = ""
     for file in files:
         before = "".join(document.separator + document.text for document in file.documents)
-        after = "".join(document.separator + _edited(document, reviews) for document in file.documents)
-        for line in _unified(before, after, file.source):
+        after = "".join(document.separator + _edited(document, changes) for document in file.documents)
+        for line in _unified(before, after, (file.source, f"{file.source} ({done})")):
             colour = next((colours[start] for start in colours if line.startswith(start)), "")
             output += (paint(line, colour) if colour else line) + "\n"
     return output
 
 
-def _unified(before: str, after: str, source: str) -> Iterable[str]:
+def _unified(before: str, after: str, names: tuple[str, str]) -> Iterable[str]:
     """Yield the lines of a diff, without their ends."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), source, f"{source} (injected)"
-    )
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
     for line in lines:
         yield line.rstrip("\r\n")
         if not line.endswith("\n"):

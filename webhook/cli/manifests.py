@@ -12,7 +12,7 @@ from webhook.documents import Document
 from webhook.errors import ManifestError
 from webhook.injection.profile import Configuration
 
-__all__ = ["File", "add_options", "configuration", "read"]
+__all__ = ["File", "add_input_options", "add_options", "configuration", "read"]
 
 STDIN = "-"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -33,6 +33,21 @@ class File:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``inject`` and ``explain`` have in common."""
+    add_input_options(parser)
+    parser.add_argument(
+        "--namespace-opt-in",
+        action="store_true",
+        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="an annotation that can't be used is an error, as the setting strict makes it",
+    )
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has that reads manifests."""
     parser.add_argument(
         *("-f", "--filename"),
         action="append",
@@ -48,24 +63,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the namespace of objects that name none; default: default",
     )
     parser.add_argument(
-        "--namespace-opt-in",
-        action="store_true",
-        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
-    )
-    parser.add_argument(
         "--config", metavar="FILE", help="the webhook's configuration file; without it the built-in profiles"
     )
     parser.add_argument("--prefix", help="the annotations' prefix; default: pillion.dev/")
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="an annotation that can't be used is an error, as the setting strict makes it",
-    )
 
 
 def configuration(arguments: argparse.Namespace) -> Configuration:
     """Return the configuration that the options ask for; never in shadow mode, which is for servers."""
-    strict = True if arguments.strict else None
+    strict = True if getattr(arguments, "strict", False) else None
     return load(arguments.config, prefix=arguments.prefix, strict=strict, shadow=False)
 
 

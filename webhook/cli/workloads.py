@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,9 +14,10 @@ from webhook.injection.admission import Verdict, admit
 from webhook.injection.annotations import KEYS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.removal import Left, note_empty_values, remove
 from webhook.injection.review import Kind, Request
 
-__all__ = ["Review", "Workload", "opted_in", "patched", "review", "workloads"]
+__all__ = ["Removed", "Review", "Workload", "opted_in", "patched", "review", "workloads"]
 
 #: Longer documents of other kinds are not read at all: a bundle of CRDs takes minutes, and nothing comes of it.
 GLANCE_LENGTH = 16 * 1024
@@ -130,16 +131,27 @@ class Workload:
     def patch(self, verdict: Verdict) -> list[dict[str, Any]]:
         """Return the verdict's operations as a JSON Patch on this object."""
         operations: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(verdict.operations))
-        if not self.template_path or not operations:
+        if not operations:
             return operations
-        mapped: list[dict[str, Any]] = []
+        missing: list[dict[str, Any]] = []
         # the pod has both, made by its controller: the template may lack them
-        if not isinstance(self.template.get("metadata"), dict):
-            mapped.append({"op": "add", "path": self._pointer("/metadata"), "value": {}})
+        if self.template_path and not isinstance(self.template.get("metadata"), dict):
+            missing.append({"op": "add", "path": "/metadata", "value": {}})
         volumes = _mapping(self.template.get("spec")).get("volumes")
         if self.claims and not isinstance(volumes, list):
-            mapped.append({"op": "add", "path": self._pointer("/spec/volumes"), "value": []})
-        return mapped + [operation | {"path": self._pointer(operation["path"])} for operation in operations]
+            missing.append({"op": "add", "path": "/spec/volumes", "value": []})
+        return self._mapped(note_empty_values(self.template, [*missing, *operations], verdict.configuration.prefix))
+
+    def removed(self, configuration: Configuration) -> "Removed":
+        """Return what takes our sidecar out of this object: an empty patch where it has none."""
+        operations, left = remove(self.template, configuration)
+        patch = self._mapped(operations)
+        bare = replace(self, manifest=jsonpatch.apply_patch(self.manifest, patch)) if patch else self
+        return Removed(self, patch, left, bare)
+
+    def _mapped(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return operations on the pod as operations on the object."""
+        return [operation | {"path": self._pointer(operation["path"])} for operation in operations]
 
     def _pointer(self, path: str) -> str:
         return _pointer(self.template_path) + path
@@ -149,6 +161,15 @@ class Workload:
         return line_of(self.document, [*self.place, *self.template_path, *path])
 
 
+class Removed(NamedTuple):
+    """What takes a sidecar out of a workload: the JSON Patch, what stays, and the workload without the sidecar."""
+
+    workload: Workload
+    patch: list[dict[str, Any]]
+    left: list[Left]
+    bare: Workload
+
+
 class Review(NamedTuple):
     """What is decided about a workload's pod, and what its author should know."""
 
@@ -156,11 +177,15 @@ class Review(NamedTuple):
     verdict: Verdict
     warnings: list[str]
     refused: bool
+    #: Where a sidecar is renewed: how the old one is taken out first.
+    removed: Removed | None = None
 
     @property
     def patch(self) -> list[dict[str, Any]]:
         """Return the JSON Patch on the workload, empty where nothing changes."""
-        return self.workload.patch(self.verdict)
+        if self.removed is None or not self.verdict.operations:
+            return self.workload.patch(self.verdict)
+        return [*self.removed.patch, *self.removed.bare.patch(self.verdict)]
 
 
 def workloads(document: Document, namespace: str) -> list[Workload]:
