@@ -45,8 +45,6 @@ def parse(
     try:
         value = document.value if document is not None else None
         return build(value, builtins(), prefix=prefix, strict=strict, shadow=shadow)
-    except ManifestError as error:
-        raise ConfigurationError([Problem("", str(error).removeprefix(f"{source}: "))], source) from None
     except ConfigurationError as error:
         problems = error.problems
         if document is not None:
@@ -58,9 +56,14 @@ def parse(
 def _only_document(content: bytes, source: str) -> Document | None:
     try:
         documents = [document for document in read(content, source) if not document.is_blank]
+        problems = [
+            Problem("", warning.message, warning.position.line) for found in documents[:1] for warning in found.warnings
+        ]
     except ManifestError as error:
-        raise ConfigurationError([Problem("", str(error).removeprefix(f"{source}: "))], source) from None
+        raise ConfigurationError([Problem("", str(error).removeprefix(f"{source}:"))], source) from None
     if len(documents) > 1:
         problem = Problem("", f"has {len(documents)} documents; write one", documents[1].first_line)
         raise ConfigurationError([problem], source)
+    if problems:
+        raise ConfigurationError(problems, source)
     return documents[0] if documents else None

@@ -204,7 +204,7 @@ class TestInput:
         (folder / "a.yaml").write_text("kind: A")
         (folder / "b.yaml").write_text("---\nkind: B\n")
         out = pillion("inject", "-f", "a.yaml", "-f", "b.yaml", "-f", "a.yaml").out
-        assert out == "kind: A\n---\nkind: B\n---\nkind: A\n"
+        assert out == "kind: A\n---\nkind: B\n---\nkind: A"
 
     def test_a_stream_keeps_its_blank_documents(self, pillion: Call) -> None:
         """Comments between documents and separators too many are not ours to remove."""
@@ -216,8 +216,8 @@ class TestInput:
         [
             (["nope.yaml"], "nope.yaml: can't be read: No such file or directory"),
             (["empty"], "empty: no *.yaml, *.yml or *.json in this folder"),
-            (["good.yaml", "bad.yaml"], "bad.yaml: document 2, line 4: a tab"),
-            (["list.yaml"], "list.yaml: document 1, line 2: expected a mapping with apiVersion and kind, found a list"),
+            (["good.yaml", "bad.yaml"], "bad.yaml:4:1: a tab"),
+            (["list.yaml"], "list.yaml:2:1: expected a mapping with apiVersion and kind, found a list"),
         ],
     )
     def test_what_can_not_be_read_is_2(self, names: list[str], said: str, pillion: Call, folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import pods
 from webhook import documents
-from webhook.cli.workloads import KINDS, Review, Workload, opted_in, patched, review, workloads
+from webhook.cli.workloads import KINDS, Review, Workload, operations, opted_in, patched, review, workloads
 from webhook.configuration import load
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
@@ -182,7 +182,7 @@ def test_the_patch_is_what_the_text_says(pod: dict[str, Any]) -> None:
     """The printed manifest and the printed JSON Patch are one and the same change."""
     value = manifest("Deployment", {"metadata": pod.get("metadata"), "spec": pod["spec"]})
     found = review(only(value), load(None), namespace_opted_in=True)
-    text = documents.edited(found.workload.document, patched(found.workload.document, [found]))
+    text = documents.edited(found.workload.document, operations([found]))
     (again,) = documents.read(text, "app.yaml")
     assert again.value == jsonpatch.apply_patch(value, json.loads(json.dumps(found.patch)))
 

@@ -3,20 +3,20 @@
 import argparse
 import difflib
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
 
 from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
 from webhook.cli.renewal import renewed
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
-from webhook.cli.workloads import Review, Workload, opted_in, patched, review, workloads
+from webhook.cli.workloads import Change, Review, operations, opted_in, patched, review, workloads
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
 
-__all__ = ["Change", "add_arguments", "add_output_options", "render", "reviewed", "run", "tell"]
+__all__ = ["add_arguments", "add_output_options", "render", "reviewed", "run", "tell"]
 
 #: The exit code where ``strict`` refuses a pod.
 REFUSED = 1
@@ -27,18 +27,6 @@ examples:
   pillion inject -f app.yaml | kubectl apply -f -
   kustomize build . | pillion inject -f - > injected.yaml
 """
-
-
-class Change(Protocol):
-    """A workload, and the JSON Patch on it: empty where nothing changes."""
-
-    @property
-    def workload(self) -> Workload:
-        """Return the workload."""
-
-    @property
-    def patch(self) -> list[dict[str, Any]]:
-        """Return the patch."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,28 +120,31 @@ def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) 
         form = "json" if all(file.is_json for file in files) else "yaml"
     output = ""
     for file in files:
-        for document in file.documents:
-            converted = file.is_json != (form == "json")
-            if converted and document.is_blank:
-                continue
-            text = _converted(document, changes, form) if converted else _edited(document, changes)
-            separator = document.separator if form == "yaml" else ""
-            if form == "yaml" and output and not separator and not document.is_blank:
-                separator = "---\n"
-            if output and not output.endswith("\n") and separator + text:
-                output += "\n"
-            output += separator + text
-    return output if not output or output.endswith("\n") else f"{output}\n"
+        if file.is_json == (form == "json"):
+            text = "".join(document.separator + _edited(document, changes) for document in file.documents)
+        else:
+            text = _converted(file, changes, form)
+        output = _followed(output, text, file, form) if output else text
+    return output
 
 
-def _converted(document: Document, changes: Sequence[Change], form: str) -> str:
-    value = patched(document, _own(document, changes))
-    return documents.as_json(value) if form == "json" else documents.as_yaml(value)
+def _followed(output: str, text: str, file: File, form: str) -> str:
+    """Return a stream with one more file's text behind it; a single file stays to the byte."""
+    text = text.removeprefix(documents.BYTE_ORDER_MARK)
+    if not text:
+        return output
+    first = next((document for document in file.documents if not document.is_blank), None)
+    separator = "" if form == "json" or (first is not None and first.separator.startswith("---")) else "---\n"
+    return output + ("" if output.endswith("\n") else "\n") + separator + text
+
+
+def _converted(file: File, changes: Sequence[Change], form: str) -> str:
+    values = [patched(document, _own(document, changes)) for document in file.documents if not document.is_blank]
+    return "".join(map(documents.as_json, values)) if form == "json" else "---\n".join(map(documents.as_yaml, values))
 
 
 def _edited(document: Document, changes: Sequence[Change]) -> str:
-    own = [found for found in _own(document, changes) if found.patch]
-    return documents.edited(document, patched(document, own)) if own else document.text
+    return documents.edited(document, operations(_own(document, changes)))
 
 
 def _own(document: Document, changes: Sequence[Change]) -> list[Change]:
@@ -164,8 +155,8 @@ def _patches(changes: Sequence[Change]) -> str:
     """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
     output = ""
     for found in changes:
-        operations = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
-        output += "[\n  " + ",\n  ".join(operations) + "\n]\n" if operations else "[]\n"
+        lines = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
+        output += "[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n"
     return output
 
 
@@ -185,8 +176,12 @@ def _diff(files: Sequence[File], changes: Sequence[Change], done: str) -> str:
 
 def _unified(before: str, after: str, names: tuple[str, str]) -> Iterable[str]:
     """Yield the lines of a diff, without their ends."""
-    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
-    for line in lines:
+    for line in difflib.unified_diff(_lines(before), _lines(after), *names):
         yield line.rstrip("\r\n")
         if not line.endswith("\n"):
             yield "\\ No newline at end of file"
+
+
+def _lines(text: str) -> list[str]:
+    """Return a text's lines with their ends: only those that every program sees."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jsonpatch
 import msgspec
@@ -17,7 +17,7 @@ from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.removal import Left, note_empty_values, remove
 from webhook.injection.review import Kind, Request
 
-__all__ = ["Removed", "Review", "Workload", "opted_in", "patched", "review", "workloads"]
+__all__ = ["Change", "Removed", "Review", "Workload", "operations", "opted_in", "patched", "review", "workloads"]
 
 #: Longer documents of other kinds are not read at all: a bundle of CRDs takes minutes, and nothing comes of it.
 GLANCE_LENGTH = 16 * 1024
@@ -161,6 +161,18 @@ class Workload:
         return line_of(self.document, [*self.place, *self.template_path, *path])
 
 
+class Change(Protocol):
+    """A workload, and the JSON Patch on it: empty where nothing changes."""
+
+    @property
+    def workload(self) -> Workload:
+        """Return the workload."""
+
+    @property
+    def patch(self) -> list[dict[str, Any]]:
+        """Return the patch."""
+
+
 class Removed(NamedTuple):
     """What takes a sidecar out of a workload: the JSON Patch, what stays, and the workload without the sidecar."""
 
@@ -225,14 +237,18 @@ def review(workload: Workload, configuration: Configuration, *, namespace_opted_
     return Review(workload, verdict, warnings, refused=not verdict.allowed)
 
 
-def patched(document: Document, reviews: Iterable[Review]) -> Any:
+def operations(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """Return the patches of a document's workloads as one JSON Patch on the document."""
+    return [
+        operation | {"path": _pointer(found.workload.place) + operation["path"]}
+        for found in changes
+        for operation in found.patch
+    ]
+
+
+def patched(document: Document, changes: Iterable[Change]) -> Any:
     """Return the document's value with the patches of all its workloads."""
-    value = document.value
-    for found in reviews:
-        prefix = _pointer(found.workload.place)
-        operations = [operation | {"path": prefix + operation["path"]} for operation in found.patch]
-        value = jsonpatch.apply_patch(value, operations, in_place=True)
-    return value
+    return jsonpatch.apply_patch(document.value, operations(changes), in_place=True)
 
 
 def _objects(document: Document) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
