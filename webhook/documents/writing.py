@@ -56,7 +56,9 @@ class _Writer:
     """Collects edits: of two insertions at one place the inner one is made first."""
 
     def __init__(self, document: Document, only: Collection[Members] | None) -> None:
-        self.original = document.text
+        #: A last line without end gets one, which the result has not.
+        self.missing_end = "" if document.text.endswith("\n") else _line_end(document.text)
+        self.original = document.text + self.missing_end
         self.root = document.root
         self.is_json = document.is_json
         self.only = only
@@ -73,7 +75,7 @@ class _Writer:
             parts += [self.original[position : edit.start], edit.text]
             position = edit.end
         parts.append(self.original[position:])
-        return "".join(parts)
+        return "".join(parts).removesuffix(self.missing_end)
 
     def edit(self, start: int, end: int, text: str) -> None:
         self.edits.append(_Edit(start, end, text))
@@ -192,7 +194,7 @@ class _Writer:
                 moved_up = self.content(stop)
                 self.edit(start, moved_up, "")
             else:
-                self.replace_lines(line, stop, [])
+                self.edit(line, stop, "")
 
     # what is written anew
 
@@ -249,7 +251,8 @@ class _Writer:
         if isinstance(node, Mapping | Sequence) and node.column >= 0:
             header = self.header(entry, pair)
             self.edit(header, header, "" if value is None else behind)
-            self.replace_lines(self.line_end(header), self.line_end(node.end), lines)
+            below = self.line_end(header)
+            self.edit(below, self.line_end(node.end), self.lines(below, lines))
         elif lines and "\n" not in self.original[colon : node.end]:
             # a comment behind the key stays there
             self.edit(colon, node.end, anchor + behind)
@@ -297,26 +300,14 @@ class _Writer:
         return f"{self.newline(position)}{lead}".join(lines)
 
     def add_lines(self, position: int, lines: list[str]) -> None:
-        """Insert lines where one begins, at the end, or before a dash."""
+        """Insert lines where one begins, or before a dash."""
         before = position - self.line_start(position)
-        if before and position != len(self.original):
-            newline = self.newline(position)
-            text = "".join(f"{line}{newline}" for line in lines)
-            self.edit(position, position, text.lstrip(" ") + " " * before)
-        else:
-            self.replace_lines(position, position, lines)
+        text = self.lines(position, lines)
+        self.edit(position, position, text.lstrip(" ") + " " * before if before else text)
 
-    def replace_lines(self, start: int, end: int, lines: list[str]) -> None:
-        """Replace whole lines; where the file's last line has no end, its last one has none afterwards."""
-        newline = self.newline(start)
-        text = "".join(f"{line}{newline}" for line in lines)
-        if end == len(self.original) and start and not self.original.endswith("\n"):
-            if start == end:
-                text = newline + text
-            elif not lines:
-                start -= len(newline)
-            text = text.removesuffix(newline)
-        self.edit(start, end, text)
+    def lines(self, position: int, lines: list[str]) -> str:
+        newline = self.newline(position)
+        return "".join(f"{line}{newline}" for line in lines)
 
     # places in the text
 
@@ -358,10 +349,7 @@ class _Writer:
 
     def newline(self, position: int) -> str:
         """Return how the line before a place ends, or the one behind it if that is the first."""
-        found = self.original.rfind("\n", 0, position) if self.has_lines else -1
-        if found < 0 and self.has_lines:
-            found = self.original.find("\n", position)
-        return "\r\n" if found > 0 and self.original[found - 1] == "\r" else "\n"
+        return _line_end(self.original, position)
 
     def below(self, end: int, column: int) -> int:
         """Return where lines go below a collection: below the comments that are indented as its members are."""
@@ -394,10 +382,6 @@ class _Writer:
             line = self.line_start(line - 1)
 
     # how the document is laid out
-
-    @cached_property
-    def has_lines(self) -> bool:
-        return "\n" in self.original
 
     @cached_property
     def comma(self) -> str:
@@ -435,6 +419,14 @@ class _Writer:
                     (dashes if isinstance(value, Sequence) else steps)[value.column - node.column] += 1
         step = steps.most_common(1)[0][0] if steps else 2
         return Layout(max(step, 1), dashes.most_common(1)[0][0] if dashes else 0)
+
+
+def _line_end(text: str, position: int | None = None) -> str:
+    """Return how the line before a place ends, at last the text's; the one behind it if that is the first."""
+    found = text.rfind("\n", 0, position)
+    if found < 0 and position is not None:
+        found = text.find("\n", position)
+    return "\r\n" if found > 0 and text[found - 1] == "\r" else "\n"
 
 
 def _places(node: Mapping | Sequence) -> tuple[list[int], list[int]]:
