@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from webhook import __version__
-from webhook.errors import ConfigurationError, PillionError
+from webhook.errors import PillionError
 
 __all__ = ["USAGE", "main"]
 
@@ -51,12 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = import_module(f"{__name__}.{arguments.command}").run(arguments)
         sys.stdout.flush()
-    except ConfigurationError as error:
+    except PillionError as error:
         for line in str(error).splitlines():
             print(f"{parser.prog}: {line}", file=sys.stderr)
-        return USAGE
-    except PillionError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         # the reader has enough, as in `| head`; Python would complain once more when it closes stdout

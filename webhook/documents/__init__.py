@@ -3,6 +3,17 @@
 from webhook.documents.editing import edited
 from webhook.documents.rendering import as_json, as_yaml
 from webhook.documents.scalars import Json
-from webhook.documents.stream import Document, Position, line_of, position_of, read
+from webhook.documents.stream import Document, Position, line_of, position_of, read, written_at
 
-__all__ = ["Document", "Json", "Position", "as_json", "as_yaml", "edited", "line_of", "position_of", "read"]
+__all__ = [
+    "Document",
+    "Json",
+    "Position",
+    "as_json",
+    "as_yaml",
+    "edited",
+    "line_of",
+    "position_of",
+    "read",
+    "written_at",
+]

@@ -1,18 +1,20 @@
 """A stream's bytes to its documents, split where kubectl splits it."""
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from json import JSONDecodeError
 from typing import NamedTuple
 
 from webhook.documents import json_reader, yaml_reader
-from webhook.documents.nodes import Alias, Mapping, Node, Sequence, plain
+from webhook.documents.nodes import Alias, Leaf, Mapping, Node, Sequence, plain
 from webhook.documents.scalars import Json
 from webhook.errors import ManifestError
 
-__all__ = ["Document", "Position", "line_of", "position_of", "read"]
+__all__ = ["Document", "Position", "line_of", "position_of", "read", "written_at"]
 
+_LINE_END = re.compile("\n")
 _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BLANK = re.compile(r"\s*(?:#[^\n]*(?:\n\s*|\Z))*")
 _KIND = re.compile(r"""^kind:[ \t]*["']?(?P<kind>[A-Za-z0-9]+)["']?[ \t]*(?:#[^\n]*)?\r?$""", re.MULTILINE)
@@ -63,6 +65,11 @@ class Document:
         except yaml_reader.UnreadableError as error:
             first = "" if error.first is None else f"; the first is on line {self.first_line + error.first}"
             raise self.error(error.message + first, error.line) from None
+
+    @cached_property
+    def line_starts(self) -> list[int]:
+        """Return where in the text each of its lines begins."""
+        return [0, *(match.end() for match in _LINE_END.finditer(self.text))]
 
     @property
     def value(self) -> Json:
@@ -173,19 +180,48 @@ def position_of(document: Document, path: str | list[str | int]) -> Position:
     ``path`` is a list of keys and indexes, or a string such as ``profiles.tail.sidecar.env[0].name``. A key's place
     is that of the key itself, not of its value.
     """
+    _, offset, _ = _descend(document, path)
+    number = bisect_right(document.line_starts, offset)
+    return Position(document.first_line + number - 1, offset - document.line_starts[number - 1] + 1)
+
+
+def written_at(document: Document, path: list[str | int]) -> str:
+    """Return how a scalar is written in the file: ``0o17``, ``Yes``. Empty where the path leads to none."""
+    node, _, rest = _descend(document, path)
+    if isinstance(node, Alias):
+        node = node.target
+    return document.text[node.start : node.end] if isinstance(node, Leaf) and not rest else ""
+
+
+def _descend(document: Document, path: str | list[str | int]) -> tuple[Node | None, int, str | list[str | int]]:
+    """Return the last node on a path that exists, where it (or its key) stands, and the rest of the path."""
     node = document.root
     offset = node.start if node is not None else 0
     while node is not None and path:
-        step = _step(node.target if isinstance(node, Alias) else node, path)
+        inner = node.target if isinstance(node, Alias) else node
+        step = _step(inner, path) if isinstance(path, str) else _child(inner, path)
         if step is None:
             break
         node, offset, path = step
-    line_start = document.text.rfind("\n", 0, offset) + 1
-    return Position(document.first_line + document.text.count("\n", 0, offset), offset - line_start + 1)
+    return node, offset, path
 
 
-def _step(node: Node, path: str | list[str | int]) -> tuple[Node, int, str | list[str | int]] | None:
+def _child(node: Node, path: list[str | int]) -> tuple[Node, int, list[str | int]] | None:
     """Return the child that the path begins with, where it stands in the text, and the rest of the path."""
+    first = path[0]
+    if isinstance(node, Sequence):
+        if isinstance(first, int) and first < len(node.items):
+            return node.items[first], node.items[first].start, path[1:]
+    elif isinstance(node, Mapping):
+        # the last of two that are the same is the one that counts
+        for pair in reversed(node.pairs):
+            if pair.key == str(first):
+                return pair.value, pair.start, path[1:]
+    return None
+
+
+def _step(node: Node, path: str) -> tuple[Node, int, str] | None:
+    """Return the child that the text begins with, where it stands in the document, and the rest of the text."""
     children: list[tuple[str, Node, int]] = []
     if isinstance(node, Mapping):
         children = [(pair.key, pair.value, pair.start) for pair in node.pairs]
@@ -193,10 +229,6 @@ def _step(node: Node, path: str | list[str | int]) -> tuple[Node, int, str | lis
         children = [(str(number), item, item.start) for number, item in enumerate(node.items)]
     # the longest name first: a key may hold dots
     for name, child, start in sorted(children, key=lambda entry: -len(entry[0])):
-        if isinstance(path, list):
-            if str(path[0]) == name:
-                return child, start, path[1:]
-            continue
         form = f"[{name}]" if isinstance(node, Sequence) else name
         rest = path.removeprefix(".")
         if rest.startswith(form) and rest[len(form) : len(form) + 1] in ("", ".", "["):
