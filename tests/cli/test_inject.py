@@ -85,7 +85,7 @@ def test_the_diff_of_nothing_is_empty(pillion: Call) -> None:
     code, out, err = pillion("inject", "-f", "-", "--diff", stdin=QUIET)
     assert (code, out) == (0, "")
     assert err == (
-        "stdin:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
+        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
         '(annotate it with pillion.dev/inject: "true")\n'
     )
 
@@ -271,20 +271,20 @@ class TestWarnings:
     """What standard error says, and the exit code."""
 
     def test_a_bad_annotation_is_a_warning(self, pillion: Call) -> None:
-        """File, document, object, and what to write; the pod stays as it was, and its neighbours are injected."""
+        """File, line, column, object, and what to write; the pod stays as it was, and its neighbours are injected."""
         code, out, err = pillion("inject", "-f", "-", stdin=f"{APP}---\n{BAD}")
         assert code == 0
         assert out.endswith(BAD)
         assert "pillion-tail" in out
         said = 'not injected: pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log'
-        assert err == f"stdin:3: Pod/bad: warning: {said}\n"
+        assert err == f"stdin:27:5: Pod/bad: warning: {said}\n"
 
     @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
     def test_strict_refuses(self, form: tuple[str, ...], pillion: Call) -> None:
         """As the cluster denies the pod, nothing is printed that could be applied, and the exit code is 1."""
         code, out, err = pillion("inject", "--strict", *form, "-f", "-", stdin=f"{APP}---\n{BAD}")
         assert (code, out) == (1, "")
-        assert err.startswith("stdin:3: Pod/bad: error: pillion.dev/logs ")
+        assert err.startswith("stdin:27:5: Pod/bad: error: pillion.dev/logs ")
 
     def test_strict_refuses_what_the_api_server_refuses(self, pillion: Call) -> None:
         """An annotation that is no text counts as one that can't be used."""

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Sequence
 from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
+from webhook.cli.objects import Severity
 from webhook.cli.renewal import renewed
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
-from webhook.cli.workloads import Change, Review, operations, opted_in, patched, review, workloads
+from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
 
-__all__ = ["add_arguments", "add_output_options", "render", "reviewed", "run", "tell"]
+__all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
-#: The exit code where ``strict`` refuses a pod.
+#: The exit code where ``strict`` is not met.
 REFUSED = 1
 
 _EXAMPLES = """\
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Print manifests as the webhook would change them. Comments, order and everything that is not injected stay\n"
-        "as they are; a sidecar that is there already is renewed. Warnings go to standard error. Exit code 1:\n"
-        "--strict refuses a pod; 2: input can't be read."
+        "as they are; a sidecar that is there already is renewed. Warnings go to standard error. Exit code 1: with\n"
+        "--strict, a pod that asks is not injected as it asks, and nothing is printed; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -54,17 +55,21 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the result and return the exit code; everything is read before anything is printed."""
+    """Print the result and return the exit code; everything is read and checked before anything is printed."""
     configuration = manifests.configuration(arguments)
     files = manifests.read(arguments)
-    reviews = [renewed(found) for found in reviewed(files, configuration, arguments)]
-    output = render(files, reviews, arguments, "injected")
-    tell(reviews)
-    if any(found.refused for found in reviews):
-        complain("pillion inject: nothing is printed, for strict refuses a pod")
+    reports = [
+        report._replace(reviews=[renewed(review) for review in report.reviews])
+        for report in examined(files, configuration, arguments)
+    ]
+    tell(reports, strict=arguments.strict)
+    if fails(reports, strict=arguments.strict):
+        complain("pillion inject: nothing is printed, for strict is set and there are errors")
         return REFUSED
+    reviews = [review for report in reports for review in report.reviews]
+    output = render(files, reviews, arguments, "injected")
     if not any(found.patch for found in reviews):
-        _say_why_nothing(reviews, configuration)
+        _say_why_nothing(reports, configuration)
     sys.stdout.write(output)
     return 0
 
@@ -78,40 +83,42 @@ def render(files: Sequence[File], changes: Sequence[Change], arguments: argparse
     return _stream(files, changes, arguments.output)
 
 
-def reviewed(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Review]:
-    """Return the review of every workload in the files; ManifestError for a document that can't be read."""
+def examined(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Report]:
+    """Return what is found in the files; ManifestError where documents can't be read."""
     everything = [document for file in files for document in file.documents]
-    namespaces = opted_in(everything, configuration.prefix)
-    return [
-        review(
-            workload,
-            configuration,
-            namespace_opted_in=arguments.namespace_opt_in or workload.namespace in namespaces,
-        )
-        for document in everything
-        for workload in workloads(document, arguments.namespace)
-    ]
+    return examine(
+        everything, configuration, namespace=arguments.namespace, namespace_opt_in=arguments.namespace_opt_in
+    )
 
 
-def tell(reviews: Sequence[Review]) -> None:
-    """Print each review's warnings on standard error."""
+def fails(reports: Sequence[Report], *, strict: bool) -> bool:
+    """Say whether the exit code is 1. The configuration's own ``strict`` refuses only what the webhook denies."""
+    return any(review.refused for report in reports for review in report.reviews) or (
+        strict and any(report.is_unmet for report in reports)
+    )
+
+
+def tell(reports: Sequence[Report], *, strict: bool) -> None:
+    """Print all remarks on standard error, in the order of the files."""
     paint = painter(sys.stderr)
-    for found in reviews:
-        word = paint("error:", RED) if found.refused else paint("warning:", YELLOW)
-        for warning in found.warnings:
-            complain(f"{visible(found.workload.origin)}: {word} {visible(warning)}")
+    colours = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.NOTE: CYAN}
+    for report in reports:
+        for remark in report.remarks_for(strict=strict):
+            word = paint(f"{remark.severity}:", colours[remark.severity])
+            complain(f"{visible(report.item.origin_at(remark.position))}: {word} {visible(remark.text)}")
 
 
-def _say_why_nothing(reviews: Sequence[Review], configuration: Configuration) -> None:
+def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) -> None:
     """Nobody calls this command to see nothing happen: tell those to whom nothing has been said yet."""
-    if not reviews:
+    if not reports:
         complain("pillion inject: nothing to do: no pods and no workloads in the input")
-    for found in reviews:
-        if found.warnings:
-            continue
-        reason = found.verdict.reason
-        hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
-        complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
+    for report in reports:
+        for found in report.reviews if not report.remarks else ():
+            if found.remarks:
+                continue
+            reason = found.verdict.reason
+            hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
+            complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
 
 
 def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) -> str:

@@ -1,6 +1,7 @@
 """The manifests that ``-f`` names: files, folders and standard input, and the options that go with them."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from webhook.injection.profile import Configuration
 __all__ = ["File", "add_input_options", "add_options", "configuration", "read"]
 
 STDIN = "-"
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -42,7 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="an annotation that can't be used is an error, as the setting strict makes it",
+        help="fail unless every pod that asks is injected as it asks: an annotation that can't be used, is misplaced "
+        "or misspelt is an error, and so is whatever else stands in the way",
     )
 
 
@@ -53,7 +56,8 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated",
+        help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated, or "
+        "name several with commas",
     )
     parser.add_argument("-R", "--recursive", action="store_true", help="folders within folders, too")
     parser.add_argument(
@@ -75,12 +79,33 @@ def configuration(arguments: argparse.Namespace) -> Configuration:
 
 
 def read(arguments: argparse.Namespace) -> list[File]:
-    """Return everything that ``-f`` names, in that order; ManifestError for what can't be read."""
-    return [_read(path) for name in arguments.filename for path in _paths(name, recursive=arguments.recursive)]
+    """Return everything that ``-f`` names, in that order; ManifestError names every file that can't be read."""
+    files: list[File] = []
+    problems: list[str] = []
+    for name in (each for names in arguments.filename for each in _names(names)):
+        try:
+            for path in _paths(name, recursive=arguments.recursive):
+                files.append(_read(path))
+        except ManifestError as error:
+            problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return files
+
+
+def _names(text: str) -> list[str]:
+    """Return what one ``-f`` names: several with commas, as kubectl has it, unless a file is called like that."""
+    if "," not in text or _URL.match(text) or Path(text).exists():
+        return [text]
+    return [name for name in text.split(",") if name]
 
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:
     """Yield the files that a name stands for, those of a folder in the order of their paths."""
+    if _URL.match(name):
+        raise ManifestError(
+            f"{name}: pillion reads no URLs, only files, folders and -; write: curl -sSL URL | pillion … -f -"
+        )
     folder = Path(name)
     if name == STDIN or not folder.is_dir():
         yield name

@@ -5,6 +5,7 @@ The webhook never does this: a pod that it is asked about keeps the sidecar that
 
 import jsonpatch
 
+from webhook.cli.objects import Remark, Severity
 from webhook.cli.workloads import Review, review
 from webhook.injection.admission import NOT_INJECTED
 from webhook.injection.reasons import Finding, Reason
@@ -32,8 +33,10 @@ def renewed(found: Review) -> Review:
     verdict = again.verdict
     if not verdict.operations:
         unasked = _UNASKED.get(verdict.reason)
-        warnings = [unasked] if unasked else [_not_renewed(warning) for warning in again.warnings]
-        return again._replace(warnings=warnings)
+        if unasked is None:
+            return again._replace(remarks=[_not_renewed(remark) for remark in again.remarks])
+        position = workload.position_of(verdict.findings[0], configuration.prefix)
+        return again._replace(remarks=[Remark(position, Severity.WARNING, unasked)])
     if jsonpatch.apply_patch(workload.manifest, again.patch) == workload.manifest:
         verdict.operations = []
         verdict.reason = Reason.ALREADY_INJECTED
@@ -41,5 +44,7 @@ def renewed(found: Review) -> Review:
     return again
 
 
-def _not_renewed(warning: str) -> str:
-    return f"not renewed: {warning.removeprefix(NOT_INJECTED)}" if warning.startswith(NOT_INJECTED) else warning
+def _not_renewed(remark: Remark) -> Remark:
+    if not remark.text.startswith(NOT_INJECTED):
+        return remark
+    return remark._replace(text=f"not renewed: {remark.text.removeprefix(NOT_INJECTED)}")

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         workload.removed(configuration)
         for file in files
         for document in file.documents
-        for workload in workloads(document, arguments.namespace)
+        for workload in workloads(document, arguments.namespace, configuration.prefix)
     ]
     output = render(files, found, arguments, "uninjected")
     _tell(found)
@@ -50,7 +50,9 @@ def _tell(found: Sequence[Removed]) -> None:
     """Print what stays, or that there is nothing to do, on standard error."""
     paint = painter(sys.stderr)
     for removed in found:
+        workload = removed.workload
         for left in removed.left:
-            complain(f"{visible(removed.workload.origin)}: {paint('warning:', YELLOW)} {visible(left.text)}")
+            origin = workload.origin_at(workload.template_position(left.path))
+            complain(f"{visible(origin)}: {paint('warning:', YELLOW)} {visible(left.text)}")
     if not any(removed.patch for removed in found):
         complain("pillion uninject: nothing to do: no pod and no workload carries a sidecar of ours")
