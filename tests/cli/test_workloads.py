@@ -12,7 +12,7 @@ from tests.strategies import pods
 from webhook import documents
 from webhook.cli.objects import Severity, objects
 from webhook.cli.templates import KUBERNETES
-from webhook.cli.workloads import Report, Review, Workload, examine, opted_in, patched, review, workloads
+from webhook.cli.workloads import Report, Review, Workload, examine, operations, opted_in, patched, review, workloads
 from webhook.configuration import load
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
@@ -196,7 +196,7 @@ def test_the_patch_is_what_the_text_says(pod: dict[str, Any]) -> None:
     """The printed manifest and the printed JSON Patch are one and the same change."""
     value = manifest("Deployment", {"metadata": pod.get("metadata"), "spec": pod["spec"]})
     found = review(only(value), load(None), namespace_opted_in=True)
-    text = documents.edited(found.workload.document, patched(found.workload.document, [found]))
+    text = documents.edited(found.workload.document, operations([found]))
     (again,) = documents.read(text, "app.yaml")
     assert again.value == jsonpatch.apply_patch(value, json.loads(json.dumps(found.patch)))
 
@@ -340,7 +340,7 @@ class TestNulls:
         """The edit is made in the manifest as it is written: nulls are not ours to fill in."""
         (read,) = documents.read(NULLS, "app.yaml")
         (report,) = examine([read], configuration, namespace="default", namespace_opt_in=False)
-        text = documents.edited(read, patched(read, report.reviews))
+        text = documents.edited(read, operations(report.reviews))
         assert all(line in text.splitlines() for line in NULLS.splitlines())
         (again,) = documents.read(text, "app.yaml")
         assert again.value == jsonpatch.apply_patch(read.value, report.reviews[0].patch)
