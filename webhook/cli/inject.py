@@ -16,6 +16,7 @@ from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, paint
 from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
+from webhook.injection.reasons import Reason
 
 __all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
@@ -117,6 +118,9 @@ def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) ->
             if found.remarks:
                 continue
             reason = found.verdict.reason
+            if reason is Reason.ALREADY_INJECTED:
+                complain(f"{visible(found.workload.origin)}: unchanged: {reason.sentence}")
+                continue
             hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
             complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
 

@@ -33,7 +33,7 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.reasons import Severity as ReasonSeverity
-from webhook.injection.removal import Left, note_empty_values, remove
+from webhook.injection.removal import Left, note_former_values, remove
 from webhook.injection.review import Kind, Request
 
 __all__ = [
@@ -134,7 +134,7 @@ class Workload(Object):
         volumes = as_mapping(self.template.get("spec")).get("volumes")
         if self.claims and not isinstance(volumes, list):
             missing.append({"op": "add", "path": "/spec/volumes", "value": []})
-        return self._mapped(note_empty_values(self.template, [*missing, *operations], verdict.configuration.prefix))
+        return self._mapped(note_former_values(self.template, [*missing, *operations], verdict.configuration.prefix))
 
     def removed(self, configuration: Configuration) -> "Removed":
         """Return what takes our sidecar out of this object: an empty patch where it has none."""

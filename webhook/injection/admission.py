@@ -32,6 +32,7 @@ __all__ = [
     "abstain",
     "add_volume_names",
     "admit",
+    "are_short_enough",
     "remove_volume_names",
 ]
 
@@ -339,6 +340,11 @@ def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, s
             size = grown
             fitting[key] = value
     return fitting
+
+
+def are_short_enough(annotations: Mapping[str, str]) -> bool:
+    """Say whether the API server takes so many bytes of annotations."""
+    return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
 
 
 def _size(item: tuple[str, str]) -> int:

@@ -24,7 +24,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from webhook.injection.admission import DEFAULT_CONTAINER, SAFE_TO_EVICT, add_volume_names, remove_volume_names
+from webhook.injection.admission import (
+    DEFAULT_CONTAINER,
+    SAFE_TO_EVICT,
+    add_volume_names,
+    are_short_enough,
+    remove_volume_names,
+)
 from webhook.injection.annotations import STATUS
 from webhook.injection.edit import pointer
 from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration
@@ -32,7 +38,7 @@ from webhook.injection.reasons import shown
 from webhook.injection.status import parse
 from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
 
-__all__ = ["Left", "Path", "Removal", "note_empty_values", "remove"]
+__all__ = ["Left", "Path", "Removal", "note_former_values", "remove"]
 
 Path = tuple[str | int, ...]
 
@@ -69,39 +75,46 @@ def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
     return Removal(removal.operations, removal.left)
 
 
-def note_empty_values(
+def note_former_values(
     pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str
 ) -> list[dict[str, Any]]:
     """Return an injection's operations with a status that says what was null or empty in the pod before.
 
-    A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this.
+    A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this. A status of
+    the author's own is noted too. Nothing is noted where annotations may take no more bytes.
     """
     before: dict[str, Any] = {}
+    own = ("metadata", "annotations", f"{prefix}{STATUS}")
+    if isinstance(_at(pod, own), str):
+        before[pointer(own)] = _at(pod, own)
     for operation in operations:
         path = _parsed(operation["path"])
         for place in (path, path[:-1]):
             found = _at(pod, place)
             if found in (None, [], {}) and _has(pod, place):
                 before[pointer(place)] = found
-    if not before:
-        return list(operations)
-    return [_with_before(operation, before, prefix) for operation in operations]
+    annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
+    noted = []
+    for operation in operations:
+        path, value = _parsed(operation["path"]), copy.deepcopy(operation["value"])
+        # it adds an annotation, all of them, or all metadata
+        added = _mapping(_at(_nested(path, value), own[:-1]))
+        status = parse(added, prefix) if before else None
+        annotations.update(added)
+        if status is None:
+            noted.append(operation)
+            continue
+        status.before = {**status.before, **before}
+        added[own[-1]] = annotations[own[-1]] = status.text()
+        noted.append(operation | {"value": _at(_nested(own[:-1], added), path)})
+    return noted if are_short_enough(annotations) else list(operations)
 
 
-def _with_before(operation: dict[str, Any], before: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the operation, noting values in the status that it sets; the same one if it sets none."""
-    path, value = _parsed(operation["path"]), copy.deepcopy(operation["value"])
-    # it adds the annotation, all annotations or all metadata
-    wrapped: Any = value
+def _nested(path: Path, value: Any) -> Any:
+    """Return mappings that have the value at the path."""
     for key in reversed(path):
-        wrapped = {key: wrapped}
-    annotations = _mapping(_at(wrapped, ("metadata", "annotations")))
-    status = parse(annotations, prefix)
-    if status is None:
-        return operation
-    status.before = {**status.before, **before}
-    annotations[f"{prefix}{STATUS}"] = status.text()
-    return operation | {"value": _at(wrapped, path)}
+        value = {key: value}
+    return value
 
 
 class _Container(NamedTuple):
@@ -373,7 +386,8 @@ class _Removing:
                     ("metadata", "annotations", DEFAULT_CONTAINER), f"{DEFAULT_CONTAINER} stays: it could be yours"
                 )
         if status_key in self.annotations:
-            changed[status_key] = None
+            own = self.status.before.get(pointer(("metadata", "annotations", status_key))) if self.status else None
+            changed[status_key] = own if isinstance(own, str) else None
         kept = [key for key in self.annotations if changed.get(key, "") is not None]
         if kept or not changed:
             for key, value in changed.items():
