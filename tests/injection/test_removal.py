@@ -81,8 +81,9 @@ def test_goldens_become_what_they_were(found: Case) -> None:
     """Each golden result, without what was added, is the pod of the case; what is called as ours are is named."""
     result = injected(found.pod, found.verdict())
     assert removed(result, found.configuration) == found.pod
-    alike = [volume for volume in found.pod["spec"].get("volumes") or [] if volume["name"].startswith("pillion-")]
-    assert len(left(result, found.configuration)) == len(alike)
+    named = [*all_containers(found.pod), *(found.pod["spec"].get("volumes") or [])]
+    alike = [one["name"] for one in named if one["name"].startswith("pillion-")]
+    assert [text.split('"')[1] for text in left(result, found.configuration)] == alike
 
 
 @many

@@ -214,6 +214,8 @@ def _notes(review: Review) -> Iterator[str]:
     """Yield what is noteworthy and no warning."""
     for finding in review.verdict.notes:
         yield finding.text(review.verdict.configuration.prefix)
+    if review.verdict.reason is Reason.ALREADY_INJECTED:
+        yield "pillion inject renews the sidecar in this file, pillion uninject takes it out"
     namespace = review.workload.namespace
     if namespace in UNSEEN:
         yield (

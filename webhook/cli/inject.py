@@ -16,7 +16,6 @@ from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, paint
 from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Reason
 
 __all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
@@ -118,11 +117,9 @@ def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) ->
             if found.remarks:
                 continue
             reason = found.verdict.reason
-            if reason is Reason.ALREADY_INJECTED:
-                complain(f"{visible(found.workload.origin)}: unchanged: {reason.sentence}")
-                continue
+            outcome = "unchanged" if reason == "already_injected" else "not injected"
             hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
-            complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
+            complain(f"{visible(found.workload.origin)}: {outcome}: {reason.sentence}{hint}")
 
 
 def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) -> str:
