@@ -13,6 +13,8 @@ KUBERNETES ?=
 WORKERS ?= auto --maxprocesses 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
+# pip trusts what the system trusts, a proxy's own certificate authority included; uv does so only if it is told.
+export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean

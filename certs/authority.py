@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["AUTHORITY_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Authority", "Leaf", "due"]
+from certs import pem
+
+__all__ = ["AUTHORITY_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Authority", "ForeignKeyError", "Leaf", "due"]
 
 #: Long enough that a new authority reaches every trust bundle before the old one ends.
 AUTHORITY_LIFETIME = timedelta(days=365)
@@ -28,6 +29,10 @@ CLOCK_SKEW = timedelta(hours=1)
 RENEWAL_AT = 2 / 3
 
 Key = ec.EllipticCurvePrivateKey
+
+
+class ForeignKeyError(ValueError):
+    """The key is none that is written here: it is encrypted, or of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,19 @@ class Authority:
 
     @classmethod
     def load(cls, certificate_pem: bytes, key_pem: bytes) -> Self:
-        """Return the authority in these bytes; ValueError where they hold no EC pair."""
-        key = load_pem_private_key(key_pem, password=None)
+        """Return the authority in these bytes.
+
+        Raises :class:`ForeignKeyError` for a key that somebody else chose, ValueError for anything else that is no
+        pair; the text is a sentence.
+        """
+        try:
+            key = pem.private_key(key_pem, "the authority")
+        except pem.EncryptedError as error:
+            raise ForeignKeyError(str(error)) from None
         if not isinstance(key, Key):
-            raise ValueError("the authority's key is not an elliptic-curve key")  # noqa: TRY004 — about content
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-        if certificate.public_key() != key.public_key():
+            raise ForeignKeyError("the authority's key is not an elliptic-curve key")
+        certificate = pem.certificates(certificate_pem, "the authority")[0]
+        if pem.public_key(certificate, "the authority") != key.public_key():
             raise ValueError("the authority's key does not belong to its certificate")
         return cls(certificate, key)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -74,7 +73,7 @@ def _item(label: str, block: bytes) -> Item:
             return _key(load_pem_private_key(block, password=None))
     except TypeError:
         return Unreadable("a private key that is encrypted; write it without a password")
-    except (ValueError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 — the library has no common class for what it can't read
         return Unreadable(f"a part that says {label} and can't be decoded")
     return Unreadable(f"a part that says {label}: neither a certificate nor a private key")
 

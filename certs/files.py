@@ -1,10 +1,36 @@
-"""Files with keys in them, replaced whole."""
+"""Files that are read and replaced whole: keys, certificates, and whatever else changes while a process runs."""
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["replace"]
+__all__ = ["Content", "Unreadable", "read", "replace"]
+
+
+class Unreadable(NamedTuple):
+    """In place of a file's bytes: why there are none."""
+
+    reason: str
+
+
+Content = bytes | Unreadable
+
+
+def read(path: Path) -> Content:
+    """Return a file's bytes, or why it can't be read. Nothing is raised, and nothing is waited for."""
+    try:
+        # a pipe would be empty the next time, and may never end
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode):
+                return file.read()
+            return Unreadable(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file")
+    except OSError as error:
+        return Unreadable(error.strerror or str(error))
 
 
 def replace(path: Path, content: bytes) -> None:

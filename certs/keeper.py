@@ -25,6 +25,7 @@ from certs import delivery
 from certs.api import ApiError, ApiServer, RefusedError, UnreachableError
 from certs.delivery import STEPS, Failure, Folder
 from certs.leadership import Leadership
+from certs.repetition import Repetition
 from certs.rotation import (
     ApplyBundles,
     CreateSecret,
@@ -90,6 +91,7 @@ class Keeper:
         *,
         identity: str,
         say: Callable[..., None],
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._server = server
         self._place = place
@@ -97,13 +99,13 @@ class Keeper:
         self._pace = Pace.of(settings)
         self._folder = folder
         self._say = say
+        self._repetition = Repetition(clock)
         self._leadership = Leadership(identity, self._pace.lease)
         self._memory = Memory()
         self._failed = 0
         """Looks in a row."""
         self._steps = 0
         """In a row."""
-        self._reason = ""
         self._left: bytes | None = None
         """The pair that is in the folder, if this process knows it."""
         # what an earlier process of this container knew is still true: a restart makes nothing fresh
@@ -124,17 +126,18 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 — an end of this process would end the pod's readiness, too
             return self._after_failure(error)
         self._failed = 0
+        self._repetition.over("failure")
         self._notice = replace(self._notice, looked=datetime.now(UTC).timestamp())
         if isinstance(step, Wait):
             self._steps = 0
-            self._tell(step.reason)
+            self._tell("step", "info", "waiting", step.reason)
             delay = min(step.delay, self._pace.poll if self._left else self._pace.haste)
         else:
             self._steps += 1
             kind = _KINDS[type(step)]
             self._notice = replace(self._notice, steps=_counted(self._notice.steps, kind))
             self._say("info", "step", kind=kind, message=step.reason)
-            self._reason = ""
+            self._repetition.over("step")
             delay = self._pace.haste if self._steps < STEPS_IN_HASTE else self._pace.poll
         self._publish()
         return delay
@@ -164,13 +167,15 @@ class Keeper:
                 # one whose clock is right may do it instead
                 self._leadership.release(store, lease)
                 return False, f"this clock says {now:%FT%TZ}, the API server's {lease.server_time:%FT%TZ}"
-            return self._leadership.claim(store, lease, timedelta(seconds=monotonic())), ""
+            leads = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except RefusedError as error:
             if error.conflict:
                 return False, ""
             # nothing relies on the Lease: without one, more of us may do the same
-            self._tell(f"no Lease, rotating without: {error}", "warning")
+            self._tell("Lease", "warning", "waiting", f"no Lease, rotating without: {error}")
             return True, ""
+        self._repetition.over("Lease")
+        return leads, ""
 
     def _deliver(self, seen: Seen) -> None:
         """Leave the Secret's leaf for the server if it is good, and say until when that may be relied on."""
@@ -204,12 +209,15 @@ class Keeper:
         kind, message = _failure(error)
         self._failed += 1
         self._steps = 0
-        self._reason = ""
+        self._repetition.over("step")
         self._notice = replace(self._notice, failures=_counted(self._notice.failures, kind))
         if kind is Failure.CONFLICT:
-            self._say("info", "somebody was faster", message=message)
+            self._tell("conflict", "info", "somebody was faster", message)
         else:
-            self._say("error", "look failed", kind=kind, message=message, in_a_row=self._failed)
+            # the two clocks' times are other ones at each look
+            text = kind if kind is Failure.CLOCKS else message
+            if self._repetition.worth("failure", text):
+                self._say("error", "look failed", kind=kind, message=message, in_a_row=self._failed)
         self._publish()
         doubled: timedelta = self._pace.poll * 2 ** min(self._failed - 1, 8)
         return min(doubled, self._pace.patience)
@@ -218,13 +226,16 @@ class Keeper:
         try:
             self._folder.say(self._notice)
         except OSError as error:
-            self._say("error", "look failed", kind=Failure.FOLDER, message=f"{self._folder.path}: {error}")
+            message = f"{self._folder.path}: {error.strerror or error}"
+            if self._repetition.worth("folder", message):
+                self._say("error", "look failed", kind=Failure.FOLDER, message=message)
+        else:
+            self._repetition.over("folder")
 
-    def _tell(self, reason: str, level: str = "info") -> None:
-        """Say what we wait for, once."""
-        if reason != self._reason:
-            self._say(level, "waiting", message=reason)
-            self._reason = reason
+    def _tell(self, topic: str, level: str, event: str, message: str) -> None:
+        """Say it, unless it was said before."""
+        if self._repetition.worth(topic, message):
+            self._say(level, event, message=message)
 
     def _leave(self) -> None:
         """Give the Lease up, so that another one need not wait until it is free."""
@@ -254,7 +265,7 @@ def _failure(error: Exception) -> tuple[Failure, str]:
         case _ClocksError():
             return Failure.CLOCKS, str(error)
         case OSError():
-            return Failure.FOLDER, f"the certificate can't be left for the server: {error}"
+            return Failure.FOLDER, f"the certificate can't be left for the server: {error.strerror or error}"
     # without its message, which might quote what we hold
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     where = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

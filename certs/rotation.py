@@ -37,8 +37,9 @@ from typing import NamedTuple, Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs import pem
 from certs.authority import AUTHORITY_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, RENEWAL_AT, Authority
-from certs.verify import UnusablePairError, verify
+from certs.verify import Sources, UnusablePairError, verify
 
 __all__ = [
     "ROWS",
@@ -332,6 +333,7 @@ class _Look:
                 now=self.now,
                 names=settings.names,
                 roots_pem=authority.certificate_pem,
+                sources=Sources("tls.crt", "tls.key", "ca.crt"),
             )
         except UnusablePairError as error:
             return str(error)
@@ -498,17 +500,17 @@ def _renewal(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
 def _authority(content: Mapping[str, bytes], name: str) -> Authority | None:
     try:
         return Authority.load(content.get(f"{name}.crt", b""), content.get(f"{name}.key", b""))
-    except (ValueError, TypeError):  # TypeError: an encrypted key
+    except ValueError:
         return None
 
 
-def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+def _certificates(bundle: bytes) -> tuple[x509.Certificate, ...]:
     """Return every certificate that can be read, once; one that can't hides no other."""
     found: dict[x509.Certificate, None] = {}
-    for block in _PEM.findall(pem):
+    for block in _PEM.findall(bundle):
         try:
-            found[x509.load_pem_x509_certificate(block)] = None
-        except ValueError:
+            found[pem.certificates(block, "")[0]] = None
+        except pem.UnreadableError:
             continue
     return tuple(found)
 

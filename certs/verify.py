@@ -9,15 +9,18 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
+
+from certs import pem
 
 __all__ = [
     "Fault",
     "FaultKind",
     "Pair",
+    "Sources",
     "UnusablePairError",
     "alternative_names",
     "described",
@@ -31,6 +34,7 @@ class FaultKind(StrEnum):
 
     UNREADABLE = "unreadable"  # no PEM, no certificate, no key, an encrypted key
     KEY = "key"  # the key is another certificate's
+    ALGORITHM = "algorithm"  # the key is of a kind that no API server accepts
     TIME = "time"  # not yet, or no longer
     NAME = "name"  # the server is called by a name that is not among the alternative names
     USAGE = "usage"  # the certificate is not for servers
@@ -50,6 +54,17 @@ class UnusablePairError(ValueError):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
         super().__init__("; ".join(fault.text for fault in faults))
+
+
+class Sources(NamedTuple):
+    """What messages call the places that the bytes came from."""
+
+    chain: str = "the certificate file"
+    key: str = "the key file"
+    roots: str = "the trusted bundle"
+
+
+UNNAMED = Sources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +93,26 @@ def verify(
     now: datetime,
     names: tuple[str, ...] = (),
     roots_pem: bytes | None = None,
+    sources: Sources = UNNAMED,
 ) -> Pair:
     """Return the pair in these bytes, or raise :class:`UnusablePairError` with all its faults.
 
     ``chain_pem`` holds the leaf first, then each certificate's issuer; ``names`` are those that clients call
-    the server by; ``roots_pem`` what clients trust, where that is known. Source: RFC 5280, and what Go's
+    the server by; ``roots_pem`` what clients trust, where that is known. Rules: RFC 5280, and what Go's
     crypto/x509, which the API server uses, makes of it: the common name counts for nothing, a missing
     extended key usage allows every use.
     """
-    chain = _certificates(chain_pem, "the certificate file")
-    roots = _certificates(roots_pem, "the trusted bundle") if roots_pem is not None else None
-    key = _key(key_pem)
+    try:
+        chain = pem.certificates(chain_pem, sources.chain)
+        roots = pem.certificates(roots_pem, sources.roots) if roots_pem is not None else None
+        key = pem.private_key(key_pem, sources.key)
+        key_faults = _key_faults(chain, key, pem.count_private_keys(key_pem))
+    except pem.UnreadableError as error:
+        raise UnusablePairError([Fault(FaultKind.UNREADABLE, str(error))]) from None
     leaf = chain[0]
     faults = [
-        *_key_faults(chain, key),
+        *key_faults,
+        *_algorithm_faults(leaf, key),
         *_time_faults(chain, now),
         *_name_faults(leaf, names),
         *_usage_faults(leaf),
@@ -108,36 +129,36 @@ def verify(
     )
 
 
-def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise UnusablePairError(
-            [Fault(FaultKind.UNREADABLE, f"{where} holds no certificate: {_first_line(error)}")]
-        ) from None
-
-
-def _key(pem: bytes) -> PrivateKeyTypes:
-    try:
-        return load_pem_private_key(pem, password=None)
-    except TypeError:
-        text = "the key is encrypted; write it without a password"
-    except (ValueError, UnsupportedAlgorithm) as error:
-        text = f"the key file holds no private key: {_first_line(error)}"
-    raise UnusablePairError([Fault(FaultKind.UNREADABLE, text)])
-
-
-def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes) -> list[Fault]:
-    try:
-        mine = [certificate for certificate in chain if certificate.public_key() == key.public_key()]
-    except (ValueError, UnsupportedAlgorithm) as error:
-        return [Fault(FaultKind.UNREADABLE, f"a public key in the chain can't be read: {_first_line(error)}")]
+def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes, keys: int) -> list[Fault]:
+    mine = [each for each in chain if pem.public_key(each, "the chain") == key.public_key()]
     if chain[0] in mine:
         return []
     text = f"the key does not belong to the certificate {described(chain[0])}"
     if mine:
         text += f", but to {described(mine[0])} further down, which must come first"
+    elif keys > 1:
+        text += f"; it is the first of {keys} keys in its file, and only the first counts"
     return [Fault(FaultKind.KEY, text)]
+
+
+#: What Go's crypto/tls, and with it every API server, takes of a server.
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
+
+def _algorithm_faults(leaf: x509.Certificate, key: PrivateKeyTypes) -> list[Fault]:
+    match key:
+        case ec.EllipticCurvePrivateKey() if isinstance(key.curve, _CURVES):
+            return []
+        case ec.EllipticCurvePrivateKey():
+            algorithm = f"ECDSA on {key.curve.name}"
+        case rsa.RSAPrivateKey() if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+            algorithm = "RSASSA-PSS"
+        case rsa.RSAPrivateKey() | ed25519.Ed25519PrivateKey():
+            return []
+        case _:
+            algorithm = type(key).__name__.removesuffix("PrivateKey").lstrip("_")
+    text = f"the key is {algorithm}, which no API server accepts; use RSA, Ed25519, or ECDSA on P-256, P-384 or P-521"
+    return [Fault(FaultKind.ALGORITHM, text)]
 
 
 def _time_faults(chain: list[x509.Certificate], now: datetime) -> list[Fault]:
@@ -273,15 +294,14 @@ def _matches(pattern: str | IPv4Address | IPv6Address, name: str) -> bool:
 def _extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> x509.ExtensionType | None:
     try:
         return certificate.extensions.get_extension_for_oid(oid).value
-    except (x509.ExtensionNotFound, ValueError):
+    except Exception:  # noqa: BLE001 — the library has no common class for extensions that it can't read
         return None
 
 
 def described(certificate: x509.Certificate) -> str:
     """Return a name that a person finds the certificate by."""
-    name = certificate.subject.rfc4514_string() or ", ".join(alternative_names(certificate))
+    try:
+        name = certificate.subject.rfc4514_string() or ", ".join(alternative_names(certificate))
+    except ValueError:  # text in an encoding that it is not
+        name = ""
     return f'"{name[:80]}"' if name else f"number {certificate.serial_number:x}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["unknown format"])[0][:100]

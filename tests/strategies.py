@@ -16,7 +16,19 @@ names = st.sampled_from(["app", "web", "worker", "db", "a", "istio-proxy", "x1",
 directories = st.sampled_from(
     [
         *("/var/log/app", "/var/log", "/var/log/app2", "/var/log/app/audit", "/data", "/data/logs", "/work", "/tmp/x"),
-        *("/var/run/app", "/run/app", "/srv/a/b", "/logs", "/opt/app/logs", "/home/app", "/usr/share/nginx/html"),
+        *(
+            "/var",
+            "/run",
+            "/var/run",
+            "/var/applog",
+            "/var/run/app",
+            "/run/app",
+            "/srv/a/b",
+            "/logs",
+            "/opt/app/logs",
+            "/home/app",
+            "/usr/share/nginx/html",
+        ),
     ]
 )
 file_names = st.sampled_from(["*.log", "app.log", "*", "out-?.txt", "[ab]*.log", "index.html", "**/*.log", "**/*", ""])

@@ -1,8 +1,9 @@
 """Every example in the README and in docs/: what a page says is what a reader gets.
 
 A block ``yaml title=NAME`` is a file; in a ``console`` block the lines after ``$ `` are commands, run in a folder
-with the page's files, and the rest is what they print. A line ``…`` stands for any lines, a ``…`` at a line's end
-for its rest. The folder also has a certificate: ``tls.crt`` and ``tls.key`` of the chart's Service, ``ca.crt``.
+with the page's files, and the rest is what they print. A line ``…`` stands for any lines, a ``…`` in a line for any
+text. The exit code is 0, unless ``$ echo $?`` follows and shows another one. The folder also has a certificate:
+``tls.crt`` and ``tls.key`` of the chart's Service, ``ca.crt``.
 """
 
 from __future__ import annotations
@@ -26,31 +27,43 @@ BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | r
 TITLE = re.compile(r"title=(\S+)")
 
 
+#: How a page shows the exit code of the command before.
+EXIT_CODE = "echo $?"
+
+
 class Example(NamedTuple):
-    """A command, what it should print, and the page's files."""
+    """A command, what it should print, the page's files, and how the command should end."""
 
     page: Path
     command: str
     expected: str
     files: dict[str, str]
+    code: int = 0
+
+    @property
+    def real_lines(self) -> list[str]:
+        """Return the lines of which at least a word must be printed."""
+        return [line for line in self.expected.splitlines() if line.replace("…", "").strip()]
 
 
-def _examples() -> list[Example]:
-    examples = []
-    for page in PAGES:
-        files: dict[str, str] = {}
-        for block in BLOCK.finditer(page.read_text()):
-            title = TITLE.search(block["info"])
-            if title:
-                files[title[1]] = block["text"]
-            elif block["info"] == "console":
-                for part in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]:
-                    command, _, expected = part.partition("\n")
+def _examples(page: Path, text: str) -> list[Example]:
+    examples: list[Example] = []
+    files: dict[str, str] = {}
+    for block in BLOCK.finditer(text):
+        title = TITLE.search(block["info"])
+        if title:
+            files[title[1]] = block["text"]
+        elif block["info"].startswith("console"):
+            for part in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]:
+                command, _, expected = part.partition("\n")
+                if command == EXIT_CODE:
+                    examples[-1] = examples[-1]._replace(code=int(expected))
+                else:
                     examples.append(Example(page, command, expected, files))
     return examples
 
 
-EXAMPLES = _examples()
+EXAMPLES = [example for page in PAGES for example in _examples(page, page.read_text())]
 
 
 def _certificate() -> dict[str, str]:
@@ -71,7 +84,14 @@ def _pattern(expected: str) -> str:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.page.name}: {example.command}")
 def test_example(example: Example, tmp_path: Path) -> None:
-    """The command prints what the page says."""
+    """The command prints what the page says, and ends as it says."""
+    output, code = _run(example, tmp_path)
+    assert re.fullmatch(_pattern(example.expected), output), output
+    assert code == example.code, output
+
+
+def _run(example: Example, tmp_path: Path) -> tuple[str, int]:
+    """Return what the command prints, and its exit code."""
     for name, text in {**_certificate(), **example.files}.items():
         (tmp_path / name).write_text(text)
     words = shlex.split(example.command)
@@ -81,12 +101,34 @@ def test_example(example: Example, tmp_path: Path) -> None:
     answer = subprocess.run(
         program, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    assert re.fullmatch(_pattern(example.expected), answer.stdout), answer.stdout
+    return answer.stdout, answer.returncode
 
 
 def test_there_are_examples() -> None:
-    """The pages hold examples at all."""
+    """The pages hold examples at all, one that fails among them."""
     assert len(EXAMPLES) >= 8
+    assert any(example.code for example in EXAMPLES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.page.name}: {example.command}")
+def test_an_example_shows_what_is_printed(example: Example) -> None:
+    """One that shows nothing but ``…`` could not fail, and tells no reader anything."""
+    assert example.real_lines
+
+
+def test_an_example_of_dots_is_found() -> None:
+    """Whatever is around them."""
+    page = "```console\n$ pillion a\n…\n $ x\n$ pillion b\n … …\n…\n```\n"
+    assert [bool(example.real_lines) for example in _examples(Path("page"), page)] == [True, False]
+
+
+def test_a_wrong_exit_code_is_found(tmp_path: Path) -> None:
+    """The page's number is the command's, not the other way round."""
+    page = "```console\n$ pillion nonsense\nusage: …\n…\n$ echo $?\n2\n$ pillion --version\npillion…\n```\n"
+    one, other = _examples(Path("page"), page)
+    assert (one.code, other.code) == (2, 0)
+    assert _run(one, tmp_path)[1] == 2
+    assert _run(other, tmp_path)[1] == 0
 
 
 def test_a_wrong_example_is_found() -> None:

@@ -9,6 +9,8 @@ __all__ = ["Panel", "draw"]
 
 WIDTH, HEIGHT = 400, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 40, 34
+#: From a panel's left edge to the name of its vertical axis, which is wider than the space left of the axis.
+EDGE = 8
 COLUMNS = 2
 #: Above the highest line, for the lines' names.
 HEADROOM = 1.4
@@ -52,7 +54,7 @@ def _panel(panel: Panel) -> Iterator[str]:
         return round(HEIGHT - BOTTOM - value / up[-1] * (HEIGHT - TOP - BOTTOM), 1)
 
     yield f'<text x="{LEFT}" y="18" font-weight="bold">{escape(panel.title)}</text>'
-    yield f'<text x="{LEFT - 6}" y="{TOP - 8}" text-anchor="end" fill="#666">{escape(panel.unit)}</text>'
+    yield f'<text x="{EDGE}" y="{TOP - 8}" fill="#666">{escape(panel.unit)}</text>'
     for tick in up:
         yield f'<path d="M{LEFT} {y(tick)}H{WIDTH - RIGHT}" stroke="#ddd"/>'
         yield f'<text x="{LEFT - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:,.0f}</text>'

@@ -27,14 +27,19 @@ WORDS = ["--namespace=a", "--secret=b", "--lease=c", "--names=d", "--configurati
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 
-def keeper(folder: Path, server: ApiServer = NOWHERE, said: list[Any] | None = None) -> Keeper:
+def keeper(
+    folder: Path,
+    server: ApiServer = NOWHERE,
+    said: list[Any] | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> Keeper:
     """Return a keeper that says into a list."""
     said = [] if said is None else said
 
     def say(level: str, event: str, **fields: object) -> None:
         said.append((level, event, fields))
 
-    return Keeper(server, PLACE, SETTINGS, Folder(folder), identity="me", say=say)
+    return Keeper(server, PLACE, SETTINGS, Folder(folder), identity="me", say=say, clock=clock)
 
 
 def leaf(name: str = NAME, now: datetime = NOW) -> Leaf:
@@ -149,14 +154,18 @@ class TestFailures:
     """A look that fails costs time, never the process."""
 
     def test_they_are_tried_again_more_and_more_slowly(self, tmp_path: Path) -> None:
-        """Up to a minute, with one line each."""
+        """Up to a minute, and said again every ten."""
         said: list[Any] = []
-        one = keeper(tmp_path, said=said)
-        delays = [one.look().total_seconds() for _ in range(6)]
-        assert delays == [10, 20, 40, 60, 60, 60]
-        assert [event for _, event, _ in said] == ["look failed"] * 6
+        now = [0.0]
+        one = keeper(tmp_path, said=said, clock=lambda: now[0])
+        delays = []
+        for _ in range(15):
+            delays.append(one.look().total_seconds())
+            now[0] += delays[-1]
+        assert delays == [10, 20, 40, *[60] * 12]
+        assert [event for _, event, _ in said] == ["look failed"] * 2
         assert said[-1][2]["kind"] == "unreachable"
-        assert said[-1][2]["in_a_row"] == 6
+        assert said[-1][2]["in_a_row"] == 13
 
     @pytest.mark.parametrize(
         ("error", "kind"), [(AssertionError("PRIVATE"), "bug"), (MemoryError(), "bug"), (PermissionError(13), "folder")]

@@ -134,7 +134,7 @@ CASES = {
     "clocks": Case(look(content(), server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
     "missing": Case(look(None, trusting(A)), CreateSecret, "no Secret"),
     "adopt": Case(look(content(), trusting(A, C)), WriteSecret, "does not know"),
-    "sign": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: the certificate file holds no"),
+    "sign": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
     "begin": Case(look(content(tls=LEAF_A), trusting(A), asked="authority"), WriteSecret, "new authority: a new"),
     "apply": Case(look(content(), trusting(A), b""), ApplyBundles, "not every entry of webhooks"),
     "spread": Case(SPREAD, Wait, "get to know", SETTLING - timedelta(seconds=1)),

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.injection.paths import Directories, as_written, components, overlap, within
+from webhook.injection.paths import (
+    Directories,
+    as_written,
+    components,
+    mount_points,
+    overlap,
+    probably_holds_application,
+    within,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,10 +40,16 @@ def test_components(path: str, expected: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("/a//b/./c/", "/a/b/c"), ("/var/run/x", "/var/run/x"), ("/a/../var/run/x", "/run/x"), ("a", "/a"), ("/", "/")],
+    [
+        ("/a//b/./c/", "/a/b/c"),
+        ("/var/run/x", "/var/run/x"),
+        ("/a/../var/run/x", "/var/run/x"),
+        ("a", "/a"),
+        ("/", "/"),
+    ],
 )
 def test_a_path_is_shown_as_it_was_written(path: str, expected: str) -> None:
-    """Only what means nothing is left out; with dot-dot the path is resolved."""
+    """Only what means nothing is left out, and /var/run stays."""
     assert as_written(path) == expected
 
 
@@ -81,3 +95,50 @@ def test_directories_collide_as_their_paths_overlap(directories: list[str], path
         grown.add(directory)
     assert grown.collide(path) == any(overlap(components(path), components(one)) for one in directories)
     assert first.collide(path) == any(overlap(components(path), components(one)) for one in directories[:1])
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/var/run/x", [("run", "x"), ("var", "run", "x")]),
+        ("/run/x", [("run", "x")]),
+        ("/var", [("var",)]),
+        ("/", [()]),
+    ],
+)
+def test_a_mount_may_end_up_at_two_places(path: str, expected: list[tuple[str, ...]]) -> None:
+    """Where the image has a link from /var/run to /run, and where it has none."""
+    assert list(mount_points(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "collides"),
+    [
+        ("/var", "/var/run/secrets", True),
+        ("/run", "/var/run/secrets", True),
+        ("/var/run", "/run/secrets", True),
+        ("/var/run/a", "/run/a", True),
+        ("/var", "/run/secrets", False),
+        ("/var/log", "/var/run/secrets", False),
+    ],
+)
+def test_directories_collide_as_written_and_as_resolved(one: str, other: str, *, collides: bool) -> None:
+    """Either may be where the mount ends up."""
+    assert Directories(other).collide(one) is collides
+
+
+@pytest.mark.parametrize(
+    ("path", "holds"),
+    [
+        *(
+            (path, True)
+            for path in ("/app", "/srv", "/workspace", "/var/log", "/usr/src/app", "/var/www/html", "/opt/x")
+        ),
+        *((path, True) for path in ("/home/node", "/var/lib/mysql", "/var/lib/postgresql/data/log", "/go/src/app")),
+        *((path, False) for path in ("/var/log/nginx", "/app/logs", "/logs", "/tmp", "/opt/app/log", "/srv/audit")),
+        *((path, False) for path in ("/home/node/app/logs", "/usr/local/tomcat/logs", "/data/app/x", "/log-files")),
+    ],
+)
+def test_an_image_probably_has_its_application_there(path: str, *, holds: bool) -> None:
+    """First-level folders and known homes of applications, but nothing that is called after logs."""
+    assert probably_holds_application(path) is holds

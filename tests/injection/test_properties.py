@@ -17,7 +17,7 @@ from tests.strategies import pods, ragged
 from webhook.configuration import load
 from webhook.injection import review
 from webhook.injection.admission import Verdict, admit
-from webhook.injection.paths import components
+from webhook.injection.paths import Directories, components
 from webhook.injection.pod import Metadata, PodSpec
 from webhook.injection.reasons import Reason
 
@@ -226,3 +226,19 @@ def test_inject_is_true_or_nothing(value: str) -> None:
         "spec": {"containers": [{"name": "a", "image": "i"}]},
     }
     assert verdict_on(pod).injected == (value == "true")
+
+
+@many
+@given(pods().flatmap(ragged))
+def test_no_mount_of_the_sidecar_is_inside_a_read_only_one(pod: Any) -> None:
+    """The runtime can't make a mount point there; nor where another webhook or the API server mounts a token later."""
+    verdict = verdict_on(pod)
+    if not verdict.injected:
+        return
+    sidecar = next(item for item in all_containers(patched(pod, verdict)) if item["name"].startswith("pillion-"))
+    mounts = [(mount["mountPath"], mount.get("readOnly", False)) for mount in sidecar["volumeMounts"]]
+    paths = [path for path, _ in mounts] + ["/var/run/secrets/eks.amazonaws.com/serviceaccount"]
+    for outer, read_only in mounts:
+        if read_only and not outer.startswith("/var/run/secrets/"):
+            inside = [path for path in paths if path != outer and Directories(path).within(outer)]
+            assert inside == [], outer

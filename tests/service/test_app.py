@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ import pytest
 
 import webhook.service
 from tests.service.serving import Running, eventually, make_review
-from webhook import configuration
-from webhook.injection import admission, review
-from webhook.injection.reasons import Reason
-from webhook.service.app import _outcome
-from webhook.service.metrics import Outcome
+from webhook.injection import admission
+from webhook.injection.outcome import Outcome
 
 BAD = {"pillion.dev/inject": "true", "pillion.dev/logs": "relative.log"}
+IMPOSSIBLE = {"pillion.dev/inject": "true", "pillion.dev/logs": "/etc/app.log"}
 
 
 def post(server: Running, document: dict[str, Any], path: str = "/mutate") -> dict[str, Any]:
@@ -216,22 +213,54 @@ def test_a_tenants_text_is_no_label(serve: Callable[..., Running]) -> None:
     assert text.count('pillion_reviews_total{outcome="declined",profile="",reason="unknown_profile"} 3.0') == 1
 
 
-@pytest.mark.parametrize(("strict", "reason", "expected"), [
-    (False, Reason.INJECTED, Outcome.INJECTED),
-    (False, Reason.NOT_ASKED, Outcome.SKIPPED),
-    (False, Reason.ALREADY_INJECTED, Outcome.SKIPPED),
-    (False, Reason.BAD_ANNOTATION, Outcome.DECLINED),
-    (True, Reason.BAD_ANNOTATION, Outcome.DENIED),
-    (False, Reason.HIDES_PROGRAM, Outcome.DECLINED),
-    (True, Reason.HIDES_PROGRAM, Outcome.DECLINED),
-    (False, Reason.DEADLINE, Outcome.FAILED),
-    (True, Reason.INTERNAL_ERROR, Outcome.FAILED),
-])  # fmt: skip
-def test_outcomes(strict: bool, reason: Reason, expected: Outcome) -> None:
-    """The table in ``_outcome``, row by row."""
-    request = review.parse(json.dumps(make_review()).encode())
-    verdict = admission.abstain(request, reason, replace(configuration.load(None), strict=strict))
-    assert _outcome(verdict) is expected
+DENIES: dict[str, Any] = {"strict": True}
+#: What a server is set to, a review, its path, and what comes of it.
+KINDS = {
+    "injected": ({}, make_review(), "/mutate", Outcome.INJECTED),
+    "shadow mode": ({"shadow": True}, make_review(), "/mutate", Outcome.SHADOWED),
+    "not asked": ({}, annotated(), "/mutate", Outcome.SKIPPED),
+    "opted out": ({}, annotated(**{"pillion.dev/inject": "false"}), "/mutate/opted-in", Outcome.SKIPPED),
+    "no pod": ({}, make_review(kind={"group": "", "version": "v1", "kind": "Node"}), "/mutate", Outcome.SKIPPED),
+    "bad annotation": ({}, annotated(**BAD), "/mutate", Outcome.DECLINED),
+    "bad annotation in shadow mode": ({"shadow": True}, annotated(**BAD), "/mutate", Outcome.DECLINED),
+    "bad annotation under strict": (DENIES, annotated(**BAD), "/mutate", Outcome.DENIED),
+    "impossible plan under strict": (DENIES, annotated(**IMPOSSIBLE), "/mutate", Outcome.DECLINED),
+    "unreadable pod": ({}, make_review({"metadata": {"annotations": BAD}, "spec": 5}), "/mutate", Outcome.DECLINED),
+    "too late": ({}, make_review(), "/mutate?timeout=1ns", Outcome.FAILED),
+    "too many": ({"max_in_flight": 0}, make_review(), "/mutate", Outcome.FAILED),
+    "bug": ({}, make_review(), "/mutate", Outcome.FAILED),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_audit_annotation_log_and_metric_say_the_same(
+    serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """One list of outcomes: whoever counts denials in one place counts them in each."""
+    settings, document, path, outcome = KINDS[kind]
+    server = serve(**settings)
+    if kind == "bug":
+        monkeypatch.setattr(admission, "admit", lambda *_: 1 // 0)
+    response = post(server, document, path)
+    (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "review"])
+    audit = response["auditAnnotations"]
+    assert audit["decision"] == line["decision"] == outcome
+    assert audit["reason"] == line["reason"]
+    assert response["allowed"] is (outcome is not Outcome.DENIED)
+    labels = {"outcome": audit["decision"], "reason": audit["reason"], "profile": line["profile"]}
+    assert server.sample("pillion_reviews_total", **labels) == 1
+
+
+def test_every_outcome_is_compared() -> None:
+    """A new one is, too."""
+    assert {outcome for *_, outcome in KINDS.values()} == {*Outcome}
+
+
+def test_the_documentation_lists_every_outcome() -> None:
+    """In the table of docs/operations.md, in order."""
+    page = (Path(webhook.service.__file__).parent.parent.parent / "docs/operations.md").read_text()
+    table = page.partition("| outcome | the pod |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert [row.split("`")[1] for row in table.splitlines()] == [*Outcome]
 
 
 def test_a_live_server_says_so(server: Running) -> None:

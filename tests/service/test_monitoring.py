@@ -15,8 +15,9 @@ from tests.promtool import check, metric_names, selectors, series
 from tests.service.metrics_table import PAGE, page
 from tests.service.process import Process
 from tests.service.test_process import ask
+from webhook.injection.outcome import FAILURES, Outcome
 from webhook.injection.reasons import Reason
-from webhook.service.metrics import FAILURES, Metrics, Outcome
+from webhook.service.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "charts/pillion/files/alerts.yaml"

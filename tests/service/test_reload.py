@@ -1,12 +1,24 @@
 """Files that change while the server runs."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from tests.service.serving import Running, eventually, make_review
-from webhook.service.reload import ConfigurationFile, Watch
+import pytest
+from prometheus_client import CollectorRegistry
+
+from certs.authority import Authority
+from tests.service.serving import ANY_PORT, Running, eventually, make_review, write_pair
+from webhook import configuration
+from webhook.service import tls
+from webhook.service.logs import Log
+from webhook.service.metrics import Metrics
+from webhook.service.reload import Watch, follow
+from webhook.service.server import StartError, build
+from webhook.service.settings import LogFormat, Settings
 
 BAD = {"metadata": {"annotations": {"pillion.dev/inject": "maybe"}}, "spec": {"containers": [{"name": "app"}]}}
 BODY = json.dumps(make_review(BAD)).encode()
@@ -22,7 +34,9 @@ def test_a_watch_sees_what_changed_and_only_that(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("a")
     watch = Watch(file)
+    assert watch.changed()
     assert not watch.changed()
+    assert watch.content == {file: b"a"}
     file.write_text("a")
     assert not watch.changed()
     file.write_text("b")
@@ -41,6 +55,7 @@ def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "file").symlink_to("..data/file")
     watch = Watch(tmp_path / "file")
+    watch.changed()
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").rename(tmp_path / "..data")
     assert watch.changed()
@@ -83,24 +98,147 @@ def test_a_bad_configuration_keeps_the_old_one(serve: Callable[..., Running], tm
     assert server.sample("pillion_configuration_last_reload_successful") == 1
 
 
-def test_a_bug_does_not_end_the_watch(serve: Callable[..., Running], tmp_path: Path) -> None:
-    """It is counted and logged, and the next change is taken over."""
+@pytest.mark.parametrize("kind", [ZeroDivisionError, RecursionError, MemoryError, OSError, TypeError])
+def test_any_exception_is_a_failed_reload(
+    serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """The metric that the alert looks at says so, the old configuration stays, one line has the traceback."""
+    file = tmp_path / "pillion.yaml"
+    file.write_text("strict: true\n")
+    server = serve(config=file)
+
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise kind("hunter2\nhunter3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(configuration, "parse", broken)
+        file.write_text("strict: false\n")
+        eventually(lambda: server.sample("pillion_configuration_reloads_total", result="failure") == 1)
+        assert server.sample("pillion_configuration_last_reload_successful") == 0
+        assert server.sample("pillion_bugs_total", where="reload") == 1
+        assert denies(server)
+        (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "configuration kept"])
+        assert line["exception"] == kind.__name__
+        assert "test_reload.py" in line["trace"]
+        assert "hunter" not in server.log_file.read_text()
+    file.write_text("strict: false # again\n")
+    eventually(lambda: not denies(server))
+    assert server.sample("pillion_configuration_last_reload_successful") == 1
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, MemoryError, ValueError])
+def test_any_exception_is_a_failed_reload_of_the_certificate(
+    serve: Callable[..., Running],
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Exception],
+) -> None:
+    """As above; it is tried again at each look, and said once."""
+    server = serve()
+    before = server.server.in_force.certificate_end
+    tries: list[object] = []
+
+    def broken(*_: object, **__: object) -> NoReturn:
+        tries.append(...)
+        raise kind("hunter2")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tls, "load", broken)
+        (tmp_path / "tls.key").write_bytes(b"")
+        eventually(lambda: len(tries) > 3)
+        assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
+        assert server.sample("pillion_certificate_last_reload_successful") == 0
+        assert server.sample("pillion_bugs_total", where="reload") == 1
+        assert server.server.in_force.certificate_end == before
+        (line,) = [line for line in server.log() if line["event"] == "certificate kept"]
+        assert line["exception"] == kind.__name__
+        assert "hunter" not in server.log_file.read_text()
+    write_pair(tmp_path, authority)
+    eventually(lambda: server.sample("pillion_certificate_last_reload_successful") == 1)
+
+
+def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
+    """It is counted and logged, and everything is looked at again."""
+    metrics = Metrics(CollectorRegistry())
+    looked: list[str] = []
+
+    class Broken:
+        async def look(self) -> NoReturn:
+            looked.append("broken")
+            raise ZeroDivisionError
+
+    class Last:
+        async def look(self) -> None:
+            looked.append("last")
+            if looked.count("last") == 2:
+                raise asyncio.CancelledError
+
+    with (tmp_path / "log").open("wb") as file, pytest.raises(asyncio.CancelledError):
+        asyncio.run(follow(0, Log(file.fileno(), LogFormat.JSON), metrics, Broken(), Last()))
+    assert looked == ["broken", "last"] * 2
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["exception"] for line in lines] == ["ZeroDivisionError"] * 2
+    assert metrics.registry.get_sample_value("pillion_bugs_total", {"where": "reload"}) == 2
+
+
+def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it came up, so that somebody can report it; nothing that it may quote."""
+
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError("hunter2")
+
+    monkeypatch.setattr(configuration, "load", broken)
+    settings = Settings(listen=ANY_PORT, plain_listen=ANY_PORT, state_folder=tmp_path)
+    with pytest.raises(StartError, match=r"^can't start, by a bug of Pillion: ZeroDivisionError at .*\.py:\d+$"):
+        build(settings, Metrics(CollectorRegistry()), Log(1, LogFormat.JSON))
+
+
+def test_a_configuration_that_changes_while_the_server_starts_is_taken_over(
+    serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is compared is what was loaded, not what lay there when the watch began."""
     file = tmp_path / "pillion.yaml"
     file.write_text("strict: false\n")
+    parse = configuration.parse
+
+    def parse_then_change(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(configuration, "parse", parse)
+        result = parse(*arguments, **options)
+        file.write_text("strict: true\n")
+        return result
+
+    monkeypatch.setattr(configuration, "parse", parse_then_change)
     server = serve(config=file)
-    (look,) = [look for look in server.server.looks if isinstance(look, ConfigurationFile)]
-    load = look._load
-
-    def broken() -> NoReturn:
-        look._load = load
-        raise ZeroDivisionError
-
-    look._load = broken
-    file.write_text("strict: false # again\n")
-    eventually(lambda: server.sample("pillion_bugs_total", where="reload") == 1)
-    assert [line["exception"] for line in server.log() if line["event"] == "bug"] == ["ZeroDivisionError"]
-    file.write_text("strict: true\n")
     eventually(lambda: denies(server))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_certificate_that_changes_while_the_server_starts_is_taken_over(
+    serve: Callable[..., Running],
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    """Also where the client's authorities change, which no handshake in memory would notice."""
+    load, changed = tls.load, Authority.create(datetime.now(UTC)).certificate_pem
+    clients = tmp_path / "clients.pem"
+    clients.write_bytes(authority.certificate_pem)
+
+    def load_and_change(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(tls, "load", load)
+        if moment == "before":
+            clients.write_bytes(changed)
+        result = load(*arguments, **options)
+        if moment == "after":
+            write_pair(tmp_path, authority)
+        return result
+
+    monkeypatch.setattr(tls, "load", load_and_change)
+    server = serve(client_ca=clients)
+    eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
+    assert server.sample("pillion_certificate_reloads_total", result="failure") == 0
 
 
 def test_a_configuration_that_is_gone_keeps_the_old_one(serve: Callable[..., Running], tmp_path: Path) -> None:

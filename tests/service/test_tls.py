@@ -16,10 +16,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from certs import files
 from certs.authority import CLOCK_SKEW, Authority
 from certs.verify import FaultKind, UnusablePairError
 from tests.service.serving import Running, eventually, make_review, write_pair
 from webhook.service import tls
+
+
+def contents(paths: tls.Paths) -> dict[Path, files.Content]:
+    """Return what is in the files."""
+    return {path: files.read(path) for path in paths.files()}
 
 
 def shown_by(server: Running, trust: ssl.SSLContext | None = None, name: str | None = "localhost") -> bytes:
@@ -309,7 +315,7 @@ def test_load_says_what_is_wrong(authority: Authority, tmp_path: Path) -> None:
     """Names and times are checked before anything is shown."""
     paths = tls.Paths(*write_pair(tmp_path, authority))
     with pytest.raises(UnusablePairError) as raised:
-        tls.load(paths, now=datetime.now(UTC) + timedelta(days=100), names=("other.svc",))
+        tls.load(paths, contents(paths), now=datetime.now(UTC) + timedelta(days=100), names=("other.svc",))
     assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME, FaultKind.NAME]
 
 
@@ -326,5 +332,5 @@ def test_files_that_change_while_they_are_read_are_noticed(
 
     verify = tls.verify  # type: ignore[attr-defined] # it is replaced where it is used
     monkeypatch.setattr(tls, "verify", verify_then_change)
-    with pytest.raises(ssl.SSLError, match="changed while"):
-        tls.load(paths, now=datetime.now(UTC))
+    with pytest.raises(UnusablePairError, match="changed while"):
+        tls.load(paths, contents(paths), now=datetime.now(UTC))

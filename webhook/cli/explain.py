@@ -16,8 +16,9 @@ from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import NOT_INJECTED
 from webhook.injection.decision import RULES, Subject
 from webhook.injection.edit import Operation
+from webhook.injection.places import Place
 from webhook.injection.reasons import Finding, Reason
-from webhook.injection.volumes import Place, Plan
+from webhook.injection.volumes import Plan
 
 __all__ = ["add_arguments", "run"]
 

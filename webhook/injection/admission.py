@@ -14,7 +14,9 @@ from webhook.injection import sidecar
 from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
 from webhook.injection.edit import Operation, Patch, PodEditor, encode, pointer
-from webhook.injection.participants import participants
+from webhook.injection.location import probable_log_folder
+from webhook.injection.outcome import Outcome
+from webhook.injection.participants import Participant, participants
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, Severity, shown
@@ -22,7 +24,7 @@ from webhook.injection.resources import bounded
 from webhook.injection.review import Request, Response
 from webhook.injection.status import Status
 from webhook.injection.variables import POD_VARIABLES
-from webhook.injection.volumes import Participant, Plan, plan
+from webhook.injection.volumes import Plan, plan
 
 __all__ = [
     "DEFAULT_CONTAINER",
@@ -77,7 +79,12 @@ class Verdict(Struct):
     @property
     def allowed(self) -> bool:
         """Say whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
-        return not (self.configuration.strict and self.reason.severity is Severity.REFUSED)
+        return self.outcome is not Outcome.DENIED
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return what came of the review."""
+        return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
 
     @property
     def warnings(self) -> list[str]:
@@ -118,7 +125,7 @@ class Verdict(Struct):
 
     def response(self) -> Response:
         """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
-        audit = {"decision": "injected" if self.injected else "skipped", "reason": self.reason.value}
+        audit = {"decision": self.outcome.value, "reason": self.reason.value}
         if self.profile:
             audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
         if self.configuration.shadow:
@@ -186,8 +193,12 @@ def _admit(subject: Subject, verdict: Verdict) -> None:
     spec, profile = subject.spec, subject.profile
     entries = wishes.logs if wishes.logs is not None else profile.logs
     verdict.participants = participants(spec, wishes, entries, subject.configuration)
-    verdict.plan = plan(verdict.participants, entries, subject.volumes, profile)
-    noted: list[Finding] = []
+    # the node's own folders are read where the pod itself asks, not where its namespace does
+    host_paths = bool(wishes.inject) or wishes.logs is not None
+    verdict.plan = plan(verdict.participants, entries, subject.volumes, profile, host_paths=host_paths)
+    if entries and not verdict.plan.places and not host_paths:
+        raise Declined(Finding(Reason.NO_LOG_LOCATION))
+    noted = [*_left_out(subject, verdict.participants), *_elsewhere(wishes, verdict)]
     size = _volume_size(profile, wishes, verdict.plan, noted)
     container, findings = sidecar.build(spec, profile, wishes, verdict.participants, verdict.plan, size_limit=size)
     volumes = _volumes(subject, verdict.plan, size)
@@ -197,6 +208,33 @@ def _admit(subject: Subject, verdict: Verdict) -> None:
     verdict.reason = Reason.INJECTED
     verdict.findings = [*wishes.notes, *verdict.plan.findings, *noted, *findings]
     verdict.operations = editor.operations
+
+
+def _left_out(subject: Subject, participants: list[Participant]) -> list[Finding]:
+    """Name the ordinary containers that nobody named and that take no part: nobody is left out in silence."""
+    chosen = {item.container.name for item in participants if item.chosen}
+    if subject.wishes is not None and subject.wishes.containers is not None:
+        return []
+    ignored = subject.configuration.ignored_containers
+    names = [item.name for item in subject.spec.containers or () if item.name in ignored and item.name not in chosen]
+    prefix = subject.configuration.prefix
+    remedy = "takes no part: its name is another injector's; to read its logs name it in"
+    return [Finding(Reason.LEFT_OUT, "", name, f"{remedy} {prefix}containers") for name in names]
+
+
+def _elsewhere(wishes: Wishes, verdict: Verdict) -> list[Finding]:
+    """Warn where the profile's folder is new to the pod, and the pod mounts another one that is called after logs."""
+    made, subject = verdict.plan, verdict.subject
+    if wishes.logs is not None or made is None or made.reused or not made.new_volumes or subject is None:
+        return []
+    chosen = [item.container for item in verdict.participants if item.chosen]
+    folder = probable_log_folder(chosen, subject.volumes)
+    if not folder:
+        return []
+    where = shown(made.new_volumes[0][1], 30)[1:-1]
+    better = shown(f"{folder}/*.log", 40)[1:-1]
+    remedy = f"is not set, so {where} is read; if the logs are in the mounted volume write {better}"
+    return [Finding(Reason.PROBABLY_ELSEWHERE, "logs", "", remedy)]
 
 
 def _volume_size(profile: Profile, wishes: Wishes, plan: Plan, findings: list[Finding]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from webhook.injection import quantity
+from webhook.injection import mistakes, quantity
 from webhook.injection.paths import Components, components
 from webhook.injection.reasons import Finding, Reason, shown
 
@@ -153,8 +153,6 @@ def _check_path(path: str, entry: str) -> None:
         raise _bad(entry, "no volume can be mounted at a path with a colon; write another directory")
     if "{" in path:
         raise _bad(entry, "has a {; write one entry for each alternative")
-    if "$(" in path:
-        raise _bad(entry, "has a $(; variables are not filled in here")
     if "\\" in path:
         raise _bad(entry, "has a \\; write ? in its place")
     if len(path.encode()) > MAX_PATH_BYTES:
@@ -182,12 +180,12 @@ def _check_directory(above: list[str], name: str, entry: str) -> None:
 
 def _log_files(entry: str) -> LogFiles:
     """Read ``[container:]/abs/dir/pattern``."""
+    mistake = mistakes.what_is_wrong(entry)
+    if mistake:
+        raise _bad(entry, mistake)
     if any(map(_invisible, entry)):
         raise _bad(entry, "has a control or invisible character; remove it")
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
-    if not colon and not path.startswith("/"):
-        bare = shown(entry.lstrip("./"), 40)[1:-1]
-        raise _bad(entry, f"must begin with /; write {'/' if '/' in bare else '/var/log/app/'}{bare}")
     container, path = container.strip(), path.strip()
     if colon and not _LABEL.fullmatch(container):
         raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
@@ -212,9 +210,12 @@ def _log_files(entry: str) -> LogFiles:
 
 def parse_logs(text: str) -> tuple[LogFiles, ...]:
     """Return the entries of a ``logs`` value. One bad entry refuses all: raises :class:`Declined`."""
+    mistake = mistakes.in_another_notation(text)
+    if mistake:
+        raise _bad(text, mistake)
     entries = [entry for line in text.split("\n") for part in line.split(",") if (entry := part.strip())]
     if not entries:
-        raise _bad(text, "names no file; write for example /var/log/app/*.log")
+        raise _bad(text, f"names no file; write for example {mistakes.EXAMPLE}")
     if len(entries) > MAX_ENTRIES:
         raise _bad(text, f"has {len(entries)} entries; {MAX_ENTRIES} are allowed, use wildcards")
     files = tuple(dict.fromkeys(map(_log_files, entries)))

@@ -20,11 +20,13 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from webhook.injection.annotations import STATUS, Wishes, read
+from webhook.injection.annotations import KEYS, STATUS, Wishes, read
+from webhook.injection.location import has_log_location, probable_log_folder
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.review import Request
+from webhook.injection.windows import windows_evidence
 
 __all__ = ["RULES", "Rule", "Subject", "first_objection"]
 
@@ -91,27 +93,51 @@ def _asks(subject: Subject) -> Finding | None:
         return Finding(Reason.UNREADABLE_POD, "", "", "the request has no object")
     subject.metadata = subject.pod.metadata or Metadata()
     configuration = subject.configuration
-    annotations = subject.metadata.annotations
-    wishes = subject.wishes = read(annotations, configuration.prefix)
+    wishes = read(subject.metadata.annotations, configuration.prefix)
+    labels = _labels_without_effect(subject)
+    if labels:
+        wishes = wishes or Wishes()
+        wishes.notes = (*labels, *wishes.notes)
+    subject.wishes = wishes
     subject.profile_name = (wishes.profile if wishes is not None else None) or configuration.default_profile
-    opted_in = subject.request.namespace_opted_in
     if wishes is not None and wishes.inject is not None:
         return None if wishes.inject else Finding(Reason.OPTED_OUT)
-    if wishes is not None:
-        for finding in wishes.refused:
-            if finding.where == "inject":
-                return finding
-    if opted_in:
-        if wishes is None:
-            subject.wishes = Wishes()
+    unusable = next((finding for finding in wishes.refused if finding.where == "inject"), None) if wishes else None
+    if unusable is not None:
+        return unusable
+    if subject.request.namespace_opted_in:
+        subject.wishes = wishes or Wishes()
         return None
-    if wishes is not None and annotations is not None:
-        start = len(configuration.prefix)
-        keys = [key[start:] for key in annotations if key.startswith(configuration.prefix) and key[start:] != STATUS]
-        if keys and not wishes.notes:
-            remedy = f'has no effect without {configuration.prefix}inject: "true"'
-            wishes.notes = (Finding(Reason.NO_EFFECT, shown(keys[0])[1:-1], "", remedy),)
+    if wishes is not None and not wishes.notes:
+        wishes.notes = _annotations_without_effect(subject)
     return Finding(Reason.NOT_ASKED)
+
+
+def _annotations_without_effect(subject: Subject) -> tuple[Finding, ...]:
+    """Return the first annotation of ours that chooses something in a pod that does not ask."""
+    prefix = subject.configuration.prefix
+    for name in subject.metadata.annotations or ():
+        key = name.removeprefix(prefix)
+        if key not in (name, STATUS):
+            remedy = f'has no effect without {prefix}inject: "true"'
+            return (Finding(Reason.NO_EFFECT, shown(key)[1:-1], "", remedy),)
+    return ()
+
+
+def _labels_without_effect(subject: Subject) -> tuple[Finding, ...]:
+    """Return what was written as a label of the pod though only an annotation is read."""
+    labels, annotations = subject.metadata.labels, subject.metadata.annotations or {}
+    prefix, opted_in = subject.configuration.prefix, subject.request.namespace_opted_in
+    findings = []
+    for name, value in (labels or {}).items():
+        if not name.startswith(prefix) or name in annotations:
+            continue
+        key = name.removeprefix(prefix)
+        # a pod that is labelled as its namespace is gets what it asks for
+        if key in KEYS and not (key == "inject" and value == "true" and opted_in):
+            remedy = "does nothing as a label of the pod; write it as an annotation"
+            findings.append(Finding(Reason.NO_EFFECT, key, "", remedy))
+    return tuple(findings)
 
 
 def _is_foreign(subject: Subject) -> Finding | None:
@@ -156,12 +182,22 @@ def _is_readable(subject: Subject) -> Finding | None:
 
 
 def _runs_on_linux(subject: Subject) -> Finding | None:
-    system, selectors = subject.spec.os, subject.spec.nodeSelector
-    windows = (system is not None and system.name == "windows") or (
-        selectors is not None
-        and "windows" in (selectors.get("kubernetes.io/os"), selectors.get("beta.kubernetes.io/os"))
-    )
-    return Finding(Reason.WINDOWS) if windows else None
+    evidence = windows_evidence(subject.spec)
+    return Finding(Reason.WINDOWS, "", "", f"the pod runs on Windows, by its {evidence}") if evidence else None
+
+
+def _has_log_location(subject: Subject) -> Finding | None:
+    """Look for logs where only the namespace asks: most of its pods have no log file, and no use for a sidecar."""
+    wishes, profile = subject.wishes or Wishes(), subject.profile
+    ignored = subject.configuration.ignored_containers
+    own = [container for container in subject.spec.containers or () if container.name not in ignored]
+    if wishes.inject or has_log_location(wishes, profile, own, subject.volumes):
+        return None
+    folder = profile.logs[0].directory
+    elsewhere = probable_log_folder(own, subject.volumes)
+    instead = f"{subject.configuration.prefix}logs: {elsewhere or '/dir'}/*.log"
+    remedy = f"nothing is mounted at {shown(folder, 40)[1:-1]}; if the pod writes log files, write {instead}"
+    return Finding(Reason.NO_LOG_LOCATION, "", "", remedy)
 
 
 def _is_without_ours(subject: Subject) -> Finding | None:
@@ -264,6 +300,7 @@ RULES = (
     Rule("Does it run on Linux?", _runs_on_linux, _which_system),
     Rule("Can every annotation be used?", _can_be_read, _which_annotations),
     Rule("Is there such a profile, and is it set up?", _has_profile, _which_profile),
+    Rule("Does it say where its logs are?", _has_log_location),
     Rule("Is it without our sidecar so far?", _is_without_ours),
     Rule("Can it end with the sidecar in it?", _would_end),
     Rule("Is the profile's port free?", _has_free_port, _which_ports),

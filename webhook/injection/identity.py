@@ -1,6 +1,6 @@
 """Who the sidecar runs as: the user that writes the logs, with no right that reading them does not need."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from webhook.injection.annotations import Declined, Wishes
@@ -8,12 +8,14 @@ from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason, shown
 
-__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "security_context"]
+__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "reject_unstartable_user", "security_context"]
 
 #: Who the sidecar is where the pod does not say who writes the files: nobody's user, with the group that images
 #: give to files which any user may read (the convention of OpenShift's images).
 FALLBACK_USER = 65532
 FALLBACK_GROUP = 0
+#: A pod with a user namespace of its own has these users and no others (KEP-127).
+USERS_IN_NAMESPACE = 65536
 
 #: What a container or pod says that says nothing.
 _NOTHING = SecurityContext()
@@ -26,8 +28,8 @@ def security_context(
 ) -> dict[str, Any]:
     """Return a security context that the restricted Pod Security Standard accepts; the profile's own wins.
 
-    ``writers`` are the containers whose logs are read, in pod order. Raises :class:`Declined` for a user id that
-    the profile does not allow.
+    ``writers`` are the containers whose logs are read, in pod order. A key that the profile sets to null is left out.
+    Raises :class:`Declined` for a user id that the profile does not allow.
     """
     of_pod = spec.securityContext or _NOTHING
     users: list[int | None] = []
@@ -62,7 +64,8 @@ def security_context(
         # it was cut for the app, and could deny the sidecar its own program
         context["appArmorProfile"] = _DEFAULT
     if profile.security_context:
-        context |= {key: value for key, value in profile.security_context.items() if key != "runAsUser"}
+        context |= profile.security_context
+        context = {key: value for key, value in context.items() if value is not None}
     return context
 
 
@@ -71,27 +74,32 @@ def _user(
 ) -> int | None:
     """Return the sidecar's user, None where nobody says one; ``first`` is the first of the writers' that is known.
 
-    =====================  ====================================================================
-    the writers' users     the sidecar's
-    =====================  ====================================================================
-    one, known             that one; an annotation has no effect
-    unknown                the annotation's, else the profile's, else unknown
-    several                the annotation's, else the profile's, else the first known, a warning
-    =====================  ====================================================================
+    =============================  ========================================================================
+    who says it                    the sidecar's user
+    =============================  ========================================================================
+    the profile                    the profile's; an annotation has no effect
+    the pod: one user, known       that one; an annotation has no effect
+    the pod: unknown               the annotation's, else unknown
+    the pod: several               the annotation's, else the first known, with a warning
+    =============================  ========================================================================
     """
     asked = wishes.run_as_user
-    pinned: int | None = profile.security_context.get("runAsUser")
     if asked == 0 and not profile.allow_root:
-        remedy = f"profile {shown(profile.name)} does not allow root; write another user id"
+        remedy = f"profile {shown(profile.name)} does not allow root; write a user id above 0, or remove it"
         raise Declined(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", remedy))
-    if asked is not None and pinned is None and len(set(users)) == 1 and first not in (None, asked):
+    if "runAsUser" in profile.security_context:
+        pinned: int | None = profile.security_context["runAsUser"]
+        if asked not in (None, pinned):
+            says = f"says user {pinned}" if pinned is not None else "leaves the user to the cluster"
+            remedy = f"has no effect: profile {shown(profile.name)} {says}"
+            findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), remedy))
+        return pinned
+    if asked is not None and len(set(users)) == 1 and first not in (None, asked):
         remedy = f"has no effect: the pod says who writes the logs, user {first}"
         findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), remedy))
         return first
     if asked is not None:
         return asked
-    if pinned is not None:
-        return pinned
     if first is None:
         remedy = f"the pod does not say who writes the logs; the sidecar is user {FALLBACK_USER}"
         findings.append(Finding(Reason.UNKNOWN_USER, "", "", remedy))
@@ -100,3 +108,36 @@ def _user(
         remedy = f"logs are written by users {others[:32]}, read by {first}; set it if files stay unread"
         findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", remedy))
     return first
+
+
+def reject_unstartable_user(context: Mapping[str, Any], spec: PodSpec, profile: Profile, wishes: Wishes) -> None:
+    """Raise :class:`Declined` for a finished sidecar that the kubelet would never start as its user.
+
+    ``context`` is the container's security context, the profile's patch included; what it leaves out is the pod's.
+    The API server accepts such a container: only the kubelet compares the two.
+
+    ====================  ==============  =================================================
+    runAsNonRoot          runAsUser       the kubelet
+    ====================  ==============  =================================================
+    true                  0               "container's runAsUser breaks non-root policy"
+    true                  another, none   starts it (none: if the image's user is not root)
+    false, none           any             starts it
+    any, hostUsers false  over 65535      no such user in the pod's user namespace
+    ====================  ==============  =================================================
+    """
+    of_pod = spec.securityContext or _NOTHING
+    user = context.get("runAsUser")
+    if user is None:
+        user = of_pod.runAsUser
+    non_root = context.get("runAsNonRoot")
+    if non_root is None:
+        non_root = of_pod.runAsNonRoot
+    annotated = "run-as-user" if wishes.run_as_user == user else ""
+    value = str(user) if annotated else ""
+    if user == 0 and non_root is True:
+        who = f"profile {shown(profile.name)}" if context.get("runAsNonRoot") else "the pod"
+        remedy = f"{who} demands runAsNonRoot, and the sidecar would be user 0; use another profile"
+        raise Declined(Finding(Reason.ROOT_UNDER_NON_ROOT, annotated, value, remedy))
+    if spec.hostUsers is False and isinstance(user, int) and user >= USERS_IN_NAMESPACE:
+        remedy = f"a pod with hostUsers: false has no user {user}; write one below {USERS_IN_NAMESPACE}"
+        raise Declined(Finding(Reason.USER_NOT_MAPPED, annotated, value, remedy))

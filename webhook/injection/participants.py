@@ -14,16 +14,56 @@ directory is read all the same.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from webhook.injection.annotations import Declined, LogFiles, Wishes
-from webhook.injection.pod import PodSpec
+from webhook.injection.edit import Located
+from webhook.injection.paths import Components, components, literal
+from webhook.injection.pod import Container, EnvVar, PodSpec, VolumeMount
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.variables import added_variables
-from webhook.injection.volumes import Participant, mounts
 
-__all__ = ["participants"]
+__all__ = ["Mounts", "Participant", "participants"]
+
+#: A container's mounts by path; None stands for a block device.
+Mounts = dict[Components, VolumeMount | None]
+
+
+class Participant(Located, gc=False, kw_only=True):
+    """A container whose mounts are looked at, and the variables that it gets.
+
+    ``chosen`` containers take part; of the others only the places that they mount at a log directory are read.
+    ``every`` says that entries which name no container mean this one too.
+    """
+
+    chosen: bool
+    every: bool
+    added: Sequence[EnvVar] = ()
+    #: What it mounts itself, and the volumes that it gets, both by path.
+    own: Mounts
+    new: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
+    #: How its paths are read: a volume at /var has its own /var/run.
+    resolve: Callable[[str], Components] = components
+
+    @classmethod
+    def of(
+        cls, container: Container, pointer: str, *, chosen: bool, every: bool, added: Sequence[EnvVar] = ()
+    ) -> "Participant":
+        """Return the container with its mounts by path."""
+        paths = [mount.mountPath for mount in container.volumeMounts or ()]
+        resolve = literal if any(components(path) == _VAR for path in paths) else components
+        own: Mounts = {}
+        for mount in container.volumeMounts or ():
+            own[resolve(mount.mountPath)] = mount
+        for device in container.volumeDevices or ():
+            own[resolve(device.devicePath)] = None
+        return cls(container, pointer, chosen=chosen, every=every, added=added, own=own, resolve=resolve)
+
+
+_VAR: Components = ("var",)
 
 
 def participants(
@@ -56,12 +96,9 @@ def participants(
             name, pointer = container.name, f"/spec/{kind}/{number}"
             if name in chosen:
                 added = added_variables(container) if wishes.env else ()
-                taking = Participant(
-                    container, pointer, chosen=True, every=name in every, added=added, own=mounts(container)
-                )
-                result.append(taking)
+                result.append(Participant.of(container, pointer, chosen=True, every=name in every, added=added))
             elif name not in own:
-                result.append(Participant(container, pointer, chosen=False, every=True, own=mounts(container)))
+                result.append(Participant.of(container, pointer, chosen=False, every=True))
     return result
 
 

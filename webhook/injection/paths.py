@@ -1,5 +1,6 @@
 """Paths inside a container, compared by their components and never as strings."""
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,7 +13,11 @@ __all__ = [
     "Directories",
     "as_written",
     "components",
+    "is_named_after_logs",
+    "literal",
+    "mount_points",
     "overlap",
+    "probably_holds_application",
     "remembered",
     "within",
 ]
@@ -51,12 +56,7 @@ def remembered(function: Callable[[str], _T]) -> Callable[[str], _T]:
 @remembered
 def components(path: str) -> Components:
     """Return the path's components: ``//``, ``/./`` and ``/..`` resolved, ``/var/run`` as ``/run``."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part and part != ".":
-            parts.append(part)
+    parts = _normalised(path)
     # /var/run is a link to /run in every distribution's image (Filesystem Hierarchy Standard 3.0, 5.13)
     if parts[:2] == ["var", "run"]:
         del parts[0]
@@ -64,10 +64,36 @@ def components(path: str) -> Components:
 
 
 @remembered
+def literal(path: str) -> Components:
+    """Return the path's components with ``/var/run`` as it was written: where a volume at ``/var`` has its own."""
+    return tuple(_normalised(path))
+
+
+@remembered
+def mount_points(path: str) -> tuple[Components, ...]:
+    """Return every place where a mount at ``path`` may end up.
+
+    Whether ``/var/run`` is a link to ``/run`` or a folder of its own is the image's business, so below it there are
+    two: mounts are only safe from each other where neither is.
+    """
+    written, resolved = literal(path), components(path)
+    return (resolved,) if written == resolved else (resolved, written)
+
+
+@remembered
 def as_written(path: str) -> str:
-    """Return the path without ``//``, ``/./`` and a slash at the end, but with ``/var/run`` where it was written."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    return "/" + "/".join(components(path) if ".." in parts else parts)
+    """Return the path without ``//``, ``/./``, ``/..`` and a slash at the end, but with ``/var/run`` as written."""
+    return "/" + "/".join(_normalised(path))
+
+
+def _normalised(path: str) -> list[str]:
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part and part != ".":
+            parts.append(part)
+    return parts
 
 
 def within(path: Components, directory: Components) -> bool:
@@ -81,7 +107,10 @@ def overlap(one: Components, other: Components) -> bool:
 
 
 class Directories:
-    """A set of directories, asked what lies in or above them: however many they are, that takes the same time."""
+    """A set of directories, asked what lies in or above them: however many they are, that takes the same time.
+
+    A directory is known by all its :func:`mount_points`.
+    """
 
     __slots__ = ("_above", "_depths", "_own")
 
@@ -103,24 +132,24 @@ class Directories:
 
     def add(self, path: str) -> None:
         """Add a directory."""
-        parts = components(path)
-        self._own.add(parts)
-        self._depths.add(len(parts))
-        # what lies above a directory that is there is there as well
-        while parts not in self._above:
-            self._above.add(parts)
-            parts = parts[:-1]
+        for parts in mount_points(path):
+            self._own.add(parts)
+            self._depths.add(len(parts))
+            # what lies above a directory that is there is there as well
+            while parts not in self._above:
+                self._above.add(parts)
+                parts = parts[:-1]  # noqa: PLW2901 — up to the root
 
     def within(self, path: str) -> bool:
         """Say whether one of the directories is ``path`` or lies below it."""
-        return components(path) in self._above
+        return not self._above.isdisjoint(mount_points(path))
 
     def hold(self, path: str) -> bool:
         """Say whether ``path`` is one of the directories or lies below one."""
-        parts = components(path)
-        for depth in self._depths:  # noqa: SIM110 — any() takes three times as long, for every pod
-            if parts[:depth] in self._own:
-                return True
+        for parts in mount_points(path):
+            for depth in self._depths:
+                if parts[:depth] in self._own:
+                    return True
         return False
 
     def collide(self, path: str) -> bool:
@@ -135,12 +164,56 @@ SYSTEM_DIRECTORIES = Directories(
     *("/etc/ssl", "/etc/ssl/certs", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/sbin"),
     *("/usr/local/bin", "/usr/local/lib", "/usr/local/sbin"),
 )
+#: Folders whose folders are an application's home each: ``/opt/app``, ``/home/node``, ``/var/www``.
+_HOMES = frozenset(
+    map(
+        components,
+        (
+            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/usr/src", "/usr/share", "/usr/local", "/usr/lib"),
+            *("/go", "/go/src", "/bitnami", "/opt/bitnami", "/opt/jboss", "/usr/share/nginx"),
+        ),
+    )
+)
+#: Single ones, further down.
+_KNOWN_HOMES = frozenset(
+    components(path) for path in ("/var/www/html", "/usr/share/nginx/html", "/var/lib/postgresql/data", "/var/log")
+)
+#: A folder of these holds a database, which does not begin anew where something else is.
+_DATA = frozenset(components(path) for path in ("/var/lib/mysql", "/var/lib/postgresql/data", "/data/db"))
+#: Folders for what is thrown away, and what folders of logs are called, alone or as a word of a name.
+_SCRATCH = frozenset({"tmp", "temp", "scratch"})
+_LOG_NAME = re.compile(r"(?:^|[-_.])logs?(?:$|[-_.])", re.IGNORECASE)
+
+
+def is_named_after_logs(name: str) -> bool:
+    """Say whether a folder's name says that logs are in it: ``log``, ``logs``, ``app-logs``."""
+    return _LOG_NAME.search(name) is not None
+
+
+@remembered
+def probably_holds_application(directory: str) -> bool:
+    """Say whether an image probably has what it runs, or its data, where the directory is.
+
+    A first-level folder, /var/log itself (images have folders for their servers in it), the known homes of
+    applications; not what is called after logs, and no folder of one's own.
+    """
+    parts = components(directory)
+    if parts in _KNOWN_HOMES or any(parts[: len(data)] == data for data in _DATA):
+        return True
+    if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH:
+        return False
+    return len(parts) == 1 or parts[:-1] in _HOMES
+
+
 #: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
 OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
-#: A sidecar can't run without these of its image: no log place is mounted over them or over a parent of them,
+#: A sidecar can't run without these of its image: no log place is mounted over them or over a parent of them.
+#: In /var/run/secrets the API server and other webhooks mount tokens, now or after us, and inside one of our
+#: read-only mounts nothing can be mounted;
 IMAGE_DIRECTORIES = Directories(
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys"),
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
+    "/var/run/secrets",
 )
 #: nor anywhere below these.
 SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")

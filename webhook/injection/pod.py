@@ -37,13 +37,24 @@ class Metadata(Struct, omit_defaults=True, gc=False):
     annotations: dict[str, str] | None = None
 
 
+class WindowsOptions(Struct, omit_defaults=True, gc=False):
+    """``securityContext.windowsOptions``: only Windows has these."""
+
+    hostProcess: bool | None = None
+    runAsUserName: str | None = None
+    gmsaCredentialSpec: str | None = None
+    gmsaCredentialSpecName: str | None = None
+
+
 class SecurityContext(Struct, omit_defaults=True, gc=False):
     """What a container's and a pod's security context have in common, as far as reading files goes."""
 
     runAsUser: int | None = None
     runAsGroup: int | None = None
+    runAsNonRoot: bool | None = None
     seLinuxOptions: dict[str, Any] | None = None
     appArmorProfile: dict[str, Any] | None = None
+    windowsOptions: WindowsOptions | None = None
 
 
 class Opaque(Struct, omit_defaults=True, gc=False):
@@ -161,6 +172,38 @@ class OperatingSystem(Struct, omit_defaults=True, gc=False):
     name: str = ""
 
 
+class NodeRequirement(Struct, omit_defaults=True, gc=False):
+    """One requirement on a node's labels."""
+
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class NodeSelectorTerm(Struct, omit_defaults=True, gc=False):
+    """Requirements that a node has to meet together."""
+
+    matchExpressions: list[NodeRequirement] | None = None
+
+
+class NodeSelector(Struct, omit_defaults=True, gc=False):
+    """Terms of which a node has to meet one."""
+
+    nodeSelectorTerms: list[NodeSelectorTerm] | None = None
+
+
+class NodeAffinity(Struct, omit_defaults=True, gc=False):
+    """``affinity.nodeAffinity``, as far as it is a demand."""
+
+    requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None = None
+
+
+class Affinity(Struct, omit_defaults=True, gc=False):
+    """``spec.affinity``."""
+
+    nodeAffinity: NodeAffinity | None = None
+
+
 class PodSpec(Struct, omit_defaults=True, gc=False):
     """``spec``."""
 
@@ -170,9 +213,11 @@ class PodSpec(Struct, omit_defaults=True, gc=False):
     volumes: list[dict[str, Any]] | None = None
     restartPolicy: str | None = None
     hostNetwork: bool | None = None
+    hostUsers: bool | None = None
     automountServiceAccountToken: bool | None = None
     imagePullSecrets: list[Reference] | None = None
     nodeSelector: dict[str, str] | None = None
+    affinity: Affinity | None = None
     os: OperatingSystem | None = None
     resources: Resources | None = None
     securityContext: SecurityContext | None = None

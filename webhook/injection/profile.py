@@ -79,6 +79,8 @@ class Profile:
     image_pull_secrets: tuple[str, ...]
     bounds: Mapping[str, Bound]
     allow_root: bool
+    #: Whether every pod of a namespace that opted in gets it, also one that mounts nothing where its logs would be.
+    inject_all: bool
     service_account_token: bool
     patch: tuple[Mapping[str, Any], ...]
     #: What the operator has to set before a pod can use it: sentences.

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are left alone"
     MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod shows what a node already runs"
     WINDOWS = "windows", Severity.ASKED, "the pod runs on Windows"
+    NO_LOG_LOCATION = "no_log_location", Severity.NOTE, "the namespace asks, and nothing tells where the logs would be"
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod carries our sidecar already"
 
     # the annotations can't be followed
@@ -68,6 +69,8 @@ class Reason(StrEnum):
     SYSTEM_DIRECTORY = "system_directory", Severity.WARNING, "a volume there would hide what the image needs"
     HIDES_PROGRAM = "hides_program", Severity.WARNING, "a volume there would hide what the container runs"
     UNKNOWN_VARIABLE = "unknown_variable", Severity.WARNING, "the subPathExpr needs a variable we can't see"
+    ROOT_UNDER_NON_ROOT = "root_under_non_root", Severity.WARNING, "the sidecar would be root where nobody may be"
+    USER_NOT_MAPPED = "user_not_mapped", Severity.WARNING, "the pod's user namespace has no such user"
     TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs lie in more directories than we mount"
 
     # the request could not be served as it should
@@ -81,11 +84,14 @@ class Reason(StrEnum):
     NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
     BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
     PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part looks like a directory"
+    PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another folder"
+    HIDES_APPLICATION = "hides_application", Severity.WARNING, "the new volume probably hides the application's files"
     READ_ONLY_MOUNT = "read_only_mount", Severity.WARNING, "the container can't write there"
     MIXED_USERS = "mixed_users", Severity.WARNING, "the containers run as different users"
     UNKNOWN_USER = "unknown_user", Severity.NOTE, "the pod does not say which user writes the logs"
     HIDES_IMAGE_FILES = "hides_image_files", Severity.NOTE, "the new volume hides what the image has there"
     RELOCATED = "relocated", Severity.NOTE, "the sidecar sees the place at another path"
+    LEFT_OUT = "left_out", Severity.NOTE, "a container of another injector takes no part"
     ANNOTATIONS_FULL = "annotations_full", Severity.NOTE, "the pod's annotations leave no room for ours"
 
 

@@ -9,13 +9,15 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.injection.annotations import Declined, Wishes
-from webhook.injection.identity import security_context
+from webhook.injection.identity import reject_unstartable_user, security_context
+from webhook.injection.participants import Participant
+from webhook.injection.places import Place
 from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.resources import resources
 from webhook.injection.variables import Environment, escape
-from webhook.injection.volumes import Participant, Place, Plan
+from webhook.injection.volumes import Plan
 
 __all__ = ["build", "masks_token"]
 
@@ -52,6 +54,7 @@ def build(
     container["volumeMounts"] = mounts
     if profile.patch:
         container = _patched(container, profile)
+    reject_unstartable_user(container.get("securityContext") or {}, spec, profile, wishes)
     return container, findings
 
 

@@ -113,6 +113,7 @@ _PROFILE_FIELDS: dict[str, Any] = {
     "imagePullSecrets": list[_NamedReference],
     "bounds": dict[str, _Bound],
     "allowRoot": bool,
+    "injectAll": bool,
     "serviceAccountToken": bool,
     "patch": list[_Operation],
     "required": dict[str, str],
@@ -491,8 +492,6 @@ def _profile(
     if len(problems.found) > before:
         return None
     token = fields.get("serviceAccountToken", False)
-    if not token:
-        reserved.add(TOKEN_PATH)
     native = fields.get("native", True)
     said = {"<native>": str(native).lower()}
     return Profile(
@@ -520,6 +519,7 @@ def _profile(
         image_pull_secrets=tuple(reference.name for reference in fields.get("imagePullSecrets", ())),
         bounds=bounds,
         allow_root=fields.get("allowRoot", False),
+        inject_all=fields.get("injectAll", False),
         service_account_token=token,
         patch=patch,
         missing=tuple(missing),

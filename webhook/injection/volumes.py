@@ -12,122 +12,26 @@ a volume below it, no logs there      stays as it is
 ====================================  ===============================================================
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from webhook.injection.annotations import Declined, LogFiles
 from webhook.injection.edit import Located
-from webhook.injection.paths import (
-    IMAGE_DIRECTORIES,
-    OWNED_DIRECTORIES,
-    SIDECAR_OWNED_DIRECTORIES,
-    SYSTEM_DIRECTORIES,
-    Components,
-    as_written,
-    components,
-    remembered,
-    within,
-)
+from webhook.injection.hiding import application_hidden, reject_hidden_program, reject_system_directory
+from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, in_words, is_read_only, kind_of
+from webhook.injection.participants import Participant
+from webhook.injection.paths import Components, as_written, components, within
+from webhook.injection.places import ITSELF, File, Place, assign_sidecar_paths
 from webhook.injection.pod import Container, EnvVar, VolumeMount
-from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, RELOCATED, Profile
+from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Profile
 from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.targets import Target, are_mounts, targets
 from webhook.injection.variables import needed_variables
 
-__all__ = ["Participant", "Place", "Plan", "plan"]
-
-#: More mounts than this in one container is a mistake; each costs the kubelet time at the pod's start.
-MAX_PLACES = 128
-#: Containers times directories: beyond, planning alone would take the time of a thousand other pods.
-MAX_TARGETS = 2048
-#: limits.h: the kernel takes no longer path, and to compare one costs its square.
-PATH_MAX = 4096
-#: All patterns together. They are arguments of the sidecar, or one variable of at most 128 KiB, and stored in etcd.
-MAX_PATTERN_BYTES = 64 * 1024
-
-#: An app can write its logs to these. A kind that is not here is not mounted: it may hold secrets.
-WRITABLE_KINDS = frozenset(
-    {
-        *("emptyDir", "persistentVolumeClaim", "ephemeral", "hostPath", "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
-        *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
-        *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
-        *("flexVolume", "gitRepo"),
-    }
-)
-#: CSI drivers that mount keys and secrets.
-SECRET_DRIVERS = frozenset(
-    {
-        *(
-            "secrets-store.csi.k8s.io",
-            "secrets-store.csi.x-k8s.io",
-            "csi.cert-manager.io",
-            "spiffe.csi.cert-manager.io",
-        ),
-        *("csi.spiffe.io", "csi.sharedresource.openshift.io"),
-    }
-)
-
-#: Characters that would make a glob of a mount's path, or that a mount can't have.
-_AWKWARD = frozenset("*?[]{}\\$:")
-_SHELL_OPTION = re.compile(r"-[a-z]*c")
-
-
-#: A container's mounts by path; None stands for a block device.
-Mounts = dict[Components, VolumeMount | None]
-
-
-class Participant(Located, gc=False, kw_only=True):
-    """A container whose mounts are looked at, and the variables that it gets.
-
-    ``chosen`` containers take part; of the others only the places that they mount at a log directory are read.
-    ``every`` says that entries which name no container mean this one too.
-    """
-
-    chosen: bool
-    every: bool
-    added: Sequence[EnvVar] = ()
-    #: What it mounts itself, and the volumes that it gets, both by path.
-    own: Mounts
-    new: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
-
-
-def mounts(container: Container) -> Mounts:
-    """Return the container's mounts by path."""
-    found: Mounts = {}
-    for mount in container.volumeMounts or ():
-        found[components(mount.mountPath)] = mount
-    for device in container.volumeDevices or ():
-        found[components(device.devicePath)] = None
-    return found
-
-
-#: Files relative to a mount: folder, recursive, name. A name of "" is the mount itself, a file.
-_File = tuple[Components, bool, str]
-_ITSELF: _File = ((), False, "")
-
-
-class Place(Struct, gc=False):
-    """What the sidecar mounts, and the files that it reads below it."""
-
-    mount: VolumeMount
-    new: bool
-    #: The containers whose logs lie here, and where each of them sees it.
-    seen_by: list[tuple[str, str]]
-    files: list[_File]
-    variables: tuple[EnvVar, ...] = ()
-    #: Where the sidecar mounts it, and the files as it sees them: a path, a glob, or ``DIR/**/NAME`` each.
-    path: str = ""
-    patterns: list[str] = []
-
-    @property
-    def relocated(self) -> bool:
-        """Say whether the sidecar sees it elsewhere than the app does."""
-        return self.path != self.seen_by[0][1]
+__all__ = ["Plan", "plan"]
 
 
 class Plan(Struct, gc=False):
@@ -151,6 +55,7 @@ class Plan(Struct, gc=False):
         hidden = [
             Finding(Reason.HIDES_IMAGE_FILES, "logs", directory, "the new volume hides what the image has there")
             for _, directory in self.new_volumes
+            if application_hidden(directory) is None
         ]
         moved = [
             Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar has it at {place.path}")
@@ -165,104 +70,30 @@ def plan(
     entries: Sequence[LogFiles],
     volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
+    *,
+    host_paths: bool = True,
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    Raises :class:`Declined` where it would break a container or can't be done.
+    ``host_paths`` says whether the node's own folders are read, which only the pod itself may ask for. Raises
+    :class:`Declined` where it would break a container or can't be done.
     """
-    planning = _Planning(volumes)
-    targets = _targets(participants, entries)
-    for target in targets:
+    planning = _Planning(volumes, host_paths=host_paths)
+    found = targets(participants, entries)
+    for target in found:
         planning.add_missing(target)
     # only now: an entry with ** also means files in the volumes of directories inside its own
-    for target in targets:
+    for target in found:
         planning.find(target)
     return planning.plan(profile)
-
-
-# --- one directory of one container ----------------------------------------------------------------------------
-
-
-class _Target(Struct, gc=False):
-    """A log directory of a container, and the entries that mean files in it."""
-
-    participant: Participant
-    directory: Components
-    entries: Sequence[LogFiles]
-    #: The path of the nearest mount that the directory lies in, and the mounts inside it.
-    cover: Components | None
-    below: Mounts
-
-
-def _targets(participants: Sequence[Participant], entries: Sequence[LogFiles]) -> list[_Target]:
-    """Return each log directory in each container that it is meant in."""
-    directories: dict[Components, list[LogFiles]] = {}
-    prefixed: set[Components] = set()
-    for entry in entries:
-        directories.setdefault(entry.parts, []).append(entry)
-        if entry.container:
-            prefixed.add(entry.parts)
-    if len(directories) * len(participants) > MAX_TARGETS:
-        raise _too_many(f"{len(directories)} directories in {len(participants)} containers")
-    targets = []
-    for directory, inside in directories.items():
-        for one in participants:
-            meant = inside if one.every and directory not in prefixed else _meant(one, inside)
-            if meant:
-                targets.append(_Target(one, directory, meant, *_around(directory, one.own)))
-    return targets
-
-
-def _are_mounts(target: _Target) -> bool:
-    """Say whether every file that is meant is a mount itself."""
-    return all(not entry.is_glob and (*target.directory, entry.name) in target.below for entry in target.entries)
-
-
-def _too_many(what: str) -> Declined:
-    remedy = f"the logs lie in {what}, which is too many; name fewer directories or containers"
-    return Declined(Finding(Reason.TOO_MANY_PLACES, "logs", "", remedy))
-
-
-def _meant(participant: Participant, entries: Sequence[LogFiles]) -> list[LogFiles]:
-    meant = []
-    for entry in entries:
-        if entry.container == participant.container.name or (participant.every and not entry.container):
-            meant.append(entry)
-    return meant
-
-
-def _around(directory: Components, mounts: Mounts) -> tuple[Components | None, Mounts]:
-    """Return the path of the nearest mount that the directory lies in, and the mounts inside it."""
-    cover: Components | None = None
-    below: Mounts = {}
-    depth = len(directory)
-    for path, mount in mounts.items():
-        if len(path) > depth:
-            if path[:depth] == directory:
-                below[path] = mount
-        elif directory[: len(path)] == path and (cover is None or len(path) > len(cover)):
-            cover = path
-    return cover, below
-
-
-_KINDS_IN_WORDS = {
-    "secret": "a Secret",
-    "secrets": "a volume of secrets",
-    "configMap": "a ConfigMap",
-    "downwardAPI": "the downward API",
-    "missing": "a volume that the pod has not",
-}
-
-
-def _in_words(kind: str) -> str:
-    return _KINDS_IN_WORDS.get(kind, f"a volume of kind {shown(kind, 24)[1:-1]}")
 
 
 class _Planning:
     """Adds the volumes that are missing, then finds the places among what is mounted."""
 
-    def __init__(self, volumes: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, volumes: Mapping[str, dict[str, Any]], *, host_paths: bool) -> None:
         self.volumes = volumes
+        self.host_paths = host_paths
         self.new_volumes: dict[Components, tuple[str, str]] = {}
         self.added: list[tuple[Located, VolumeMount]] = []
         self.places: dict[tuple[Any, ...], Place] = {}
@@ -274,36 +105,36 @@ class _Planning:
         self.writable: set[str] = set()
         self.unwritten: dict[str, tuple[Container, VolumeMount]] = {}
 
-    def add_missing(self, target: _Target) -> None:
+    def add_missing(self, target: Target) -> None:
         """Add a volume where the container has none at the directory or above, and the files are not mounts."""
         participant, directory, entries = target.participant, target.directory, target.entries
-        if not participant.chosen or target.cover is not None or (target.below and _are_mounts(target)):
+        if not participant.chosen or target.nearest_mount is not None or (target.below and are_mounts(target)):
             return
         written = entries[0].directory
         volume = self.new_volumes.get(directory)
         if volume is None:
-            _refuse_system(entries[0])
+            reject_system_directory(entries[0])
             name = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}"
             volume = self.new_volumes[directory] = name, written
-        _refuse_hiding(target)
+        reject_hidden_program(target)
         # a folder of its own for each container: two that write the same file name must not meet
         mount = VolumeMount(volume[0], written, subPath=participant.container.name)
         participant.new[directory] = mount
         self.added.append((participant, mount))
 
-    def find(self, target: _Target) -> None:
+    def find(self, target: Target) -> None:
         """Find where the files of the target lie."""
-        participant, entries, cover = target.participant, target.entries, target.cover
+        participant, entries, outer = target.participant, target.entries, target.nearest_mount
         if not participant.chosen:
-            if cover is not None:
-                self._watch(target, cover)
+            if outer is not None:
+                self._watch(target, outer)
             return
         if target.below:
             entries = self._find_files(target)
             if not entries:
                 return
-        if cover is not None:
-            self._reuse(participant, cover, _files(entries, target.directory[len(cover) :]), entries[0])
+        if outer is not None:
+            self._reuse(participant, outer, _files(entries, target.directory[len(outer) :]), entries[0])
         if participant.new:
             self._find_new(participant, target.directory, entries)
         for path, mount in target.below.items():
@@ -311,14 +142,14 @@ class _Planning:
             if files:
                 self._reuse(participant, path, files, entries[0])
 
-    def _find_files(self, target: _Target) -> list[LogFiles]:
+    def _find_files(self, target: Target) -> list[LogFiles]:
         """Find the files that are mounts themselves, which are taken out of ``below``; return the other entries."""
         rest, below = [], target.below
         for entry in target.entries:
             path = (*target.directory, entry.name)
             if not entry.is_glob and path in below:
                 del below[path]
-                self._reuse(target.participant, path, [_ITSELF], entry)
+                self._reuse(target.participant, path, [ITSELF], entry)
             else:
                 rest.append(entry)
         return rest
@@ -333,37 +164,28 @@ class _Planning:
                     self.writing.add(name)
                     self._add_place(name, mount, _files(meant), new=True)
 
-    def _watch(self, target: _Target, cover: Components) -> None:
+    def _watch(self, target: Target, outer: Components) -> None:
         """Find what a container mounts that takes no part."""
         entries = target.entries
         try:
-            self._reuse(target.participant, cover, _files(entries, target.directory[len(cover) :]), entries[0])
+            self._reuse(target.participant, outer, _files(entries, target.directory[len(outer) :]), entries[0])
         except Declined:
             # it was not asked to take part, so what it mounts is no reason to do nothing
             return
 
-    def _kind(self, mount: VolumeMount) -> str:
-        """Return the kind of the mounted volume; a volume that says none is an emptyDir (core/v1 defaults)."""
-        volume = self.volumes.get(mount.name)
-        if volume is None:
-            return "missing"
-        kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
-        if kind == "csi" and _holds_no_logs(volume[kind]):
-            return "secrets"
-        return kind
-
-    def _reuse(self, participant: Participant, path: Components, files: list[_File], entry: LogFiles) -> None:
+    def _reuse(self, participant: Participant, path: Components, files: list[File], entry: LogFiles) -> None:
         """Add the place that the container mounts itself at the path."""
         container, mount = participant.container, participant.own[path]
         if mount is None:
             remedy = f"container {shown(container.name)} has a block device there; write another directory"
             raise Declined(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, remedy))
-        kind = self._kind(mount)
+        kind = kind_of(self.volumes, mount)
         if kind not in WRITABLE_KINDS:
-            remedy = f"{_in_words(kind)} is mounted there; logs can't be in it"
+            remedy = f"{in_words(kind)} is mounted there; logs can't be in it"
             raise Declined(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, remedy))
-        source = self.volumes[mount.name].get(kind)
-        read_only = bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
+        if kind == HOST_PATH and not self.host_paths:
+            return
+        read_only = is_read_only(self.volumes, mount)
         variables: tuple[EnvVar, ...] = ()
         if mount.subPathExpr:
             variables = needed_variables(container, participant.added, mount.subPathExpr)
@@ -378,7 +200,7 @@ class _Planning:
                 self.unwritten.setdefault(mount.name, (container, mount))
 
     def _add_place(
-        self, container: str, mount: VolumeMount, files: list[_File], *, new: bool, variables: tuple[EnvVar, ...] = ()
+        self, container: str, mount: VolumeMount, files: list[File], *, new: bool, variables: tuple[EnvVar, ...] = ()
     ) -> None:
         """Add what a container sees at a mount: a place of its own, or one that is known already."""
         identity: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
@@ -394,17 +216,18 @@ class _Planning:
 
     def _files_below(
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogFiles]
-    ) -> list[_File]:
+    ) -> list[File]:
         """Return which files can lie in a mount below the directory; none where it can't hold logs at all."""
-        if mount is None or self._kind(mount) not in WRITABLE_KINDS:
+        kind = kind_of(self.volumes, mount) if mount is not None else ""
+        if mount is None or kind not in WRITABLE_KINDS:
             return []
         # only these can be a file; the root of any other volume is a directory
-        can_be_file = bool(mount.subPath or mount.subPathExpr) or self._kind(mount) == "hostPath"
-        files: list[_File] = []
+        can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
+        files: list[File] = []
         for entry in entries:
             reached = entry.recursive or len(path) == len(directory) + 1
             if can_be_file and reached and fnmatchcase(path[-1], entry.name):
-                files.append(_ITSELF)
+                files.append(ITSELF)
             if entry.recursive:
                 files.append(((), True, entry.name))
         return list(dict.fromkeys(files))
@@ -412,7 +235,7 @@ class _Planning:
     def plan(self, profile: Profile) -> Plan:
         """Return the plan: from now on each place has its path in the sidecar."""
         places = list(self.places.values())
-        _settle(places, profile)
+        assign_sidecar_paths(places, profile)
         reused: dict[str, None] = {}
         for place in places:
             if not place.new:
@@ -425,12 +248,13 @@ class _Planning:
             subpaths=self.subpaths,
             # where nobody can write the logs, who at least sees them
             writers=self.writing or self.watching,
-            findings=self._findings() if self.unwritten else [],
+            findings=self._findings(),
         )
 
     def _findings(self) -> list[Finding]:
-        """Return a finding for each volume that no container can write to where its logs should be."""
-        findings = []
+        """Return a finding for each volume that probably hides what the container needs, or that nobody can write."""
+        hidden = (application_hidden(directory) for _, directory in self.new_volumes.values())
+        findings = [finding for finding in hidden if finding is not None]
         for name, (container, mount) in self.unwritten.items():
             if name not in self.writable:
                 place = shown(mount.mountPath, 30)
@@ -439,162 +263,6 @@ class _Planning:
         return findings
 
 
-def _files(entries: Sequence[LogFiles], folder: Components = ()) -> list[_File]:
+def _files(entries: Sequence[LogFiles], folder: Components = ()) -> list[File]:
     """Return the files that are meant, in a folder of a mount."""
     return [(folder, entry.recursive, entry.name) for entry in entries]
-
-
-# --- what a new volume would hide ------------------------------------------------------------------------------
-
-
-@remembered
-def _is_system(directory: str) -> bool:
-    """Say whether no container can do without what it has in the directory."""
-    return SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory)
-
-
-def _refuse_system(entry: LogFiles) -> None:
-    """Raise :class:`Declined` for a directory in which an empty volume must break every container."""
-    if _is_system(entry.directory):
-        remedy = "nothing can be mounted there; write for example /var/log/app/*.log"
-        raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
-
-
-def _refuse_hiding(target: _Target) -> None:
-    """Raise :class:`Declined` where an empty volume at the directory would hide what the container needs."""
-    participant, directory, entries = target.participant, target.directory, target.entries
-    name = directory[-1]
-    for what, path in _programs(participant.container, name):
-        if name not in path or len(path) > PATH_MAX:
-            continue  # it can't lie in the directory, however it is written; or no kernel would open it
-        parts = components(path)
-        # what lies in a mount of the container's own stays where it is
-        if not within(parts, directory) or _around(parts, participant.own)[0] is not None:
-            continue
-        if what == "argument" and (parts == directory or any(entry.matches(parts) for entry in entries)):
-            continue
-        container = shown(participant.container.name, 20)
-        remedy = f"hides {shown(path, 30)}, the {what} of {container}; log elsewhere, or name containers"
-        raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, remedy))
-
-
-def _programs(container: Container, name: str) -> list[tuple[str, str]]:
-    """Return what the container is told to run or to read, as far as the pod says: what it is, and its path.
-
-    Of its arguments only those with the name in them are looked at.
-    """
-    command, folder, lifecycle = container.command, container.workingDir, container.lifecycle
-    found = [("workingDir", folder)] if folder else []
-    for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
-        if probe is not None and probe.run is not None and probe.run.command:
-            found.append(("probe", _program(probe.run.command[0], folder)))
-    for hook in (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ():
-        if hook is not None and hook.run is not None and hook.run.command:
-            found.append(("hook", _program(hook.run.command[0], folder)))
-    arguments: Sequence[str] = container.args or ()
-    if command:
-        found.append(("command", _program(command[0], folder)))
-        arguments = (*command[1:], *arguments)
-    for previous, text in pairwise(("", *arguments)):
-        if name in text and text[0] == "/" and not _is_program_text(text, previous):
-            found.append(("argument", text))
-    return found
-
-
-def _program(path: str, folder: str | None) -> str:
-    """Return a program's path, or nothing for a name that is looked up in PATH or in a folder that we don't know."""
-    if path.startswith("/"):
-        return path
-    return f"{folder}/{path}" if "/" in path and folder else ""
-
-
-def _is_program_text(text: str, previous: str) -> bool:
-    """Say whether an argument is a shell's program, in which a path means nothing certain."""
-    return bool(_SHELL_OPTION.fullmatch(previous)) and any(
-        character.isspace() or character in ";|&<>" for character in text
-    )
-
-
-# --- what the sidecar mounts -----------------------------------------------------------------------------------
-
-
-def _settle(places: Sequence[Place], profile: Profile) -> None:
-    """Find each place a path in the sidecar, and with it its patterns."""
-    if len(places) > MAX_PLACES:
-        raise _too_many(f"{len(places)} places")
-    taken = profile.reserved.copy()
-    folders: set[str] = set()
-    root = profile.logs_mount_path
-    size = 0
-    for place in places:
-        path = place.seen_by[0][1]
-        if root is None and _suits_sidecar(path) and not taken.collide(path):
-            # a mount inside another can't start, for ours are read-only; paths that contain each other collide too
-            taken.add(path)
-        elif root is not None and len(places) == 1 and _ITSELF not in place.files:
-            path = root
-        else:
-            path = _moved(place, root or RELOCATED, folders)
-        place.path = path
-        place.patterns = [_pattern(path, file) for file in place.files]
-        size += sum(map(len, place.patterns))
-    # a character is at most four bytes; almost no pod has so many that they must be counted
-    if size * 4 > MAX_PATTERN_BYTES and size_of(places) > MAX_PATTERN_BYTES:
-        raise _too_many(f"patterns of more than {MAX_PATTERN_BYTES} bytes")
-
-
-def _pattern(path: str, file: _File) -> str:
-    """Return a file as the sidecar sees it that has its mount at the path."""
-    folder, recursive, name = file
-    if folder:
-        path = "/".join((path, *folder))
-    if recursive:
-        path += "/**"
-    return f"{path}/{name}" if name else path
-
-
-def size_of(places: Iterable[Place]) -> int:
-    """Return the bytes of all patterns."""
-    return sum(len(pattern.encode()) for place in places for pattern in place.patterns)
-
-
-def _moved(place: Place, root: str, folders: set[str]) -> str:
-    """Return a path for the place below the root, where nothing else is, in a folder of its own."""
-    container, path = place.seen_by[0]
-    # the API server looks at names after us: "" or "." would be the root itself, in which nothing finds a place then
-    name = folder = container if _is_folder(container) else "container"
-    number = 1
-    while folder in folders:
-        number += 1
-        folder = f"{name}-{number}"
-    folders.add(folder)
-    if _ITSELF not in place.files:
-        return f"{root}/{folder}"
-    # a single file keeps its name, if that is no pattern itself, and a folder to itself
-    name = components(path)[-1]
-    return f"{root}/{folder}/{name if _AWKWARD.isdisjoint(name) else 'file'}"
-
-
-#: A container's name as Kubernetes allows it (RFC 1123 label).
-_FOLDER = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-
-@remembered
-def _is_folder(name: str) -> bool:
-    """Say whether a container's name can be that of a folder."""
-    return _FOLDER.fullmatch(name) is not None
-
-
-@remembered
-def _suits_sidecar(path: str) -> bool:
-    """Say whether something can be mounted there in any sidecar."""
-    return _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(path) and not SIDECAR_OWNED_DIRECTORIES.hold(path)
-
-
-def _holds_no_logs(csi: Any) -> bool:
-    """Say whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
-    if not isinstance(csi, dict):
-        return True
-    driver = csi.get("driver")
-    # no log can be where nobody can write, but a secret can
-    return not isinstance(driver, str) or driver in SECRET_DRIVERS or csi.get("readOnly") is True

@@ -19,12 +19,12 @@ from webhook.errors import ReviewError
 from webhook.injection import admission, review
 from webhook.injection.admission import Verdict
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Reason, Severity
+from webhook.injection.reasons import Reason
 from webhook.injection.review import Request
 from webhook.service import duration, logs
 from webhook.service.connection import Door, Headers
 from webhook.service.logs import Log
-from webhook.service.metrics import FAILURES, Bug, Limit, Metrics, Outcome
+from webhook.service.metrics import Bug, Limit, Metrics
 from webhook.service.settings import Settings
 
 __all__ = ["OPTED_IN_PATH", "PATH", "InForce", "health_app", "webhook_app"]
@@ -170,7 +170,7 @@ class Answers:
             self.metrics.bad_request(reply.status)
             self.log.warning("refused", status=reply.status, message=reply.sentence)
             return
-        outcome = _outcome(verdict)
+        outcome = verdict.outcome
         self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, reply.patch_size)
         request = verdict.request
         self.log.often(
@@ -356,30 +356,6 @@ def _patience(query: bytes) -> float:
         return duration.seconds(unquote_to_bytes(match[1]).decode()) * LATE
     except ValueError:
         return float("inf")
-
-
-def _outcome(verdict: Verdict) -> Outcome:
-    """Say what came of a review.
-
-    ==============================================  ========
-    verdict                                         outcome
-    ==============================================  ========
-    a patch; in shadow mode                         injected; shadowed
-    not allowed                                     denied
-    a deadline, too many requests, a bug of ours    failed
-    an annotation or a plan that can't be followed  declined
-    anything else                                   skipped
-    ==============================================  ========
-    """
-    if verdict.injected:
-        return Outcome.SHADOWED if verdict.configuration.shadow else Outcome.INJECTED
-    if not verdict.allowed:
-        return Outcome.DENIED
-    if verdict.reason in FAILURES:
-        return Outcome.FAILED
-    if verdict.reason.severity in {Severity.WARNING, Severity.REFUSED}:
-        return Outcome.DECLINED
-    return Outcome.SKIPPED
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from certs import files
-from certs.authority import Authority, due
-from certs.verify import UnusablePairError, verify
+from certs.authority import Authority, ForeignKeyError, due
+from certs.verify import Fault, FaultKind, UnusablePairError, verify
 
 __all__ = ["NAMES", "Embedded"]
 
@@ -40,7 +40,8 @@ class Embedded(NamedTuple):
     def renew(self, now: datetime) -> bool:
         """Make what is missing, broken, near its end, or for other names; return whether anything was made.
 
-        Raises OSError where the folder can't be written.
+        Raises OSError where the folder can't be written, :class:`certs.verify.UnusablePairError` where it holds what
+        somebody else put there: that is not replaced.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = self._read_authority()
@@ -62,6 +63,8 @@ class Embedded(NamedTuple):
         pem = _read(self._authority)
         try:
             return Authority.load(pem, pem)
+        except ForeignKeyError as error:
+            raise _unusable(f"{self._authority}: {error}; or remove the file, and another one is made") from None
         except ValueError:
             return None
 
@@ -75,7 +78,14 @@ class Embedded(NamedTuple):
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
+    """Return a file's bytes, nothing where there is no file."""
+    content = files.read(path)
+    if isinstance(content, bytes):
+        return content
+    if path.exists():
+        raise _unusable(f"{path} can't be read: {content.reason}")
+    return b""
+
+
+def _unusable(sentence: str) -> UnusablePairError:
+    return UnusablePairError([Fault(FaultKind.UNREADABLE, sentence)])

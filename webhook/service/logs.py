@@ -15,7 +15,7 @@ import msgspec
 
 from webhook.service.settings import LogFormat
 
-__all__ = ["Log", "LogHandler", "where"]
+__all__ = ["Field", "Log", "LogHandler", "where"]
 
 #: A name in Kubernetes has at most 253 characters; anything longer was not written by an API server.
 FIELD_LENGTH = 256

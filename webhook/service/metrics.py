@@ -10,9 +10,9 @@ from prometheus_client.registry import Collector
 
 from certs.delivery import STEPS, Failure, Notice
 from webhook import __version__
-from webhook.injection.reasons import Reason
+from webhook.injection.outcome import FAILURES, Outcome
 
-__all__ = ["FAILURES", "Bug", "Limit", "Metrics", "Outcome"]
+__all__ = ["Bug", "Limit", "Metrics"]
 
 #: A review takes less than a millisecond; an API server gives up after 2 s by our chart's default, 10 s by
 #: Kubernetes', 30 s at most: each is a bucket's end, so that "too late" can be told exactly.
@@ -20,17 +20,6 @@ DURATIONS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 
 #: A patch for one container is about 2 KiB, for a hundred with their variables about 50.
 PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
-
-
-class Outcome(StrEnum):
-    """What came of a review; ``refused`` and ``failed`` pods asked and go without."""
-
-    INJECTED = "injected"
-    SHADOWED = "shadowed"  # would have been injected, but for shadow mode
-    SKIPPED = "skipped"  # nobody asked, or there is nothing to do
-    DECLINED = "declined"  # asked in a way that can't be followed; allowed without the sidecar
-    DENIED = "denied"  # the same under strict
-    FAILED = "failed"  # our fault: a deadline, too many requests, a bug
 
 
 class Limit(StrEnum):
@@ -55,10 +44,6 @@ class Bug(StrEnum):
     REVIEW = "review"
     RELOAD = "reload"
     LIBRARY = "library"  # what uvicorn or asyncio caught
-
-
-#: Reasons that are ours, not the pod's.
-FAILURES = frozenset({Reason.DEADLINE, Reason.OVERLOADED, Reason.INTERNAL_ERROR})
 
 
 class Metrics:

@@ -20,16 +20,18 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 from uvicorn import Config
 
 from certs.delivery import Folder
+from certs.files import Unreadable
 from certs.verify import UnusablePairError
 from webhook import configuration
-from webhook.errors import PillionError
+from webhook.errors import ConfigurationError, PillionError, Problem
+from webhook.injection.profile import Configuration
 from webhook.service import memory, reload, tls
 from webhook.service.app import App, InForce, health_app, webhook_app
 from webhook.service.connection import Connection
 from webhook.service.embedded import NAMES, Embedded
 from webhook.service.kept import Kept
 from webhook.service.listener import Listener
-from webhook.service.logs import Log, LogHandler
+from webhook.service.logs import Log, LogHandler, where
 from webhook.service.metrics import Bug, Metrics
 from webhook.service.settings import Address, Settings
 
@@ -88,31 +90,36 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     """Return a server whose sockets are bound but not yet listened on.
 
     Raises :class:`ConfigurationError` for a configuration that can't be used, :class:`StartError` for anything
-    else that is in the way.
+    else that is in the way: a person who starts a program is told a sentence, whatever went wrong.
     """
-    load = partial(
-        configuration.load,
-        settings.config,
-        prefix=settings.prefix,
-        strict=settings.strict,
-        shadow=settings.shadow,
-    )
+    try:
+        return _build(settings, metrics, log)
+    except PillionError:
+        raise
+    except Exception as error:
+        bug = where(type(error), error.__traceback__)
+        raise StartError(f"can't start, by a bug of Pillion: {bug['exception']} at {bug['trace']}") from error
+
+
+def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
+    configuration_watch = reload.Watch(*(() if settings.config is None else (settings.config,)))
+    configuration_watch.changed()
+    load = partial(_configuration, settings, configuration_watch)
     in_force = InForce(load())
     metrics.configured(in_force.configuration.revision)
     for note in in_force.configuration.notes:
         log.info("configuration", message=note)
     embedded = _embedded(settings)
     paths = _paths(settings, embedded)
-    identity = _first_identity(settings, paths, embedded)
+    watch = reload.Watch(*paths.files())
+    identify = partial(_identity, settings, paths, watch)
+    identity = _first_identity(settings, paths, watch, embedded)
     front = tls.Front(identity, verify_clients=paths.client_ca is not None)
     if identity is not None:
         reload.show(identity, in_force, metrics)
-    identify = partial(_identity, settings, paths)
     looks: list[reload.Look] = [
         memory.Memory(),
-        reload.Certificate(
-            paths.files(), identify, front, in_force=in_force, metrics=metrics, log=log, embedded=embedded
-        ),
+        reload.Certificate(watch, identify, front, in_force=in_force, metrics=metrics, log=log, embedded=embedded),
     ]
     if settings.tls_folder is not None:
         kept = Kept(Folder(settings.tls_folder), front)
@@ -120,7 +127,11 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         metrics.keeper_says(lambda: kept.notice)
         looks.append(kept)
     if settings.config is not None:
-        looks.append(reload.ConfigurationFile(settings.config, load, in_force, metrics, log))
+        looks.append(
+            reload.ConfigurationFile(
+                settings.config, configuration_watch, load, in_force=in_force, metrics=metrics, log=log
+            )
+        )
     reviews = webhook_app(in_force, settings, metrics, log)
     health = health_app(in_force, metrics)
     return Server(
@@ -218,6 +229,17 @@ def _socket(address: Address) -> socket.socket:
         raise StartError(f"can't listen on {address}: {reason}; --listen and --plain-listen choose others") from None
 
 
+def _configuration(settings: Settings, watch: reload.Watch) -> Configuration:
+    """Return the configuration in the file as the watch has read it, or the built-in one."""
+    prefix, strict, shadow = settings.prefix, settings.strict, settings.shadow
+    if settings.config is None:
+        return configuration.load(None, prefix=prefix, strict=strict, shadow=shadow)
+    content = watch.content[settings.config]
+    if isinstance(content, Unreadable):
+        raise ConfigurationError([Problem("", f"can't be read: {content.reason}")], str(settings.config))
+    return configuration.parse(content, str(settings.config), prefix=prefix, strict=strict, shadow=shadow)
+
+
 def _embedded(settings: Settings) -> Embedded | None:
     """Return the folder of the pair that we make ourselves, or None where one is provided."""
     if settings.tls_cert is not None or settings.tls_folder is not None or settings.state_folder is None:
@@ -235,17 +257,27 @@ def _paths(settings: Settings, embedded: Embedded | None) -> tls.Paths:
     return tls.Paths(settings.tls_cert or Path(), settings.tls_key or Path(), settings.client_ca)
 
 
-def _identity(settings: Settings, paths: tls.Paths) -> tls.Identity:
-    return tls.load(paths, now=datetime.now(UTC), names=settings.tls_names or ())
+def _identity(settings: Settings, paths: tls.Paths, watch: reload.Watch) -> tls.Identity:
+    return tls.load(paths, watch.content, now=datetime.now(UTC), names=settings.tls_names or ())
 
 
-def _first_identity(settings: Settings, paths: tls.Paths, embedded: Embedded | None) -> tls.Identity | None:
+def _first_identity(
+    settings: Settings, paths: tls.Paths, watch: reload.Watch, embedded: Embedded | None
+) -> tls.Identity | None:
     """Return what to begin with, made if need be; None where a keeper will leave it."""
-    try:
-        if embedded is not None:
+    if embedded is not None:
+        try:
             embedded.renew(datetime.now(UTC))
-        return _identity(settings, paths)
-    except (UnusablePairError, OSError) as error:
+        except UnusablePairError as error:
+            raise StartError(f"can't make a certificate: {error}") from None
+        except OSError as error:
+            path = error.filename2 or error.filename or embedded.folder
+            raise StartError(f"can't make a certificate: {path}: {error.strerror}") from None
+    watch.changed()
+    try:
+        return _identity(settings, paths, watch)
+    except UnusablePairError as error:
         if settings.tls_folder is not None:
             return None
-        raise StartError(f"can't serve with the certificate {paths.certificate}: {error}") from None
+        key = f" and the key {paths.key}" if paths.key != paths.certificate else ""
+        raise StartError(f"can't serve with the certificate {paths.certificate}{key}: {error}") from None

@@ -1,13 +1,16 @@
 """The server's TLS: a front context that gives each handshake the newest verified certificate."""
 
 import ssl
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.verify import Pair, verify
+from certs import pem
+from certs.files import Content, Unreadable
+from certs.verify import Fault, FaultKind, Pair, Sources, UnusablePairError, verify
 
 __all__ = ["Front", "Identity", "Paths", "load"]
 
@@ -59,19 +62,47 @@ class Front:
             handshake.context = self._identity.context
 
 
-def load(paths: Paths, *, now: datetime, names: tuple[str, ...] = ()) -> Identity:
-    """Return the identity in these files.
+def load(paths: Paths, files: Mapping[Path, Content], *, now: datetime, names: tuple[str, ...] = ()) -> Identity:
+    """Return the identity in these files, of which ``files`` has the content.
 
-    Raises OSError (ssl.SSLError is one) for files that can't be read, and
-    :class:`certs.verify.UnusablePairError` for a pair that is not good for ``names`` at ``now``.
+    Raises :class:`certs.verify.UnusablePairError` where it is not good for ``names`` at ``now``, or can't be used at
+    all; the text names the file.
     """
-    pair = verify(paths.certificate.read_bytes(), paths.key.read_bytes(), now=now, names=names)
+    chain, key = _content(files, paths.certificate), _content(files, paths.key)
+    pair = verify(chain, key, now=now, names=names, sources=Sources(str(paths.certificate), str(paths.key)))
     context = _bare_context(verify_clients=paths.client_ca is not None)
-    context.load_cert_chain(paths.certificate, paths.key)
-    if paths.client_ca is not None:
-        context.load_verify_locations(cadata=paths.client_ca.read_text("ascii"))
-    _rehearse(context, pair)
+    try:
+        context.load_cert_chain(paths.certificate, paths.key)
+        if paths.client_ca is not None:
+            context.load_verify_locations(cadata=_trusted(files, paths.client_ca))
+        _rehearse(context, pair)
+    except ssl.SSLError as error:
+        # as "EE_KEY_TOO_SMALL"; the text has the line of OpenSSL's source besides
+        reason = error.reason.replace("_", " ").lower() if error.reason else str(error)
+        raise _unusable(f"OpenSSL refuses what is in {paths.certificate}: {reason}") from None
+    except OSError as error:
+        raise _unusable(f"{paths.certificate} can't be read: {error.strerror}") from None
     return Identity(pair, context)
+
+
+def _content(files: Mapping[Path, Content], path: Path) -> bytes:
+    content = files[path]
+    if isinstance(content, Unreadable):
+        raise _unusable(f"{path} can't be read: {content.reason}")
+    return content
+
+
+def _trusted(files: Mapping[Path, Content], path: Path) -> bytes:
+    """Return the clients' authorities, as DER."""
+    try:
+        authorities = pem.certificates(_content(files, path), str(path))
+    except pem.UnreadableError as error:
+        raise _unusable(str(error)) from None
+    return b"".join(authority.public_bytes(Encoding.DER) for authority in authorities)
+
+
+def _unusable(sentence: str) -> UnusablePairError:
+    return UnusablePairError([Fault(FaultKind.UNREADABLE, sentence)])
 
 
 def _bare_context(*, verify_clients: bool) -> ssl.SSLContext:
@@ -94,7 +125,7 @@ def _bare_context(*, verify_clients: bool) -> ssl.SSLContext:
 def _rehearse(context: ssl.SSLContext, pair: Pair) -> None:
     """Shake hands in memory: whether OpenSSL takes the pair, and whether it is the one that was verified.
 
-    The files may have changed between our reading and OpenSSL's. Raises ssl.SSLError.
+    The files may have changed between our reading and OpenSSL's. Raises ssl.SSLError, or UnusablePairError.
     """
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
@@ -113,4 +144,4 @@ def _rehearse(context: ssl.SSLContext, pair: Pair) -> None:
                 continue
     shown = client.getpeercert(binary_form=True)
     if shown != pair.leaf.public_bytes(Encoding.DER):
-        raise ssl.SSLError("the certificate files changed while they were read")
+        raise _unusable("the certificate files changed while they were read")

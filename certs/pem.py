@@ -1,0 +1,99 @@
+"""Certificates and private keys out of PEM text, or one sentence that says why there are none and what to do."""
+
+import re
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+__all__ = ["EncryptedError", "UnreadableError", "certificates", "count_private_keys", "private_key", "public_key"]
+
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+
+#: What people have in place of a certificate, or of a key, by its PEM label; and what they can do about it.
+_INSTEAD = {
+    "CERTIFICATE": "it holds a certificate",
+    "CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the authority makes of it",
+    "NEW CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the authority makes of it",
+    "PKCS7": "it holds PKCS #7; convert it: openssl pkcs7 -print_certs -in OLD -out NEW",
+    "PUBLIC KEY": "it holds a public key",
+    "RSA PUBLIC KEY": "it holds a public key",
+    "OPENSSH PRIVATE KEY": "it holds a key in OpenSSH's format; convert it: ssh-keygen -p -m PEM -f FILE",
+}
+_KEY = "PRIVATE KEY"
+_OPENSSH = "OPENSSH PRIVATE KEY"
+#: The header of a traditional key that is encrypted (RFC 1421); PKCS #8 has a label of its own.
+_ENCRYPTED_HEADER = b"Proc-Type: 4,ENCRYPTED"
+#: How DER, and so PKCS #12, begins: a SEQUENCE.
+_DER = b"\x30"
+
+
+class UnreadableError(ValueError):
+    """There is nothing of that kind in the bytes; the text is a sentence, and never quotes them."""
+
+
+class EncryptedError(UnreadableError):
+    """There is a private key, behind a password."""
+
+
+def certificates(pem: bytes, where: str) -> list[x509.Certificate]:
+    """Return all certificates, in their order; :class:`UnreadableError` where there are none, or one can't be read.
+
+    ``where`` is what messages call the source: ``the certificate file``, or a path.
+    """
+    if "CERTIFICATE" not in _labels(pem):
+        raise UnreadableError(f"{where} holds no certificate: {_instead(pem, 'CERTIFICATE')}")
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except Exception as error:  # noqa: BLE001 — the library has no common class for what it can't read
+        raise UnreadableError(f"{where} holds no certificate that can be read: {_first_line(error)}") from None
+
+
+def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
+    """Return the first private key; :class:`UnreadableError` where there is none, or it can't be read."""
+    labels = [label for label in _labels(pem) if label.endswith(_KEY)]
+    if not labels or labels[0] == _OPENSSH:
+        raise UnreadableError(f"{where} holds no private key: {_instead(pem, _KEY)}")
+    try:
+        return load_pem_private_key(pem, password=None)
+    except Exception as error:  # noqa: BLE001 — as above
+        if isinstance(error, TypeError) or labels[0].startswith("ENCRYPTED") or _ENCRYPTED_HEADER in pem:
+            what = "holds an encrypted private key; write it without a password: openssl pkey -in OLD -out NEW"
+            raise EncryptedError(f"{where} {what}") from None
+        raise UnreadableError(f"{where} holds no private key that can be read: {_first_line(error)}") from None
+
+
+def public_key(certificate: x509.Certificate, where: str) -> CertificatePublicKeyTypes:
+    """Return a certificate's public key; :class:`UnreadableError` for one of an unknown kind."""
+    try:
+        return certificate.public_key()
+    except Exception as error:  # noqa: BLE001 — as above
+        raise UnreadableError(f"a public key in {where} can't be read: {_first_line(error)}") from None
+
+
+def count_private_keys(pem: bytes) -> int:
+    """Return how many private keys there are, whether they can be read or not."""
+    return sum(label.endswith(_KEY) for label in _labels(pem))
+
+
+def _labels(pem: bytes) -> list[str]:
+    return [label.decode() for label in _LABEL.findall(pem)]
+
+
+def _instead(pem: bytes, wanted: str) -> str:
+    """Return what the bytes are, as they hold nothing of what is wanted."""
+    labels = _labels(pem)
+    if labels:
+        known = [_INSTEAD[label] for label in labels if label in _INSTEAD]
+        if known:
+            return known[0]
+        return "it holds a private key" if any(label.endswith(_KEY) for label in labels) else f"it holds {labels[0]}"
+    if not pem.strip():
+        return "it is empty"
+    if pem.startswith(_DER):
+        return "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl pkcs12 -nodes -in OLD -out NEW"
+    return f"it is not PEM, which has lines -----BEGIN {wanted}-----"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["unknown format"])[0][:100]

@@ -1,0 +1,47 @@
+"""Whether a line is worth writing to a log, by what was written before: changes are, repetitions seldom."""
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+__all__ = ["Repetition"]
+
+#: What stays as it is is written again after this many seconds: whoever looks at the newest lines finds it.
+INTERVAL = 600.0
+#: Changes of one topic that are written within an interval: what changes again and again is a repetition, too.
+CHANGES = 6
+
+
+class Repetition:
+    """Remembers by topic what was written: topics do not displace each other."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._current: dict[str, str] = {}
+        self._written: dict[str, deque[float]] = {}
+
+    def worth(self, topic: str, text: str) -> bool:
+        """Return whether to write the text now; if so, it counts as written.
+
+        ==========================================  =====
+        text                                        worth
+        ==========================================  =====
+        the topic's first, or another than before   unless six were written within ten minutes
+        the same as before                          ten minutes after it was written
+        ==========================================  =====
+        """
+        now = self._clock()
+        written = self._written.setdefault(topic, deque(maxlen=CHANGES))
+        if self._current.get(topic) == text:
+            since = written[-1]
+        else:
+            since = written[0] if len(written) == CHANGES else float("-inf")
+        if now - since < INTERVAL:
+            return False
+        self._current[topic] = text
+        written.append(now)
+        return True
+
+    def over(self, topic: str) -> None:
+        """Forget what the topic's text is: if it is true again, that is a change."""
+        self._current.pop(topic, None)

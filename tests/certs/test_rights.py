@@ -1,0 +1,172 @@
+"""A keeper that may not do everything: what it says, and how often."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certs.api import Answer, RefusedError
+from certs.delivery import Folder
+from certs.keeper import Keeper
+from certs.repetition import CHANGES, INTERVAL
+from certs.rotation import Settings
+from certs.store import Place
+
+PLACE = Place("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+#: What a role may lack: a verb and a part of the path.
+RIGHTS = {
+    "read the Lease": ("GET", "/leases/"),
+    "write the Lease": ("PATCH", "/leases/"),
+    "read the Secret": ("GET", "/secrets/"),
+    "write the Secret": ("PATCH", "/secrets/"),
+    "read the configuration": ("GET", "/mutatingwebhookconfigurations/"),
+    "write the configuration": ("PATCH", "/mutatingwebhookconfigurations/"),
+}
+LACKING = [lacking for number in range(1, len(RIGHTS) + 1) for lacking in combinations(RIGHTS, number)]
+
+
+class Cluster:
+    """An API server in memory, as far as a keeper uses one; some requests are forbidden."""
+
+    def __init__(self) -> None:
+        self.forbidden: set[tuple[str, str]] = set()
+        self.asked: list[str] = []
+        self.version = 1
+        entry = {"name": "annotated.pillion.dev", "clientConfig": {}}
+        path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pillion.pillion-system"
+        self.objects: dict[str, Any] = {path: {"metadata": {"resourceVersion": "1"}, "webhooks": [entry]}}
+
+    @contextmanager
+    def connect(self) -> Iterator[Cluster]:
+        """Be the connection, too."""
+        yield self
+
+    def get(self, path: str) -> Answer:
+        """Return an object."""
+        return self._answer("GET", path)
+
+    def apply(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """Make an object, or give entries their bundles."""
+        self._check("PATCH", path)
+        found = self.objects.setdefault(path, {"metadata": {}})
+        found.update({key: copy.deepcopy(value) for key, value in document.items() if key != "metadata"})
+        return self._written("PATCH", path)
+
+    def merge(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """Write fields."""
+        self._check("PATCH", path)
+        found = self.objects[path]
+        for key in ("data", "spec"):
+            if key in document:
+                fields = {**found.get(key, {}), **document[key]}
+                found[key] = {name: value for name, value in fields.items() if value is not None}
+        return self._written("PATCH", path)
+
+    def _written(self, verb: str, path: str) -> Answer:
+        self.version += 1
+        self.objects[path]["metadata"]["resourceVersion"] = str(self.version)
+        return self._answer(verb, path)
+
+    def _answer(self, verb: str, path: str) -> Answer:
+        self._check(verb, path)
+        if path not in self.objects:
+            raise RefusedError(404, f"{verb} {path}: 404: not found", datetime.now(UTC))
+        return Answer(copy.deepcopy(self.objects[path]), datetime.now(UTC))
+
+    def _check(self, verb: str, path: str) -> None:
+        self.asked.append(f"{verb} {path}")
+        if any(verb == forbidden and part in path for forbidden, part in self.forbidden):
+            raise RefusedError(403, f"{verb} {path}: 403: forbidden", datetime.now(UTC))
+
+
+class World:
+    """A keeper, its cluster, and the time that passes between looks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster = Cluster()
+        self.now = 0.0
+        self.lines: list[tuple[float, str, str]] = []
+        self.keeper = Keeper(
+            self.cluster,  # type: ignore[arg-type] # as far as a keeper uses one
+            PLACE,
+            Settings(("pillion.pillion-system.svc",)),
+            Folder(folder),
+            identity="me",
+            say=self.say,
+            clock=lambda: self.now,
+        )
+
+    def say(self, level: str, event: str, **fields: object) -> None:
+        """Keep a line, with its time."""
+        del level
+        self.lines.append((self.now, event, str(fields.get("message", ""))))
+
+    def run(self, seconds: float) -> list[str]:
+        """Look for so long; return what was said meanwhile."""
+        count, end = len(self.lines), self.now + seconds
+        while self.now < end:
+            self.now += self.keeper.look().total_seconds()
+        return [f"{event}: {message}" for _, event, message in self.lines[count:]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world in which everything is allowed."""
+    return World(tmp_path)
+
+
+@pytest.mark.parametrize("lacking", LACKING, ids=", ".join)
+def test_missing_rights_are_said_and_not_over_and_over(world: World, lacking: tuple[str, ...]) -> None:
+    """Whatever is missing together: each reason at first, then a few lines an hour."""
+    world.cluster.forbidden = {RIGHTS[right] for right in lacking}
+    first = world.run(INTERVAL)
+    assert any("403" in line for line in first)
+    assert len(first) <= 2 * CHANGES
+    rest = world.run(6 * INTERVAL)
+    assert len(rest) <= 2 * 7
+
+
+def test_a_forbidden_lease_is_two_lines(world: World) -> None:
+    """One for the Lease, one for what is waited for; steps between them displace neither."""
+    world.cluster.forbidden = {RIGHTS["read the Lease"]}
+    waiting = [line for line in world.run(INTERVAL - 60) if line.startswith("waiting")]
+    assert [line.partition(": ")[2].partition(":")[0] for line in waiting if "Lease" in line] == [
+        "no Lease, rotating without"
+    ]
+    assert len(waiting) == len(set(waiting)) <= 3
+
+
+def test_a_right_that_comes_and_goes_is_said_again(world: World) -> None:
+    """What is over and comes back is news."""
+    told = []
+    for _ in range(2):
+        world.cluster.forbidden = {RIGHTS["read the Lease"]}
+        told.append(any("no Lease" in line for line in world.run(60)))
+        world.cluster.forbidden = set()
+        told.append(any("no Lease" in line for line in world.run(60)))
+    assert told == [True, False, True, False]
+
+
+def test_a_failure_that_is_over_is_followed_by_what_is_waited_for(world: World) -> None:
+    """The newest line is true."""
+    world.run(60)
+    world.cluster.forbidden = {RIGHTS["read the Secret"]}
+    assert "403" in world.run(60)[-1]
+    world.cluster.forbidden = set()
+    assert "nothing is due" in world.run(60)[-1]
+
+
+def test_with_all_rights_it_comes_to_rest(world: World) -> None:
+    """The cluster in memory is one in which a rotation works."""
+    assert "nothing is due before" in world.run(INTERVAL / 2)[-1]
+    assert world.run(INTERVAL / 4) == []
+    assert {"ca.crt", "ca.key", "tls.crt", "tls.key"} <= next(
+        document["data"].keys() for path, document in world.cluster.objects.items() if "/secrets/" in path
+    )

@@ -1,0 +1,85 @@
+"""Kinds of volumes: which of them an application can write its logs to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from webhook.injection.pod import VolumeMount
+from webhook.injection.reasons import shown
+
+__all__ = ["HOST_PATH", "WRITABLE_KINDS", "in_words", "is_read_only", "kind_of"]
+
+HOST_PATH = "hostPath"
+
+#: An app can write its logs to these. A kind that is not here is not mounted: it may hold secrets.
+WRITABLE_KINDS = frozenset(
+    {
+        *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
+        *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
+        *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
+        *("flexVolume", "gitRepo"),
+    }
+)
+#: CSI drivers that mount keys and secrets.
+SECRET_DRIVERS = frozenset(
+    {
+        *(
+            "secrets-store.csi.k8s.io",
+            "secrets-store.csi.x-k8s.io",
+            "csi.cert-manager.io",
+            "spiffe.csi.cert-manager.io",
+        ),
+        *("csi.spiffe.io", "csi.sharedresource.openshift.io"),
+    }
+)
+
+_IN_WORDS = {
+    "secret": "a Secret",
+    "secrets": "a volume of secrets",
+    "configMap": "a ConfigMap",
+    "downwardAPI": "the downward API",
+    "hugePages": "memory of huge pages",
+    "missing": "a volume that the pod has not",
+}
+
+
+def in_words(kind: str) -> str:
+    """Return a kind for people."""
+    return _IN_WORDS.get(kind, f"a volume of kind {shown(kind, 24)[1:-1]}")
+
+
+def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
+    """Return the kind of the mounted volume: the key beside its name, or why no log can be in it.
+
+    A volume that says no kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` and ``hugePages`` are
+    no kinds of Kubernetes', and not in :data:`WRITABLE_KINDS`.
+    """
+    volume = volumes.get(mount.name)
+    if volume is None:
+        return "missing"
+    kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
+    if kind == "csi" and _holds_no_logs(volume[kind]):
+        return "secrets"
+    if kind == "emptyDir" and _is_huge_pages(volume.get(kind)):
+        return "hugePages"
+    return kind
+
+
+def is_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
+    """Say whether a container can't write through the mount."""
+    source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
+    return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
+
+
+def _holds_no_logs(csi: Any) -> bool:
+    """Say whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
+    if not isinstance(csi, dict):
+        return True
+    driver = csi.get("driver")
+    # no log can be where nobody can write, but a secret can
+    return not isinstance(driver, str) or driver in SECRET_DRIVERS or csi.get("readOnly") is True
+
+
+def _is_huge_pages(empty_dir: Any) -> bool:
+    """Say whether an emptyDir lies in hugetlbfs, which programs map and can't write to."""
+    medium = empty_dir.get("medium") if isinstance(empty_dir, dict) else None
+    return isinstance(medium, str) and medium.startswith("HugePages")

@@ -1,0 +1,68 @@
+"""Whether a pod says beyond doubt that it runs on Windows, where our sidecar can't."""
+
+from collections.abc import Iterable
+
+from webhook.injection.pod import NodeRequirement, NodeSelectorTerm, PodSpec, SecurityContext
+
+__all__ = ["windows_evidence"]
+
+#: The labels that the kubelet gives a node: its system, and on Windows its build.
+_SYSTEM = ("kubernetes.io/os", "beta.kubernetes.io/os")
+_BUILD = "node.kubernetes.io/windows-build"
+_WINDOWS = "windows"
+
+
+def windows_evidence(spec: PodSpec) -> str:
+    """Return what says that the pod runs on Windows, empty where nothing does.
+
+    ==========================================  =====================================================
+    the pod has                                 which is evidence because
+    ==========================================  =====================================================
+    ``os.name: windows``                        it says so; any other name says the contrary
+    a node selector for it                      only nodes with that label take the pod
+    a required node affinity, in every term     likewise
+    ``windowsOptions`` with a content           the API server refuses them beside another system,
+                                                and HostProcess wants every container to be one
+    ==========================================  =====================================================
+    """
+    if spec.os is not None and spec.os.name:
+        return "os.name" if spec.os.name == _WINDOWS else ""
+    selector = spec.nodeSelector or {}
+    if _WINDOWS in (selector.get(label) for label in _SYSTEM) or _BUILD in selector:
+        return "nodeSelector"
+    if _by_affinity(spec):
+        return "nodeAffinity"
+    if any(map(_has_windows_options, _security_contexts(spec))):
+        return "windowsOptions"
+    return ""
+
+
+def _by_affinity(spec: PodSpec) -> bool:
+    affinity = spec.affinity.nodeAffinity if spec.affinity is not None else None
+    required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity is not None else None
+    terms = (required.nodeSelectorTerms or ()) if required is not None else ()
+    # a node has to meet one of the terms, and all that one demands
+    return bool(terms) and all(map(_term_demands_windows, terms))
+
+
+def _term_demands_windows(term: NodeSelectorTerm) -> bool:
+    return any(map(_demands_windows, term.matchExpressions or ()))
+
+
+def _demands_windows(requirement: NodeRequirement) -> bool:
+    if requirement.key == _BUILD:
+        return requirement.operator in ("In", "Exists", "Gt", "Lt")
+    return requirement.key in _SYSTEM and requirement.operator == "In" and requirement.values == [_WINDOWS]
+
+
+def _security_contexts(spec: PodSpec) -> Iterable[SecurityContext | None]:
+    yield spec.securityContext
+    for container in (*(spec.containers or ()), *(spec.initContainers or ())):
+        yield container.securityContext
+
+
+def _has_windows_options(context: SecurityContext | None) -> bool:
+    options = context.windowsOptions if context is not None else None
+    return options is not None and bool(
+        options.hostProcess or options.runAsUserName or options.gmsaCredentialSpec or options.gmsaCredentialSpecName
+    )
