@@ -48,7 +48,9 @@ class _Layout:
     def __init__(self, draw: st.DrawFn, *, aliases: bool) -> None:
         self.draw = draw
         self.aliases = aliases
+        self.count = 0
         self.anchors: list[str] = []
+        self.mappings: list[str] = []
         self.step = draw(st.sampled_from([2, 2, 4, 3]))
         self.dash = draw(st.sampled_from([0, 2, 1]))
 
@@ -70,13 +72,18 @@ class _Layout:
         """Return the lines of a collection that is not empty; the first one begins with its member, not with blanks."""
         pad = " " * column
         lines: list[str] = []
-        members = value.items() if isinstance(value, dict) else [(None, item) for item in value]
-        for number, (key, item) in enumerate(members):
-            if number:
+        members: list[tuple[str | None, Any]]
+        members = list(value.items()) if isinstance(value, dict) else [(None, item) for item in value]
+        if self.aliases and isinstance(value, dict) and self.chance(5):
+            members += members[:1]
+        for key, item in members:
+            if lines:
                 lines += self.between(column)
+            if key is not None and self.mappings and self.chance(20):
+                lines.append((pad if lines else "") + f"<<: *{self.draw(st.sampled_from(self.mappings))}")
             lead = "-" if key is None else f"{self.key(key)}:"
             first, *rest = self.member(lead, item, column, in_list=key is None)
-            lines += [(pad if number else "") + first, *rest]
+            lines += [(pad if lines else "") + first, *rest]
         return lines
 
     def key(self, key: str) -> str:
@@ -89,11 +96,13 @@ class _Layout:
         anchor = ""
         name = ""
         if self.aliases and self.chance(10) and value is not None:
-            name = f"n{len(self.anchors)}x{self.draw(st.integers(0, 9))}"
+            self.count += 1
+            name = f"n{self.count}"
             anchor = f" &{name}"
         found = self.anchored(f"{lead}{anchor}", value, column, in_list=in_list, anchor=anchor)
         if name:
             self.anchors.append(name)
+            self.mappings += [name] * isinstance(value, dict)
         return found
 
     def anchored(self, lead: str, value: Any, column: int, *, in_list: bool, anchor: str) -> list[str]:
@@ -147,7 +156,7 @@ def yaml_texts(draw: st.DrawFn, *, aliases: bool = False) -> str:
 def json_texts(draw: st.DrawFn) -> str:
     """Return a JSON document that is an object."""
     value = draw(st.dictionaries(_KEYS, VALUES, max_size=4))
-    form = draw(st.sampled_from([{"indent": 2}, {"indent": "\t"}, {}, {"separators": (",", ":")}]))
+    form: dict[str, Any] = draw(st.sampled_from([{"indent": 2}, {"indent": "\t"}, {}, {"separators": (",", ":")}]))
     return _ended(draw, json.dumps(value, ensure_ascii=draw(st.booleans()), **form))
 
 
@@ -177,12 +186,13 @@ def operations(draw: st.DrawFn, value: Any) -> list[dict[str, Any]]:
     for _ in range(draw(st.integers(1, 4))):
         path, collection = draw(st.sampled_from(_collections(value)))
         kind = draw(st.sampled_from(["add", "add", "remove", "replace"])) if collection else "add"
+        step: Any
         if kind == "add":
-            places = [*range(len(collection) + 1), "-"] if isinstance(collection, list) else None
+            places: list[Any] | None = [*range(len(collection) + 1), "-"] if isinstance(collection, list) else None
             step = draw(st.sampled_from(places)) if places else draw(_KEYS)
         else:
             step = draw(st.sampled_from(sorted(collection) if isinstance(collection, dict) else range(len(collection))))
-        operation = {"op": kind, "path": _pointer((*path, step))}
+        operation: dict[str, Any] = {"op": kind, "path": _pointer((*path, step))}
         if kind != "remove":
             operation["value"] = draw(VALUES)
         found.append(operation)
@@ -199,10 +209,10 @@ def added_members(draw: st.DrawFn, value: Any) -> tuple[list[dict[str, Any]], li
     for number in range(draw(st.integers(1, 4))):
         path, collection = draw(st.sampled_from(_collections(value)))
         if isinstance(collection, list):
-            step: Any = draw(st.integers(0, len(collection)))
+            place: Any = draw(st.integers(0, len(collection)))
         else:
-            step = f"new-{number}"
-        pointer = _pointer((*path, step))
+            place = f"new-{number}"
+        pointer = _pointer((*path, place))
         adding.append({"op": "add", "path": pointer, "value": draw(VALUES)})
         removing.insert(0, {"op": "remove", "path": pointer})
         value = jsonpatch.apply_patch(value, [copy.deepcopy(adding[-1])])

@@ -48,13 +48,16 @@ class Entry:
             return self.value
         return nodes.plain(self.node) if self.members is None else self.members.current()
 
-    def opened(self) -> "Members | None":
-        """Return a collection's members; None for a scalar, for what is written anew, and for an alias."""
+    def opened(self, step: str | int) -> "Members | None":
+        """Return a collection's members, to get at the one that a step names.
+
+        None where a change of it can only be made by writing this value anew, as an alias.
+        """
         if self.is_written or not isinstance(self.node, Mapping | Sequence):
             return None
         if self.members is None:
             self.members = Members(self.node, self)
-        return self.members
+        return None if step in self.members.overridden else self.members
 
     def path(self) -> Path:
         """Return where in the changed document it is."""
@@ -74,7 +77,7 @@ class Members:
     with the added ones.
     """
 
-    __slots__ = ("entries", "live", "node", "own", "owner")
+    __slots__ = ("entries", "live", "node", "overridden", "own", "owner")
 
     def __init__(self, node: Mapping | Sequence, owner: Entry) -> None:
         self.node = node
@@ -89,6 +92,14 @@ class Members:
         else:
             self.entries = [Entry(item, self) for item in node.items]
         self.live = list(self.entries)
+        #: Keys of a mapping that stand there, and say nothing: a ``<<`` further down has the same.
+        self.overridden: set[str | int] = set()
+        before: set[str] = set()
+        for entry in self.entries:
+            if entry.pair is not None and entry.pair.merge:
+                self.overridden |= before & nodes.merged([(entry.pair, entry.current())]).keys()
+            else:
+                before.add(entry.key)
 
     def current(self) -> Json:
         """Return the value with all changes."""
@@ -150,7 +161,7 @@ class Change:
         """Do what an operation says."""
         tokens = _tokens(operation["path"])
         entry = self.root
-        while tokens and (members := entry.opened()) is not None:
+        while tokens and (members := entry.opened(tokens[0])) is not None:
             token, *tokens = tokens
             if not tokens:
                 members.apply(operation, token)
@@ -166,7 +177,7 @@ class Change:
         """Return what stands in the text at a path of the changed document, or the nearest above it."""
         entry = self.root
         for step in path:
-            members = entry.opened()
+            members = entry.opened(step)
             if members is None:
                 break
             if isinstance(members.node, Sequence):

@@ -173,7 +173,7 @@ class _Writer:
             self.edit(header, header, f" {brackets}")
             self.remove_lines(members)
         else:
-            self.edit(starts[0], node.end, brackets)
+            self.edit(self.bracket(node), node.end, brackets)
 
     def remove_lines(self, members: Members) -> None:
         """Remove the lines of the members that go."""
@@ -266,11 +266,14 @@ class _Writer:
         first, *lines = block([value], parent.node.column, self.layout)
         first = first.lstrip(" ").removeprefix("- ")
         anchor = self.anchor(node)
-        if anchor and lines:
+        if anchor and isinstance(value, dict | list) and value:
             # an anchor before a mapping's first key would be the key's
-            raise NotInPlaceError(parent.owner)
-        blank = " " if node.start == node.end else ""
-        self.edit(node.start, node.end, self.newline(node.start).join([f"{blank}{anchor}{first}", *lines]))
+            first = f"{self.newline(node.start)}{' ' * (parent.node.column + 2)}{first}"
+            anchor = anchor.rstrip()
+        behind_dash = self.original.rindex("-", 0, node.start) + 1
+        start = node.start if self.original[behind_dash : node.start].strip(" ") else behind_dash
+        blank = " " if start == behind_dash else ""
+        self.edit(start, node.end, self.newline(start).join([f"{blank}{anchor}{first}", *lines]))
 
     # texts
 
