@@ -13,6 +13,7 @@ from webhook.cli.objects import Severity
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
 from webhook.cli.workloads import Report, Review, examine, patched
 from webhook.documents import Document
+from webhook.errors import ManifestError
 from webhook.injection.profile import Configuration
 
 __all__ = ["add_arguments", "examined", "fails", "run", "tell"]
@@ -50,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the result and return the exit code; everything is read and checked before anything is printed."""
     configuration = manifests.configuration(arguments)
-    files = manifests.read(arguments)
-    reports = examined(files, configuration, arguments)
+    files, reports = examined(configuration, arguments)
     tell(reports, strict=arguments.strict)
     if fails(reports, strict=arguments.strict):
         complain("pillion inject: nothing is printed, for strict is set and there are errors")
@@ -69,12 +69,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def examined(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Report]:
-    """Return what is found in the files; ManifestError where documents can't be read."""
+def examined(configuration: Configuration, arguments: argparse.Namespace) -> tuple[list[File], list[Report]]:
+    """Return the files that are named and what is found in them; ManifestError names all that can't be read."""
+    files, problems = manifests.read(arguments)
     everything = [document for file in files for document in file.documents]
-    return examine(
-        everything, configuration, namespace=arguments.namespace, namespace_opt_in=arguments.namespace_opt_in
-    )
+    opt_in = arguments.namespace_opt_in
+    reports: list[Report] = []
+    try:
+        reports = examine(everything, configuration, namespace=arguments.namespace, namespace_opt_in=opt_in)
+    except ManifestError as error:
+        problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return files, reports
 
 
 def fails(reports: Sequence[Report], *, strict: bool) -> bool:
