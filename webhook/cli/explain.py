@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanations and return the exit code."""
     configuration = manifests.configuration(arguments)
     strict = arguments.strict
-    reports = examined(manifests.read(arguments), configuration, arguments)
+    _, reports = examined(configuration, arguments)
     if arguments.output == "json":
         tell([report._replace(reviews=[]) for report in reports], strict=strict)
         found = [_as_json(review, strict=strict) for report in reports for review in report.reviews]

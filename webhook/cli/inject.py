@@ -15,6 +15,7 @@ from webhook.cli.renewal import renewed
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
 from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
+from webhook.errors import ManifestError
 from webhook.injection.profile import Configuration
 
 __all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
@@ -57,11 +58,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the result and return the exit code; everything is read and checked before anything is printed."""
     configuration = manifests.configuration(arguments)
-    files = manifests.read(arguments)
-    reports = [
-        report._replace(reviews=[renewed(review) for review in report.reviews])
-        for report in examined(files, configuration, arguments)
-    ]
+    files, found = examined(configuration, arguments)
+    reports = [report._replace(reviews=[renewed(review) for review in report.reviews]) for report in found]
     tell(reports, strict=arguments.strict)
     if fails(reports, strict=arguments.strict):
         complain("pillion inject: nothing is printed, for strict is set and there are errors")
@@ -83,12 +81,19 @@ def render(files: Sequence[File], changes: Sequence[Change], arguments: argparse
     return _stream(files, changes, arguments.output)
 
 
-def examined(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Report]:
-    """Return what is found in the files; ManifestError where documents can't be read."""
+def examined(configuration: Configuration, arguments: argparse.Namespace) -> tuple[list[File], list[Report]]:
+    """Return the files that are named and what is found in them; ManifestError names all that can't be read."""
+    files, problems = manifests.read(arguments)
     everything = [document for file in files for document in file.documents]
-    return examine(
-        everything, configuration, namespace=arguments.namespace, namespace_opt_in=arguments.namespace_opt_in
-    )
+    opt_in = arguments.namespace_opt_in
+    reports: list[Report] = []
+    try:
+        reports = examine(everything, configuration, namespace=arguments.namespace, namespace_opt_in=opt_in)
+    except ManifestError as error:
+        problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return files, reports
 
 
 def fails(reports: Sequence[Report], *, strict: bool) -> bool:

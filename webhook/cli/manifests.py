@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,19 +79,30 @@ def configuration(arguments: argparse.Namespace) -> Configuration:
     return load(arguments.config, prefix=arguments.prefix, strict=strict, shadow=False)
 
 
-def read(arguments: argparse.Namespace) -> list[File]:
-    """Return everything that ``-f`` names, in that order; ManifestError names every file that can't be read."""
+def read(arguments: argparse.Namespace) -> tuple[list[File], list[str]]:
+    """Return everything that ``-f`` names, in that order, and what is wrong with each file that can't be read."""
     files: list[File] = []
     problems: list[str] = []
     for name in (each for names in arguments.filename for each in _names(names)):
+        if _URL.match(name):
+            problems.append(_about_url(name, arguments.command))
+            continue
         try:
-            for path in _paths(name, recursive=arguments.recursive):
-                files.append(_read(path))
+            paths = list(_paths(name, recursive=arguments.recursive))
         except ManifestError as error:
             problems.append(str(error))
-    if problems:
-        raise ManifestError("\n".join(problems))
-    return files
+            continue
+        for path in paths:
+            try:
+                files.append(_read(path))
+            except ManifestError as error:
+                problems.append(str(error))
+    return files, problems
+
+
+def _about_url(url: str, command: str) -> str:
+    write = f"write: curl -sSfL {shlex.quote(url)} | pillion {command} -f -"
+    return f"{url}: no URLs, only files, folders and - can be read; {write}"
 
 
 def _names(text: str) -> list[str]:
@@ -102,10 +114,6 @@ def _names(text: str) -> list[str]:
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:
     """Yield the files that a name stands for, those of a folder in the order of their paths."""
-    if _URL.match(name):
-        raise ManifestError(
-            f"{name}: pillion reads no URLs, only files, folders and -; write: curl -sSL URL | pillion … -f -"
-        )
     folder = Path(name)
     if name == STDIN or not folder.is_dir():
         yield name

@@ -5,8 +5,8 @@ from typing import Any
 
 from webhook.cli.objects import Object, Path, as_mapping, at
 from webhook.injection.admission import Verdict
+from webhook.injection.places import Place
 from webhook.injection.reasons import shown
-from webhook.injection.volumes import Place
 
 __all__ = ["shared_volumes"]
 

@@ -8,6 +8,7 @@ from webhook.cli import manifests
 from webhook.cli.inject import add_output_options, render
 from webhook.cli.terminal import YELLOW, complain, painter, visible
 from webhook.cli.workloads import Removed, workloads
+from webhook.errors import ManifestError
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,13 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the result and return the exit code; everything is read before anything is printed."""
     configuration = manifests.configuration(arguments)
-    files = manifests.read(arguments)
-    found = [
-        workload.removed(configuration)
-        for file in files
-        for document in file.documents
-        for workload in workloads(document, arguments.namespace, configuration.prefix)
-    ]
+    files, problems = manifests.read(arguments)
+    found: list[Removed] = []
+    for document in (document for file in files for document in file.documents):
+        try:
+            read = workloads(document, arguments.namespace, configuration.prefix)
+            found += [workload.removed(configuration) for workload in read]
+        except ManifestError as error:
+            problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
     output = render(files, found, arguments, "uninjected")
     _tell(found)
     sys.stdout.write(output)
