@@ -133,6 +133,10 @@ def test_what_was_empty_is_empty_again(path: str, empty: Any) -> None:
         return
     pod = shop()
     _, parent, key = path.split("/")
+    if parent == "metadata":
+        # what an opted-in namespace needs to see where nobody asks
+        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "logs", "mountPath": "/var/log/app"}]
+        pod["spec"]["volumes"] = [{"name": "logs", "emptyDir": {}}]
     pod[parent][key] = empty
     verdict = verdict_on(pod, opted_in=True)
     assert verdict.injected

@@ -349,27 +349,27 @@ class _Removing:
     def take(self, path: Path, indexes: Collection[int]) -> None:
         """Remove items of a list, and the list with its last one, unless it was there before."""
         items = _list(_at(self.pod, path))
-        if indexes and len(indexes) == len(items):
-            self.empty(path, [])
+        if indexes and len(indexes) == len(items) and self.before(path) != []:
+            self.remove_all(path)
             return
+        # one by one even where none stays: then a text keeps the brackets that it had
         for index in sorted(indexes, reverse=True):
             del items[index]
             self.operations.append({"op": "remove", "path": pointer((*path, index))})
 
-    def empty(self, path: Path, nothing: Any) -> None:
-        """Remove what would be empty, or make it as empty as it was before: null or ``nothing``."""
-        where = pointer(path)
-        if self.status is not None and self.was_there(path):
-            value = nothing if self.status.before[where] is not None else None
-            _at(self.pod, path[:-1])[path[-1]] = value
-            self.operations.append({"op": "replace", "path": where, "value": value})
+    def remove_all(self, path: Path) -> None:
+        """Remove a collection, or make it null if it was that before."""
+        parent = _at(self.pod, path[:-1])
+        if self.before(path) is None:
+            parent[path[-1]] = None
+            self.operations.append({"op": "replace", "path": pointer(path), "value": None})
         else:
-            del _at(self.pod, path[:-1])[path[-1]]
-            self.operations.append({"op": "remove", "path": where})
+            del parent[path[-1]]
+            self.operations.append({"op": "remove", "path": pointer(path)})
 
-    def was_there(self, path: Path) -> bool:
-        """Say whether there was an empty value before something was put there."""
-        return self.status is not None and pointer(path) in self.status.before
+    def before(self, path: Path) -> Any:
+        """Return what was there before the injection: null or an empty collection; ``_MISSING`` for all others."""
+        return self.status.before.get(pointer(path), _MISSING) if self.status is not None else _MISSING
 
     def remove_annotations(self, status_key: str, sidecars: Sequence[_Container], volumes: Sequence[str]) -> None:
         """Take out our annotations, and what held nothing else."""
@@ -388,15 +388,15 @@ class _Removing:
         if status_key in self.annotations:
             own = self.status.before.get(pointer(("metadata", "annotations", status_key))) if self.status else None
             changed[status_key] = own if isinstance(own, str) else None
+        path: Path = ("metadata", "annotations")
         kept = [key for key in self.annotations if changed.get(key, "") is not None]
-        if kept or not changed:
+        if kept or not changed or self.before(path) == {}:
             for key, value in changed.items():
                 self.change_annotation(key, value)
             return
-        path: Path = ("metadata", "annotations")
-        if len(self.pod["metadata"]) == 1 and not self.was_there(path):
-            path = ("metadata",)
-        self.empty(path, {})
+        if len(self.pod["metadata"]) == 1 and self.before(path) is _MISSING and self.before(path[:-1]) != {}:
+            path = path[:-1]
+        self.remove_all(path)
 
     def change_annotation(self, key: str, value: str | None) -> None:
         where = pointer(("metadata", "annotations", key))
@@ -421,6 +421,8 @@ class _Removing:
 
 
 _SIZED = {"medium", "sizeLimit"}
+#: Stands for a key that an object has not.
+_MISSING = object()
 
 
 def _is_log_volume(name: str) -> bool:
