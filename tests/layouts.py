@@ -144,18 +144,20 @@ class _Layout:
 
 
 @st.composite
-def yaml_texts(draw: st.DrawFn, *, aliases: bool = False) -> str:
-    """Return a YAML document that is a mapping."""
-    value = draw(st.dictionaries(_KEYS, VALUES, min_size=1, max_size=4))
+def yaml_texts(draw: st.DrawFn, value: Any = None, *, aliases: bool = False) -> str:
+    """Return a YAML document that is a mapping: that of the value, or any."""
+    if value is None:
+        value = draw(st.dictionaries(_KEYS, VALUES, min_size=1, max_size=4))
     layout = _Layout(draw, aliases=aliases)
     lines = [*layout.between(0), *layout.block(value, 0), *layout.between(0)]
     return _ended(draw, "\n".join(lines))
 
 
 @st.composite
-def json_texts(draw: st.DrawFn) -> str:
-    """Return a JSON document that is an object."""
-    value = draw(st.dictionaries(_KEYS, VALUES, max_size=4))
+def json_texts(draw: st.DrawFn, value: Any = None) -> str:
+    """Return a JSON document that is an object: that of the value, or any."""
+    if value is None:
+        value = draw(st.dictionaries(_KEYS, VALUES, max_size=4))
     form: dict[str, Any] = draw(st.sampled_from([{"indent": 2}, {"indent": "\t"}, {}, {"separators": (",", ":")}]))
     return _ended(draw, json.dumps(value, ensure_ascii=draw(st.booleans()), **form))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_the_diff_of_nothing_is_empty(pillion: Call) -> None:
     code, out, err = pillion("inject", "-f", "-", "--diff", stdin=QUIET)
     assert (code, out) == (0, "")
     assert err == (
-        "stdin:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
+        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
         '(annotate it with pillion.dev/inject: "true")\n'
     )
 
@@ -306,20 +307,20 @@ class TestWarnings:
     """What standard error says, and the exit code."""
 
     def test_a_bad_annotation_is_a_warning(self, pillion: Call) -> None:
-        """File, document, object, and what to write; the pod stays as it was, and its neighbours are injected."""
+        """File, line, column, object, and what to write; the pod stays as it was, and its neighbours are injected."""
         code, out, err = pillion("inject", "-f", "-", stdin=f"{APP}---\n{BAD}")
         assert code == 0
         assert out.endswith(BAD)
         assert "pillion-tail" in out
         said = 'not injected: pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log'
-        assert err == f"stdin:3: Pod/bad: warning: {said}\n"
+        assert err == f"stdin:27:5: Pod/bad: warning: {said}\n"
 
     @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
     def test_strict_refuses(self, form: tuple[str, ...], pillion: Call) -> None:
         """As the cluster denies the pod, nothing is printed that could be applied, and the exit code is 1."""
         code, out, err = pillion("inject", "--strict", *form, "-f", "-", stdin=f"{APP}---\n{BAD}")
         assert (code, out) == (1, "")
-        assert err.startswith("stdin:3: Pod/bad: error: pillion.dev/logs ")
+        assert err.startswith("stdin:27:5: Pod/bad: error: pillion.dev/logs ")
 
     def test_strict_refuses_what_the_api_server_refuses(self, pillion: Call) -> None:
         """An annotation that is no text counts as one that can't be used."""
@@ -330,3 +331,58 @@ class TestWarnings:
         code, out, err = pillion("inject", "-f", "-", stdin="kind: Service\n")
         assert (code, out) == (0, "kind: Service\n")
         assert err == "pillion inject: nothing to do: no pods and no workloads in the input\n"
+
+    def test_remarks_on_other_objects_are_told(self, pillion: Call) -> None:
+        """A Namespace that is annotated and not labelled is named, in the file's order."""
+        namespace = 'kind: Namespace\napiVersion: v1\nmetadata: {name: a, annotations: {pillion.dev/inject: "true"}}\n'
+        code, out, err = pillion("inject", "-f", "-", stdin=f"{namespace}---\n{BAD}")
+        assert (code, out) == (0, f"{namespace}---\n{BAD}")
+        assert [line.partition(" warning")[0] for line in err.splitlines()] == [
+            "stdin:3:35: Namespace/a:",
+            "stdin:11:5: Pod/bad:",
+        ]
+
+
+HOST_NETWORK = BAD.replace(
+    "    pillion.dev/logs: shop.log\nspec:", "    pillion.dev/profile: web\nspec:\n  hostNetwork: true"
+)
+WINDOWS = BAD.replace("    pillion.dev/logs: shop.log\nspec:", "spec:\n  os: {name: windows}")
+MIRROR = BAD.replace("pillion.dev/logs: shop.log", "kubernetes.io/config.mirror: x")
+LABELLED = QUIET.replace("{name: quiet}", '{name: quiet, labels: {pillion.dev/inject: "true"}}')
+KNATIVE = BAD.replace("v1\nkind: Pod", "serving.knative.dev/v1\nkind: Revision").replace("shop.log", "/x/*.log")
+
+
+class TestStrict:
+    """Asked and not injected."""
+
+    @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
+    @pytest.mark.parametrize("text", [HOST_NETWORK, WINDOWS, MIRROR, LABELLED, KNATIVE, BAD], ids=range(6))
+    def test_prints_nothing(self, text: str, form: tuple[str, ...], pillion: Call) -> None:
+        """Whatever the reason is: what is printed could be applied without its sidecar."""
+        code, out, err = pillion("inject", "--strict", *form, "-f", "-", stdin=f"{APP}---\n{text}")
+        assert (code, out) == (1, "")
+        first, *rest = err.splitlines()
+        assert re.match(r"stdin:\d+:\d+: [A-Za-z]+/\w+: error: ", first)
+        assert rest == ["pillion inject: nothing is printed, for strict is set and there are errors"]
+
+    @pytest.mark.parametrize("text", [HOST_NETWORK, WINDOWS, MIRROR, LABELLED, KNATIVE, BAD], ids=range(6))
+    def test_is_a_choice(self, text: str, pillion: Call) -> None:
+        """Without it everything is printed, and the same is a warning."""
+        code, out, err = pillion("inject", "-f", "-", stdin=f"{APP}---\n{text}")
+        assert code == 0
+        assert "pillion-tail" in out
+        assert out.endswith(text)
+        assert re.fullmatch(r"stdin:\d+:\d+: [A-Za-z]+/\w+: warning: .*\n", err)
+
+    def test_prints_what_has_no_errors(self, pillion: Call) -> None:
+        """What nobody asks for is no error, and a warning of another kind is none."""
+        bounded = APP.replace("    spec:\n", "        pillion.dev/memory-limit: 1Ti\n    spec:\n")
+        code, out, err = pillion("inject", "--strict", "-f", "-", stdin=f"{bounded}---\n{QUIET}")
+        assert (code, "pillion-tail" in out) == (0, True)
+        assert "warning: pillion.dev/memory-limit" in err
+
+    def test_the_configurations_own_is_the_webhooks(self, pillion: Call, folder: Path) -> None:
+        """``strict`` in the configuration refuses what the webhook denies, and no more."""
+        (folder / "config.yaml").write_text("strict: true\n")
+        assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=HOST_NETWORK).code == 0
+        assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=BAD).code == 1
