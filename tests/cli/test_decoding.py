@@ -101,23 +101,23 @@ def test_null_spec_and_metadata() -> None:
 
 
 @st.composite
-def _broken(draw: st.DrawFn) -> dict[str, Any]:
+def broken(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a pod in which some values were replaced by others of any type."""
     values: st.SearchStrategy[Any] = st.sampled_from([None, True, 1, 1.5, "", "x", [], {}, [None], {"a": None}, [{}]])
 
-    def broken(value: Any) -> Any:
+    def replaced(value: Any) -> Any:
         if draw(st.integers(0, 12)) == 0:
             return draw(values)
         if isinstance(value, dict):
-            return {key: broken(item) for key, item in value.items()}
-        return [broken(item) for item in value] if isinstance(value, list) else value
+            return {key: replaced(item) for key, item in value.items()}
+        return [replaced(item) for item in value] if isinstance(value, list) else value
 
     found = draw(pods())
-    return {"metadata": broken(found.get("metadata")), "spec": broken(found["spec"])}
+    return {"metadata": replaced(found.get("metadata")), "spec": replaced(found["spec"])}
 
 
 @settings(deadline=None)
-@given(_broken())
+@given(broken())
 def test_what_has_no_mistakes_can_be_read(value: dict[str, Any]) -> None:
     """A pod is read by the decisions' own decoder if and only if no mistake was found in it."""
     before = json.dumps(value)

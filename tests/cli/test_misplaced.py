@@ -113,6 +113,10 @@ def test_claims_of_a_stateful_set(configuration: Configuration) -> None:
             {"annotations": {"pillion.dev/logs": "/x/*.log"}},
             "pillion.dev/logs does nothing on a Namespace; move it to the annotations of a pod or a pod template",
         ),
+        (
+            {"labels": {INJECT: ["true"]}},
+            f'{INJECT} is a list, which the API server refuses; write "true", in quotes',
+        ),
         ({"labels": ASKS}, None),
         ({"labels": {INJECT: "false"}}, None),
         ({"labels": {"example.com/inject": "yes"}}, None),
@@ -132,11 +136,11 @@ def test_namespaces(metadata: Any, said: str | None, configuration: Configuratio
 @pytest.mark.parametrize(
     ("version", "kind", "said"),
     [
-        ("v1", "Service", "does nothing on a Service; move it to the annotations of a pod or a pod template"),
-        ("v1", "ConfigMap", "does nothing on a ConfigMap; move it to"),
-        ("networking.k8s.io/v1", "Ingress", "does nothing on a Ingress; move it to"),
-        ("autoscaling/v2", "HorizontalPodAutoscaler", "does nothing on a HorizontalPodAutoscaler; move it to"),
-        ("v1", "List", "does nothing on a List; move it to"),
+        ("v1", "Service", "does nothing on the Service; move it to the annotations of a pod or a pod template"),
+        ("v1", "ConfigMap", "does nothing on the ConfigMap; move it to"),
+        ("networking.k8s.io/v1", "Ingress", "does nothing on the Ingress; move it to"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", "does nothing on the HorizontalPodAutoscaler; move it to"),
+        ("v1", "List", "does nothing on the List; move it to"),
     ],
 )
 def test_other_kinds_of_kubernetes(version: str, kind: str, said: str, configuration: Configuration) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cli.test_decoding import broken
 from tests.strategies import pods
 from webhook import documents
 from webhook.cli.objects import Severity, objects
@@ -463,6 +464,59 @@ class TestUnmet:
         windows = manifest("Pod", {"spec": SPEC | {"os": {"name": "windows"}}})
         (report,) = examined(windows, configuration=configuration, opted_in=True)
         assert not report.is_unmet
+
+
+_KEYS = st.sampled_from(
+    [
+        *("metadata", "spec", "template", "annotations", "labels", "name", "namespace", "generateName", "containers"),
+        *("pillion.dev/inject", "pillion.dev/logs", "pillion.dev/x", "$patch", "volumes", "items", "jobTemplate"),
+        *("volumeMounts", "volumeClaimTemplates", "persistentVolumeClaim", "replicas", "tasks", "env", "args", "kind"),
+    ]
+)
+_LEAVES = st.sampled_from([None, True, 0, 3, 1.5, "", "true", "x", "/var/log/x/*.log"])
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=6), max_leaves=30
+)
+_HEADS = st.sampled_from(
+    [
+        *(("v1", "Pod"), ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("v1", "Namespace"), ("v1", "List")),
+        *(
+            ("batch.volcano.sh/v1", "Job"),
+            ("serving.knative.dev/v1", "Service"),
+            ("example.com/v1", "X"),
+            (None, "Pod"),
+        ),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(_HEADS, st.dictionaries(_KEYS, _VALUES, max_size=6), st.booleans())
+def test_nothing_raises(head: tuple[Any, str], content: dict[str, Any], opted_in: bool) -> None:
+    """Whatever stands in an object: it is reviewed, its remarks lie in the file, and its patch can be applied."""
+    value = {**content, "apiVersion": head[0], "kind": head[1]}
+    for report in examined(value, configuration=load(None), opted_in=opted_in):
+        text = report.item.document.text.splitlines()
+        for remark in report.remarks_for(strict=True):
+            line, column = remark.position
+            assert 1 <= line <= len(text)
+            assert 1 <= column <= len(text[line - 1]) + 1
+        for found in report.reviews:
+            jsonpatch.apply_patch(found.workload.manifest, json.loads(json.dumps(found.patch)))
+
+
+@settings(deadline=None)
+@given(broken(), st.sampled_from([name for name in KIND_NAMES if name != "Pod"]))
+def test_broken_templates_are_told_or_injected(pod: dict[str, Any], kind: str) -> None:
+    """A pod with values of wrong types, or nulls, is injected by a patch that can be applied, or left alone."""
+    if isinstance(pod["metadata"], dict) and isinstance(pod["metadata"].get("annotations"), dict):
+        pod["metadata"]["annotations"] |= ASKS
+    (report,) = examined(manifest(kind, pod), configuration=load(None), opted_in=True)
+    for found in report.reviews:
+        assert found.verdict.error is None
+        assert found.verdict.injected == bool(found.patch)
+        assert "Expected" not in str(found.remarks)
+        jsonpatch.apply_patch(found.workload.manifest, json.loads(json.dumps(found.patch)))
 
 
 def test_long_documents_of_other_kinds_are_not_read() -> None:

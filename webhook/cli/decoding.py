@@ -14,7 +14,7 @@ from webhook.cli.objects import Path, as_list, as_mapping
 from webhook.injection.pod import Metadata, PodSpec
 from webhook.injection.reasons import shown
 
-__all__ = ["Mistake", "decoded"]
+__all__ = ["Mistake", "decoded", "in_words"]
 
 _METADATA, _SPEC = inspect.multi_type_info([Metadata, PodSpec])
 
@@ -109,7 +109,7 @@ class _Reading:
 
     def _wrong(self, value: Any, wanted: inspect.Type, path: Path) -> None:
         written = self.written(path) if isinstance(value, bool | int | float) else ""
-        self.mistakes.append(Mistake(path, f"is {_in_words(value)}", _instead(value, wanted, written)))
+        self.mistakes.append(Mistake(path, f"is {in_words(value)}", _instead(value, wanted, written)))
 
 
 def _fits(value: Any, wanted: inspect.Type) -> bool:
@@ -134,7 +134,8 @@ def _zero(wanted: inspect.Type) -> Any:
     return {} if isinstance(wanted, inspect.StructType | inspect.DictType) else _ZERO.get(type(wanted))
 
 
-def _in_words(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return what a value is: ``the boolean true``, ``a list``."""
     if isinstance(value, bool):
         return f"the boolean {json.dumps(value)}"
     if isinstance(value, int | float):
@@ -150,7 +151,7 @@ def _instead(value: Any, wanted: inspect.Type, written: str) -> str:
     if {inspect.StrType, inspect.FloatType} <= kinds:
         return "write a quantity, such as 100m or 64Mi"
     if inspect.StrType in kinds:
-        return f"write {json.dumps(written, ensure_ascii=False)}, in quotes" if written else "write text"
+        return f"write {shown(written)}, in quotes" if written else "write text"
     if inspect.IntType in kinds:
         is_number = isinstance(value, str) and value.isascii() and value.isdigit()
         return f"write {value}, without quotes" if is_number else "write a whole number"

@@ -109,7 +109,7 @@ def _names(text: str) -> list[str]:
     """Return what one ``-f`` names: several with commas, as kubectl has it, unless a file is called like that."""
     if "," not in text or _URL.match(text) or Path(text).exists():
         return [text]
-    return [name for name in text.split(",") if name]
+    return [name for name in text.split(",") if name] or [text]
 
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from webhook.cli.decoding import in_words
 from webhook.cli.objects import Object, Path, Remark, Severity, as_mapping, at, dotted, mappings
 from webhook.cli.templates import not_edited
 from webhook.injection.annotations import STATUS
@@ -79,7 +80,7 @@ def _stands_rightly(item: Object, places: Sequence[Path], path: Path) -> bool:
 
 def _wrong(item: Object, places: Sequence[Path], path: Path, prefix: str) -> _Wrong | None:
     """Return what is wrong with a key, None for one that does something."""
-    key = str(path[-1])
+    key = shown(str(path[-1]), 80)[1:-1]
     if item.group is None:
         return _Wrong(f"{key} does nothing: the object has no apiVersion")
     if item.group == "" and item.kind == "Namespace":
@@ -87,7 +88,7 @@ def _wrong(item: Object, places: Sequence[Path], path: Path, prefix: str) -> _Wr
     if places:
         return _Wrong(_wrong_in_workload(item.kind, key, path, places))
     if "." not in item.group or item.group in _KUBERNETES:
-        return _Wrong(f"{key} does nothing on a {item.kind}; move it to the annotations of a pod or a pod template")
+        return _Wrong(f"{key} does nothing on the {item.kind}; move it to the annotations of a pod or a pod template")
     if path[-3:-1] == ("metadata", "annotations") and len(path) > len(("metadata", "annotations", key)):
         place = dotted(path[:-3])
         return _Wrong(f"{key}: {place} holds no containers, so nothing is injected there", certain=False)
@@ -126,7 +127,6 @@ def _wrong_on_namespace(key: str, path: Path, value: Any, prefix: str) -> _Wrong
         return _Wrong(f"{key} is {what}, which does nothing on a Namespace; move it to metadata.labels")
     if value in ("true", "false"):
         return None
-    if isinstance(value, bool | int | float):
-        word = "the boolean" if isinstance(value, bool) else "the number"
-        return _Wrong(f'{key} is {word} {str(value).lower()}, which the API server refuses; write "true", in quotes')
+    if value is not None and not isinstance(value, str):
+        return _Wrong(f'{key} is {in_words(value)}, which the API server refuses; write "true", in quotes')
     return _Wrong(f'{key} {shown(value or "")} does not opt the namespace in; write "true"')

@@ -60,6 +60,7 @@ CUSTOM: dict[Kind, tuple[str, ...]] = {
         "spec.leaderWorkerTemplate.leaderTemplate",
         "spec.leaderWorkerTemplate.workerTemplate",
     ),
+    Kind("operators.coreos.com", "ClusterServiceVersion"): ("spec.install.spec.deployments[*].spec.template",),
     Kind("ray.io", "RayCluster"): _ray("spec"),
     Kind("ray.io", "RayJob"): (*_ray("spec.rayClusterSpec"), "spec.submitterPodTemplate"),
     Kind("ray.io", "RayService"): _ray("spec.rayClusterConfig"),
