@@ -410,6 +410,8 @@ def _review(workload: Workload, verdict: Verdict, *, asks: bool, concerned: bool
     remarks = []
     for text in verdict.warnings if concerned else ():
         finding = told.get(text)
+        if finding is not None and finding.reason is Reason.LABEL_WITHOUT_EFFECT:
+            continue  # told with the right place in the object, as every key that does nothing where it is
         position = workload.position_of(finding, prefix) if finding else workload.template_position()
         missed = unmet if not verdict.injected else finding is not None and finding.reason is Reason.UNKNOWN_KEY
         remarks.append(Remark(position, Severity.WARNING, text, unmet=missed))

@@ -136,7 +136,7 @@ def _labels_without_effect(subject: Subject) -> tuple[Finding, ...]:
         # a pod that is labelled as its namespace is gets what it asks for
         if key in KEYS and not (key == "inject" and value == "true" and opted_in):
             remedy = "does nothing as a label of the pod; write it as an annotation"
-            findings.append(Finding(Reason.NO_EFFECT, key, "", remedy))
+            findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, key, "", remedy))
     return tuple(findings)
 
 

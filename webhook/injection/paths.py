@@ -13,6 +13,7 @@ __all__ = [
     "Directories",
     "as_written",
     "components",
+    "holds_data",
     "is_named_after_logs",
     "literal",
     "mount_points",
@@ -166,6 +167,12 @@ def is_named_after_logs(name: str) -> bool:
     return _LOG_NAME.search(name) is not None
 
 
+def holds_data(directory: str) -> bool:
+    """Return whether a database keeps its files there, which does not begin where a log file is already."""
+    parts = components(directory)
+    return any(parts[: len(data)] == data for data in _DATA)
+
+
 @remembered
 def probably_holds_application(directory: str) -> bool:
     """Say whether an image probably has what it runs, or its data, where the directory is.
@@ -174,7 +181,7 @@ def probably_holds_application(directory: str) -> bool:
     applications; not what is called after logs, and no folder of one's own.
     """
     parts = components(directory)
-    if parts in _KNOWN_HOMES or any(parts[: len(data)] == data for data in _DATA):
+    if parts in _KNOWN_HOMES or holds_data(directory):
         return True
     if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH:
         return False

@@ -82,6 +82,7 @@ class Reason(StrEnum):
     # noteworthy beside an injection
     UNKNOWN_KEY = "unknown_key", Severity.WARNING, "no annotation has that name"
     NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
+    LABEL_WITHOUT_EFFECT = "label_without_effect", Severity.WARNING, "only an annotation of that name is read"
     BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
     PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part looks like a directory"
     PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another folder"
