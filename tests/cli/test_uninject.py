@@ -255,7 +255,7 @@ def test_one_that_was_deleted_by_hand_is_back(pillion: Call) -> None:
         ),
         pytest.param(
             'pillion.dev/inject: "true"',
-            "example.com/x: y",
+            "example.com/x: z",
             "nobody asks for the sidecar that the pod carries; pillion uninject takes it out",
             id="nobody-asks",
         ),
