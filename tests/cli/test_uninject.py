@@ -213,6 +213,21 @@ def test_nothing_to_renew_is_said(pillion: Call) -> None:
     assert err == "stdin:1:1: Pod/quiet: unchanged: the pod carries our sidecar already\n"
 
 
+def test_a_sidecar_that_mounts_nothing_of_ours_is_known(pillion: Call, folder: Path) -> None:
+    """It has the sidecar's variables, and the status names it."""
+    profile = (
+        "profiles: {bare: {description: bare, logs: [/data/*.log], sidecar: {image: x, command: [x, <log-files>]}}}\n"
+    )
+    (folder / "pillion.yaml").write_text(f"{profile}defaultProfile: bare\n")
+    text = CLAIMS.replace("VOLUMES", "      automountServiceAccountToken: false")
+    out = injected(pillion, text, "--config", "pillion.yaml")
+    assert "pillion-logs" not in out
+    again = pillion("inject", "--config", "pillion.yaml", "-f", "-", stdin=out)
+    assert again.out == out
+    assert "unchanged: the pod carries our sidecar already" in again.err
+    assert uninjected(pillion, out) == text
+
+
 def test_a_sidecar_that_was_changed_by_hand_is_renewed(pillion: Call) -> None:
     """It is what the profile and the annotations make of it."""
     text = injected(pillion, APP)
@@ -240,7 +255,7 @@ def test_one_that_was_deleted_by_hand_is_back(pillion: Call) -> None:
         ),
         pytest.param(
             'pillion.dev/inject: "true"',
-            "example.com/x: y",
+            "example.com/x: z",
             "nobody asks for the sidecar that the pod carries; pillion uninject takes it out",
             id="nobody-asks",
         ),

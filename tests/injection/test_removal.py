@@ -313,17 +313,18 @@ def test_the_users_default_container_stays() -> None:
 
 
 def _lie(pod: dict[str, Any]) -> None:
+    name = pod["spec"]["containers"][0]["name"]
     pod["metadata"]["annotations"][STATUS] = json.dumps(
         {
             "profile": "tail",
             "revision": "x",
-            "sidecar": "shop",
-            "containers": ["shop", "worker"],
+            "sidecar": name,
+            "containers": [name],
             "volumes": ["data", "pillion-mine", "pillion-logs-7"],
             "reused": [],
-            "env": {"shop": ["LEVEL", "POD_NAME"]},
+            "env": {name: ["LEVEL", "POD_NAME"]},
             "pullSecrets": ["mine"],
-            "defaultContainer": "shop",
+            "defaultContainer": name,
             "before": {"/spec/containers": [], "/spec/containers/0/env": []},
         }
     )
@@ -339,7 +340,7 @@ def test_a_forged_status_takes_nothing_out(pod: Any, forge: Callable[[Any], None
     spec["volumes"].append({"name": "pillion-logs-7", "persistentVolumeClaim": {"claimName": "x"}})
     spec["containers"][0]["env"] = [POD_NAME, *(spec["containers"][0].get("env") or [])]
     spec["imagePullSecrets"] = [{"name": "mine"}]
-    pod["metadata"]["annotations"][DEFAULT_CONTAINER] = "shop"
+    pod["metadata"]["annotations"][DEFAULT_CONTAINER] = spec["containers"][0]["name"]
     forge(pod)
     assert remove(pod, CONFIGURATION).operations == []
 

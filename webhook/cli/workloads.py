@@ -132,7 +132,8 @@ class Workload(Object):
         if self.template_path and not isinstance(self.template.get("metadata"), dict):
             missing.append({"op": "add", "path": "/metadata", "value": {}})
         volumes = as_mapping(self.template.get("spec")).get("volumes")
-        if self.claims and not isinstance(volumes, list):
+        added = any(operation["path"] == "/spec/volumes/-" for operation in operations)
+        if self.claims and added and not isinstance(volumes, list):
             missing.append({"op": "add", "path": "/spec/volumes", "value": []})
         return self._mapped(note_former_values(self.template, [*missing, *operations], verdict.configuration.prefix))
 
