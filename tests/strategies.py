@@ -1,12 +1,14 @@
 """Hypothesis strategies: pods as clusters have them, and as nobody should send them.
 
-``pods()`` are valid Kubernetes pods (an API server accepts them as they are); ``ragged()`` makes of any of them what
-a decoder meets in the wild: nulls for lists, unknown fields, numbers beyond 2**53.
+``pods()`` are Kubernetes pods, nearly all valid (an API server accepts them as they are); ``ragged()`` makes of any of
+them what a decoder meets in the wild: nulls for lists, unknown fields, numbers beyond 2**53.
 """
 
 from typing import Any
 
 from hypothesis import strategies as st
+
+from tests.pod_fields import PATHS, with_field
 
 __all__ = ["annotations", "log_entries", "pods", "ragged"]
 
@@ -200,7 +202,10 @@ def _container(  # noqa: C901, PLR0912 — one draw a field
 def pods(  # noqa: C901 — one draw a field
     draw: st.DrawFn, *, restricted: bool = False, asking: bool = True
 ) -> dict[str, Any]:
-    """Draw a valid pod; ``restricted`` ones pass the restricted Pod Security Standard."""
+    """Draw a pod, of which every second has one or two fields of all that a PodSpec may have.
+
+    Nearly all are valid, and of ``restricted`` ones most pass the restricted Pod Security Standard.
+    """
     sources = _VOLUME_SOURCES if restricted else [*_VOLUME_SOURCES, *_PRIVILEGED_SOURCES]
     volumes = [
         {"name": f"vol-{number}", **source}
@@ -248,7 +253,10 @@ def pods(  # noqa: C901 — one draw a field
         metadata["annotations"] = draw(annotations((*container_names, *init_names)))
     if draw(st.booleans()):
         metadata["labels"] = {"app": "x"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    for path in draw(st.one_of(st.just([]), st.lists(st.sampled_from(PATHS), min_size=1, max_size=2))):
+        pod = with_field(pod, path)
+    return pod
 
 
 _UNKNOWN: list[tuple[str, Any]] = [

@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
 #: All of them is ``make test-kubelet``; otherwise one of each kind.
 ALL = bool(os.environ.get("PILLION_KUBELET_ALL"))
 GENERATED = int(os.environ.get("PILLION_KUBELET_GENERATED", "500" if ALL else "50"))
+#: So many of the valid ones start without us, or the judge has failed.
+STANDING = 0.95
 NAMESPACE = "judged-by-a-kubelet"
 
 
@@ -101,10 +103,10 @@ class Court:
             f"{sum(injected.started for *_, injected in judged)} with us, {len(refused)} refused because of us "
             f"({self._kubelet.asked - asked} pods, {time.monotonic() - begin:.0f} s)"
         )
-        fallen = [f"{each.name}: {plain.words}" for each, plain, _ in judged if not plain.started]
-        assert len(standing) >= 0.95 * len(judged), "\n".join(fallen)
         said = [f"{each.name}: {injected.words}\n    {json.dumps(each.plain)}" for each, injected in refused]
         assert not said, "\n".join(said)
+        fallen = [f"{each.name}: {plain.words}" for each, plain, _ in judged if not plain.started]
+        assert len(standing) >= STANDING * len(judged), "\n".join(fallen)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +181,7 @@ def test_generated_pods(court: Court, profiles: Configuration) -> None:
     )
     @given(pods(), st.sampled_from(["", "", "", *PROFILES]))
     def collect(pod: Any, profile: str) -> None:
-        if len(found) >= GENERATED:
+        if len(found) >= GENERATED or any(map(_is_mounted_twice, pod["spec"]["containers"])):
             return
         if profile:
             pod["metadata"]["annotations"]["pillion.dev/profile"] = profile
@@ -189,6 +191,12 @@ def test_generated_pods(court: Court, profiles: Configuration) -> None:
 
     collect()
     court.judge("generated pods", list(found.values()))
+
+
+def _is_mounted_twice(container: Any) -> bool:
+    """Say whether the container mounts below /run and below /var/run, which are one folder in most images."""
+    paths = [mount["mountPath"] for mount in container.get("volumeMounts") or []]
+    return len({path.startswith("/var/") for path in paths if "/run/" in f"{path}/"}) > 1
 
 
 RAISED = {"runAsUser": 0, "runAsNonRoot": True}
