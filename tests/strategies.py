@@ -33,6 +33,13 @@ directories = st.sampled_from(
         ),
     ]
 )
+#: Where a pod mounts what is not made for logs, around and inside of what a sidecar mounts itself.
+elsewhere = st.sampled_from(
+    [
+        *("/var", "/run", "/var/run", "/run/secrets", "/var/run/secrets/kubernetes.io", "/pillion", "/pillion/state/x"),
+        *("/etc", "/srv", "/opt", "/home", "/var/lib", "/pillion/logs"),
+    ]
+)
 file_names = st.sampled_from(["*.log", "app.log", "*", "out-?.txt", "[ab]*.log", "index.html", "**/*.log", "**/*", ""])
 quantities = st.sampled_from(["1", "10m", "100m", "250m", "16Mi", "64Mi", "1Gi", "500M", "2", "0.5"])
 cpu = st.sampled_from(["10m", "50m", "100m", "1", "2"])
@@ -44,7 +51,8 @@ subpaths = st.sampled_from(["app", "a/b", "logs"])
 def log_entries(draw: st.DrawFn, containers: tuple[str, ...] = ()) -> str:
     """Draw one entry of ``logs``."""
     prefix = f"{draw(st.sampled_from(containers))}:" if containers and draw(st.integers(0, 3)) == 0 else ""
-    return f"{prefix}{draw(directories)}/{draw(file_names)}"
+    place = draw(elsewhere) + "/x" if draw(st.integers(0, 5)) == 0 else draw(directories)
+    return f"{prefix}{place}/{draw(file_names)}"
 
 
 @st.composite
@@ -132,7 +140,8 @@ def _mounts(draw: st.DrawFn, volumes: list[dict[str, Any]], variables: list[str]
     mounts: list[dict[str, Any]] = []
     taken: set[str] = set()
     for _ in range(draw(st.integers(0, 3)) if volumes else 0):
-        path = draw(directories) + draw(st.sampled_from(["", "", "/", "/current.log", "/conf"]))
+        place = draw(elsewhere if draw(st.integers(0, 4)) == 0 else directories)
+        path = place + draw(st.sampled_from(["", "", "/", "/current.log", "/conf"]))
         if path.rstrip("/") in taken:
             continue
         taken.add(path.rstrip("/"))
@@ -191,6 +200,8 @@ def _container(  # noqa: C901, PLR0912 — one draw a field
         context["seccompProfile"] = {"type": "RuntimeDefault"}
     if draw(st.integers(0, 2)) == 0:
         context["runAsUser"] = draw(st.sampled_from([1000, 1000, 2000] if restricted else [1000, 2000, 0]))
+    if draw(st.integers(0, 4)) == 0 and not restricted:
+        context["runAsNonRoot"] = draw(st.booleans()) and context.get("runAsUser") != 0
     if draw(st.integers(0, 4)) == 0:
         context["runAsGroup"] = draw(st.sampled_from([0, 3000]))
     if context:
@@ -235,7 +246,12 @@ def pods(  # noqa: C901 — one draw a field
         "automountServiceAccountToken": draw(st.sampled_from([None, None, True, False])),
         "imagePullSecrets": draw(st.sampled_from([None, None, [{"name": "regcred"}]])),
         "securityContext": draw(
-            st.sampled_from([None, None, {"runAsUser": 1000, "fsGroup": 2000}, {"runAsGroup": 3000}])
+            st.sampled_from(
+                [
+                    *(None, None, {"runAsUser": 1000, "fsGroup": 2000}, {"runAsGroup": 3000}),
+                    *({"runAsUser": 1000, "runAsNonRoot": True}, {"runAsUser": 1000 if restricted else 0}),
+                ]
+            )
         ),
         "nodeSelector": draw(st.sampled_from([None, None, {"kubernetes.io/os": "linux"}])),
         "terminationGracePeriodSeconds": draw(st.sampled_from([None, 1, 30])),

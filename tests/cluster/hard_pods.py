@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from webhook.configuration import load
+from webhook.errors import ConfigurationError
 from webhook.injection.profile import Configuration
 
 __all__ = ["HARD", "PROFILES", "Hard", "configuration", "identities"]
@@ -32,6 +33,10 @@ PROFILES: dict[str, Any] = {
 }
 
 
+#: Those that nobody can use, so that a server may refuse them when it reads them.
+HOPELESS = ("patched-root",)
+
+
 @dataclass(frozen=True)
 class Hard:
     """A pod and why it is hard."""
@@ -41,10 +46,23 @@ class Hard:
 
 
 def configuration(folder: Path) -> Configuration:
-    """Return a configuration with all these profiles; ``folder`` takes its file."""
+    """Return a configuration with the profiles; those that may be are left out where they are refused.
+
+    ``folder`` takes its file.
+    """
     path = folder / "profiles.yaml"
-    path.write_text(json.dumps({"profiles": PROFILES}))
-    return load(path)
+
+    def loaded(profiles: Any) -> Configuration:
+        path.write_text(json.dumps({"profiles": profiles}))
+        return load(path)
+
+    taken = dict(PROFILES)
+    for name in HOPELESS:
+        try:
+            loaded({name: PROFILES[name]})
+        except ConfigurationError:
+            del taken[name]
+    return loaded(taken)
 
 
 def _mounting(why: str, logs: str, *paths: str, profile: str = "tail", **volume: Any) -> Hard:
