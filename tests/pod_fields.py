@@ -203,7 +203,6 @@ VALUES: dict[str, Any] = {
     "PodSpec.runtimeClassName": "drawn",
     "PodSpec.serviceAccount": "default",
     "PodSpec.serviceAccountName": "default",
-    "Quantity": "1",
     "ResourceFieldSelector.divisor": "1",
     "ResourceRequirements.limits": {"cpu": "4", "memory": "4Gi"},
     "ResourceRequirements.requests": {"cpu": "5m", "memory": "5Mi"},
