@@ -36,8 +36,8 @@ directories = st.sampled_from(
 #: Where a pod mounts what is not made for logs, around and inside of what a sidecar mounts itself.
 elsewhere = st.sampled_from(
     [
-        *("/var", "/run", "/var/run", "/run/secrets", "/var/run/secrets/kubernetes.io", "/pillion", "/pillion/state/x"),
-        *("/etc", "/srv", "/opt", "/home", "/var/lib", "/pillion/logs"),
+        *("/run/secrets", "/var/run/secrets/kubernetes.io", "/pillion", "/pillion/state/x", "/pillion/logs"),
+        *("/etc", "/srv", "/opt", "/home", "/var/lib"),
     ]
 )
 file_names = st.sampled_from(["*.log", "app.log", "*", "out-?.txt", "[ab]*.log", "index.html", "**/*.log", "**/*", ""])
