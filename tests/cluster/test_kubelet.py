@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ ALL = bool(os.environ.get("PILLION_KUBELET_ALL"))
 GENERATED = int(os.environ.get("PILLION_KUBELET_GENERATED", "500" if ALL else "50"))
 #: So many of the valid ones start without us, or the judge has failed.
 STANDING = 0.95
-NAMESPACE = "judged-by-a-kubelet"
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,26 @@ class Court:
         Also where more than a few do not start without us: it is then the judge that is wrong.
         """
         begin, asked = time.monotonic(), self._kubelet.asked
-        together = [pod for each in pairs for pod in (each.plain, each.injected)]
-        self._kubelet.provide(referenced(together))
-        outcomes = self._kubelet.judge(together)
-        judged = [each for each in zip(pairs, outcomes[::2], outcomes[1::2], strict=True) if each[1].valid]
+        self._kubelet.provide(referenced(pod for each in pairs for pod in (each.plain, each.injected)))
+        injected = self._kubelet.judge([each.injected for each in pairs])
+        # what starts with us would without us: only all of them, not one of each kind, are looked at again
+        again = [ALL or not with_us.started for with_us in injected]
+        plain = iter(self._kubelet.judge([each.plain for each, wanted in zip(pairs, again, strict=True) if wanted]))
+        judged = [
+            (each, next(plain) if wanted else with_us, with_us)
+            for each, wanted, with_us in zip(pairs, again, injected, strict=True)
+        ]
+        judged = [each for each in judged if each[1].valid]
         standing = [each for each in judged if each[1].started]
-        refused = [(each, injected) for each, _, injected in standing if not injected.started]
+        refused = [(each, with_us) for each, _, with_us in standing if not with_us.started]
         self._say(
             f"  kubelet {self._version}, {what}: {len(judged)} valid, {len(standing)} started without us, "
-            f"{sum(injected.started for *_, injected in judged)} with us, {len(refused)} refused because of us "
+            f"{sum(with_us.started for *_, with_us in judged)} with us, {len(refused)} refused because of us "
             f"({self._kubelet.asked - asked} pods, {time.monotonic() - begin:.0f} s)"
         )
-        said = [f"{each.name}: {injected.words}\n    {json.dumps(each.plain)}" for each, injected in refused]
+        said = [f"{each.name}: {with_us.words}\n    {json.dumps(each.plain)}" for each, with_us in refused]
         assert not said, "\n".join(said)
-        fallen = [f"{each.name}: {plain.words}" for each, plain, _ in judged if not plain.started]
+        fallen = [f"{each.name}: {without.words}" for each, without, _ in judged if not without.started]
         assert len(standing) >= STANDING * len(judged), "\n".join(fallen)
 
 
@@ -115,12 +121,13 @@ def kubelet(node: RunningCluster) -> Iterator[Kubelet]:
     for image in stand_ins():
         node.import_image(image)
     labels = {"pod-security.kubernetes.io/enforce": "privileged"}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    name = f"judged-{secrets.token_hex(4)}"
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     node.kubectl("create", "-f", "-", stdin=namespace)
-    node.prepare_namespace(NAMESPACE)
+    node.prepare_namespace(name)
     with proxied(node.kubectl) as api:
-        yield Kubelet(api, NAMESPACE)
-    node.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        yield Kubelet(api, name)
+    node.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="module")
