@@ -104,6 +104,11 @@ def _container(
         {**_chosen(mount, _OF_MOUNT), **({"readOnly": True} if mount["name"] in locked else {})}
         for mount in container.get("volumeMounts") or []
     ]
+    for variable in made.get("env") or []:
+        if (variable.get("valueFrom") or {}).get("fileKeyRef"):  # it needs a volume that somebody has written into
+            made["env"] = [
+                each if each is not variable else {"name": each["name"], "value": "x"} for each in made["env"]
+            ]
     # a port of the node's is free for one pod only, and a host's network makes each port one
     ports = [] if spec.get("hostNetwork") else container.get("ports") or []
     made["ports"] = [{key: value for key, value in port.items() if key not in ("hostIP", "hostPort")} for port in ports]

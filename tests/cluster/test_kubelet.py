@@ -204,17 +204,25 @@ def test_generated_pods(court: Court, profiles: Configuration) -> None:
 
 
 def _breaks_itself(pod: Any) -> bool:
-    """Say whether a container mounts something where no mount point can be made: most of what does not start."""
+    """Say whether a container is root where it may not be, or needs a folder inside a mount that is only read."""
     spec = pod["spec"]
+    of_pod = spec.get("securityContext") or {}
     writable = {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
     for container in [*spec["initContainers"], *spec["containers"]]:
+        context = {**of_pod, **container.get("securityContext", {})}
+        if context.get("runAsNonRoot") and context.get("runAsUser") == 0:
+            return True
         mounts = [(_resolved(mount["mountPath"]), mount) for mount in container["volumeMounts"]]
         paths = [path for path, _ in mounts]
-        inside = [*paths, _resolved("/var/run/secrets/kubernetes.io/serviceaccount/")]
+        inside = [*paths, *map(_resolved, ("/var/run/secrets/kubernetes.io/serviceaccount", *_where(container)))]
         locked = [path for path, mount in mounts if mount.get("readOnly") or mount["name"] not in writable]
         if len(set(paths)) < len(paths) or any(a != b and a.startswith(b) for a in inside for b in locked):
             return True
     return False
+
+
+def _where(container: Any) -> list[str]:
+    return [container["workingDir"]] if container.get("workingDir") else []
 
 
 def _resolved(path: str) -> str:
