@@ -1,6 +1,7 @@
 """Tests of webhook.cli.workloads: where pods are, and the way back."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonpatch
@@ -157,8 +158,10 @@ def test_a_claim_replaces_a_volume_of_its_name() -> None:
 @pytest.mark.parametrize("metadata", [None, {}, {"annotations": None}, "absent"])
 @pytest.mark.parametrize("volumes", [None, [], "absent"])
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-def test_makes_what_a_template_lacks(kind: str, metadata: Any, volumes: Any, configuration: Configuration) -> None:
+def test_makes_what_a_template_lacks(kind: str, metadata: Any, volumes: Any, tmp_path: Path) -> None:
     """Null, empty and missing metadata and volumes are made by the patch."""
+    (tmp_path / "pillion.yaml").write_text("profiles: {tail: {injectAll: true}}")
+    configuration = load(tmp_path / "pillion.yaml")
     template: dict[str, Any] = {"metadata": metadata, "spec": SPEC | {"volumes": volumes}}
     if metadata == "absent":
         del template["metadata"]

@@ -32,7 +32,7 @@ def case(name: str) -> Case:
 
 def injected(pod: Any, verdict: Verdict) -> Any:
     """Return the pod as ``pillion inject`` writes it."""
-    operations = note_former_values(pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix)
+    operations = note_former_values(pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix, lambda _: "")
     return jsonpatch.apply_patch(pod, operations)
 
 

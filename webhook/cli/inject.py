@@ -17,6 +17,7 @@ from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.errors import ManifestError
 from webhook.injection.profile import Configuration
+from webhook.injection.removal import NULL_WORD
 
 __all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
@@ -168,7 +169,8 @@ def _patches(changes: Sequence[Change]) -> str:
     """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
     output = ""
     for found in changes:
-        lines = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
+        operations = [{key: value for key, value in item.items() if key != NULL_WORD} for item in found.patch]
+        lines = [json.dumps(operation, ensure_ascii=False) for operation in operations]
         output += "[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n"
     return output
 

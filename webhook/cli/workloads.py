@@ -1,8 +1,8 @@
 """The pods in manifests: the review that a cluster would send of each, and what came of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -35,6 +35,7 @@ from webhook.injection.reasons import Finding, Reason
 from webhook.injection.reasons import Severity as ReasonSeverity
 from webhook.injection.removal import Left, note_former_values, remove
 from webhook.injection.review import Kind, Request
+from webhook.injection.status import parse
 
 __all__ = [
     "Change",
@@ -64,6 +65,8 @@ class Workload(Object):
 
     template_path: Path = ()
     is_only: bool = True
+    #: How nulls of the template were written before an injection, by JSON pointer.
+    null_words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
@@ -135,13 +138,22 @@ class Workload(Object):
         added = any(operation["path"] == "/spec/volumes/-" for operation in operations)
         if self.claims and added and not isinstance(volumes, list):
             missing.append({"op": "add", "path": "/spec/volumes", "value": []})
-        return self._mapped(note_former_values(self.template, [*missing, *operations], verdict.configuration.prefix))
+        prefix = verdict.configuration.prefix
+        return self._mapped(note_former_values(self.template, [*missing, *operations], prefix, self._null_word))
+
+    def _null_word(self, path: Path) -> str:
+        """Return how YAML has a null of the template written, or had it before the injection that was taken out."""
+        if self.document.is_json or pointer(path) in self.null_words:
+            return self.null_words.get(pointer(path), "")
+        return written_at(self.document, [*self.place, *self.template_path, *path])
 
     def removed(self, configuration: Configuration) -> "Removed":
         """Return what takes our sidecar out of this object: an empty patch where it has none."""
         found, left = remove(self.template, configuration)
         patch = self._mapped(found)
-        bare = replace(self, manifest=jsonpatch.apply_patch(self.manifest, patch)) if patch else self
+        status = parse(self.annotations, configuration.prefix)
+        words = status.null_words if status is not None else {}
+        bare = replace(self, manifest=jsonpatch.apply_patch(self.manifest, patch), null_words=words) if patch else self
         return Removed(self, patch, left, bare)
 
     def _mapped(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:

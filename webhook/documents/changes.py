@@ -12,8 +12,10 @@ from webhook.documents.scalars import Json
 
 __all__ = ["Change", "Entry", "Members", "Operation", "Path", "at"]
 
-#: An operation of RFC 6902: op, path, and value unless it removes.
+#: An operation of RFC 6902: op, path, and value unless it removes. What else it has is ignored by everybody else:
+#: ours may say how YAML is to write a null.
 Operation = dict[str, Any]
+NULL_WORD = "nullWord"
 Path = tuple[str | int, ...]
 
 
@@ -24,7 +26,7 @@ class Entry:
     says from now on; otherwise it says what the text does, with the changes in ``members`` if there are any.
     """
 
-    __slots__ = ("is_removed", "is_written", "key", "members", "node", "pair", "parent", "value")
+    __slots__ = ("is_removed", "is_written", "key", "members", "node", "null_word", "pair", "parent", "value")
 
     def __init__(self, node: Node | None, parent: "Members | None", key: str = "", pair: Pair | None = None) -> None:
         self.node = node
@@ -35,10 +37,13 @@ class Entry:
         self.is_written = False
         self.is_removed = False
         self.value: Json = None
+        #: How a null is to be written; empty for nothing at all.
+        self.null_word = ""
 
-    def write(self, value: Json) -> None:
+    def write(self, value: Json, null_word: str = "") -> None:
         """Replace the value, whatever was there."""
         self.value = value
+        self.null_word = null_word
         self.is_written = True
         self.members = None
 
@@ -127,10 +132,10 @@ class Members:
             elif removes:
                 self.live.pop(index).is_removed = True
             else:
-                self.live[index].write(operation["value"])
+                self.live[index].write(operation["value"], operation.get(NULL_WORD, ""))
         elif not removes:
             if step in self.own:
-                self.own[step][-1].write(operation["value"])
+                self.own[step][-1].write(operation["value"], operation.get(NULL_WORD, ""))
             else:
                 self._add(len(self.live), operation["value"], step)
         elif step in self.own:

@@ -257,7 +257,7 @@ class _Writer:
         behind = first.partition(":")[2]
         if isinstance(node, Mapping | Sequence) and node.column >= 0:
             header = self.header(entry, pair)
-            self.edit(header, header, "" if value is None else behind)
+            self.edit(header, header, f" {entry.null_word}".rstrip() if value is None else behind)
             below = self.line_end(header)
             self.edit(below, self.line_end(node.end), self.lines(below, lines))
         elif lines and "\n" not in self.original[colon : node.end]:

@@ -19,7 +19,7 @@ annotations                … they say what ours would say
 
 import copy
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,13 +38,17 @@ from webhook.injection.reasons import shown
 from webhook.injection.status import parse
 from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
 
-__all__ = ["Left", "Path", "Removal", "note_former_values", "remove"]
+__all__ = ["NULL_WORD", "Left", "Path", "Removal", "note_former_values", "remove"]
 
 Path = tuple[str | int, ...]
 
 #: As in the pod's JSON.
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
 _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
+
+#: A member of an operation that RFC 6902 has nothing of, and whoever applies one ignores: how YAML is to write a null.
+NULL_WORD = "nullWord"
+NULL_WORDS = frozenset({"null", "Null", "NULL", "~"})
 
 _LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
 _TOKEN_VOLUME = f"{NAME_PREFIX}{EMPTY_VOLUME}"
@@ -76,14 +80,16 @@ def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
 
 
 def note_former_values(
-    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str
+    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, written: Callable[[Path], str]
 ) -> list[dict[str, Any]]:
     """Return an injection's operations with a status that says what was null or empty in the pod before.
 
     A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this. A status of
-    the author's own is noted too. Nothing is noted where annotations may take no more bytes.
+    the author's own is noted too. Nothing is noted where annotations may take no more bytes. ``written`` returns how
+    the scalar at a path is written.
     """
     before: dict[str, Any] = {}
+    null_words: dict[str, str] = {}
     own = ("metadata", "annotations", f"{prefix}{STATUS}")
     if isinstance(_at(pod, own), str):
         before[pointer(own)] = _at(pod, own)
@@ -93,6 +99,9 @@ def note_former_values(
             found = _at(pod, place)
             if found in (None, [], {}) and _has(pod, place):
                 before[pointer(place)] = found
+                word = written(place) if found is None else ""
+                if word in NULL_WORDS:
+                    null_words[pointer(place)] = word
     annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
     noted = []
     for operation in operations:
@@ -105,6 +114,7 @@ def note_former_values(
             noted.append(operation)
             continue
         status.before = {**status.before, **before}
+        status.null_words = null_words
         added[own[-1]] = annotations[own[-1]] = status.text()
         noted.append(operation | {"value": _at(_nested(own[:-1], added), path)})
     return noted if are_short_enough(annotations) else list(operations)
@@ -362,7 +372,9 @@ class _Removing:
         parent = _at(self.pod, path[:-1])
         if self.before(path) is None:
             parent[path[-1]] = None
-            self.operations.append({"op": "replace", "path": pointer(path), "value": None})
+            word = self.status.null_words.get(pointer(path), "") if self.status is not None else ""
+            hint = {NULL_WORD: word} if word in NULL_WORDS else {}
+            self.operations.append({"op": "replace", "path": pointer(path), "value": None} | hint)
         else:
             del parent[path[-1]]
             self.operations.append({"op": "remove", "path": pointer(path)})

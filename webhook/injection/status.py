@@ -34,6 +34,8 @@ class Status(Struct, omit_defaults=True, rename="camel"):
     default_container: str = ""
     #: What was null or empty before something was put there, by JSON pointer; only manifests have such values.
     before: dict[str, Any] = {}
+    #: How such a null was written, where it was written at all (``null``, ``~``).
+    null_words: dict[str, str] = {}
 
     def text(self) -> str:
         """Return the annotation's value."""
