@@ -58,7 +58,7 @@ class Case:
 
     @property
     def loads(self) -> bool:
-        """Say whether the case's configuration is one that a server takes."""
+        """Return whether the case's configuration is one that a server takes."""
         try:
             return bool(self.configuration)
         except ConfigurationError:
@@ -66,7 +66,7 @@ class Case:
 
     @property
     def opted_in(self) -> bool:
-        """Say whether the pod's namespace opted in."""
+        """Return whether the pod's namespace opted in."""
         return bool((self._value("request.yaml") or {}).get("namespaceOptIn"))
 
     def body(self, pod: Any = None) -> bytes:

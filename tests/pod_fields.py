@@ -323,7 +323,7 @@ def paths(
 
 
 def is_below(path: str, beginnings: Iterable[str]) -> bool:
-    """Say whether the path is one of these, or begins with one."""
+    """Return whether the path is one of these, or begins with one."""
     return any(path == each or path.startswith((f"{each}.", f"{each}[].")) for each in beginnings)
 
 

@@ -63,7 +63,7 @@ mappings = st.dictionaries(strings, values, min_size=1, max_size=4)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Say whether two values are the same JSON, as a Go program sees it: numbers by value, booleans apart."""
+    """Return whether two values are the same JSON, as a Go program sees it: numbers by value, booleans apart."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):

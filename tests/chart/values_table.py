@@ -80,7 +80,7 @@ def _comments(lines: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def main() -> int:
-    """Say whether the README is current, or make it so."""
+    """Return whether the README is current, or make it so."""
     path = CHART / "README.md"
     wanted = readme(path.read_text(), (CHART / "values.yaml").read_text())
     if wanted == path.read_text():

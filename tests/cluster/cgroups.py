@@ -53,7 +53,7 @@ def remove(name: str) -> None:
 
 
 def exists(name: str) -> bool:
-    """Say whether the group is still there in any hierarchy."""
+    """Return whether the group is still there in any hierarchy."""
     return any((root / name).exists() for root, _ in _hierarchies())
 
 

@@ -74,9 +74,9 @@ def _mounting(why: str, logs: str, *paths: str, profile: str = "tail", **volume:
 
 
 def _asking(logs: str, profile: str, container: Any, spec: Any, **annotations: str) -> Any:
-    wishes = {"inject": "true", "logs": logs, "profile": profile, **annotations}
+    options = {"inject": "true", "logs": logs, "profile": profile, **annotations}
     return {
-        "metadata": {"annotations": {f"pillion.dev/{key}": value for key, value in wishes.items()}},
+        "metadata": {"annotations": {f"pillion.dev/{key}": value for key, value in options.items()}},
         "spec": {"containers": [{"name": "app", "image": "app", **container}], **spec},
     }
 
@@ -163,10 +163,10 @@ def _identities_by_hand() -> list[Hard]:
 def identities() -> list[Hard]:
     """Return every way in which pod, container, annotation and profile can say who runs."""
     users, demands = (None, 0, 1000), (None, True, False)
-    wishes: tuple[dict[str, str], ...] = ({}, {"run-as-user": "0"}, {"run-as-user": "2000"})
+    options: tuple[dict[str, str], ...] = ({}, {"run-as-user": "0"}, {"run-as-user": "2000"})
     found = []
     for (pod_user, pod_strict, user, strict), wish, profile in product(
-        product(users, demands, users, demands), wishes, ("tail", *PROFILES)
+        product(users, demands, users, demands), options, ("tail", *PROFILES)
     ):
         of_pod = _said(runAsUser=pod_user, runAsNonRoot=pod_strict)
         of_container = _said(runAsUser=user, runAsNonRoot=strict)

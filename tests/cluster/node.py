@@ -165,7 +165,7 @@ class Node:
         return plane.authority.kubeconfig(self.run.folder / f"{name}.kubeconfig", self.site.url, pair)
 
     def _is_ready(self) -> bool:
-        """Say whether a pod that is created now would be scheduled and started."""
+        """Return whether a pod that is created now would be scheduled and started."""
         answer = self.kubectl.attempt("get", "node", self.run.long_name, "-o", "json")
         if answer.returncode != 0:
             return False

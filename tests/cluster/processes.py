@@ -55,7 +55,7 @@ def identity(pid: int) -> Identity | None:
 
 
 def alive(process: Identity) -> bool:
-    """Say whether this very process still runs."""
+    """Return whether this very process still runs."""
     return identity(process.pid) == process
 
 

@@ -41,16 +41,16 @@ class Release:
         """The Deployment's name, which is also the Service's."""
         return self.name if "pillion" in self.name else f"{self.name}-pillion"
 
-    def annotations(self, **wishes: str) -> dict[str, str]:
+    def annotations(self, **options: str) -> dict[str, str]:
         """Return annotations, with the release's prefix and `-` for `_`; they ask for injection."""
-        return asking(self.prefix, **wishes)
+        return asking(self.prefix, **options)
 
     def upgrade(self, *options: str) -> None:
         """Run `helm upgrade` and wait."""
         self.helm(*("upgrade", self.name, str(CHART), "-n", self.namespace, "--wait", TIMEOUT), *options)
 
     def injects(self) -> bool:
-        """Say whether an annotated pod would be injected now."""
+        """Return whether an annotated pod would be injected now."""
         judged = self.kubectl(
             *("create", "--dry-run=server", "-n", PROBE_NAMESPACE, "-o", "json", "-f", "-"),
             stdin=annotated_pod(self.annotations(logs="/logs/app.log"), name="probe"),
@@ -100,9 +100,9 @@ def installed(
             kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def asking(prefix: str = "pillion.dev/", **wishes: str) -> dict[str, str]:
+def asking(prefix: str = "pillion.dev/", **options: str) -> dict[str, str]:
     """Return annotations with the prefix, and `-` for `_`; they ask for injection."""
-    return {f"{prefix}{key.replace('_', '-')}": value for key, value in {"inject": "true", **wishes}.items()}
+    return {f"{prefix}{key.replace('_', '-')}": value for key, value in {"inject": "true", **options}.items()}
 
 
 def annotated_pod(
@@ -136,5 +136,5 @@ def printed(kubectl: Client, namespace: str, pod: str, container: str = "pillion
 
 
 def prints(kubectl: Client, namespace: str, pod: str, lines: Sequence[str], seconds: float = 30.0) -> bool:
-    """Wait until the sidecar's output begins with these lines; say whether it ever did."""
+    """Wait until the sidecar's output begins with these lines; return whether it ever did."""
     return wait_until(lambda: printed(kubectl, namespace, pod)[: len(lines)] == list(lines), seconds, poll=0.3)

@@ -87,7 +87,7 @@ class Run:
         (self.folder / "owner.json").unlink()
 
     def abandoned(self) -> bool:
-        """Say whether nobody can want it any more: its owner has ended, or without one its programs have."""
+        """Return whether nobody can want it any more: its owner has ended, or without one its programs have."""
         owner = _read(self.folder / "owner.json")
         if owner is not None:
             return not processes.alive(Identity(**owner))

@@ -116,20 +116,20 @@ class Issued:
         assert wait_until(is_another, ISSUE_SECONDS, poll=0.1)
 
     def remind(self) -> bool:
-        """Have the kubelet look at each pod now, as when a pod changes; say whether every server has the leaf."""
+        """Have the kubelet look at each pod now, as when a pod changes; return whether every server has the leaf."""
         pods = ("pods", "-l", f"app.kubernetes.io/instance={self.release.name}", "-n", self.release.namespace)
         self.kubectl("annotate", *pods, "--overwrite", f"reminded={time.monotonic()}")
         return self.is_served()
 
     def is_served(self) -> bool:
-        """Say whether every server has taken the leaf over."""
+        """Return whether every server has taken the leaf over."""
         fingerprint = self.leaf.fingerprint(SHA256()).hex()
         pods = self.kubectl("get", "pods", "-n", self.release.namespace, "-o", "name").split()
         logs = [self.kubectl("logs", "-n", self.release.namespace, pod, "-c", "webhook", "--tail=-1") for pod in pods]
         return all(fingerprint in log for log in logs)
 
     def is_trusted(self) -> bool:
-        """Say whether every entry trusts what cert-manager put beside the leaf."""
+        """Return whether every entry trusts what cert-manager put beside the leaf."""
         (authority,) = x509.load_pem_x509_certificates(self.secret("tls")["ca.crt"])
         return all(authority in trusted for trusted in self.trusted)
 

@@ -244,9 +244,9 @@ def with_quota(kubectl: Client, namespace: str) -> str:
     return namespace
 
 
-def with_resources(resources: dict[str, Any], **wishes: str) -> Any:
+def with_resources(resources: dict[str, Any], **options: str) -> Any:
     """Return a pod that asks for a sidecar, with these annotations besides, and whose container asks for these."""
-    return annotated_pod(asking(**wishes), {"name": "app", "image": "app", "resources": resources})
+    return annotated_pod(asking(**options), {"name": "app", "image": "app", "resources": resources})
 
 
 class TestBounds:

@@ -172,7 +172,7 @@ def _who_runs(pod: Any) -> list[Any]:
 
 
 def starts_alone(pod: Any) -> bool:
-    """Say whether the pod's only container is not root where it must not be."""
+    """Return whether the pod's only container is not root where it must not be."""
     of_pod, own = (each.get("securityContext") or {} for each in (pod["spec"], pod["spec"]["containers"][0]))
     both = {**of_pod, **own}
     return not (both.get("runAsNonRoot") and both.get("runAsUser") == 0)
@@ -204,7 +204,7 @@ def test_generated_pods(court: Court, profiles: Configuration) -> None:
 
 
 def _breaks_itself(pod: Any) -> bool:
-    """Say whether a container is root where it may not be, or needs a folder inside a mount that is only read."""
+    """Return whether a container is root where it may not be, or needs a folder inside a mount that is only read."""
     spec = pod["spec"]
     of_pod = spec.get("securityContext") or {}
     writable = {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}

@@ -133,7 +133,7 @@ class TestWeb:
     """002 and 004: the page that the sidecar serves is what the application wrote."""
 
     def served(self, kubectl: Client, pod: Any, container: str, url: str, client: Any) -> bool:
-        """Say whether, within a while, the served page equals the file."""
+        """Return whether, within a while, the served page equals the file."""
 
         def equal() -> bool:
             written = content(kubectl, pod, container, "/var/log/index.html")

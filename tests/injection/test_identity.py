@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from webhook.configuration import load
-from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.annotations import NotInjectable, RequestedOptions
 from webhook.injection.identity import FALLBACK_USER, reject_unstartable_user, security_context
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.reasons import Finding, Reason
@@ -49,7 +49,7 @@ def test_the_users_table(
     """The profile says it, else the pod, else the annotation; what has no effect is said."""
     findings: list[Finding] = []
     profile = replace(TAIL, security_context=pinned)
-    context = security_context(PodSpec(), profile, Wishes(run_as_user=asked), containers(*writers), findings)
+    context = security_context(PodSpec(), profile, RequestedOptions(run_as_user=asked), containers(*writers), findings)
     assert context.get("runAsUser") == user
     assert [finding.reason for finding in findings] == reasons
 
@@ -58,7 +58,7 @@ def test_the_users_table(
 def test_null_takes_a_default_away(key: str) -> None:
     """A key that the profile sets to null is not in the sidecar at all."""
     profile = replace(TAIL, security_context={key: None})
-    context = security_context(PodSpec(), profile, Wishes(), containers(None), [])
+    context = security_context(PodSpec(), profile, RequestedOptions(), containers(None), [])
     assert key not in context
     assert len(context) == 6
 
@@ -81,20 +81,20 @@ def test_the_kubelets_table(context: dict[str, Any], pod: dict[str, Any], reason
     """Root under runAsNonRoot is refused wherever the two meet: in the container, in the pod, one in each."""
     spec = msgspec.convert({"securityContext": pod}, PodSpec)
     if reason is None:
-        reject_unstartable_user(context, spec, TAIL, Wishes())
+        reject_unstartable_user(context, spec, TAIL, RequestedOptions())
         return
-    with pytest.raises(Declined) as declined:
-        reject_unstartable_user(context, spec, TAIL, Wishes())
+    with pytest.raises(NotInjectable) as declined:
+        reject_unstartable_user(context, spec, TAIL, RequestedOptions())
     assert declined.value.finding.reason is reason
 
 
 @pytest.mark.parametrize(("user", "starts"), [(65535, True), (65536, False)])
 def test_a_user_namespace_has_65536_users(user: int, *, starts: bool) -> None:
     """Beyond them no process can be started; a pod without one has them all."""
-    reject_unstartable_user({"runAsUser": user}, PodSpec(hostUsers=True), TAIL, Wishes())
+    reject_unstartable_user({"runAsUser": user}, PodSpec(hostUsers=True), TAIL, RequestedOptions())
     spec = PodSpec(hostUsers=False)
     if starts:
-        reject_unstartable_user({"runAsUser": user}, spec, TAIL, Wishes())
+        reject_unstartable_user({"runAsUser": user}, spec, TAIL, RequestedOptions())
         return
-    with pytest.raises(Declined, match="65536"):
-        reject_unstartable_user({"runAsUser": user}, spec, TAIL, Wishes())
+    with pytest.raises(NotInjectable, match="65536"):
+        reject_unstartable_user({"runAsUser": user}, spec, TAIL, RequestedOptions())

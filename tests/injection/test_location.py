@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from webhook.configuration import load
-from webhook.injection.annotations import Wishes, parse_logs
+from webhook.injection.annotations import RequestedOptions, parse_logs
 from webhook.injection.location import has_log_location, probable_log_folder
 from webhook.injection.pod import Container
 
@@ -24,18 +24,18 @@ def mounting(path: str, source: dict[str, Any] | None = None, **mount: Any) -> t
 
 
 @pytest.mark.parametrize(
-    ("wishes", "expected"),
+    ("options", "expected"),
     [
-        pytest.param(Wishes(), False, id="nothing"),
-        pytest.param(Wishes(logs=parse_logs("/x/*.log")), True, id="logs"),
-        pytest.param(Wishes(profile="web"), True, id="profile"),
-        pytest.param(Wishes(containers=("app",)), True, id="containers"),
-        pytest.param(Wishes(env=False, run_as_user=5, volume_size_limit="1Gi"), False, id="other keys"),
+        pytest.param(RequestedOptions(), False, id="nothing"),
+        pytest.param(RequestedOptions(logs=parse_logs("/x/*.log")), True, id="logs"),
+        pytest.param(RequestedOptions(profile="web"), True, id="profile"),
+        pytest.param(RequestedOptions(containers=("app",)), True, id="containers"),
+        pytest.param(RequestedOptions(env=False, run_as_user=5, volume_size_limit="1Gi"), False, id="other keys"),
     ],
 )
-def test_a_pod_says_it_by_its_annotations(wishes: Wishes, *, expected: bool) -> None:
+def test_a_pod_says_it_by_its_annotations(options: RequestedOptions, *, expected: bool) -> None:
     """Only a key that chooses what is read counts."""
-    assert has_log_location(wishes, TAIL, [], {}) is expected
+    assert has_log_location(options, TAIL, [], {}) is expected
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_a_pod_says_it_by_its_annotations(wishes: Wishes, *, expected: bool) -> 
 )
 def test_a_pod_says_it_by_its_mounts(containers: tuple[list[Container], dict[str, Any]], *, expected: bool) -> None:
     """A writable volume at, above or below the profile's folder counts; the node's own folders don't."""
-    assert has_log_location(Wishes(), TAIL, *containers) is expected
+    assert has_log_location(RequestedOptions(), TAIL, *containers) is expected
 
 
 @pytest.mark.parametrize("change", [{"logs": ()}, {"inject_all": True}])
 def test_a_profile_says_it(change: dict[str, Any]) -> None:
     """One that reads no logs, or that all pods are to have, needs no sign of logs."""
-    assert has_log_location(Wishes(), replace(TAIL, **change), [], {})
+    assert has_log_location(RequestedOptions(), replace(TAIL, **change), [], {})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.injection.annotations import Declined, parse_logs
+from webhook.injection.annotations import NotInjectable, parse_logs
 from webhook.injection.mistakes import EXAMPLE
 
 TWO = "/a/x.log,/b/y.log"
@@ -63,10 +63,10 @@ ONE = "/a/x.log"
 )
 def test_a_mistake_is_refused_with_what_to_write(value: str, advised: str) -> None:
     """The advice is the form to write, and can be followed; nothing gets a slash that is no path."""
-    with pytest.raises(Declined) as declined:
+    with pytest.raises(NotInjectable) as declined:
         parse_logs(value)
-    remedy = declined.value.finding.remedy
-    assert remedy.endswith(advised)
+    message = declined.value.finding.message
+    assert message.endswith(advised)
     if advised:
         parse_logs(advised)
 
@@ -97,5 +97,5 @@ def test_long_values_are_not_looked_into(unit: str) -> None:
     """A value that nobody writes by hand gets no advice that takes time; the grammar alone decides."""
     try:
         parse_logs(unit)
-    except Declined as declined:
-        assert "write /a,/a" not in declined.finding.remedy  # noqa: PT017 — either outcome is right
+    except NotInjectable as declined:
+        assert "write /a,/a" not in declined.finding.message  # noqa: PT017 — either outcome is right

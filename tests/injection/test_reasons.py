@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, shown
+from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, quote_untrusted
 
 
 def test_a_finding_names_annotation_value_and_remedy() -> None:
@@ -22,7 +22,7 @@ def test_a_finding_names_annotation_value_and_remedy() -> None:
     ],
 )
 def test_what_is_missing_is_left_out(finding: Finding, expected: str) -> None:
-    """Without a remedy the reason's sentence speaks; without a place there is no colon."""
+    """Without a message the reason's sentence speaks; without a place there is no colon."""
     assert finding.text("p/") == expected
     assert finding.warning("p/") == expected
 
@@ -38,19 +38,19 @@ def test_a_warning_is_never_longer_than_it_may_be(length: int, value: str, head:
 
 
 def test_a_value_is_cut_before_the_remedy() -> None:
-    """The remedy stays whole, and enough of the value to know it."""
-    remedy = "r" * 70
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, remedy).warning("pillion.dev/")
-    assert warning.endswith(remedy)
+    """The message stays whole, and enough of the value to know it."""
+    message = "r" * 70
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    assert warning.endswith(message)
     assert '"vvvv' in warning
     assert "…" in warning
 
 
 def test_a_value_that_would_tell_nothing_is_left_out() -> None:
     """Where only a few characters of it have room."""
-    remedy = "r" * 95
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, remedy).warning("pillion.dev/")
-    assert warning == f"pillion.dev/logs: {remedy}"
+    message = "r" * 95
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    assert warning == f"pillion.dev/logs: {message}"
 
 
 def test_a_remedy_that_has_no_room_is_cut() -> None:
@@ -66,4 +66,4 @@ def test_a_remedy_that_has_no_room_is_cut() -> None:
 )
 def test_a_tenants_text_is_one_printable_quoted_piece(text: str, expected: str) -> None:
     """It can't end where ours does not, nor reach a second line."""
-    assert shown(text, 8) == expected
+    assert quote_untrusted(text, 8) == expected

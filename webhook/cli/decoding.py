@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from webhook.cli.objects import Path, as_list, as_mapping
 from webhook.injection.pod import Metadata, PodSpec
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import quote_untrusted
 
 __all__ = ["Mistake", "decoded", "in_words"]
 
@@ -141,7 +141,7 @@ def in_words(value: Any) -> str:
     if isinstance(value, int | float):
         return f"the number {value}"
     if isinstance(value, str):
-        return f"the text {shown(value)}"
+        return f"the text {quote_untrusted(value)}"
     return "a list" if isinstance(value, list) else "a mapping"
 
 
@@ -151,7 +151,7 @@ def _instead(value: Any, wanted: inspect.Type, written: str) -> str:
     if {inspect.StrType, inspect.FloatType} <= kinds:
         return "write a quantity, such as 100m or 64Mi"
     if inspect.StrType in kinds:
-        return f"write {shown(written)}, in quotes" if written else "write text"
+        return f"write {quote_untrusted(written)}, in quotes" if written else "write text"
     if inspect.IntType in kinds:
         is_number = isinstance(value, str) and value.isascii() and value.isdigit()
         return f"write {value}, without quotes" if is_number else "write a whole number"

@@ -14,7 +14,7 @@ from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, painter, visible
 from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import NOT_INJECTED
-from webhook.injection.decision import RULES, Subject
+from webhook.injection.decision import RULES, AdmissionContext
 from webhook.injection.edit import Operation
 from webhook.injection.places import Place
 from webhook.injection.reasons import Finding, Reason
@@ -83,15 +83,15 @@ def _answers(review: Review) -> Iterator[Answer]:
     """Yield the answer to every rule, up to the one that decides; the rest are not asked."""
     verdict, prefix = review.verdict, review.verdict.configuration.prefix
     decisive = verdict.findings[0].text(prefix) if verdict.findings else verdict.reason.sentence
-    subject = Subject(verdict.request, verdict.configuration)
+    context = AdmissionContext(verdict.request, verdict.configuration)
     open_ = True
     for question, objection, found_by in RULES:
         if not open_:
             yield Answer(question, None, "")
             continue
         try:
-            finding: Finding | None = objection(subject)
-            found = found_by(subject) if finding is None else ""
+            finding: Finding | None = objection(context)
+            found = found_by(context) if finding is None else ""
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             finding, found = Finding(Reason.UNREADABLE_POD, "", "", decisive), ""
         yield Answer(question, finding is None, found if finding is None else finding.text(prefix))

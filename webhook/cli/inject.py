@@ -98,7 +98,7 @@ def examined(configuration: Configuration, arguments: argparse.Namespace) -> tup
 
 
 def fails(reports: Sequence[Report], *, strict: bool) -> bool:
-    """Say whether the exit code is 1. The configuration's own ``strict`` refuses only what the webhook denies."""
+    """Return whether the exit code is 1. The configuration's own ``strict`` refuses only what the webhook denies."""
     return any(review.refused for report in reports for review in report.reviews) or (
         strict and any(report.is_unmet for report in reports)
     )

@@ -30,7 +30,7 @@ class File:
 
     @property
     def is_json(self) -> bool:
-        """Say whether it is a JSON file, not a YAML stream."""
+        """Return whether it is a JSON file, not a YAML stream."""
         return bool(self.documents) and all(document.is_json for document in self.documents)
 
 

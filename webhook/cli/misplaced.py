@@ -8,7 +8,7 @@ from webhook.cli.objects import Object, Path, Remark, Severity, as_mapping, at, 
 from webhook.cli.templates import not_edited
 from webhook.injection.annotations import STATUS
 from webhook.injection.decision import COMPONENT
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import clean_untrusted, quote_untrusted
 
 __all__ = ["keys_of", "misplaced"]
 
@@ -72,7 +72,7 @@ def _remarks(item: Object, templates: Sequence[Path], keys: Sequence[Path], pref
 
 
 def _stands_rightly(item: Object, places: Sequence[Path], path: Path) -> bool:
-    """Say whether every template has the same key with the same value: then the object does what its author asked."""
+    """Return whether every template has the same key with the same value: the object does what its author asked."""
     value = at(item.manifest, path)
     right = [as_mapping(at(item.manifest, (*place, "metadata", "annotations"))) for place in places]
     return bool(right) and all(annotations.get(str(path[-1])) == value for annotations in right)
@@ -80,7 +80,7 @@ def _stands_rightly(item: Object, places: Sequence[Path], path: Path) -> bool:
 
 def _wrong(item: Object, places: Sequence[Path], path: Path, prefix: str) -> _Wrong | None:
     """Return what is wrong with a key, None for one that does something."""
-    key = shown(str(path[-1]), 80)[1:-1]
+    key = clean_untrusted(str(path[-1]), 80)
     if item.group is None:
         return _Wrong(f"{key} does nothing: the object has no apiVersion")
     if item.group == "" and item.kind == "Namespace":
@@ -129,4 +129,4 @@ def _wrong_on_namespace(key: str, path: Path, value: Any, prefix: str) -> _Wrong
         return None
     if value is not None and not isinstance(value, str):
         return _Wrong(f'{key} is {in_words(value)}, which the API server refuses; write "true", in quotes')
-    return _Wrong(f'{key} {shown(value or "")} does not opt the namespace in; write "true"')
+    return _Wrong(f'{key} {quote_untrusted(value or "")} does not opt the namespace in; write "true"')

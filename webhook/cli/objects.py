@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from webhook.documents import Document, Position, position_of
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import quote_untrusted
 
 __all__ = [
     "Object",
@@ -107,7 +107,7 @@ def objects(document: Document, namespace: str, prefix: str = "") -> Iterator[Ob
     if value is None:
         return
     if not isinstance(value, dict):
-        said = "a list" if isinstance(value, list) else shown(str(value))
+        said = "a list" if isinstance(value, list) else quote_untrusted(str(value))
         raise document.error(f"expected a mapping with apiVersion and kind, found {said}", document.first_content)
     for place, manifest in _flattened(value, ()):
         found = as_mapping(manifest.get("metadata")).get("namespace")
@@ -174,7 +174,7 @@ def dotted(path: Iterable[str | int]) -> str:
         if isinstance(token, str) and _PLAIN_KEY.fullmatch(token):
             text += f".{token}" if text else token
         else:
-            text += f"[{token if isinstance(token, int) else shown(token, 80)}]"
+            text += f"[{token if isinstance(token, int) else quote_untrusted(token, 80)}]"
     return text
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from webhook.cli.objects import Object, Path, as_mapping, at
 from webhook.injection.admission import Verdict
 from webhook.injection.places import Place
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import quote_untrusted
 
 __all__ = ["shared_volumes"]
 
@@ -37,7 +37,7 @@ def shared_volumes(item: Object, template: Path, claims: list[str], verdict: Ver
     pods = _pods(item, template)
     if not pods or verdict.plan is None:
         return
-    volumes = {} if verdict.subject is None else verdict.subject.volumes
+    volumes = {} if verdict.context is None else verdict.context.volumes
     told: set[str] = set()
     for place in verdict.plan.places:
         name = place.mount.name
@@ -69,11 +69,15 @@ def _shared(volume: dict[str, Any]) -> str | None:
     if kind is None:
         return None
     claim = as_mapping(volume[kind]).get("claimName")
-    return f"claim {shown(claim, 24)}" if isinstance(claim, str) else f"volume {shown(str(volume['name']), 24)}"
+    return (
+        f"claim {quote_untrusted(claim, 24)}"
+        if isinstance(claim, str)
+        else f"volume {quote_untrusted(str(volume['name']), 24)}"
+    )
 
 
 def _is_of_one_pod(place: Place, *, per_node: bool) -> bool:
-    """Say whether the folder that is mounted has a name that no other pod's has."""
+    """Return whether the folder that is mounted has a name that no other pod's has."""
     fields = {as_mapping(each.valueFrom and each.valueFrom.fieldRef).get("fieldPath") for each in place.variables}
     return not fields.isdisjoint(_OF_ONE_POD | _OF_ONE_NODE if per_node else _OF_ONE_POD)
 

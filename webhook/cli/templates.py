@@ -119,7 +119,7 @@ def _matches(value: Any, tokens: Sequence[str]) -> Iterator[Path]:
 
 
 def _has_pod_shape(template: Any) -> bool:
-    """Say whether a template has containers, as no other kind of template has."""
+    """Return whether a template has containers, as no other kind of template has."""
     containers = as_list(at(template, ("spec", "containers")))
     return bool(containers) and all(
         isinstance(each, dict) and ("image" in each or "name" in each) for each in containers

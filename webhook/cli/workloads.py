@@ -236,7 +236,7 @@ class Report(NamedTuple):
 
     @property
     def is_unmet(self) -> bool:
-        """Say whether a pod that asks is not injected, or not as its author asked."""
+        """Return whether a pod that asks is not injected, or not as its author asked."""
         return any(remark.unmet for remark in self.remarks_for(strict=False))
 
 
@@ -362,7 +362,7 @@ def _leave(verdict: Verdict, findings: list[Finding]) -> None:
 
 
 def _asks(workload: Workload, prefix: str) -> bool:
-    """Say whether the pod itself asks: it has a key of ours and does not refuse."""
+    """Return whether the pod itself asks: it has a key of ours and does not refuse."""
     keys = [key for key in workload.annotations if key.startswith(prefix) and key != f"{prefix}{STATUS}"]
     return bool(keys) and workload.annotations.get(f"{prefix}inject") != "false"
 
@@ -382,7 +382,7 @@ def _sign_of_patch(workload: Workload) -> str:
 
 
 def _is_ours(path: Path, prefix: str) -> bool:
-    """Say whether a path in a pod is that of an annotation of ours."""
+    """Return whether a path in a pod is that of an annotation of ours."""
     return path[:-1] == ("metadata", "annotations") and str(path[-1]).startswith(prefix)
 
 
@@ -407,7 +407,7 @@ def _mistaken(workload: Workload, verdict: Verdict, mistakes: Sequence[Mistake],
     for finding, mistake in zip(verdict.findings, mistakes, strict=False):
         head = "" if remarks else NOT_INJECTED
         position = workload.template_position(mistake.path)
-        remarks.append(Remark(position, Severity.WARNING, f"{head}{finding.remedy}", unmet=True))
+        remarks.append(Remark(position, Severity.WARNING, f"{head}{finding.message}", unmet=True))
     if len(mistakes) > MAX_MISTAKES:
         more = f"and {len(mistakes) - MAX_MISTAKES} more that the API server refuses"
         remarks.append(remarks[-1]._replace(text=more))
@@ -439,7 +439,7 @@ def _review(workload: Workload, verdict: Verdict, *, asks: bool, concerned: bool
 
 
 def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
-    """Say whether somebody asked and nothing is injected.
+    """Return whether somebody asked and nothing is injected.
 
     ==========================================  ======================================
     not injected because                        unmet

@@ -12,7 +12,7 @@ from webhook.configuration.problems import Problems
 from webhook.configuration.shapes import PROFILE
 from webhook.configuration.trial import try_out
 from webhook.injection import quantity
-from webhook.injection.annotations import Declined, LogFiles, parse_logs
+from webhook.injection.annotations import LogFiles, NotInjectable, parse_logs
 from webhook.injection.container_rules import (
     DEFAULT_TERMINATION_LOG,
     LEAST_MEMORY,
@@ -280,7 +280,7 @@ class _Reading:
         for number, entry in enumerate(entries):
             try:
                 parsed = parse_logs(entry)
-            except Declined as declined:
+            except NotInjectable as declined:
                 self.add(declined.finding.text(), "logs", number)
                 continue
             if any(item.container for item in parsed):
@@ -290,8 +290,8 @@ class _Reading:
         if len(entries) > 1 and self.problems.number == before:
             try:
                 parse_logs("\n".join(entries))
-            except Declined as declined:
-                self.add(declined.finding.remedy, "logs")
+            except NotInjectable as declined:
+                self.add(declined.finding.message, "logs")
         return tuple(dict.fromkeys(files))
 
 

@@ -163,7 +163,7 @@ def _apply(operations: Sequence[Mapping[str, Any]], sidecar: _Sidecar, varying: 
 
 
 def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[str]) -> bool:
-    """Say whether a test compares something that is there with a value that it has in other pods."""
+    """Return whether a test compares something that is there with a value that it has in other pods."""
     if operation["op"] != "test" or operation["path"].split("/")[1] not in varying:
         return False
     try:

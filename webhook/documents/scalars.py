@@ -11,7 +11,7 @@ import re
 import struct
 from decimal import Decimal
 
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import quote_untrusted
 
 __all__ = [
     "Json",
@@ -60,7 +60,7 @@ _NAMES = {"bool": bool, "int": int, "float": float, "null": type(None), "timesta
 
 
 def same(one: Json, other: Json) -> bool:
-    """Say whether two values are the same JSON: True is not 1 there, 1.0 is."""
+    """Return whether two values are the same JSON: True is not 1 there, 1.0 is."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -117,7 +117,7 @@ def resolve_tagged(tag: str, text: str) -> Scalar:
     if name == "float" and type(value) is int and value <= _MAX_INT64:
         return float(value)
     if type(value) is not _NAMES[name]:
-        raise ValueError(f"{shown(text)} is no {name}")
+        raise ValueError(f"{quote_untrusted(text)} is no {name}")
     return value
 
 
@@ -187,7 +187,7 @@ def quoted(text: str) -> str:
 
 
 def is_literal(text: str) -> bool:
-    """Say whether a string of several lines can be written as a literal block (``|``)."""
+    """Return whether a string of several lines can be written as a literal block (``|``)."""
     lines = text.split("\n")
     return (
         len(lines) > 1

@@ -12,7 +12,7 @@ from webhook.documents.nodes import Alias, Leaf, Node, Tree, plain
 from webhook.documents.positions import Position, descend
 from webhook.documents.scalars import Json
 from webhook.errors import ManifestError
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import quote_untrusted
 
 __all__ = ["BYTE_ORDER_MARK", "Document", "DocumentWarning", "line_of", "position_of", "read", "written_at"]
 
@@ -59,7 +59,7 @@ class Document:
 
     @property
     def is_blank(self) -> bool:
-        """Say whether there is nothing but blanks and comments."""
+        """Return whether there is nothing but blanks and comments."""
         return _BLANK.fullmatch(self.text) is not None
 
     @property
@@ -91,7 +91,7 @@ class Document:
         return [
             DocumentWarning(
                 self.position(found.second),
-                f"duplicate key {shown(found.key)}: the last one counts; the one before is at "
+                f"duplicate key {quote_untrusted(found.key)}: the last one counts; the one before is at "
                 f"{self.position(found.first)}",
             )
             for found in self.tree.duplicates

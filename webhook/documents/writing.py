@@ -222,7 +222,7 @@ class _Writer:
             self.write_item(parent, node, value)
 
     def is_canonical(self, entry: Entry, node: Node) -> bool:
-        """Say whether empty brackets are written as they would be again once all that is added goes."""
+        """Return whether empty brackets are written as they would be again once all that is added goes."""
         if entry.parent is None:
             return False
         brackets = "{}" if isinstance(node, Mapping) else "[]"
@@ -451,5 +451,5 @@ def _type(node: Node) -> type:
 
 
 def _is_empty(node: Node) -> bool:
-    """Say whether a value is brackets with nothing in them."""
+    """Return whether a value is brackets with nothing in them."""
     return isinstance(node, Sequence | Mapping) and node.size == 1

@@ -289,7 +289,7 @@ def _checked(node: Node) -> Node:
 
 
 def _is_merge(event: Any) -> bool:
-    """Say whether the key means ``<<``; in quotes it is a key as any other."""
+    """Return whether the key means ``<<``; in quotes it is a key as any other."""
     if not isinstance(event, ScalarEvent) or event.value != "<<":
         return False
     return event.tag == _MERGE_TAG or (not event.style and not event.tag)

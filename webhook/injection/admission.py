@@ -11,15 +11,15 @@ import msgspec
 from msgspec import Struct
 
 from webhook.injection import sidecar
-from webhook.injection.annotations import STATUS, Declined, Wishes
-from webhook.injection.decision import Subject, first_objection
+from webhook.injection.annotations import STATUS, NotInjectable, RequestedOptions
+from webhook.injection.decision import AdmissionContext, first_rejection
 from webhook.injection.edit import Operation, Patch, PodEditor, encode, pointer
 from webhook.injection.location import probable_log_folder
 from webhook.injection.outcome import Outcome
 from webhook.injection.participants import Participant, participants
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
-from webhook.injection.reasons import Finding, Reason, Severity, shown
+from webhook.injection.reasons import Finding, Reason, Severity, clean_untrusted, quote_untrusted
 from webhook.injection.resources import bounded
 from webhook.injection.review import Request, Response
 from webhook.injection.status import Status
@@ -31,9 +31,9 @@ __all__ = [
     "NOT_INJECTED",
     "SAFE_TO_EVICT",
     "Verdict",
-    "abstain",
     "add_volume_names",
     "admit",
+    "allow_unmodified",
     "are_short_enough",
     "remove_volume_names",
 ]
@@ -64,7 +64,7 @@ class Verdict(Struct):
     #: What the operations make, once somebody asked for it.
     encoded: Patch | None = None
     #: The plan and the edited pod, where it came so far: for explanations and tests.
-    subject: Subject | None = None
+    context: AdmissionContext | None = None
     participants: list[Participant] = []
     plan: Plan | None = None
     editor: PodEditor | None = None
@@ -73,12 +73,12 @@ class Verdict(Struct):
 
     @property
     def injected(self) -> bool:
-        """Say whether there is a patch (in shadow mode: whether there would be one)."""
+        """Return whether there is a patch (in shadow mode: whether there would be one)."""
         return self.reason is Reason.INJECTED
 
     @property
     def allowed(self) -> bool:
-        """Say whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
+        """Return whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
         return self.outcome is not Outcome.DENIED
 
     @property
@@ -92,7 +92,7 @@ class Verdict(Struct):
         if not self.findings:
             return []
         prefix = self.configuration.prefix
-        asked = self.subject is not None and self.subject.wishes is not None and self.subject.wishes.inject is True
+        asked = self.context is not None and self.context.options is not None and self.context.options.inject is True
         head = "" if self.injected or not self.allowed else NOT_INJECTED
         said = []
         for finding in self.findings:
@@ -150,31 +150,31 @@ _WARNED = frozenset({Severity.WARNING, Severity.REFUSED})
 def admit(request: Request, configuration: Configuration) -> Verdict:
     """Return the verdict on a request. Never raises: a bug of ours leaves the pod as it was, and says so."""
     verdict = Verdict(request, configuration, Reason.INTERNAL_ERROR, [])
-    subject = verdict.subject = Subject(request, configuration)
+    context = verdict.context = AdmissionContext(request, configuration)
     try:
-        _admit(subject, verdict)
-    except Declined as declined:
+        _admit(context, verdict)
+    except NotInjectable as declined:
         _skip(verdict, declined.finding)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        remedy = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
-        _skip(verdict, Finding(Reason.UNREADABLE_POD, "", "", f"the pod can't be read: {remedy}"))
+        message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
+        _skip(verdict, Finding(Reason.UNREADABLE_POD, "", "", f"the pod can't be read: {message}"))
     except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
         _skip(verdict, Finding(Reason.INTERNAL_ERROR))
         verdict.error = error
     return verdict
 
 
-def abstain(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
+def allow_unmodified(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
     """Return the verdict of a server that can't look at the pod now."""
     return Verdict(request, configuration, reason, [Finding(reason)])
 
 
 def _skip(verdict: Verdict, finding: Finding) -> None:
     """Leave the pod as it was: whatever was planned or recorded is dropped."""
-    wishes = verdict.subject.wishes if verdict.subject is not None else None
+    options = verdict.context.options if verdict.context is not None else None
     others: tuple[Finding, ...] = ()
-    if wishes is not None and finding.reason is not Reason.OPTED_OUT:
-        others = (*wishes.refused, *wishes.notes)
+    if options is not None and finding.reason is not Reason.OPTED_OUT:
+        others = (*options.refused, *options.notes)
     verdict.reason = finding.reason
     # advice on a value that was just refused would contradict
     verdict.findings = [finding, *(o for o in others if (o.where, o.value) != (finding.where, finding.value))]
@@ -182,64 +182,64 @@ def _skip(verdict: Verdict, finding: Finding) -> None:
     verdict.plan = verdict.editor = None
 
 
-def _admit(subject: Subject, verdict: Verdict) -> None:
-    objection = first_objection(subject)
-    if subject.wishes is not None and objection is None:
-        verdict.profile, verdict.revision = subject.profile_name, subject.profile.revision
+def _admit(context: AdmissionContext, verdict: Verdict) -> None:
+    objection = first_rejection(context)
+    if context.options is not None and objection is None:
+        verdict.profile, verdict.revision = context.profile_name, context.profile.revision
     if objection is not None:
         _skip(verdict, objection)
         return
-    wishes = subject.wishes or Wishes()
-    spec, profile = subject.spec, subject.profile
-    entries = wishes.logs if wishes.logs is not None else profile.logs
-    verdict.participants = participants(spec, wishes, entries, subject.configuration)
+    options = context.options or RequestedOptions()
+    spec, profile = context.spec, context.profile
+    entries = options.logs if options.logs is not None else profile.logs
+    verdict.participants = participants(spec, options, entries, context.configuration)
     # the node's own folders are read where the pod itself asks, not where its namespace does
-    host_paths = bool(wishes.inject) or wishes.logs is not None
-    verdict.plan = plan(verdict.participants, entries, subject.volumes, profile, host_paths=host_paths)
+    host_paths = bool(options.inject) or options.logs is not None
+    verdict.plan = plan(verdict.participants, entries, context.volumes, profile, host_paths=host_paths)
     if entries and not verdict.plan.places and not host_paths:
-        raise Declined(Finding(Reason.NO_LOG_LOCATION))
-    noted = [*_left_out(subject, verdict.participants), *_elsewhere(wishes, verdict)]
-    size = _volume_size(profile, wishes, verdict.plan, noted)
-    container, findings = sidecar.build(spec, profile, wishes, verdict.participants, verdict.plan, size_limit=size)
-    volumes = _volumes(subject, verdict.plan, size)
-    editor = verdict.editor = PodEditor(subject.pod.metadata if subject.pod is not None else None, spec)
+        raise NotInjectable(Finding(Reason.NO_LOG_LOCATION))
+    noted = [*_left_out(context, verdict.participants), *_elsewhere(options, verdict)]
+    size = _volume_size(profile, options, verdict.plan, noted)
+    container, findings = sidecar.build(spec, profile, options, verdict.participants, verdict.plan, size_limit=size)
+    volumes = _volumes(context, verdict.plan, size)
+    editor = verdict.editor = PodEditor(context.pod.metadata if context.pod is not None else None, spec)
     _edit(editor, verdict, profile, container, volumes)
     _annotate(editor, verdict, profile, volumes, findings)
     verdict.reason = Reason.INJECTED
-    verdict.findings = [*wishes.notes, *verdict.plan.findings, *noted, *findings]
+    verdict.findings = [*options.notes, *verdict.plan.findings, *noted, *findings]
     verdict.operations = editor.operations
 
 
-def _left_out(subject: Subject, participants: list[Participant]) -> list[Finding]:
+def _left_out(context: AdmissionContext, participants: list[Participant]) -> list[Finding]:
     """Name the ordinary containers that nobody named and that take no part: nobody is left out in silence."""
     chosen = {item.container.name for item in participants if item.chosen}
-    if subject.wishes is not None and subject.wishes.containers is not None:
+    if context.options is not None and context.options.containers is not None:
         return []
-    ignored = subject.configuration.ignored_containers
-    names = [item.name for item in subject.spec.containers or () if item.name in ignored and item.name not in chosen]
-    prefix = subject.configuration.prefix
-    remedy = "takes no part: its name is another injector's; to read its logs name it in"
-    return [Finding(Reason.LEFT_OUT, "", name, f"{remedy} {prefix}containers") for name in names]
+    ignored = context.configuration.ignored_containers
+    names = [item.name for item in context.spec.containers or () if item.name in ignored and item.name not in chosen]
+    prefix = context.configuration.prefix
+    message = "takes no part: its name is another injector's; to read its logs name it in"
+    return [Finding(Reason.LEFT_OUT, "", name, f"{message} {prefix}containers") for name in names]
 
 
-def _elsewhere(wishes: Wishes, verdict: Verdict) -> list[Finding]:
+def _elsewhere(options: RequestedOptions, verdict: Verdict) -> list[Finding]:
     """Warn where the profile's folder is new to the pod, and the pod mounts another one that is called after logs."""
-    made, subject = verdict.plan, verdict.subject
-    if wishes.logs is not None or made is None or made.reused or not made.new_volumes or subject is None:
+    made, context = verdict.plan, verdict.context
+    if options.logs is not None or made is None or made.reused or not made.new_volumes or context is None:
         return []
     chosen = [item.container for item in verdict.participants if item.chosen]
-    folder = probable_log_folder(chosen, subject.volumes)
+    folder = probable_log_folder(chosen, context.volumes)
     if not folder:
         return []
-    where = shown(made.new_volumes[0][1], 30)[1:-1]
-    better = shown(f"{folder}/*.log", 40)[1:-1]
-    remedy = f"is not set, so {where} is read; if the logs are in the mounted volume write {better}"
-    return [Finding(Reason.PROBABLY_ELSEWHERE, "logs", "", remedy)]
+    where = clean_untrusted(made.new_volumes[0][1], 30)
+    better = clean_untrusted(f"{folder}/*.log", 40)
+    message = f"is not set, so {where} is read; if the logs are in the mounted volume write {better}"
+    return [Finding(Reason.PROBABLY_ELSEWHERE, "logs", "", message)]
 
 
-def _volume_size(profile: Profile, wishes: Wishes, plan: Plan, findings: list[Finding]) -> str | None:
+def _volume_size(profile: Profile, options: RequestedOptions, plan: Plan, findings: list[Finding]) -> str | None:
     """Return the size limit of new volumes."""
-    asked = wishes.volume_size_limit
+    asked = options.volume_size_limit
     if asked is None:
         return profile.volume_size_limit
     key = "volume-size-limit"
@@ -252,9 +252,9 @@ def _volume_size(profile: Profile, wishes: Wishes, plan: Plan, findings: list[Fi
 _EMPTY: dict[str, Any] = {"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "emptyDir": {}}
 
 
-def _volumes(subject: Subject, plan: Plan, size: str | None) -> dict[str, dict[str, Any]]:
-    """Return the volumes that are added, by name; raise :class:`Declined` where the pod has one of its own."""
-    profile = subject.profile
+def _volumes(context: AdmissionContext, plan: Plan, size: str | None) -> dict[str, dict[str, Any]]:
+    """Return the volumes that are added, by name; raise :class:`NotInjectable` where the pod has one of its own."""
+    profile = context.profile
     content = {}
     if profile.volume_medium:
         content["medium"] = profile.volume_medium
@@ -265,12 +265,12 @@ def _volumes(subject: Subject, plan: Plan, size: str | None) -> dict[str, dict[s
         volumes[name] = {"name": name, "emptyDir": content}
     for volume in profile.volumes:
         volumes[volume["name"]] = volume
-    if sidecar.masks_token(subject.spec, profile):
+    if sidecar.masks_token(context.spec, profile):
         volumes[_EMPTY["name"]] = _EMPTY
-    taken = volumes.keys() & subject.volumes.keys()
+    taken = volumes.keys() & context.volumes.keys()
     if taken:
-        remedy = f"the pod has a volume {shown(min(taken), 63)} that is not ours; rename it"
-        raise Declined(Finding(Reason.NAME_TAKEN, "", "", remedy))
+        message = f"the pod has a volume {quote_untrusted(min(taken), 63)} that is not ours; rename it"
+        raise NotInjectable(Finding(Reason.NAME_TAKEN, "", "", message))
     return volumes
 
 
@@ -381,7 +381,7 @@ def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, s
 
 
 def are_short_enough(annotations: Mapping[str, str]) -> bool:
-    """Say whether the API server takes so many bytes of annotations."""
+    """Return whether the API server takes so many bytes of annotations."""
     return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
 
 

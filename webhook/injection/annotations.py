@@ -15,9 +15,9 @@ from webhook.injection import mistakes, quantity
 from webhook.injection.memoised import memoised
 from webhook.injection.names import is_dns_label
 from webhook.injection.paths import Components, components
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, clean_untrusted
 
-__all__ = ["KEYS", "STATUS", "Declined", "LogFiles", "Wishes", "parse_logs", "read"]
+__all__ = ["KEYS", "STATUS", "LogFiles", "NotInjectable", "RequestedOptions", "parse_logs", "read"]
 
 STATUS = "status"
 
@@ -40,7 +40,7 @@ _WILDCARDS = frozenset("*?[]")
 _BLANKS = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
 
 
-class Declined(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was
+class NotInjectable(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was
     """Raised by the first rule that ends an injection; ``finding`` says why."""
 
     def __init__(self, finding: Finding) -> None:
@@ -65,7 +65,7 @@ class LogFiles(Struct, frozen=True, gc=False):
     is_glob: bool
 
     def matches(self, path: Components) -> bool:
-        """Say whether a file of that path is meant."""
+        """Return whether a file of that path is meant."""
         own = self.parts
         below = len(path) - len(own)
         if below < 1 or path[: len(own)] != own or (below > 1 and not self.recursive):
@@ -73,7 +73,7 @@ class LogFiles(Struct, frozen=True, gc=False):
         return fnmatchcase(path[-1], self.name)
 
 
-class Wishes(Struct):
+class RequestedOptions(Struct):
     """What a pod's annotations ask for. None stands where the pod says nothing."""
 
     inject: bool | None = None
@@ -91,8 +91,8 @@ class Wishes(Struct):
     notes: tuple[Finding, ...] = ()
 
 
-def _bad(text: str, remedy: str) -> Declined:
-    return Declined(Finding(Reason.BAD_ANNOTATION, "", text, remedy))
+def _bad(text: str, message: str) -> NotInjectable:
+    return NotInjectable(Finding(Reason.BAD_ANNOTATION, "", text, message))
 
 
 def _boolean(text: str) -> bool:
@@ -165,7 +165,7 @@ def _check_path(path: str, entry: str) -> None:
 
 def _check_pattern(name: str, entry: str) -> None:
     if "**" in name:
-        raise _bad(entry, f"has ** inside a name; write **/{shown(name.replace('**', '*'), 24)[1:-1]}")
+        raise _bad(entry, f"has ** inside a name; write **/{clean_untrusted(name.replace('**', '*'), 24)}")
     if name.count("[") != name.count("]"):
         raise _bad(entry, "has a [ without its ]; write ? for one character")
 
@@ -173,7 +173,7 @@ def _check_pattern(name: str, entry: str) -> None:
 def _check_directory(above: list[str], name: str, entry: str) -> None:
     wild = next((number for number, part in enumerate(above) if not _WILDCARDS.isdisjoint(part)), None)
     if wild is not None:
-        better = shown("/".join(("", *above[:wild], "**", name)), 40)[1:-1]
+        better = clean_untrusted("/".join(("", *above[:wild], "**", name)), 40)
         raise _bad(entry, f"has a wildcard in its directory; write {better}")
 
 
@@ -189,7 +189,7 @@ def _log_files(entry: str) -> LogFiles:
     if colon and not is_dns_label(container):
         raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
-        raise _bad(entry, f"must have an absolute path; write {shown(container, 24)[1:-1]}:/dir/pattern")
+        raise _bad(entry, f"must have an absolute path; write {clean_untrusted(container, 24)}:/dir/pattern")
     _check_path(path, entry)
     parts = path.split("/")[1:]
     last = parts.pop()
@@ -208,7 +208,7 @@ def _log_files(entry: str) -> LogFiles:
 
 
 def parse_logs(text: str) -> tuple[LogFiles, ...]:
-    """Return the entries of a ``logs`` value. One bad entry refuses all: raises :class:`Declined`."""
+    """Return the entries of a ``logs`` value. One bad entry refuses all: raises :class:`NotInjectable`."""
     mistake = mistakes.in_another_notation(text)
     if mistake:
         raise _bad(text, mistake)
@@ -253,23 +253,23 @@ KEYS = tuple(_GRAMMAR)
 def _unknown(key: str, prefix: str) -> Finding:
     known = [known for known in KEYS if known != STATUS]
     near = difflib.get_close_matches(key[:64].lower(), known, n=1, cutoff=0.5)
-    remedy = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
-    return Finding(Reason.UNKNOWN_KEY, shown(key)[1:-1], "", remedy)
+    message = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
+    return Finding(Reason.UNKNOWN_KEY, clean_untrusted(key), "", message)
 
 
-def read(annotations: Mapping[str, str] | None, prefix: str) -> Wishes | None:
+def read(annotations: Mapping[str, str] | None, prefix: str) -> RequestedOptions | None:
     """Return what the annotations under ``prefix`` ask for, or None where there are none.
 
     Never raises for a bad value: all of them are in ``refused``.
     """
-    wishes: Wishes | None = None
+    options: RequestedOptions | None = None
     refused: list[Finding] = []
     notes: list[Finding] = []
     start = len(prefix)
     for name, text in (annotations or {}).items():
         if not name.startswith(prefix):
             continue
-        wishes = wishes or Wishes()
+        options = options or RequestedOptions()
         key = name[start:]
         if key not in _GRAMMAR:
             # guessing what was meant takes longer than all the rest; thousands of keys are no typing errors
@@ -277,27 +277,27 @@ def read(annotations: Mapping[str, str] | None, prefix: str) -> Wishes | None:
                 notes.append(_unknown(key, prefix))
             continue
         try:
-            _follow(wishes, key, text)
-        except Declined as declined:
+            _follow(options, key, text)
+        except NotInjectable as declined:
             refused.append(declined.finding._replace(where=key))
-    if wishes is None:
+    if options is None:
         return None
-    for files in wishes.logs or ():
+    for files in options.logs or ():
         if _probably_directory(files):
-            remedy = "is read as a file; for all files in it write a / at the end"
-            notes.append(Finding(Reason.PROBABLY_DIRECTORY, "logs", files.text, remedy))
-    wishes.refused = tuple(refused)
-    wishes.notes = tuple(notes)
-    return wishes
+            message = "is read as a file; for all files in it write a / at the end"
+            notes.append(Finding(Reason.PROBABLY_DIRECTORY, "logs", files.text, message))
+    options.refused = tuple(refused)
+    options.notes = tuple(notes)
+    return options
 
 
-def _follow(wishes: Wishes, key: str, text: str) -> None:
-    """Put what an annotation says among the wishes; raise :class:`Declined` where it can't be used."""
+def _follow(options: RequestedOptions, key: str, text: str) -> None:
+    """Put what an annotation says among the options; raise :class:`NotInjectable` where it can't be used."""
     field, parse = _GRAMMAR[key]
     if parse is None:
         return
     value = parse(text.strip())
     if field == "amounts":
-        wishes.amounts[key] = value
+        options.amounts[key] = value
     else:
-        setattr(wishes, field, value)
+        setattr(options, field, value)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from webhook.injection.annotations import Declined, LogFiles
+from webhook.injection.annotations import LogFiles, NotInjectable
 from webhook.injection.paths import (
     OWNED_DIRECTORIES,
     SYSTEM_DIRECTORIES,
@@ -15,7 +15,7 @@ from webhook.injection.paths import (
     within,
 )
 from webhook.injection.pod import Container
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.targets import Target, nearest_mount
 
 __all__ = ["application_hidden", "reject_hidden_program", "reject_system_directory"]
@@ -29,19 +29,19 @@ _SHELL_OPTION = re.compile(r"-[a-z]*c")
 
 @remembered
 def _is_system(directory: str) -> bool:
-    """Say whether no container can do without what it has in the directory."""
+    """Return whether no container can do without what it has in the directory."""
     return SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory)
 
 
 def reject_system_directory(entry: LogFiles) -> None:
-    """Raise :class:`Declined` for a directory in which an empty volume must break every container."""
+    """Raise :class:`NotInjectable` for a directory in which an empty volume must break every container."""
     if _is_system(entry.directory):
-        remedy = "nothing can be mounted there; write for example /var/log/app/*.log"
-        raise Declined(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, remedy))
+        message = "nothing can be mounted there; write for example /var/log/app/*.log"
+        raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, message))
 
 
 def reject_hidden_program(target: Target) -> None:
-    """Raise :class:`Declined` where an empty volume at the directory would hide what the container needs."""
+    """Raise :class:`NotInjectable` where an empty volume at the directory would hide what the container needs."""
     participant, directory, entries = target.participant, target.directory, target.entries
     name = directory[-1]
     for what, path in _programs(participant.container, name):
@@ -53,9 +53,9 @@ def reject_hidden_program(target: Target) -> None:
             continue
         if what == "argument" and (parts == directory or any(entry.matches(components(path)) for entry in entries)):
             continue
-        container = shown(participant.container.name, 20)
-        remedy = f"hides {shown(path, 30)}, the {what} of {container}; log elsewhere, or name containers"
-        raise Declined(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, remedy))
+        container = quote_untrusted(participant.container.name, 20)
+        message = f"hides {quote_untrusted(path, 30)}, the {what} of {container}; log elsewhere, or name containers"
+        raise NotInjectable(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, message))
 
 
 def application_hidden(directory: str) -> Finding | None:
@@ -65,8 +65,8 @@ def application_hidden(directory: str) -> Finding | None:
     nowhere_inside = components(directory) == ("var", "log") or holds_data(directory)
     own = "/var/log/app" if nowhere_inside else f"{directory}/logs"
     example = f", as {own}" if len(own) <= LONGEST_EXAMPLE and own.isprintable() else ""
-    remedy = f"hides what the image has in {shown(directory, 30)[1:-1]}; log into a folder of its own{example}"
-    return Finding(Reason.HIDES_APPLICATION, "logs", "", remedy)
+    message = f"hides what the image has in {clean_untrusted(directory, 30)}; log into a folder of its own{example}"
+    return Finding(Reason.HIDES_APPLICATION, "logs", "", message)
 
 
 def _programs(container: Container, name: str) -> list[tuple[str, str]]:
@@ -100,7 +100,7 @@ def _program(path: str, folder: str | None) -> str:
 
 
 def _is_program_text(text: str, previous: str) -> bool:
-    """Say whether an argument is a shell's program, in which a path means nothing certain."""
+    """Return whether an argument is a shell's program, in which a path means nothing certain."""
     return bool(_SHELL_OPTION.fullmatch(previous)) and any(
         character.isspace() or character in ";|&<>" for character in text
     )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.annotations import NotInjectable, RequestedOptions
 from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, quote_untrusted
 
 __all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "reject_unstartable_user", "security_context"]
 
@@ -24,12 +24,12 @@ _DEFAULT = {"type": "RuntimeDefault"}
 
 
 def security_context(
-    spec: PodSpec, profile: Profile, wishes: Wishes, writers: Sequence[Container], findings: list[Finding]
+    spec: PodSpec, profile: Profile, options: RequestedOptions, writers: Sequence[Container], findings: list[Finding]
 ) -> dict[str, Any]:
     """Return a security context that the restricted Pod Security Standard accepts; the profile's own wins.
 
     ``writers`` are the containers whose logs are read, in pod order. A key that the profile sets to null is left out.
-    Raises :class:`Declined` for a user id that the profile does not allow.
+    Raises :class:`NotInjectable` for a user id that the profile does not allow.
     """
     of_pod = spec.securityContext or _NOTHING
     users: list[int | None] = []
@@ -41,9 +41,9 @@ def security_context(
         if not users or (known is None and user is not None):
             model, known = own, user
         users.append(user)
-    user = _user(profile, wishes, users, known, findings)
+    user = _user(profile, options, users, known, findings)
     group = model.runAsGroup if model.runAsGroup is not None else of_pod.runAsGroup
-    if group is None and (user is None or wishes.run_as_user == user):
+    if group is None and (user is None or options.run_as_user == user):
         group = FALLBACK_GROUP
     if user is None:
         user = FALLBACK_USER
@@ -70,7 +70,7 @@ def security_context(
 
 
 def _user(
-    profile: Profile, wishes: Wishes, users: Sequence[int | None], first: int | None, findings: list[Finding]
+    profile: Profile, options: RequestedOptions, users: Sequence[int | None], first: int | None, findings: list[Finding]
 ) -> int | None:
     """Return the sidecar's user, None where nobody says one; ``first`` is the first of the writers' that is known.
 
@@ -83,35 +83,37 @@ def _user(
     the pod: several               the annotation's, else the first known, with a warning
     =============================  ========================================================================
     """
-    asked = wishes.run_as_user
+    asked = options.run_as_user
     if asked == 0 and not profile.allow_root:
-        remedy = f"profile {shown(profile.name)} does not allow root; write a user id above 0, or remove it"
-        raise Declined(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", remedy))
+        message = f"profile {quote_untrusted(profile.name)} does not allow root; write a user id above 0, or remove it"
+        raise NotInjectable(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", message))
     if "runAsUser" in profile.security_context:
         pinned: int | None = profile.security_context["runAsUser"]
         if asked not in (None, pinned):
             says = f"says user {pinned}" if pinned is not None else "leaves the user to the cluster"
-            remedy = f"has no effect: profile {shown(profile.name)} {says}"
-            findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), remedy))
+            message = f"has no effect: profile {quote_untrusted(profile.name)} {says}"
+            findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), message))
         return pinned
     if asked is not None and len(set(users)) == 1 and first not in (None, asked):
-        remedy = f"has no effect: the pod says who writes the logs, user {first}"
-        findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), remedy))
+        message = f"has no effect: the pod says who writes the logs, user {first}"
+        findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), message))
         return first
     if asked is not None:
         return asked
     if first is None:
-        remedy = f"the pod does not say who writes the logs; the sidecar is user {FALLBACK_USER}"
-        findings.append(Finding(Reason.UNKNOWN_USER, "", "", remedy))
+        message = f"the pod does not say who writes the logs; the sidecar is user {FALLBACK_USER}"
+        findings.append(Finding(Reason.UNKNOWN_USER, "", "", message))
     elif len(set(users)) > 1:
         others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
-        remedy = f"logs are written by users {others[:32]}, read by {first}; set it if files stay unread"
-        findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", remedy))
+        message = f"logs are written by users {others[:32]}, read by {first}; set it if files stay unread"
+        findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", message))
     return first
 
 
-def reject_unstartable_user(context: Mapping[str, Any], spec: PodSpec, profile: Profile, wishes: Wishes) -> None:
-    """Raise :class:`Declined` for a finished sidecar that the kubelet would never start as its user.
+def reject_unstartable_user(
+    context: Mapping[str, Any], spec: PodSpec, profile: Profile, options: RequestedOptions
+) -> None:
+    """Raise :class:`NotInjectable` for a finished sidecar that the kubelet would never start as its user.
 
     ``context`` is the container's security context, the profile's patch included; what it leaves out is the pod's.
     The API server accepts such a container: only the kubelet compares the two.
@@ -132,12 +134,12 @@ def reject_unstartable_user(context: Mapping[str, Any], spec: PodSpec, profile: 
     non_root = context.get("runAsNonRoot")
     if non_root is None:
         non_root = of_pod.runAsNonRoot
-    annotated = "run-as-user" if wishes.run_as_user == user else ""
+    annotated = "run-as-user" if options.run_as_user == user else ""
     value = str(user) if annotated else ""
     if user == 0 and non_root is True:
-        who = f"profile {shown(profile.name)}" if context.get("runAsNonRoot") else "the pod"
-        remedy = f"{who} demands runAsNonRoot, and the sidecar would be user 0; use another profile"
-        raise Declined(Finding(Reason.ROOT_UNDER_NON_ROOT, annotated, value, remedy))
+        who = f"profile {quote_untrusted(profile.name)}" if context.get("runAsNonRoot") else "the pod"
+        message = f"{who} demands runAsNonRoot, and the sidecar would be user 0; use another profile"
+        raise NotInjectable(Finding(Reason.ROOT_UNDER_NON_ROOT, annotated, value, message))
     if spec.hostUsers is False and isinstance(user, int) and user >= USERS_IN_NAMESPACE:
-        remedy = f"a pod with hostUsers: false has no user {user}; write one below {USERS_IN_NAMESPACE}"
-        raise Declined(Finding(Reason.USER_NOT_MAPPED, annotated, value, remedy))
+        message = f"a pod with hostUsers: false has no user {user}; write one below {USERS_IN_NAMESPACE}"
+        raise NotInjectable(Finding(Reason.USER_NOT_MAPPED, annotated, value, message))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webhook.injection.pod import VolumeMount
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import clean_untrusted
 
 __all__ = ["HOST_PATH", "WRITABLE_KINDS", "in_words", "is_read_only", "kind_of"]
 
@@ -44,7 +44,7 @@ _IN_WORDS = {
 
 def in_words(kind: str) -> str:
     """Return a kind for people."""
-    return _IN_WORDS.get(kind, f"a volume of kind {shown(kind, 24)[1:-1]}")
+    return _IN_WORDS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
 
 
 def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
@@ -65,13 +65,13 @@ def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
 
 
 def is_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
-    """Say whether a container can't write through the mount."""
+    """Return whether a container can't write through the mount."""
     source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
     return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
 
 
 def _holds_no_logs(csi: Any) -> bool:
-    """Say whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
+    """Return whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
     if not isinstance(csi, dict):
         return True
     driver = csi.get("driver")
@@ -80,6 +80,6 @@ def _holds_no_logs(csi: Any) -> bool:
 
 
 def _is_huge_pages(empty_dir: Any) -> bool:
-    """Say whether an emptyDir lies in hugetlbfs, which programs map and can't write to."""
+    """Return whether an emptyDir lies in hugetlbfs, which programs map and can't write to."""
     medium = empty_dir.get("medium") if isinstance(empty_dir, dict) else None
     return isinstance(medium, str) and medium.startswith("HugePages")

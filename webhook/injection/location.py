@@ -16,7 +16,7 @@ has a profile with ``injectAll``                  the operator says that all pod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from webhook.injection.annotations import Wishes
+from webhook.injection.annotations import RequestedOptions
 from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, is_read_only, kind_of
 from webhook.injection.paths import as_written, components, is_named_after_logs, overlap
 from webhook.injection.pod import Container, VolumeMount
@@ -27,12 +27,14 @@ __all__ = ["has_log_location", "probable_log_folder"]
 Volumes = Mapping[str, dict[str, Any]]
 
 
-def has_log_location(wishes: Wishes, profile: Profile, containers: Iterable[Container], volumes: Volumes) -> bool:
-    """Say whether a pod whose namespace asks has anything for the profile to read.
+def has_log_location(
+    options: RequestedOptions, profile: Profile, containers: Iterable[Container], volumes: Volumes
+) -> bool:
+    """Return whether a pod whose namespace asks has anything for the profile to read.
 
     ``containers`` are those that would take part, ``volumes`` are the pod's by name.
     """
-    if wishes.logs is not None or wishes.profile is not None or wishes.containers is not None:
+    if options.logs is not None or options.profile is not None or options.containers is not None:
         return True
     if profile.inject_all or not profile.logs:
         return True

@@ -6,7 +6,7 @@ of a list, dashes, URLs, variables. Advice is given only where what is advised c
 
 import re
 
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import clean_untrusted
 
 __all__ = ["EXAMPLE", "in_another_notation", "what_is_wrong"]
 
@@ -83,7 +83,7 @@ def _written_otherwise(entry: str) -> str:
         said = "has a key before the path"
     else:
         said = "has quotes or brackets"
-    return f"{said}; write {shown(','.join(pieces), _LONGEST_ADVICE)[1:-1]}"
+    return f"{said}; write {clean_untrusted(','.join(pieces), _LONGEST_ADVICE)}"
 
 
 def _no_file_of_a_pod(entry: str) -> str:
@@ -109,4 +109,4 @@ def _not_absolute(entry: str) -> str:
         return f"is no path; write for example {EXAMPLE}"
     if "/" not in path or not re.match(r"\w", path):
         path = f"var/log/app/{path}"
-    return f"must begin with /; write {shown(f'/{path}', _LONGEST_ADVICE)[1:-1]}"
+    return f"must begin with /; write {clean_untrusted(f'/{path}', _LONGEST_ADVICE)}"

@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from webhook.injection.annotations import Declined, LogFiles, Wishes
+from webhook.injection.annotations import LogFiles, NotInjectable, RequestedOptions
 from webhook.injection.edit import Located
 from webhook.injection.paths import Components, components, literal
 from webhook.injection.pod import Container, EnvVar, PodSpec, VolumeMount
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, quote_untrusted
 from webhook.injection.variables import added_variables
 
 __all__ = ["Mounts", "Participant", "participants"]
@@ -36,11 +36,11 @@ class Participant(Located, gc=False, kw_only=True):
     """A container whose mounts are looked at, and the variables that it gets.
 
     ``chosen`` containers take part; of the others only the places that they mount at a log directory are read.
-    ``every`` says that entries which name no container mean this one too.
+    ``matches_unprefixed`` says that entries which name no container mean this one too.
     """
 
     chosen: bool
-    every: bool
+    matches_unprefixed: bool
     added: Sequence[EnvVar] = ()
     #: What it mounts itself, and the volumes that it gets, both by path.
     own: Mounts
@@ -50,7 +50,7 @@ class Participant(Located, gc=False, kw_only=True):
 
     @classmethod
     def of(
-        cls, container: Container, pointer: str, *, chosen: bool, every: bool, added: Sequence[EnvVar] = ()
+        cls, container: Container, pointer: str, *, chosen: bool, matches_unprefixed: bool, added: Sequence[EnvVar] = ()
     ) -> "Participant":
         """Return the container with its mounts by path."""
         paths = [mount.mountPath for mount in container.volumeMounts or ()]
@@ -60,16 +60,24 @@ class Participant(Located, gc=False, kw_only=True):
             own[resolve(mount.mountPath)] = mount
         for device in container.volumeDevices or ():
             own[resolve(device.devicePath)] = None
-        return cls(container, pointer, chosen=chosen, every=every, added=added, own=own, resolve=resolve)
+        return cls(
+            container,
+            pointer,
+            chosen=chosen,
+            matches_unprefixed=matches_unprefixed,
+            added=added,
+            own=own,
+            resolve=resolve,
+        )
 
 
 _VAR: Components = ("var",)
 
 
 def participants(
-    spec: PodSpec, wishes: Wishes, entries: Sequence[LogFiles], configuration: Configuration
+    spec: PodSpec, options: RequestedOptions, entries: Sequence[LogFiles], configuration: Configuration
 ) -> list[Participant]:
-    """Return the containers that take part, and those whose mounts are looked at. Raises :class:`Declined`.
+    """Return the containers that take part, and those whose mounts are looked at. Raises :class:`NotInjectable`.
 
     Ordinary containers come first, then init containers: in the order in which they count.
     """
@@ -77,10 +85,10 @@ def participants(
     ignored = configuration.ignored_containers
     own = {container.name for container in ordinary if container.name not in ignored}
     prefixes = {entry.container for entry in entries if entry.container}
-    if prefixes or wishes.containers:
-        _check_names(wishes, entries, [container.name for container in (*ordinary, *initial)], configuration.prefix)
-    if wishes.containers is not None:
-        every = set(wishes.containers)
+    if prefixes or options.containers:
+        _check_names(options, entries, [container.name for container in (*ordinary, *initial)], configuration.prefix)
+    if options.containers is not None:
+        every = set(options.containers)
     elif prefixes and all(entry.container for entry in entries):
         every = set()
     else:
@@ -88,31 +96,37 @@ def participants(
     chosen = every | prefixes
     if not chosen:
         first = next(iter((*ordinary, *initial)), None)
-        remedy = f"the pod has only sidecars of other injectors; write {shown(first.name)}" if first is not None else ""
-        raise Declined(Finding(Reason.NO_CONTAINERS, "containers", "", remedy))
+        message = (
+            f"the pod has only sidecars of other injectors; write {quote_untrusted(first.name)}"
+            if first is not None
+            else ""
+        )
+        raise NotInjectable(Finding(Reason.NO_CONTAINERS, "containers", "", message))
     result = []
     for kind, containers in (("containers", ordinary), ("initContainers", initial)):
         for number, container in enumerate(containers):
             name, pointer = container.name, f"/spec/{kind}/{number}"
             if name in chosen:
-                added = added_variables(container) if wishes.env else ()
-                result.append(Participant.of(container, pointer, chosen=True, every=name in every, added=added))
+                added = added_variables(container) if options.env else ()
+                result.append(
+                    Participant.of(container, pointer, chosen=True, matches_unprefixed=name in every, added=added)
+                )
             elif name not in own:
-                result.append(Participant.of(container, pointer, chosen=False, every=True))
+                result.append(Participant.of(container, pointer, chosen=False, matches_unprefixed=True))
     return result
 
 
-def _check_names(wishes: Wishes, entries: Sequence[LogFiles], names: Sequence[str], prefix: str) -> None:
-    """Raise :class:`Declined` for a name that is no container of the pod, or a prefix that takes no part."""
-    for name in wishes.containers or ():
+def _check_names(options: RequestedOptions, entries: Sequence[LogFiles], names: Sequence[str], prefix: str) -> None:
+    """Raise :class:`NotInjectable` for a name that is no container of the pod, or a prefix that takes no part."""
+    for name in options.containers or ():
         _check_known(name, names, "containers", name)
     for entry in entries:
         if not entry.container:
             continue
         _check_known(entry.container, names, "logs", entry.text)
-        if wishes.containers is not None and entry.container not in wishes.containers:
-            remedy = f"container {shown(entry.container)} is not in {prefix}containers; add it there"
-            raise Declined(Finding(Reason.UNKNOWN_CONTAINER, "logs", entry.text, remedy))
+        if options.containers is not None and entry.container not in options.containers:
+            message = f"container {quote_untrusted(entry.container)} is not in {prefix}containers; add it there"
+            raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, "logs", entry.text, message))
 
 
 MOST_GUESSED = 64
@@ -123,5 +137,7 @@ def _check_known(name: str, names: Sequence[str], where: str, value: str) -> Non
         return
     # guessing among thousands takes longer than all the rest
     near = difflib.get_close_matches(name, names[:MOST_GUESSED], n=1) or list(names[:1])
-    remedy = f"the pod has no container {shown(name)}" + (f"; did you mean {shown(near[0])}?" if near else "")
-    raise Declined(Finding(Reason.UNKNOWN_CONTAINER, where, value, remedy))
+    message = f"the pod has no container {quote_untrusted(name)}" + (
+        f"; did you mean {quote_untrusted(near[0])}?" if near else ""
+    )
+    raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, where, value, message))

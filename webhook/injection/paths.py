@@ -74,12 +74,12 @@ def _normalised(path: str) -> list[str]:
 
 
 def within(path: Components, directory: Components) -> bool:
-    """Say whether ``path`` is ``directory`` or lies somewhere below it."""
+    """Return whether ``path`` is ``directory`` or lies somewhere below it."""
     return path[: len(directory)] == directory
 
 
 def overlap(one: Components, other: Components) -> bool:
-    """Say whether the paths are the same, or one lies inside the other."""
+    """Return whether the paths are the same, or one lies inside the other."""
     return one[: len(other)] == other or other[: len(one)] == one
 
 
@@ -118,11 +118,11 @@ class Directories:
                 parts = parts[:-1]  # noqa: PLW2901 — up to the root
 
     def within(self, path: str) -> bool:
-        """Say whether one of the directories is ``path`` or lies below it."""
+        """Return whether one of the directories is ``path`` or lies below it."""
         return not self._above.isdisjoint(mount_points(path))
 
     def hold(self, path: str) -> bool:
-        """Say whether ``path`` is one of the directories or lies below one."""
+        """Return whether ``path`` is one of the directories or lies below one."""
         for parts in mount_points(path):
             for depth in self._depths:
                 if parts[:depth] in self._own:
@@ -130,7 +130,7 @@ class Directories:
         return False
 
     def collide(self, path: str) -> bool:
-        """Say whether one of the directories is ``path``, lies below it or above it."""
+        """Return whether one of the directories is ``path``, lies below it or above it."""
         return self.within(path) or self.hold(path)
 
 
@@ -163,7 +163,7 @@ _LOG_NAME = re.compile(r"(?:^|[-_.])logs?(?:$|[-_.])", re.IGNORECASE)
 
 
 def is_named_after_logs(name: str) -> bool:
-    """Say whether a folder's name says that logs are in it: ``log``, ``logs``, ``app-logs``."""
+    """Return whether a folder's name says that logs are in it: ``log``, ``logs``, ``app-logs``."""
     return _LOG_NAME.search(name) is not None
 
 
@@ -175,7 +175,7 @@ def holds_data(directory: str) -> bool:
 
 @remembered
 def probably_holds_application(directory: str) -> bool:
-    """Say whether an image probably has what it runs, or its data, where the directory is.
+    """Return whether an image probably has what it runs, or its data, where the directory is.
 
     A first-level folder, /var/log itself (images have folders for their servers in it), the known homes of
     applications; not what is called after logs, and no folder of one's own.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from webhook.injection.annotations import Declined
+from webhook.injection.annotations import NotInjectable
 from webhook.injection.names import is_dns_label
 from webhook.injection.paths import (
     IMAGE_DIRECTORIES,
@@ -50,14 +50,14 @@ class Place(Struct, gc=False):
 
     @property
     def relocated(self) -> bool:
-        """Say whether the sidecar sees it elsewhere than the app does."""
+        """Return whether the sidecar sees it elsewhere than the app does."""
         return self.path != self.seen_by[0][1]
 
 
-def too_many(what: str) -> Declined:
+def too_many(what: str) -> NotInjectable:
     """Return the refusal of a pod whose logs lie in more places than can be mounted."""
-    remedy = f"the logs lie in {what}, which is too many; name fewer directories or containers"
-    return Declined(Finding(Reason.TOO_MANY_PLACES, "logs", "", remedy))
+    message = f"the logs lie in {what}, which is too many; name fewer directories or containers"
+    return NotInjectable(Finding(Reason.TOO_MANY_PLACES, "logs", "", message))
 
 
 def assign_sidecar_paths(places: Sequence[Place], profile: Profile) -> None:
@@ -119,5 +119,5 @@ def _moved(place: Place, root: str, folders: set[str]) -> str:
 
 @remembered
 def _suits_sidecar(path: str) -> bool:
-    """Say whether something can be mounted there in any sidecar."""
+    """Return whether something can be mounted there in any sidecar."""
     return _AWKWARD.isdisjoint(path) and not IMAGE_DIRECTORIES.within(path) and not SIDECAR_OWNED_DIRECTORIES.hold(path)

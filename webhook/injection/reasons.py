@@ -7,7 +7,7 @@ the playground — is made from a :class:`Finding`, so that they never say diffe
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-__all__ = ["Finding", "Reason", "Severity", "shown"]
+__all__ = ["Finding", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
 
 #: kubectl prints warnings in one line; the API server cuts them at 256 characters and all of them at 4096.
 WARNING_LENGTH = 120
@@ -96,37 +96,40 @@ class Reason(StrEnum):
     ANNOTATIONS_FULL = "annotations_full", Severity.NOTE, "the pod's annotations leave no room for ours"
 
 
-def shown(text: str, length: int = 40) -> str:
-    """Return a tenant's text as it may stand in a warning: one line, printable, quoted, cut to ``length``."""
+def clean_untrusted(text: str, length: int = 40) -> str:
+    """Return a tenant's text as it may stand in a warning: one line, printable, cut to ``length`` characters."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     clean = clean.replace('"', "'")  # a tenant's text ends where ours says
-    if len(clean) > length:
-        clean = clean[: length - 1] + "…"
-    return f'"{clean}"'
+    return clean if len(clean) <= length else clean[: length - 1] + "…"
+
+
+def quote_untrusted(text: str, length: int = 40) -> str:
+    """Return a tenant's text, cleaned and cut to ``length`` characters, in quotes."""
+    return f'"{clean_untrusted(text, length)}"'
 
 
 class Finding(NamedTuple):
     """A reason, where it was found, and what to write instead.
 
     ``where`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
-    ``remedy`` says what is wrong and what to write, in few words; tenant text in it is already ``shown``.
+    ``message`` says what is wrong and what to write, in few words; tenant text in it is already ``shown``.
     """
 
     reason: Reason
     where: str = ""
     value: str = ""
-    remedy: str = ""
+    message: str = ""
 
     def text(self, prefix: str = "") -> str:
         """Return one line of any length: ``pillion.dev/logs "x.log": must begin with /; write "/var/log/x.log"``."""
         place = f"{prefix}{self.where}" if self.where else ""
         if self.value:
-            place = f"{place} {shown(self.value)}".strip()
-        said = self.remedy or self.reason.sentence
+            place = f"{place} {quote_untrusted(self.value)}".strip()
+        said = self.message or self.reason.sentence
         return f"{place}: {said}" if place else said
 
     def warning(self, prefix: str = "", head: str = "") -> str:
-        """Return the line as an admission warning: at most 120 characters, the remedy kept before the value."""
+        """Return the line as an admission warning: at most 120 characters, the message kept before the value."""
         line = head + self.text(prefix)
         if len(line) <= WARNING_LENGTH:
             return line
@@ -138,8 +141,8 @@ class Finding(NamedTuple):
         return line if len(line) <= WARNING_LENGTH else line[: WARNING_LENGTH - 1] + "…"
 
     def _cut(self, prefix: str, length: int) -> str:
-        place = f"{prefix}{self.where} {shown(self.value, length - 2)}".strip()
-        return f"{place}: {self.remedy or self.reason.sentence}"
+        place = f"{prefix}{self.where} {quote_untrusted(self.value, length - 2)}".strip()
+        return f"{place}: {self.message or self.reason.sentence}"
 
 
 #: The shortest piece of a value that is worth showing, quotes included.

@@ -34,7 +34,7 @@ from webhook.injection.admission import (
 from webhook.injection.annotations import STATUS
 from webhook.injection.edit import pointer
 from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration
-from webhook.injection.reasons import shown
+from webhook.injection.reasons import quote_untrusted
 from webhook.injection.status import parse
 from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
 
@@ -233,19 +233,23 @@ class _Removing:
             if sum(evidence) >= 2:  # noqa: PLR2004 — two agree, as the table says
                 found.append(container)
             else:
-                self.leave(container.path, f"container {shown(container.name)} stays: it is not in our sidecar's form")
+                self.leave(
+                    container.path,
+                    f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
+                )
         ordinary = _list(_at(self.pod, ("spec", "containers")))
         last = [one for one in found if one.kind == "containers"]
         if last and len(last) == len(ordinary):
             for container in last:
                 self.leave(
-                    container.path, f"container {shown(container.name)} stays: the pod has no other ordinary one"
+                    container.path,
+                    f"container {quote_untrusted(container.name)} stays: the pod has no other ordinary one",
                 )
             found = [one for one in found if one.kind != "containers"]
         return found
 
     def is_our_volume(self, name: str) -> bool:
-        """Say whether the pod has such a volume, with a name that we give and in the form that we give it."""
+        """Return whether the pod has such a volume, with a name that we give and in the form that we give it."""
         volume = self.volumes.get(name)
         if volume is None or not name.startswith(NAME_PREFIX):
             return False
@@ -273,7 +277,7 @@ class _Removing:
             known = name in mounted or (name in listed and (_is_log_volume(name) or volume in self.profile_volumes()))
             if not self.is_our_volume(name) or not known:
                 if sidecars:
-                    self.leave(path, f"volume {shown(name)} stays: nothing says that it was added")
+                    self.leave(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
             mounts = [
                 _Mount(container, number, mount)
@@ -286,8 +290,10 @@ class _Removing:
                 names.append(name)
                 found += mounts
             else:
-                container = shown(strange.container.name)
-                self.leave(path, f"volume {shown(name)} stays: container {container} mounts it in a way of its own")
+                container = quote_untrusted(strange.container.name)
+                self.leave(
+                    path, f"volume {quote_untrusted(name)} stays: container {container} mounts it in a way of its own"
+                )
         return names, found
 
     def profile_volumes(self) -> Iterator[dict[str, Any]]:
@@ -297,7 +303,7 @@ class _Removing:
             yield from profile.volumes
 
     def is_our_mount(self, mount: _Mount) -> bool:
-        """Say whether a container's mount of a volume of ours is as we add it: with a folder of the container's name.
+        """Return whether a container mounts a volume of ours as we add it: with a folder of the container's name.
 
         A container that was renamed since keeps the folder.
         """
@@ -337,7 +343,9 @@ class _Removing:
         if taking_part or not front:
             return set(range(front))
         names = " and ".join(_mapping(variable).get("name", "") for variable in variables[:front])
-        self.leave((*container.path, "env", 0), f"container {shown(container.name)} keeps {names}: it could be yours")
+        self.leave(
+            (*container.path, "env", 0), f"container {quote_untrusted(container.name)} keeps {names}: it could be yours"
+        )
         return set()
 
     def added_pull_secrets(self) -> set[int]:
@@ -351,7 +359,7 @@ class _Removing:
                 found.add(indexes[-1])
             elif indexes:
                 path = ("spec", "imagePullSecrets", indexes[-1])
-                self.leave(path, f"image pull secret {shown(name)} stays: no profile has it")
+                self.leave(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
         return found
 
     # --- how it is taken out ---------------------------------------------------------------------------------------
@@ -442,7 +450,7 @@ def _is_log_volume(name: str) -> bool:
 
 
 def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
-    """Say whether a variable is that one of ours, as we write it or as the API server completes it."""
+    """Return whether a variable is that one of ours, as we write it or as the API server completes it."""
     if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
         return False
     reference = _mapping(_mapping(variable["valueFrom"]).get("fieldRef"))
@@ -453,7 +461,7 @@ def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
 
 
 def _has_variables(container: Mapping[str, Any]) -> bool:
-    """Say whether a container has all variables that each sidecar has."""
+    """Return whether a container has all variables that each sidecar has."""
     variables = _list(container.get("env"))
     return all(any(_is_form(variable, ours) for variable in variables) for ours in _SIDECAR_VARIABLES)
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import ceil
 
 from webhook.injection import quantity
-from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.annotations import NotInjectable, RequestedOptions
 from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Bound, Profile
 from webhook.injection.reasons import Finding, Reason
@@ -30,28 +30,32 @@ def bounded(key: str, value: str, bound: Bound | None, findings: list[Finding]) 
         if amount is None or end is None or limit is None:
             continue
         if (amount < end) if word == "below" else (amount > end):
-            remedy = f"is {word} the profile's bound; {limit} is used"
-            findings.append(Finding(Reason.BOUNDED, key, value, remedy))
+            message = f"is {word} the profile's bound; {limit} is used"
+            findings.append(Finding(Reason.BOUNDED, key, value, message))
             return limit
     return value
 
 
 def resources(
-    spec: PodSpec, profile: Profile, wishes: Wishes, new_volumes: tuple[str | None, int], findings: list[Finding]
+    spec: PodSpec,
+    profile: Profile,
+    options: RequestedOptions,
+    new_volumes: tuple[str | None, int],
+    findings: list[Finding],
 ) -> Mapping[str, Mapping[str, str]] | None:
     """Return the sidecar's resources, or None in a pod that has its own for all containers.
 
     ``new_volumes`` is the size limit of the log volumes that are added, and how many they are.
-    Raises :class:`Declined` for a request above its limit.
+    Raises :class:`NotInjectable` for a request above its limit.
 
     The pod keeps its quality of service: where every container's limits equal its requests, ours do too
     (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
     """
-    asked = wishes.amounts
+    asked = options.amounts
     if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
         # a pod with pod-level resources is refused where its containers ask for more in sum (KEP-2837)
-        remedy = "has no effect: the pod has resources of its own for all containers"
-        findings += [Finding(Reason.NO_EFFECT, key, asked[key], remedy) for key, _, _ in _AMOUNTS if key in asked]
+        message = "has no effect: the pod has resources of its own for all containers"
+        findings += [Finding(Reason.NO_EFFECT, key, asked[key], message) for key, _, _ in _AMOUNTS if key in asked]
         return None
     guaranteed = _guaranteed(spec)
     if not asked and not guaranteed and not _limits_storage(spec):
@@ -76,13 +80,13 @@ def _guarantee(asked: Mapping[str, str], amounts: dict[str, dict[str, str]], fin
         limit = amounts["limits"].setdefault(name, amounts["requests"][name])
         key = f"{name}-request"
         if key in asked and _amount(amounts["requests"][name]) != _amount(limit):
-            remedy = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
-            findings.append(Finding(Reason.NO_EFFECT, key, asked[key], remedy))
+            message = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
+            findings.append(Finding(Reason.NO_EFFECT, key, asked[key], message))
         amounts["requests"][name] = limit
 
 
 def _fit(name: str, asked: Mapping[str, str], amounts: dict[str, dict[str, str]]) -> None:
-    """Pull the profile's request down to a limit; raise :class:`Declined` for a request above it."""
+    """Pull the profile's request down to a limit; raise :class:`NotInjectable` for a request above it."""
     limit, request = amounts["limits"].get(name), amounts["requests"][name]
     if limit is None or _amount(request) <= _amount(limit):
         return
@@ -90,8 +94,8 @@ def _fit(name: str, asked: Mapping[str, str], amounts: dict[str, dict[str, str]]
     if key not in asked:
         amounts["requests"][name] = limit
         return
-    remedy = f"is above the limit {limit}; write less, or a higher {name}-limit"
-    raise Declined(Finding(Reason.REQUEST_ABOVE_LIMIT, key, asked[key], remedy))
+    message = f"is above the limit {limit}; write less, or a higher {name}-limit"
+    raise NotInjectable(Finding(Reason.REQUEST_ABOVE_LIMIT, key, asked[key], message))
 
 
 def _amount(text: object) -> Fraction:
@@ -115,7 +119,7 @@ def _limit_storage(spec: PodSpec, new_volumes: tuple[str | None, int], amounts: 
 
 
 def _limits_storage(spec: PodSpec) -> bool:
-    """Say whether every container has a limit on ephemeral storage."""
+    """Return whether every container has a limit on ephemeral storage."""
     for container in spec.containers or ():
         limits = container.resources.limits if container.resources is not None else None
         if not limits or "ephemeral-storage" not in limits:

@@ -8,14 +8,14 @@ import jsonpatch
 import msgspec
 from msgspec.structs import replace
 
-from webhook.injection.annotations import Declined, Wishes
+from webhook.injection.annotations import NotInjectable, RequestedOptions
 from webhook.injection.container_rules import defects
 from webhook.injection.identity import reject_unstartable_user, security_context
 from webhook.injection.participants import Participant
 from webhook.injection.places import Place
 from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, quote_untrusted
 from webhook.injection.resources import resources
 from webhook.injection.variables import Environment, escape
 from webhook.injection.volumes import Plan
@@ -32,13 +32,13 @@ PATCH_ERRORS = (
 def build(
     spec: PodSpec,
     profile: Profile,
-    wishes: Wishes,
+    options: RequestedOptions,
     participants: Sequence[Participant],
     plan: Plan,
     *,
     size_limit: str | None,
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the sidecar for the pod, and what is noteworthy about it. Raises :class:`Declined`.
+    """Return the sidecar for the pod, and what is noteworthy about it. Raises :class:`NotInjectable`.
 
     ``size_limit`` is that of each new volume.
     """
@@ -51,20 +51,20 @@ def build(
     if profile.args:
         container["args"] = _fill(profile.args, plan)
     container["env"] = environment.variables
-    amounts = resources(spec, profile, wishes, (size_limit, len(plan.new_volumes)), findings)
+    amounts = resources(spec, profile, options, (size_limit, len(plan.new_volumes)), findings)
     if amounts is not None:
         container["resources"] = amounts
-    container["securityContext"] = security_context(spec, profile, wishes, _writers(participants, plan), findings)
+    container["securityContext"] = security_context(spec, profile, options, _writers(participants, plan), findings)
     mounts += profile.mounts
     if masks_token(spec, profile):
         mounts.append(TOKEN_MASK)
     container["volumeMounts"] = mounts
     if profile.patch:
         unpatched, container = container, _patched(container, profile)
-        reject_unstartable_user(_security_context(container), spec, profile, wishes)
+        reject_unstartable_user(_security_context(container), spec, profile, options)
         _reject_defects(container, unpatched, profile, plan)
     else:
-        reject_unstartable_user(container["securityContext"], spec, profile, wishes)
+        reject_unstartable_user(container["securityContext"], spec, profile, options)
     return container, findings
 
 
@@ -73,7 +73,7 @@ TOKEN_MASK = {"name": f"{NAME_PREFIX}{EMPTY_VOLUME}", "mountPath": TOKEN_PATH, "
 
 
 def masks_token(spec: PodSpec, profile: Profile) -> bool:
-    """Say whether an empty volume has to keep the service account's token out of the sidecar."""
+    """Return whether an empty volume has to keep the service account's token out of the sidecar."""
     return not profile.service_account_token and spec.automountServiceAccountToken is not False
 
 
@@ -82,8 +82,8 @@ def _patched(container: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     try:
         patched: dict[str, Any] = jsonpatch.JsonPatch(list(profile.patch)).apply(msgspec.to_builtins(container))
     except PATCH_ERRORS as error:
-        remedy = f"the patch of profile {shown(profile.name)} does not fit its sidecar; ask your operator"
-        raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy)) from error
+        message = f"the patch of profile {quote_untrusted(profile.name)} does not fit its sidecar; ask your operator"
+        raise NotInjectable(Finding(Reason.PROFILE_PATCH, "", "", message)) from error
     return patched
 
 
@@ -94,13 +94,15 @@ def _security_context(patched: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _reject_defects(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
-    """Raise :class:`Declined` for a patched container that could not start, or that is no longer ours."""
+    """Raise :class:`NotInjectable` for a patched container that could not start, or that is no longer ours."""
     volumes = {volume["name"] for volume in profile.volumes} | {place.mount.name for place in plan.places}
     volumes |= {mount["name"] for mount in unpatched["volumeMounts"]}
     renamed = any(patched.get(key) != unpatched.get(key) for key in ("name", "restartPolicy"))
     if renamed or defects(patched, volumes):
-        remedy = f"the patch of profile {shown(profile.name)} makes a sidecar that can't start; ask your operator"
-        raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy))
+        message = (
+            f"the patch of profile {quote_untrusted(profile.name)} makes a sidecar that can't start; ask your operator"
+        )
+        raise NotInjectable(Finding(Reason.PROFILE_PATCH, "", "", message))
 
 
 # --- logs ------------------------------------------------------------------------------------------------------

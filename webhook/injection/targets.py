@@ -40,7 +40,9 @@ def targets(participants: Sequence[Participant], entries: Sequence[LogFiles]) ->
     found = []
     for directory, inside in directories.items():
         for one in participants:
-            matching = inside if one.every and directory not in prefixed else _matching_entries(one, inside)
+            matching = (
+                inside if one.matches_unprefixed and directory not in prefixed else _matching_entries(one, inside)
+            )
             for path, files in _directories_of(one, directory, matching):
                 found.append(Target(one, path, files, nearest_mount(path, one.own), _mounts_below(path, one.own)))
     return found
@@ -59,14 +61,14 @@ def _directories_of(
 
 
 def are_mounts(target: Target) -> bool:
-    """Say whether every file that is meant is a mount itself."""
+    """Return whether every file that is meant is a mount itself."""
     return all(not entry.is_glob and (*target.directory, entry.name) in target.below for entry in target.entries)
 
 
 def _matching_entries(participant: Participant, entries: Sequence[LogFiles]) -> list[LogFiles]:
     meant = []
     for entry in entries:
-        if entry.container == participant.container.name or (participant.every and not entry.container):
+        if entry.container == participant.container.name or (participant.matches_unprefixed and not entry.container):
             meant.append(entry)
     return meant
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from webhook.injection.annotations import Declined
+from webhook.injection.annotations import NotInjectable
 from webhook.injection.pod import Container, EnvSource, EnvVar
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, quote_untrusted
 
 __all__ = [
     "POD_VARIABLES",
@@ -94,14 +94,14 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
     """Return the variables that a ``subPathExpr`` of the container is made of, in their order.
 
     Variables with one name twice are all kept, so that the later one sees the earlier one as it does in the
-    container. Raises :class:`Declined` where one comes from ``envFrom``, a Secret, or from where we can't see.
+    container. Raises :class:`NotInjectable` where one comes from ``envFrom``, a Secret, or from where we can't see.
     """
     available = [*added, *(container.env or ())]
     names = {variable.name for variable in available}
 
-    def unknown(name: str, why: str) -> Declined:
-        remedy = f"the subPathExpr of {shown(container.name, 24)} needs {shown(name, 24)}, {why}"
-        return Declined(Finding(Reason.UNKNOWN_VARIABLE, "logs", "", remedy))
+    def unknown(name: str, why: str) -> NotInjectable:
+        message = f"the subPathExpr of {quote_untrusted(container.name, 24)} needs {quote_untrusted(name, 24)}, {why}"
+        return NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, "logs", "", message))
 
     if len(available) > MAX_VARIABLES:
         raise unknown(expression, f"one of more than {MAX_VARIABLES} variables")
@@ -120,7 +120,7 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
     return tuple(_portable(variable, container, unknown) for variable in available if variable.name in wanted)
 
 
-def _portable(variable: EnvVar, container: Container, unknown: Callable[[str, str], Declined]) -> EnvVar:
+def _portable(variable: EnvVar, container: Container, unknown: Callable[[str, str], NotInjectable]) -> EnvVar:
     """Return the variable so that it has the same value in another container of the pod."""
     source = variable.valueFrom
     if source is None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from webhook.injection.annotations import Declined, LogFiles
+from webhook.injection.annotations import LogFiles, NotInjectable
 from webhook.injection.edit import Located
 from webhook.injection.hiding import application_hidden, reject_hidden_program, reject_system_directory
 from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, in_words, is_read_only, kind_of
@@ -27,7 +27,7 @@ from webhook.injection.paths import Components, as_written, components, within
 from webhook.injection.places import ITSELF, File, Place, assign_sidecar_paths
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Profile
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason, quote_untrusted
 from webhook.injection.targets import Target, are_mounts, targets
 from webhook.injection.variables import needed_variables
 
@@ -76,7 +76,7 @@ def plan(
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
     ``host_paths`` says whether the node's own folders are read, which only the pod itself may ask for. Raises
-    :class:`Declined` where it would break a container or can't be done.
+    :class:`NotInjectable` where it would break a container or can't be done.
     """
     planning = _Planning(volumes, host_paths=host_paths)
     found = targets(participants, entries)
@@ -169,7 +169,7 @@ class _Planning:
         entries = target.entries
         try:
             self._reuse(target.participant, outer, _files(entries, target.directory[len(outer) :]), entries[0])
-        except Declined:
+        except NotInjectable:
             # it was not asked to take part, so what it mounts is no reason to do nothing
             return
 
@@ -177,12 +177,12 @@ class _Planning:
         """Add the place that the container mounts itself at the path."""
         container, mount = participant.container, participant.own[path]
         if mount is None:
-            remedy = f"container {shown(container.name)} has a block device there; write another directory"
-            raise Declined(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, remedy))
+            message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
+            raise NotInjectable(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, message))
         kind = kind_of(self.volumes, mount)
         if kind not in WRITABLE_KINDS:
-            remedy = f"{in_words(kind)} is mounted there; logs can't be in it"
-            raise Declined(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, remedy))
+            message = f"{in_words(kind)} is mounted there; logs can't be in it"
+            raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, message))
         if kind == HOST_PATH and not self.host_paths:
             return
         read_only = is_read_only(self.volumes, mount)
@@ -257,9 +257,9 @@ class _Planning:
         findings = [finding for finding in hidden if finding is not None]
         for name, (container, mount) in self.unwritten.items():
             if name not in self.writable:
-                place = shown(mount.mountPath, 30)
-                remedy = f"{shown(container.name, 24)} can't write at {place}: it is read-only there"
-                findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", remedy))
+                place = quote_untrusted(mount.mountPath, 30)
+                message = f"{quote_untrusted(container.name, 24)} can't write at {place}: it is read-only there"
+                findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", message))
         return findings
 
 

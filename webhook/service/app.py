@@ -137,16 +137,16 @@ class Answers:
         try:
             return _reply(self._decide(request, late=late))
         except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
-            verdict = admission.abstain(request, Reason.INTERNAL_ERROR, self.in_force.configuration)
+            verdict = admission.allow_unmodified(request, Reason.INTERNAL_ERROR, self.in_force.configuration)
             verdict.error = error
             return _reply(verdict)
 
     def _decide(self, request: Request, *, late: bool) -> Verdict:
         configuration = self.in_force.configuration
         if late:
-            return admission.abstain(request, Reason.DEADLINE, configuration)
+            return admission.allow_unmodified(request, Reason.DEADLINE, configuration)
         if self.in_flight > self.settings.max_in_flight:
-            return admission.abstain(request, Reason.OVERLOADED, configuration)
+            return admission.allow_unmodified(request, Reason.OVERLOADED, configuration)
         return admission.admit(request, configuration)
 
     def has_room(self, size: int) -> bool:
