@@ -21,8 +21,9 @@ from webhook.configuration import load
 from webhook.documents import read
 from webhook.errors import ConfigurationError
 from webhook.injection import review
-from webhook.injection.admission import Verdict, admit
+from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
+from webhook.injection.verdict import Verdict
 
 __all__ = ["CASES", "Case", "as_yaml", "cases"]
 

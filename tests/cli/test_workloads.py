@@ -139,11 +139,11 @@ def test_claims_are_volumes_of_the_pod_but_not_of_the_template(configuration: Co
     value = manifest("StatefulSet", {"metadata": {"annotations": annotations}, "spec": {"containers": [container]}})
     value["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": {}}]
     found = reviewed(value, configuration)
-    assert found.verdict.plan is not None
-    assert found.verdict.plan.reused == ["data"]
+    assert found.admission.plan is not None
+    assert found.admission.plan.reused == ["data"]
     template = patched(found.workload.document, [found])["spec"]["template"]
     assert "data" not in [volume["name"] for volume in template["spec"]["volumes"]]
-    assert found.verdict.plan.new_volumes == []
+    assert found.admission.plan.new_volumes == []
 
 
 def test_a_claim_replaces_a_volume_of_its_name() -> None:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tests.goldens import CASES
 from tests.strategies import pods
 from webhook.injection import review
-from webhook.injection.admission import Verdict, admit
+from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
+from webhook.injection.verdict import Verdict
 
 from .api import proxied
 from .conftest import RunningCluster

@@ -9,8 +9,9 @@ import jsonpatch
 from webhook.configuration import load
 from webhook.errors import ReviewError
 from webhook.injection import review
-from webhook.injection.admission import Verdict, admit
+from webhook.injection.admission import admit
 from webhook.injection.reasons import WARNING_LENGTH, Reason
+from webhook.injection.verdict import Verdict
 
 __all__ = ["judge"]
 

@@ -10,25 +10,31 @@ import msgspec
 import pytest
 
 from webhook.configuration import load
-from webhook.injection.admission import ANNOTATIONS_SIZE, Verdict, admit
+from webhook.injection.admission import Admission, admit
 from webhook.injection.paths import components, overlap
+from webhook.injection.pod_annotations import ANNOTATIONS_SIZE
 from webhook.injection.reasons import Reason
 from webhook.injection.review import Kind, Request
+from webhook.injection.verdict import Verdict
 
 CONFIGURATION = load(None)
 SAFE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 STATUS = "pillion.dev/status"
 
 
-def verdict_on(pod: Any) -> Verdict:
-    """Return the verdict on a pod that is being created."""
-    request = Request(
+def request_for(pod: Any) -> Request:
+    """Return the request for a pod that is being created."""
+    return Request(
         "u",
         kind=Kind("", "v1", "Pod"),
         operation="CREATE",
         object=msgspec.Raw(json.dumps(pod, ensure_ascii=False).encode()),
     )
-    return admit(request, CONFIGURATION)
+
+
+def verdict_on(pod: Any) -> Verdict:
+    """Return the verdict on a pod that is being created."""
+    return admit(request_for(pod), CONFIGURATION)
 
 
 def asking(filler: str = "") -> dict[str, Any]:
@@ -94,9 +100,9 @@ def test_logs_where_places_are_moved_to_have_places_of_their_own(logs: str, name
     pod = asking()
     pod["spec"]["containers"][0]["name"] = name
     pod["metadata"]["annotations"]["pillion.dev/logs"] = logs
-    verdict = verdict_on(pod)
-    assert verdict.injected
-    assert verdict.plan is not None
-    paths = [components(place.path) for place in verdict.plan.places]
+    admission = Admission(request_for(pod), CONFIGURATION)
+    assert admission.run().injected
+    assert admission.plan is not None
+    paths = [components(place.path) for place in admission.plan.places]
     assert len(paths) == logs.count(",") + 1
     assert not [one for number, one in enumerate(paths) for other in paths[:number] if overlap(one, other)]

@@ -15,8 +15,9 @@ import pytest
 
 from tests.goldens import ROOT, Case
 from tests.injection.test_properties import patched, verdict_on
-from webhook.injection.admission import ANNOTATIONS_SIZE, SAFE_TO_EVICT, Verdict
+from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, SAFE_TO_EVICT
 from webhook.injection.reasons import Reason
+from webhook.injection.verdict import Verdict
 
 STATUS = "pillion.dev/status"
 ASKING = Case(ROOT / "ask-annotation-true")

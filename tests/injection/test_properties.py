@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from tests.strategies import pods, ragged
 from webhook.configuration import load
 from webhook.injection import review
-from webhook.injection.admission import Verdict, admit
+from webhook.injection.admission import Admission
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import Metadata, PodSpec
 from webhook.injection.reasons import Reason
+from webhook.injection.verdict import Verdict
 
 CONFIGURATION = load(None)
 EXAMPLES = int(os.environ.get("PILLION_EXAMPLES", "400"))
@@ -27,8 +28,8 @@ EXAMPLES = int(os.environ.get("PILLION_EXAMPLES", "400"))
 many = settings(max_examples=EXAMPLES, deadline=None)
 
 
-def verdict_on(pod: Any, *, opted_in: bool = False) -> Verdict:
-    """Return the verdict on a pod that is being created."""
+def admission_of(pod: Any, *, opted_in: bool = False) -> Admission:
+    """Return the admission of a pod that is being created, run to its verdict."""
     document = {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -41,7 +42,14 @@ def verdict_on(pod: Any, *, opted_in: bool = False) -> Verdict:
         },
     }
     body = json.dumps(document).encode()
-    return admit(review.parse(body, namespace_opted_in=opted_in), CONFIGURATION)
+    admission = Admission(review.parse(body, namespace_opted_in=opted_in), CONFIGURATION)
+    admission.run()
+    return admission
+
+
+def verdict_on(pod: Any, *, opted_in: bool = False) -> Verdict:
+    """Return the verdict on a pod that is being created."""
+    return admission_of(pod, opted_in=opted_in).verdict
 
 
 def patched(pod: Any, verdict: Verdict) -> Any:
@@ -74,13 +82,14 @@ def test_no_pod_makes_it_raise(pod: Any) -> None:
 @given(pods().flatmap(ragged))
 def test_the_patch_gives_the_working_copy(pod: Any) -> None:
     """The recorded operations, applied to the original by jsonpatch, give what the editor has."""
-    verdict = verdict_on(pod)
-    if verdict.editor is None:
+    admission = admission_of(pod)
+    verdict, editor = admission.verdict, admission.editor
+    if editor is None:
         assert verdict.patch == b""
         return
     result = patched(pod, verdict)
-    assert view(json.dumps(result["spec"]).encode()) == view(msgspec.json.encode(verdict.editor.spec))
-    assert msgspec.convert(result["metadata"], Metadata) == verdict.editor.metadata
+    assert view(json.dumps(result["spec"]).encode()) == view(msgspec.json.encode(editor.spec))
+    assert msgspec.convert(result["metadata"], Metadata) == editor.metadata
 
 
 @many

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tests.goldens import CASES, Case
 from tests.injection.test_properties import CONFIGURATION, all_containers, many, verdict_on
 from tests.strategies import pods, ragged
-from webhook.injection.admission import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, Verdict, are_short_enough
+from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
 from webhook.injection.profile import Configuration
 from webhook.injection.removal import note_former_values, remove
+from webhook.injection.verdict import Verdict
 
 PREFIX = "pillion.dev/"
 STATUS = f"{PREFIX}status"

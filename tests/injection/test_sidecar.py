@@ -7,9 +7,10 @@ import jsonpatch
 
 from webhook.configuration.loading import build
 from webhook.injection import review
-from webhook.injection.admission import Verdict, admit
+from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
+from webhook.injection.verdict import Verdict
 from webhook.profiles import builtins
 
 

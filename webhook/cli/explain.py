@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -13,11 +13,10 @@ from webhook.cli.inject import REFUSED, examined, fails, tell
 from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, painter, visible
 from webhook.cli.workloads import Report, Review
-from webhook.injection.admission import NOT_INJECTED
-from webhook.injection.decision import RULES, AdmissionContext
 from webhook.injection.edit import Operation
 from webhook.injection.places import Place
-from webhook.injection.reasons import Finding, Reason
+from webhook.injection.reasons import Reason
+from webhook.injection.verdict import NOT_INJECTED
 from webhook.injection.volumes import Plan
 
 __all__ = ["add_arguments", "run"]
@@ -67,51 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
 # --- the rules ---------------------------------------------------------------------------------------------------
 
 
-class Answer(NamedTuple):
-    """A rule's question, whether it lets the pod pass (None: not reached), and what it found."""
-
-    question: str
-    passed: bool | None
-    found: str
-
-
-_TAKING_PART = "Which containers take part?"
-_ADDING = "Can the sidecar be added?"
-
-
-def _answers(review: Review) -> Iterator[Answer]:
-    """Yield the answer to every rule, up to the one that decides; the rest are not asked."""
-    verdict, prefix = review.verdict, review.verdict.configuration.prefix
-    decisive = verdict.findings[0].text(prefix) if verdict.findings else verdict.reason.sentence
-    context = AdmissionContext(verdict.request, verdict.configuration)
-    open_ = True
-    for question, objection, found_by in RULES:
-        if not open_:
-            yield Answer(question, None, "")
-            continue
-        try:
-            finding: Finding | None = objection(context)
-            found = found_by(context) if finding is None else ""
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            finding, found = Finding(Reason.UNREADABLE_POD, "", "", decisive), ""
-        yield Answer(question, finding is None, found if finding is None else finding.text(prefix))
-        open_ = finding is None
-    chosen = [item.container.name for item in verdict.participants if item.chosen]
-    stopped_early = open_ and not verdict.participants and not verdict.injected
-    yield Answer(_TAKING_PART, None if not open_ else bool(chosen), decisive if stopped_early else ", ".join(chosen))
-    open_ = open_ and bool(chosen)
-    if not open_:
-        yield Answer(_ADDING, None, "")
-    elif verdict.plan is None:
-        yield Answer(_ADDING, False, decisive)
-    else:
-        yield Answer(_ADDING, True, _volumes(verdict.plan))
-
-
-def _volumes(plan: Plan) -> str:
-    new = [name for name, _ in plan.new_volumes]
-    parts = [f"{word} {', '.join(names)}" for word, names in (("new", new), ("reused", plan.reused)) if names]
-    return "; ".join(parts) or "no logs are read"
+def _answers(review: Review) -> list[dict[str, Any]]:
+    """Return each question, whether the pod may pass (None: not asked), and what was found, in words."""
+    prefix = review.verdict.configuration.prefix
+    return [
+        {
+            "question": answer.question,
+            "passed": answer.passed,
+            "found": answer.finding.text(prefix) if answer.finding is not None else answer.found,
+        }
+        for answer in review.admission.answers()
+    ]
 
 
 # --- text --------------------------------------------------------------------------------------------------------
@@ -140,16 +105,16 @@ def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[
     where = f"{workload.document.source}:{workload.template_position()}{template}, namespace {workload.namespace}"
     yield f"{paint(visible(workload.title), BOLD)} {paint(visible(f'({where})'), DIM)}"
     decisive = _decisive(review, remarks)
-    answers = [answer for answer in _answers(review) if answer.passed is not None]
-    width = max(len(answer.question) for answer in answers)
-    for question, passed, found in answers:
+    answers = [answer for answer in _answers(review) if answer["passed"] is not None]
+    width = max(len(answer["question"]) for answer in answers)
+    for question, passed, found in map(dict.values, answers):
         word = paint("yes", GREEN) if passed else paint("no ", RED)
         place = f"{workload.document.source}:{decisive.position}: " if decisive is not None and not passed else ""
         answer = visible(f"{place}{found}")
         yield f"  {word} {question:<{width}}  {paint(answer, DIM) if passed else answer}".rstrip()
-    if verdict.plan is not None and verdict.injected:
+    if review.admission.plan is not None and verdict.injected:
         yield ""
-        yield from map(visible, _tree(verdict.plan, verdict.profile))
+        yield from map(visible, _tree(review.admission.plan, verdict.profile))
     yield ""
     yield f"  {_verdict(review, paint)}"
     yield from (f"    {visible(line)}" for line in _additions(review))
@@ -190,9 +155,9 @@ def _additions(review: Review) -> Iterator[str]:
         names = [name for operation in verdict.operations for name in _names(operation, f"/spec/{field}")]
         if names:
             yield f"+ {what} {', '.join(names)}"
-    for participant in verdict.participants:
+    for participant in review.admission.participants:
         added = [variable.name for variable in participant.added]
-        mounts = verdict.plan.mounts if verdict.plan is not None else []
+        mounts = review.admission.plan.mounts if review.admission.plan is not None else []
         paths = [mount.mountPath for located, mount in mounts if located is participant]
         parts = [
             f"{what} {', '.join(names)}" for what, names in (("variables", added), ("a volume at", paths)) if names
@@ -248,7 +213,7 @@ def _place(place: Place) -> str:
 
 def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
     verdict, workload = review.verdict, review.workload
-    plan, prefix = verdict.plan, verdict.configuration.prefix
+    plan, prefix = review.admission.plan, verdict.configuration.prefix
     return {
         "source": workload.document.source,
         "document": workload.document.number,
@@ -262,8 +227,8 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
         "sentence": verdict.reason.sentence,
         "profile": verdict.profile,
         "revision": verdict.revision,
-        "rules": [answer._asdict() for answer in _answers(review)],
-        "containers": [item.container.name for item in verdict.participants if item.chosen],
+        "rules": _answers(review),
+        "containers": [item.container.name for item in review.admission.participants if item.chosen],
         "places": [_place_as_json(place) for place in plan.places] if plan is not None else [],
         "findings": [
             {

@@ -7,8 +7,8 @@ import jsonpatch
 
 from webhook.cli.objects import Remark, Severity
 from webhook.cli.workloads import Review, review
-from webhook.injection.admission import NOT_INJECTED
 from webhook.injection.reasons import Finding, Reason
+from webhook.injection.verdict import NOT_INJECTED
 
 __all__ = ["renewed"]
 

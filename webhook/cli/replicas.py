@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from webhook.cli.objects import Object, Path, as_mapping, at
-from webhook.injection.admission import Verdict
+from webhook.injection.admission import Admission
 from webhook.injection.places import Place
 from webhook.injection.reasons import quote_untrusted
 
@@ -29,17 +29,17 @@ _OF_ONE_POD = frozenset(
 _OF_ONE_NODE = frozenset({"spec.nodeName", "status.hostIP", "status.hostIPs"})
 
 
-def shared_volumes(item: Object, template: Path, claims: list[str], verdict: Verdict) -> Iterator[tuple[Path, str]]:
+def shared_volumes(item: Object, template: Path, claims: list[str], admission: Admission) -> Iterator[tuple[Path, str]]:
     """Yield where in the pod a shared volume with logs is mounted, and what that means and what to write.
 
     ``claims`` are the volumes that each pod has for itself. Pods that an autoscaler makes can't be seen here.
     """
     pods = _pods(item, template)
-    if not pods or verdict.plan is None:
+    if not pods or admission.plan is None:
         return
-    volumes = {} if verdict.context is None else verdict.context.volumes
+    volumes = admission.context.volumes
     told: set[str] = set()
-    for place in verdict.plan.places:
+    for place in admission.plan.places:
         name = place.mount.name
         volume = None if place.new or name in claims or name in told else _shared(volumes.get(name, {}))
         if volume is None or _is_of_one_pod(place, per_node=item.kind == "DaemonSet"):
@@ -48,7 +48,7 @@ def shared_volumes(item: Object, template: Path, claims: list[str], verdict: Ver
         folder = place.mount.subPathExpr or place.mount.subPath
         cure = f"{folder}/$(POD_NAME)" if folder else "$(POD_NAME)"
         text = f"{volume} is shared by {pods}: each sidecar reads the logs of all; mount it with subPathExpr: {cure}"
-        yield _mount(place, verdict), text
+        yield _mount(place, admission), text
 
 
 def _pods(item: Object, template: Path) -> str:
@@ -82,9 +82,9 @@ def _is_of_one_pod(place: Place, *, per_node: bool) -> bool:
     return not fields.isdisjoint(_OF_ONE_POD | _OF_ONE_NODE if per_node else _OF_ONE_POD)
 
 
-def _mount(place: Place, verdict: Verdict) -> Path:
+def _mount(place: Place, admission: Admission) -> Path:
     """Return the path of a mount in the pod, of the container whose logs are in it."""
-    for participant in verdict.participants:
+    for participant in admission.participants:
         for number, mount in enumerate(participant.container.volumeMounts or ()):
             if mount.name == place.mount.name:
                 kind, _, index = participant.pointer.removeprefix("/spec/").partition("/")

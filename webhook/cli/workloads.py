@@ -28,7 +28,7 @@ from webhook.cli.replicas import shared_volumes
 from webhook.cli.templates import not_edited, templates
 from webhook.documents import Document, Position, written_at
 from webhook.errors import ManifestError
-from webhook.injection.admission import NOT_INJECTED, Verdict, admit
+from webhook.injection.admission import Admission
 from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
@@ -36,6 +36,7 @@ from webhook.injection.reasons import Severity as ReasonSeverity
 from webhook.injection.removal import Left, note_former_values, remove
 from webhook.injection.review import Kind, Request
 from webhook.injection.status import parse
+from webhook.injection.verdict import NOT_INJECTED, Verdict
 
 __all__ = [
     "Change",
@@ -202,7 +203,7 @@ class Review(NamedTuple):
     """What is decided about a workload's pod, and what its author should know."""
 
     workload: Workload
-    verdict: Verdict
+    admission: Admission
     remarks: list[Remark]
     refused: bool
     #: Where a sidecar is renewed: how the old one is taken out first.
@@ -211,6 +212,11 @@ class Review(NamedTuple):
     def remarks_for(self, *, strict: bool) -> list[Remark]:
         """Return the remarks; errors are what strict refuses."""
         return [_graded(remark, error=self.refused or (strict and remark.unmet)) for remark in self.remarks]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what is decided."""
+        return self.admission.verdict
 
     @property
     def patch(self) -> list[dict[str, Any]]:
@@ -330,35 +336,29 @@ def review(
     ``concerned`` says that the object or its namespace has to do with us: nobody else is told what is wrong.
     """
     pod = workload.pod()
-    verdict = admit(workload.request(pod, namespace_opted_in=namespace_opted_in), configuration)
+    admission = Admission(workload.request(pod, namespace_opted_in=namespace_opted_in), configuration)
+    verdict = admission.run()
     asks = _asks(workload, configuration.prefix)
     mistakes: list[Mistake] = []
     if verdict.reason not in _NOT_ASKING:
         sign = _sign_of_patch(workload)
         if sign:
-            _leave(verdict, [Finding(Reason.NO_CONTAINERS, "", "", sign)])
-            return _review(workload, verdict, asks=asks, concerned=asks)
+            admission.overrule([Finding(Reason.NO_CONTAINERS, "", "", sign)])
+            return _review(workload, admission, asks=asks, concerned=asks)
         if verdict.reason is Reason.UNREADABLE_POD:
             pod, mistakes = decoded(pod, lambda path: _written(workload, path, configuration.prefix))
             if not mistakes:
-                verdict = admit(workload.request(pod, namespace_opted_in=namespace_opted_in), configuration)
+                admission = Admission(workload.request(pod, namespace_opted_in=namespace_opted_in), configuration)
+                admission.run()
     if mistakes:
         # the API server refuses the object before it asks anybody, and the decoder's words would help nobody
-        _leave(verdict, [_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
-        return _mistaken(workload, verdict, mistakes, concerned=concerned)
-    return _review(workload, verdict, asks=asks, concerned=concerned)
+        admission.overrule([_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
+        return _mistaken(workload, admission, mistakes, concerned=concerned)
+    return _review(workload, admission, asks=asks, concerned=concerned)
 
 
 #: Nobody wants to know more of these pods.
 _NOT_ASKING = frozenset({Reason.NOT_ASKED, Reason.OPTED_OUT, Reason.ALREADY_INJECTED})
-
-
-def _leave(verdict: Verdict, findings: list[Finding]) -> None:
-    """Make of a verdict one that leaves the pod alone, for other reasons than its own."""
-    verdict.operations = []
-    verdict.plan = verdict.editor = None
-    verdict.reason = findings[0].reason
-    verdict.findings = findings
 
 
 def _asks(workload: Workload, prefix: str) -> bool:
@@ -400,9 +400,10 @@ def _finding(mistake: Mistake, prefix: str) -> Finding:
     return Finding(Reason.UNREADABLE_POD, "", "", text)
 
 
-def _mistaken(workload: Workload, verdict: Verdict, mistakes: Sequence[Mistake], *, concerned: bool) -> Review:
+def _mistaken(workload: Workload, admission: Admission, mistakes: Sequence[Mistake], *, concerned: bool) -> Review:
     """Return the review of a pod that the API server refuses."""
     remarks: list[Remark] = []
+    verdict = admission.verdict
     prefix = verdict.configuration.prefix
     for finding, mistake in zip(verdict.findings, mistakes, strict=False):
         head = "" if remarks else NOT_INJECTED
@@ -412,10 +413,11 @@ def _mistaken(workload: Workload, verdict: Verdict, mistakes: Sequence[Mistake],
         more = f"and {len(mistakes) - MAX_MISTAKES} more that the API server refuses"
         remarks.append(remarks[-1]._replace(text=more))
     ours = any(_is_ours(mistake.path, prefix) for mistake in mistakes)
-    return Review(workload, verdict, remarks if concerned else [], refused=verdict.configuration.strict and ours)
+    return Review(workload, admission, remarks if concerned else [], refused=verdict.configuration.strict and ours)
 
 
-def _review(workload: Workload, verdict: Verdict, *, asks: bool, concerned: bool) -> Review:
+def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: bool) -> Review:
+    verdict = admission.verdict
     prefix = verdict.configuration.prefix
     # the texts are cut to a warning's length, and the positions are not in them
     told = {finding.warning(prefix, head): finding for finding in verdict.findings for head in (NOT_INJECTED, "")}
@@ -433,9 +435,9 @@ def _review(workload: Workload, verdict: Verdict, *, asks: bool, concerned: bool
         text = f"{NOT_INJECTED}{verdict.findings[0].text(prefix)}"
         remarks.append(Remark(position, Severity.WARNING, text, unmet=True))
     if verdict.injected:
-        for path, text in shared_volumes(workload, workload.template_path, workload.claims, verdict):
+        for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission):
             remarks.append(Remark(workload.template_position(path), Severity.WARNING, text))
-    return Review(workload, verdict, remarks, refused=not verdict.allowed)
+    return Review(workload, admission, remarks, refused=not verdict.allowed)
 
 
 def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:

@@ -1,213 +1,165 @@
-"""The one door: a request and a configuration go in, a verdict comes out.
+"""One request on its way: from the rules to the plan, the edits and the verdict.
 
 Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
 """
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from webhook.injection import sidecar
-from webhook.injection.annotations import STATUS, NotInjectable, RequestedOptions
-from webhook.injection.decision import AdmissionContext, first_rejection
-from webhook.injection.edit import Operation, Patch, PodEditor, encode, pointer
+from webhook.injection.annotations import NotInjectable, RequestedOptions
+from webhook.injection.decision import RULES, AdmissionContext, first_rejection
+from webhook.injection.edit import PodEditor
 from webhook.injection.location import probable_log_folder
-from webhook.injection.outcome import Outcome
 from webhook.injection.participants import Participant, participants
-from webhook.injection.pod import Container, PodSpec
+from webhook.injection.pod import PodSpec
+from webhook.injection.pod_annotations import annotate
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile
-from webhook.injection.reasons import Finding, Reason, Severity, clean_untrusted, quote_untrusted
+from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.resources import bounded
-from webhook.injection.review import Request, Response
-from webhook.injection.status import Status
-from webhook.injection.variables import POD_VARIABLES
+from webhook.injection.review import Request
+from webhook.injection.verdict import Verdict
 from webhook.injection.volumes import Plan, plan
 
-__all__ = [
-    "DEFAULT_CONTAINER",
-    "NOT_INJECTED",
-    "SAFE_TO_EVICT",
-    "Verdict",
-    "add_volume_names",
-    "admit",
-    "allow_unmodified",
-    "are_short_enough",
-    "remove_volume_names",
-]
-
-SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
-DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-#: k8s.io/apimachinery TotalAnnotationSizeLimitB: keys and values of all annotations, in bytes.
-ANNOTATIONS_SIZE = 256 * 1024
-#: The API server cuts all warnings of a request at 4096 characters.
-MAX_WARNINGS = 16
-
-#: Who is warned learns first what came of it.
-NOT_INJECTED = "not injected: "
-
-
-class Verdict(Struct):
-    """What is answered, and everything that explains it. ``findings`` begins with the decisive one."""
-
-    request: Request
-    configuration: Configuration
-    reason: Reason
-    findings: list[Finding]
-    profile: str = ""
-    revision: str = ""
-    operations: list[Operation] = []
-    #: The number of the one that adds the sidecar.
-    sidecar: int | None = None
-    #: What the operations make, once somebody asked for it.
-    encoded: Patch | None = None
-    #: The plan and the edited pod, where it came so far: for explanations and tests.
-    context: AdmissionContext | None = None
-    participants: list[Participant] = []
-    plan: Plan | None = None
-    editor: PodEditor | None = None
-    #: What went wrong inside, for the log.
-    error: BaseException | None = None
-
-    @property
-    def injected(self) -> bool:
-        """Return whether there is a patch (in shadow mode: whether there would be one)."""
-        return self.reason is Reason.INJECTED
-
-    @property
-    def allowed(self) -> bool:
-        """Return whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
-        return self.outcome is not Outcome.DENIED
-
-    @property
-    def outcome(self) -> Outcome:
-        """Return what came of the review."""
-        return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return what the client is told: at most 120 characters each."""
-        if not self.findings:
-            return []
-        prefix = self.configuration.prefix
-        asked = self.context is not None and self.context.options is not None and self.context.options.inject is True
-        head = "" if self.injected or not self.allowed else NOT_INJECTED
-        said = []
-        for finding in self.findings:
-            severity = finding.reason.severity
-            if severity in _WARNED or (severity is Severity.ASKED and asked):
-                # only the first finding decided anything
-                said.append(finding.warning(prefix, head if finding is self.findings[0] else ""))
-        return list(dict.fromkeys(said))[:MAX_WARNINGS]
-
-    @property
-    def notes(self) -> list[Finding]:
-        """Return what is worth knowing and no warning: ``explain`` says it."""
-        said = [
-            finding
-            for finding in self.findings
-            if finding.reason.severity is Severity.NOTE and finding.reason is not self.reason
-        ]
-        return [*said, *(self.plan.notes if self.plan is not None else ())]
-
-    @property
-    def patch(self) -> bytes:
-        """Return the operations as a JSON Patch document, empty where there are none."""
-        return bytes(self._patch()) if self.operations else b""
-
-    def _patch(self) -> Patch:
-        if self.encoded is None:
-            profile = self.configuration.profiles[self.profile]
-            self.encoded = encode(self.operations, self.sidecar, profile.encoded_command)
-        return self.encoded
-
-    def response(self) -> Response:
-        """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
-        audit = {"decision": self.outcome.value, "reason": self.reason.value}
-        if self.profile:
-            audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
-        if self.configuration.shadow:
-            audit["shadow"] = "true"
-        response = Response(
-            uid=self.request.uid,
-            allowed=self.allowed,
-            warnings=self.warnings or None,
-            auditAnnotations=audit,
-        )
-        if self.operations and not self.configuration.shadow:
-            response.patchType = "JSONPatch"
-            response.patch = self._patch()
-        if not response.allowed:
-            response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
-        return response
-
-
-_WARNED = frozenset({Severity.WARNING, Severity.REFUSED})
+__all__ = ["Admission", "Answer", "admit"]
 
 
 def admit(request: Request, configuration: Configuration) -> Verdict:
     """Return the verdict on a request. Never raises: a bug of ours leaves the pod as it was, and says so."""
-    verdict = Verdict(request, configuration, Reason.INTERNAL_ERROR, [])
-    context = verdict.context = AdmissionContext(request, configuration)
-    try:
-        _admit(context, verdict)
-    except NotInjectable as declined:
-        _skip(verdict, declined.finding)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
-        _skip(verdict, Finding(Reason.UNREADABLE_POD, "", "", f"the pod can't be read: {message}"))
-    except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
-        _skip(verdict, Finding(Reason.INTERNAL_ERROR))
-        verdict.error = error
-    return verdict
+    return Admission(request, configuration).run()
 
 
-def allow_unmodified(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
-    """Return the verdict of a server that can't look at the pod now."""
-    return Verdict(request, configuration, reason, [Finding(reason)])
+class Answer(NamedTuple):
+    """What a question about the pod was answered: whether it may pass (None: not asked), and what was found.
+
+    ``finding`` is why it may not pass, if that is known by more than the verdict's first finding.
+    """
+
+    question: str
+    passed: bool | None
+    found: str = ""
+    finding: Finding | None = None
 
 
-def _skip(verdict: Verdict, finding: Finding) -> None:
-    """Leave the pod as it was: whatever was planned or recorded is dropped."""
-    options = verdict.context.options if verdict.context is not None else None
-    others: tuple[Finding, ...] = ()
-    if options is not None and finding.reason is not Reason.OPTED_OUT:
-        others = (*options.refused, *options.notes)
-    verdict.reason = finding.reason
-    # advice on a value that was just refused would contradict
-    verdict.findings = [finding, *(o for o in others if (o.where, o.value) != (finding.where, finding.value))]
-    verdict.operations = []
-    verdict.plan = verdict.editor = None
+class Admission:
+    """A request on its way to its verdict; afterwards it explains what was found, for that very run."""
+
+    def __init__(self, request: Request, configuration: Configuration) -> None:
+        self.context = AdmissionContext(request, configuration)
+        self.participants: list[Participant] = []
+        #: As far as it came: the plan and the edited pod.
+        self.plan: Plan | None = None
+        self.editor: PodEditor | None = None
+        self.verdict = Verdict(request, configuration, Reason.INTERNAL_ERROR, [])
+
+    def run(self) -> Verdict:
+        """Decide, and return the verdict. Never raises."""
+        verdict = self.verdict
+        try:
+            rejection = first_rejection(self.context)
+            if rejection is None:
+                self._inject()
+            else:
+                self._leave(rejection)
+        except NotInjectable as rejected:
+            self._leave(rejected.finding)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
+            self._leave(Finding(Reason.UNREADABLE_POD, "", "", f"the pod can't be read: {message}"))
+        except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
+            self._leave(Finding(Reason.INTERNAL_ERROR))
+            verdict.error = error
+        verdict.asked = self.context.options is not None and self.context.options.inject is True
+        return verdict
+
+    def answers(self) -> list[Answer]:
+        """Return what each question was answered in this run, in their order."""
+        passed = self.context.rules_passed
+        answers = [Answer(rule.question, True, rule.found(self.context)) for rule in RULES[:passed]]
+        if passed < len(RULES):
+            decisive = self.verdict.findings[0] if self.verdict.findings else None
+            answers.append(Answer(RULES[passed].question, False, finding=decisive))
+            answers += [Answer(rule.question, None) for rule in RULES[passed + 1 :]]
+        return [*answers, *self._answers_about_plan(asked=passed == len(RULES))]
+
+    def _answers_about_plan(self, *, asked: bool) -> list[Answer]:
+        taking_part, adding = "Which containers take part?", "Can the sidecar be added?"
+        if not asked:
+            return [Answer(taking_part, None), Answer(adding, None)]
+        decisive = self.verdict.findings[0] if self.verdict.findings else None
+        chosen = [item.container.name for item in self.participants if item.chosen]
+        if not chosen:
+            return [Answer(taking_part, False, finding=decisive), Answer(adding, None)]
+        first = Answer(taking_part, True, ", ".join(chosen))
+        if self.plan is None or not self.verdict.injected:
+            return [first, Answer(adding, False, finding=decisive)]
+        return [first, Answer(adding, True, _volumes_in_words(self.plan))]
+
+    def _leave(self, finding: Finding) -> None:
+        """Leave the pod as it was: whatever was planned or recorded is dropped."""
+        options = self.context.options
+        others: tuple[Finding, ...] = ()
+        if options is not None and finding.reason is not Reason.OPTED_OUT:
+            others = (*options.refused, *options.notes)
+        verdict = self.verdict
+        verdict.reason = finding.reason
+        # advice on a value that was just refused would contradict
+        verdict.findings = [finding, *(o for o in others if (o.where, o.value) != (finding.where, finding.value))]
+        verdict.operations = []
+        verdict.plan_notes = []
+        self.plan = self.editor = None
+
+    def overrule(self, findings: Sequence[Finding]) -> None:
+        """Leave the pod as it was for other reasons than the run's own: whoever has the manifest may know better."""
+        self._leave(findings[0])
+        self.verdict.findings = list(findings)
+
+    def _inject(self) -> None:
+        """Plan, edit, and say so; raise :class:`NotInjectable` where that can't be done."""
+        context, verdict = self.context, self.verdict
+        options = context.options or RequestedOptions()
+        spec, profile = context.spec, context.profile
+        verdict.profile, verdict.revision = context.profile_name, profile.revision
+        entries = options.logs if options.logs is not None else profile.logs
+        self.participants = participants(spec, options, entries, context.configuration)
+        # the node's own folders are read where the pod itself asks, not where its namespace does
+        host_paths = bool(options.inject) or options.logs is not None
+        made = self.plan = plan(self.participants, entries, context.volumes, profile, host_paths=host_paths)
+        if entries and not made.places and not host_paths:
+            raise NotInjectable(Finding(Reason.NO_LOG_LOCATION))
+        noted = [*_left_out(context, self.participants), *_elsewhere(context, self.participants, made)]
+        size = _volume_size(profile, options, made, noted)
+        container, findings = sidecar.build(spec, profile, options, self.participants, made, size_limit=size)
+        volumes = _volumes(context, made, size)
+        editor = self.editor = PodEditor(context.pod.metadata if context.pod is not None else None, spec)
+        for participant in self.participants:
+            if participant.added:
+                editor.prepend_variables(participant, participant.added)
+        for located, mount in made.mounts:
+            editor.add_mount(located, mount)
+        editor.add_volumes(volumes.values())
+        _add_sidecar(editor, made, profile, container)
+        verdict.sidecar_operation_index = len(editor.operations) - 1
+        findings += annotate(
+            editor,
+            profile,
+            self.participants,
+            volumes=list(volumes),
+            reused=made.reused,
+            prefix=context.configuration.prefix,
+        )
+        verdict.reason = Reason.INJECTED
+        verdict.findings = [*options.notes, *made.findings, *noted, *findings]
+        verdict.plan_notes = made.notes
+        verdict.operations = editor.operations
 
 
-def _admit(context: AdmissionContext, verdict: Verdict) -> None:
-    objection = first_rejection(context)
-    if context.options is not None and objection is None:
-        verdict.profile, verdict.revision = context.profile_name, context.profile.revision
-    if objection is not None:
-        _skip(verdict, objection)
-        return
-    options = context.options or RequestedOptions()
-    spec, profile = context.spec, context.profile
-    entries = options.logs if options.logs is not None else profile.logs
-    verdict.participants = participants(spec, options, entries, context.configuration)
-    # the node's own folders are read where the pod itself asks, not where its namespace does
-    host_paths = bool(options.inject) or options.logs is not None
-    verdict.plan = plan(verdict.participants, entries, context.volumes, profile, host_paths=host_paths)
-    if entries and not verdict.plan.places and not host_paths:
-        raise NotInjectable(Finding(Reason.NO_LOG_LOCATION))
-    noted = [*_left_out(context, verdict.participants), *_elsewhere(options, verdict)]
-    size = _volume_size(profile, options, verdict.plan, noted)
-    container, findings = sidecar.build(spec, profile, options, verdict.participants, verdict.plan, size_limit=size)
-    volumes = _volumes(context, verdict.plan, size)
-    editor = verdict.editor = PodEditor(context.pod.metadata if context.pod is not None else None, spec)
-    _edit(editor, verdict, profile, container, volumes)
-    _annotate(editor, verdict, profile, volumes, findings)
-    verdict.reason = Reason.INJECTED
-    verdict.findings = [*options.notes, *verdict.plan.findings, *noted, *findings]
-    verdict.operations = editor.operations
+def _volumes_in_words(plan: Plan) -> str:
+    new = [name for name, _ in plan.new_volumes]
+    parts = [f"{word} {', '.join(names)}" for word, names in (("new", new), ("reused", plan.reused)) if names]
+    return "; ".join(parts) or "no logs are read"
 
 
 def _left_out(context: AdmissionContext, participants: list[Participant]) -> list[Finding]:
@@ -222,12 +174,12 @@ def _left_out(context: AdmissionContext, participants: list[Participant]) -> lis
     return [Finding(Reason.LEFT_OUT, "", name, f"{message} {prefix}containers") for name in names]
 
 
-def _elsewhere(options: RequestedOptions, verdict: Verdict) -> list[Finding]:
+def _elsewhere(context: AdmissionContext, participants: list[Participant], made: Plan) -> list[Finding]:
     """Warn where the profile's folder is new to the pod, and the pod mounts another one that is called after logs."""
-    made, context = verdict.plan, verdict.context
-    if options.logs is not None or made is None or made.reused or not made.new_volumes or context is None:
+    said = context.options is not None and context.options.logs is not None
+    if said or made.reused or not made.new_volumes:
         return []
-    chosen = [item.container for item in verdict.participants if item.chosen]
+    chosen = [item.container for item in participants if item.chosen]
     folder = probable_log_folder(chosen, context.volumes)
     if not folder:
         return []
@@ -274,26 +226,13 @@ def _volumes(context: AdmissionContext, plan: Plan, size: str | None) -> dict[st
     return volumes
 
 
-def _edit(
-    editor: PodEditor, verdict: Verdict, profile: Profile, container: dict[str, Any], volumes: dict[str, dict[str, Any]]
-) -> None:
-    """Edit everything but the annotations, the sidecar last."""
-    made = verdict.plan
-    if made is None:
-        raise AssertionError("edited without a plan")
-    for participant in verdict.participants:
-        if participant.added:
-            editor.prepend_variables(participant, participant.added)
-    for located, mount in made.mounts:
-        editor.add_mount(located, mount)
-    editor.add_volumes(volumes.values())
+def _add_sidecar(editor: PodEditor, made: Plan, profile: Profile, container: dict[str, Any]) -> None:
     if profile.image_pull_secrets:
         editor.add_pull_secrets(profile.image_pull_secrets)
     if profile.native:
         editor.add_init_container(container, _position(editor.spec, profile, made))
     else:
         editor.add_container(container)
-    verdict.sidecar = len(editor.operations) - 1
 
 
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
@@ -311,83 +250,3 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
         if ends and any(mount.name in plan.subpaths for mount in container.volumeMounts or ()):
             position = number
     return position
-
-
-def _annotate(
-    editor: PodEditor, verdict: Verdict, profile: Profile, volumes: Mapping[str, Any], findings: list[Finding]
-) -> None:
-    """Set our annotations, the most useful first, as far as there is room."""
-    made = verdict.plan
-    if made is None:
-        raise AssertionError("annotated without a plan")
-    present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
-    chosen = [item for item in verdict.participants if item.chosen]
-    status = Status(
-        profile=profile.name,
-        revision=profile.revision,
-        sidecar=profile.container_name,
-        containers=[item.container.name for item in chosen],
-        volumes=list(volumes),
-        reused=made.reused,
-        pull_secrets=editor.pull_secrets,
-    )
-    for item in chosen:
-        if len(item.added) < len(POD_VARIABLES):
-            status.env[item.container.name] = [variable.name for variable in item.added]
-    ours: dict[str, str] = {}
-    if volumes:
-        listed = present.get(SAFE_TO_EVICT)
-        ours[SAFE_TO_EVICT] = add_volume_names(listed, volumes)
-        if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
-            status.before[pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
-    if not profile.native and DEFAULT_CONTAINER not in present:
-        default = status.containers[0] if chosen else _first_name(editor.spec.containers)
-        ours[DEFAULT_CONTAINER] = status.default_container = default
-    ours[f"{verdict.configuration.prefix}{STATUS}"] = status.text()
-    fitting = _fitting(present, ours)
-    if len(fitting) < len(ours):
-        findings.append(Finding(Reason.ANNOTATIONS_FULL))
-    if fitting:
-        editor.annotate(fitting)
-
-
-def add_volume_names(listed: str | None, volumes: Iterable[str]) -> str:
-    """Return the autoscaler's list of volumes with ours at its end, without blanks, empty names and repeats."""
-    names = (part.strip() for part in listed.split(",")) if listed else ()
-    return ",".join(dict.fromkeys([*filter(None, names), *volumes]))
-
-
-def remove_volume_names(value: str, volumes: Iterable[str]) -> str | None:
-    """Return the list without ours at its end; None where there is nothing else in it."""
-    ours = ",".join(volumes)
-    return None if value == ours else value.removesuffix(f",{ours}")
-
-
-def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    """Return those of our annotations for which the pod's leave room."""
-    # a character is at most four bytes: almost every pod is done with counting them
-    texts = chain(present, present.values(), ours, ours.values())
-    if 4 * sum(map(len, texts)) <= ANNOTATIONS_SIZE:
-        return dict(ours)
-    size = sum(map(_size, present.items()))
-    fitting: dict[str, str] = {}
-    for item in ours.items():
-        key, value = item
-        grown = size + _size(item) - (_size((key, present[key])) if key in present else 0)
-        if grown <= ANNOTATIONS_SIZE:
-            size = grown
-            fitting[key] = value
-    return fitting
-
-
-def are_short_enough(annotations: Mapping[str, str]) -> bool:
-    """Return whether the API server takes so many bytes of annotations."""
-    return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
-
-
-def _size(item: tuple[str, str]) -> int:
-    return len(item[0].encode()) + len(item[1].encode())
-
-
-def _first_name(containers: list[Container] | None) -> str:
-    return containers[0].name if containers else ""

@@ -1,4 +1,4 @@
-"""Whether a pod is injected: rules in order, the first that objects decides.
+"""Whether a pod is injected: rules in order, the first that rejects the pod decides.
 
 Who asks (``inject`` is the pod's annotation, the namespace's label is the other column):
 
@@ -51,6 +51,8 @@ class AdmissionContext(Struct):
     #: Ordinary and init containers, and the volumes by name.
     containers: list[Container] = []
     volumes: dict[str, dict[str, Any]] = {}
+    #: So many rules have let the pod pass.
+    rules_passed: int = 0
 
     @property
     def profile(self) -> Profile:
@@ -63,13 +65,13 @@ def _nothing(_: AdmissionContext) -> str:
 
 
 class Rule(NamedTuple):
-    """A question about the pod; ``objection`` returns why it is not injected, or None.
+    """A question about the pod; ``check`` returns why it is not injected, or None.
 
     ``found`` says for ``explain`` what let the pod pass, once the rule was asked.
     """
 
     question: str
-    objection: Callable[[AdmissionContext], Finding | None]
+    check: Callable[[AdmissionContext], Finding | None]
     found: Callable[[AdmissionContext], str] = _nothing
 
 
@@ -312,13 +314,15 @@ RULES = (
 )
 
 
-_OBJECTIONS = tuple(rule.objection for rule in RULES)
+_CHECKS = tuple(rule.check for rule in RULES)
 
 
 def first_rejection(context: AdmissionContext) -> Finding | None:
-    """Return why the pod is not injected, or None where every rule agrees."""
-    for objects in _OBJECTIONS:
-        objection = objects(context)
-        if objection is not None:
-            return objection
+    """Return why the pod is not injected, or None where every rule lets it pass; the context counts those that do."""
+    for number, check in enumerate(_CHECKS):
+        context.rules_passed = number
+        rejection = check(context)
+        if rejection is not None:
+            return rejection
+    context.rules_passed = len(_CHECKS)
     return None

@@ -24,15 +24,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from webhook.injection.admission import (
+from webhook.injection.annotations import STATUS
+from webhook.injection.edit import pointer
+from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
     add_volume_names,
     are_short_enough,
     remove_volume_names,
 )
-from webhook.injection.annotations import STATUS
-from webhook.injection.edit import pointer
 from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration
 from webhook.injection.reasons import quote_untrusted
 from webhook.injection.status import parse

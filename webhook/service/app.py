@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.errors import ReviewError
 from webhook.injection import admission, review
-from webhook.injection.admission import Verdict
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
 from webhook.injection.review import Request
+from webhook.injection.verdict import Verdict, allow_unmodified
 from webhook.service import duration, logs
 from webhook.service.connection import Door, Headers
 from webhook.service.logs import Log
@@ -137,16 +137,16 @@ class Answers:
         try:
             return _reply(self._decide(request, late=late))
         except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
-            verdict = admission.allow_unmodified(request, Reason.INTERNAL_ERROR, self.in_force.configuration)
+            verdict = allow_unmodified(request, Reason.INTERNAL_ERROR, self.in_force.configuration)
             verdict.error = error
             return _reply(verdict)
 
     def _decide(self, request: Request, *, late: bool) -> Verdict:
         configuration = self.in_force.configuration
         if late:
-            return admission.allow_unmodified(request, Reason.DEADLINE, configuration)
+            return allow_unmodified(request, Reason.DEADLINE, configuration)
         if self.in_flight > self.settings.max_in_flight:
-            return admission.allow_unmodified(request, Reason.OVERLOADED, configuration)
+            return allow_unmodified(request, Reason.OVERLOADED, configuration)
         return admission.admit(request, configuration)
 
     def has_room(self, size: int) -> bool:

@@ -1,0 +1,113 @@
+"""The annotations that an injected pod gets: the status, and what other programs have to know of our volumes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from webhook.injection.annotations import STATUS
+from webhook.injection.edit import PodEditor, pointer
+from webhook.injection.participants import Participant
+from webhook.injection.pod import Container
+from webhook.injection.profile import Profile
+from webhook.injection.reasons import Finding, Reason
+from webhook.injection.status import Status
+from webhook.injection.variables import POD_VARIABLES
+
+__all__ = [
+    "ANNOTATIONS_SIZE",
+    "DEFAULT_CONTAINER",
+    "SAFE_TO_EVICT",
+    "add_volume_names",
+    "annotate",
+    "are_short_enough",
+    "remove_volume_names",
+]
+
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+#: k8s.io/apimachinery TotalAnnotationSizeLimitB: keys and values of all annotations, in bytes.
+ANNOTATIONS_SIZE = 256 * 1024
+
+
+def annotate(
+    editor: PodEditor,
+    profile: Profile,
+    participants: Sequence[Participant],
+    *,
+    volumes: Sequence[str],
+    reused: list[str],
+    prefix: str,
+) -> list[Finding]:
+    """Set our annotations, the most useful first, as far as there is room; return what is noteworthy.
+
+    ``volumes`` are the names of those that were added, ``reused`` of the pod's own that are read.
+    """
+    present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
+    chosen = [item for item in participants if item.chosen]
+    status = Status(
+        profile=profile.name,
+        revision=profile.revision,
+        sidecar=profile.container_name,
+        containers=[item.container.name for item in chosen],
+        volumes=list(volumes),
+        reused=reused,
+        pull_secrets=editor.pull_secrets,
+    )
+    for item in chosen:
+        if len(item.added) < len(POD_VARIABLES):
+            status.env[item.container.name] = [variable.name for variable in item.added]
+    ours: dict[str, str] = {}
+    if volumes:
+        listed = present.get(SAFE_TO_EVICT)
+        ours[SAFE_TO_EVICT] = add_volume_names(listed, volumes)
+        if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
+            status.before[pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
+    if not profile.native and DEFAULT_CONTAINER not in present:
+        default = status.containers[0] if chosen else _first_name(editor.spec.containers)
+        ours[DEFAULT_CONTAINER] = status.default_container = default
+    ours[f"{prefix}{STATUS}"] = status.text()
+    fitting = _fitting(present, ours)
+    if fitting:
+        editor.annotate(fitting)
+    return [Finding(Reason.ANNOTATIONS_FULL)] if len(fitting) < len(ours) else []
+
+
+def add_volume_names(listed: str | None, volumes: Iterable[str]) -> str:
+    """Return the autoscaler's list of volumes with ours at its end, without blanks, empty names and repeats."""
+    names = (part.strip() for part in listed.split(",")) if listed else ()
+    return ",".join(dict.fromkeys([*filter(None, names), *volumes]))
+
+
+def remove_volume_names(value: str, volumes: Iterable[str]) -> str | None:
+    """Return the list without ours at its end; None where there is nothing else in it."""
+    ours = ",".join(volumes)
+    return None if value == ours else value.removesuffix(f",{ours}")
+
+
+def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Return those of our annotations for which the pod's leave room."""
+    # a character is at most four bytes: almost every pod is done with counting them
+    texts = chain(present, present.values(), ours, ours.values())
+    if 4 * sum(map(len, texts)) <= ANNOTATIONS_SIZE:
+        return dict(ours)
+    size = sum(map(_size, present.items()))
+    fitting: dict[str, str] = {}
+    for item in ours.items():
+        key, value = item
+        grown = size + _size(item) - (_size((key, present[key])) if key in present else 0)
+        if grown <= ANNOTATIONS_SIZE:
+            size = grown
+            fitting[key] = value
+    return fitting
+
+
+def are_short_enough(annotations: Mapping[str, str]) -> bool:
+    """Return whether the API server takes so many bytes of annotations."""
+    return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
+
+
+def _size(item: tuple[str, str]) -> int:
+    return len(item[0].encode()) + len(item[1].encode())
+
+
+def _first_name(containers: list[Container] | None) -> str:
+    return containers[0].name if containers else ""

@@ -1,0 +1,117 @@
+"""The verdict on a request: what is answered, and what the log, the metrics and ``explain`` say of it."""
+
+from msgspec import Struct
+
+from webhook.injection.edit import Operation, Patch, encode
+from webhook.injection.outcome import Outcome
+from webhook.injection.profile import Configuration
+from webhook.injection.reasons import Finding, Reason, Severity
+from webhook.injection.review import Request, Response
+
+__all__ = ["NOT_INJECTED", "Verdict", "allow_unmodified"]
+
+#: The API server cuts all warnings of a request at 4096 characters.
+MAX_WARNINGS = 16
+#: Who is warned learns first what came of it.
+NOT_INJECTED = "not injected: "
+
+
+class Verdict(Struct):
+    """What came of a request, and why. ``findings`` begins with the decisive one."""
+
+    request: Request
+    configuration: Configuration
+    reason: Reason
+    findings: list[Finding]
+    profile: str = ""
+    revision: str = ""
+    operations: list[Operation] = []
+    #: Which of them adds the sidecar.
+    sidecar_operation_index: int | None = None
+    #: What the operations make, once somebody asked for it.
+    encoded: Patch | None = None
+    #: Whether the pod itself asked, and not only its namespace.
+    asked: bool = False
+    #: What is worth knowing of the volume plan, and no warning.
+    plan_notes: list[Finding] = []
+    #: What went wrong inside, for the log.
+    error: BaseException | None = None
+
+    @property
+    def injected(self) -> bool:
+        """Return whether there is a patch (in shadow mode: whether there would be one)."""
+        return self.reason is Reason.INJECTED
+
+    @property
+    def allowed(self) -> bool:
+        """Return whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
+        return self.outcome is not Outcome.DENIED
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return what came of the review."""
+        return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what the client is told: at most 120 characters each."""
+        if not self.findings:
+            return []
+        prefix = self.configuration.prefix
+        head = "" if self.injected or not self.allowed else NOT_INJECTED
+        said = []
+        for finding in self.findings:
+            severity = finding.reason.severity
+            if severity in _WARNED or (severity is Severity.ASKED and self.asked):
+                # only the first finding decided anything
+                said.append(finding.warning(prefix, head if finding is self.findings[0] else ""))
+        return list(dict.fromkeys(said))[:MAX_WARNINGS]
+
+    @property
+    def notes(self) -> list[Finding]:
+        """Return what is worth knowing and no warning: ``explain`` says it."""
+        said = [
+            finding
+            for finding in self.findings
+            if finding.reason.severity is Severity.NOTE and finding.reason is not self.reason
+        ]
+        return [*said, *self.plan_notes]
+
+    @property
+    def patch(self) -> bytes:
+        """Return the operations as a JSON Patch document, empty where there are none."""
+        return bytes(self._patch()) if self.operations else b""
+
+    def _patch(self) -> Patch:
+        if self.encoded is None:
+            profile = self.configuration.profiles[self.profile]
+            self.encoded = encode(self.operations, self.sidecar_operation_index, profile.encoded_command)
+        return self.encoded
+
+    def response(self) -> Response:
+        """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
+        audit = {"decision": self.outcome.value, "reason": self.reason.value}
+        if self.profile:
+            audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
+        if self.configuration.shadow:
+            audit["shadow"] = "true"
+        response = Response(
+            uid=self.request.uid,
+            allowed=self.allowed,
+            warnings=self.warnings or None,
+            auditAnnotations=audit,
+        )
+        if self.operations and not self.configuration.shadow:
+            response.patchType = "JSONPatch"
+            response.patch = self._patch()
+        if not response.allowed:
+            response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
+        return response
+
+
+_WARNED = frozenset({Severity.WARNING, Severity.REFUSED})
+
+
+def allow_unmodified(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
+    """Return the verdict of a server that can't look at the pod now."""
+    return Verdict(request, configuration, reason, [Finding(reason)])
