@@ -1,10 +1,11 @@
 """What a profile makes of a pod is tried when the configuration is read, its patch included."""
 
+import json
 from typing import Any
 
 import pytest
 
-from webhook.configuration.loading import build
+from webhook.configuration.loading import build, parse
 from webhook.errors import ConfigurationError
 from webhook.profiles import builtins
 
@@ -199,3 +200,46 @@ def test_ports_that_a_patch_opens_count() -> None:
     """Pods that have them already are not injected."""
     document = {"profiles": {"own": {"base": "tail", **operations(add("/ports", [{"containerPort": 9000}]))}}}
     assert build(document, builtins()).profiles["own"].ports == {9000}
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        pytest.param(
+            {
+                "volumes": [{"name": "e", kind: source}, {"name": "f", "emptyDir": {}}],
+                "sidecar": {"volumeMounts": [{"name": "e", "mountPath": "/a"}, {"name": "f", "mountPath": "/a/b"}]},
+            },
+            "/a/b can't be mounted inside /a, which is read-only",
+            id=f"inside a {kind}",
+        )
+        for kind, source in [
+            ("configMap", {"name": "x"}),
+            ("secret", {"secretName": "x"}),
+            ("downwardAPI", {"items": []}),
+            ("nfs", {"server": "s", "path": "/", "readOnly": True}),
+        ]
+    ]
+    + [
+        pytest.param(
+            {
+                "volumes": [{"name": "e", "emptyDir": {}}],
+                "sidecar": {"volumeMounts": [{"name": "e", "mountPath": path}]},
+            },
+            "hides",
+            id=f"over {path}",
+        )
+        for path in ("/bin", "//bin", "/usr/../bin", "/bin/sh", "/lib", "/usr", "/etc")
+    ],
+)
+def test_mounts_that_nothing_starts_with(profile: dict[str, Any], said: str) -> None:
+    """Inside a volume that the kubelet mounts read-only whatever is said, and over what the container runs."""
+    with pytest.raises(ConfigurationError, match=said):
+        parse(json.dumps({"profiles": {"tail": profile}}).encode(), "pillion.yaml")
+
+
+def test_placeholders_stand_alone() -> None:
+    """Inside a text nothing is filled in, and the sidecar would be handed the placeholder itself."""
+    profile = {"sidecar": {"args": ["--files=<log-files>"]}}
+    with pytest.raises(ConfigurationError, match="only where it stands alone"):
+        parse(json.dumps({"profiles": {"tail": profile}}).encode(), "pillion.yaml")

@@ -17,9 +17,11 @@ from webhook.injection.container_rules import (
     DEFAULT_TERMINATION_LOG,
     LEAST_MEMORY,
     Mounted,
+    check_hidden,
     check_mounts,
     mounted,
 )
+from webhook.injection.kinds import is_always_read_only
 from webhook.injection.names import LONGEST_LABEL, is_dns_label
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import EnvVar
@@ -158,8 +160,13 @@ class _Reading:
         return items
 
     def _check_placeholder(self, text: str, *where: str | int) -> None:
-        if _PLACEHOLDER.fullmatch(text) and text not in PLACEHOLDERS:
-            self.add(f"{text} is no placeholder; known: {', '.join(PLACEHOLDERS)}", *where)
+        if _PLACEHOLDER.fullmatch(text):
+            if text not in PLACEHOLDERS:
+                self.add(f"{text} is no placeholder; known: {', '.join(PLACEHOLDERS)}", *where)
+            return
+        within = next((placeholder for placeholder in PLACEHOLDERS if placeholder in text), None)
+        if within is not None:
+            self.add(f"{within} is filled in only where it stands alone, not inside a text", *where)
 
     def _env(self) -> list[EnvVar]:
         variables = []
@@ -200,7 +207,8 @@ class _Reading:
                 wrong = f"{mount['name'][:63]!r} is none of the profile's volumes"
                 self.add(wrong, "sidecar", "volumeMounts", number, "name")
             result.append({**mount, "name": name})
-        paths = mounted(result, ("sidecar", "volumeMounts"))
+        read_only = {volume["name"] for volume in volumes if is_always_read_only(volume)}
+        paths = mounted(result, ("sidecar", "volumeMounts"), read_only)
         # the API server mounts a token where we do not, and it steps back where the container has a mount
         token = Mounted(None, TOKEN_PATH)
         others = [
@@ -212,6 +220,7 @@ class _Reading:
         if not self.fields.get("serviceAccountToken") or not any(one.forms == token.forms for one in paths):
             others.append(token)
         check_mounts(paths, others, self.problems.below(*self.path))
+        check_hidden(self.sidecar, ("sidecar",), self.problems.below(*self.path))
         return result
 
     def _resources(self) -> tuple[dict[str, str], dict[str, str]]:

@@ -153,13 +153,19 @@ def _apply(operations: Sequence[Mapping[str, Any]], sidecar: _Sidecar, varying: 
             made = jsonpatch.JsonPatch([operation]).apply(steps[-1])
         except PATCH_ERRORS as error:
             if not _depends_on_pod(operation, steps[-1], varying):
-                text = str(error)
-                return _Outcome(sidecar, steps, f"does not fit the sidecar: {text[:200]}")
+                return _Outcome(sidecar, steps, f"does not fit the sidecar: {_in_words(operation, error)}")
             made = steps[-1]
         steps.append(made)
         if operation["op"] == "copy" and len(json.dumps(made)) > MAX_CONTAINER_BYTES:
             return _Outcome(sidecar, steps[:-1], f"makes the sidecar larger than {MAX_CONTAINER_BYTES} bytes")
     return _Outcome(sidecar, steps, "")
+
+
+def _in_words(operation: Mapping[str, Any], error: Exception) -> str:
+    """Return why an operation does not fit; jsonpatch's own words are for who debugs it."""
+    if isinstance(error, jsonpatch.JsonPatchTestFailed):
+        return f"{operation['path'][:80]} has another value than the one to test for"
+    return f"there is nothing like {str(operation.get('from', operation['path']))[:80]}"
 
 
 def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[str]) -> bool:

@@ -123,12 +123,14 @@ class Admission:
         spec, profile = context.spec, context.profile
         verdict.profile, verdict.revision = context.profile_name, profile.revision
         entries = options.logs if options.logs is not None else profile.logs
+        prefix = context.configuration.prefix
         self.participants = participants(spec, options, entries, context.configuration)
         # the node's own folders are read where the pod itself asks, not where its namespace does
-        host_paths = bool(options.inject) or options.logs is not None
+        host_paths = options.chooses_logs
         made = self.plan = plan(self.participants, entries, context.volumes, profile, host_paths=host_paths)
         if entries and not made.places and not host_paths:
-            raise NotInjectable(Finding(Reason.NO_LOG_LOCATION))
+            message = f'only a folder of the node is mounted there; to read it write {prefix}inject: "true"'
+            raise NotInjectable(Finding(Reason.NO_LOG_LOCATION, "", "", message))
         noted = [*_left_out(context, self.participants), *_elsewhere(context, self.participants, made)]
         size = _volume_size(profile, options, made, noted)
         container, findings = sidecar.build(spec, profile, options, self.participants, made, size_limit=size)
@@ -148,7 +150,7 @@ class Admission:
             self.participants,
             volumes=list(volumes),
             reused=made.reused,
-            prefix=context.configuration.prefix,
+            prefix=prefix,
         )
         verdict.reason = Reason.INJECTED
         verdict.findings = [*options.notes, *made.findings, *noted, *findings]

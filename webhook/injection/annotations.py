@@ -90,6 +90,11 @@ class RequestedOptions(Struct):
     #: Worth a warning, and no more.
     notes: tuple[Finding, ...] = ()
 
+    @property
+    def chooses_logs(self) -> bool:
+        """Return whether the pod itself says that something is to be read, and not only its namespace."""
+        return bool(self.inject) or (self.logs, self.profile, self.containers) != (None, None, None)
+
 
 def _bad(text: str, message: str) -> NotInjectable:
     return NotInjectable(Finding(Reason.BAD_ANNOTATION, "", text, message))
@@ -113,7 +118,7 @@ def _name(text: str) -> str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+    names = tuple(dict.fromkeys(name for part in re.split(r"[,\n]", text) if (name := part.strip())))
     if not names:
         raise _bad(text, "write container names with commas between them")
     for name in names:
@@ -167,7 +172,8 @@ def _check_pattern(name: str, entry: str) -> None:
     if "**" in name:
         raise _bad(entry, f"has ** inside a name; write **/{clean_untrusted(name.replace('**', '*'), 24)}")
     if name.count("[") != name.count("]"):
-        raise _bad(entry, "has a [ without its ]; write ? for one character")
+        missing = "a [ without its ]" if name.count("[") > name.count("]") else "a ] without its ["
+        raise _bad(entry, f"has {missing}; write ? for one character")
 
 
 def _check_directory(above: list[str], name: str, entry: str) -> None:

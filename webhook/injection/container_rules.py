@@ -13,7 +13,7 @@ import msgspec
 
 from webhook.injection import quantity
 from webhook.injection.names import DNS_LABEL
-from webhook.injection.paths import Components, components, literal
+from webhook.injection.paths import Components, Directories, components, literal
 from webhook.shapes import (
     FLAG,
     TEXT,
@@ -334,6 +334,26 @@ class Mounted(NamedTuple):
         return literal(self.path), components(self.path)
 
 
+def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
+    """Report mounts that hide what no program can do without, or the very program that the container runs."""
+    command = fields.get("command") or ()
+    program = command[0] if command and command[0].startswith("/") else ""
+    for number_, mount in enumerate(fields.get("volumeMounts", ())):
+        where, at = (*path, "volumeMounts", number_, "mountPath"), mount.get("mountPath")
+        if not isinstance(at, str):
+            continue
+        if SYSTEM_FILES.within(at):
+            report(where, f"{at[:60]} hides what the image needs to start; write a folder of its own")
+        elif program and Directories(at).hold(program):
+            report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a folder of its own")
+
+
+#: Images are made of these; tokens are mounted in /var/run/secrets by others.
+SYSTEM_FILES = Directories(
+    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
+    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
+)
+
 #: What the runtime mounts in every container: inside a read-only mount it finds no place for them.
 _RUNTIME_MOUNTS = tuple(
     Mounted(None, path)
@@ -342,10 +362,12 @@ _RUNTIME_MOUNTS = tuple(
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
 
 
-def mounted(items: Sequence[Mapping[str, Any]], path: Path) -> list[Mounted]:
-    """Return a container's mounts that have a path."""
+def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
+    """Return a container's mounts that have a path; ``read_only`` are volumes that nothing can be made in."""
     return [
-        Mounted((*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")))
+        Mounted(
+            (*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")) or item.get("name") in read_only
+        )
         for number, item in enumerate(items)
         if isinstance(item.get("mountPath"), str)
     ]
@@ -457,6 +479,7 @@ def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
             report(("volumeMounts", number_, "name"), f"{mount['name'][:63]!r} is no volume of the pod")
     message = Mounted(None, fields.get("terminationMessagePath", DEFAULT_TERMINATION_LOG))
     check_mounts(mounted(mounts, ("volumeMounts",)), [message], report)
+    check_hidden(fields, (), report)
     found += _undefined(fields)
     size = len(msgspec.json.encode(container))
     if size > MAX_CONTAINER_BYTES:

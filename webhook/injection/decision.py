@@ -194,7 +194,7 @@ def _reject_pod_without_logs(context: AdmissionContext) -> Finding | None:
     options, profile = context.options or RequestedOptions(), context.profile
     ignored = context.configuration.ignored_containers
     own = [container for container in context.spec.containers or () if container.name not in ignored]
-    if options.inject or has_log_location(options, profile, own, context.volumes):
+    if has_log_location(options, profile, own, context.volumes):
         return None
     folder = profile.logs[0].directory
     elsewhere = probable_log_folder(own, context.volumes)

@@ -6,7 +6,7 @@ from typing import Any
 from webhook.injection.pod import VolumeMount
 from webhook.injection.reasons import clean_untrusted
 
-__all__ = ["HOST_PATH", "WRITABLE_KINDS", "in_words", "is_read_only", "kind_of"]
+__all__ = ["HOST_PATH", "WRITABLE_KINDS", "in_words", "is_always_read_only", "is_read_only", "kind_of"]
 
 HOST_PATH = "hostPath"
 
@@ -68,6 +68,17 @@ def is_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> b
     """Return whether a container can't write through the mount."""
     source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
     return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
+
+
+def is_always_read_only(volume: Mapping[str, Any]) -> bool:
+    """Return whether the kubelet mounts the volume read-only, whatever a mount says (pkg/kubelet, makeMounts)."""
+    if not _READ_ONLY_KINDS.isdisjoint(key for key, value in volume.items() if value is not None):
+        return True
+    return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
+
+
+#: Volumes whose content Kubernetes writes.
+_READ_ONLY_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _holds_no_logs(csi: Any) -> bool:

@@ -34,9 +34,7 @@ def has_log_location(
 
     ``containers`` are those that would take part, ``volumes`` are the pod's by name.
     """
-    if options.logs is not None or options.profile is not None or options.containers is not None:
-        return True
-    if profile.inject_all or not profile.logs:
+    if options.chooses_logs or profile.inject_all or not profile.logs:
         return True
     folders = {entry.parts for entry in profile.logs}
     return any(

@@ -6,6 +6,7 @@ of a list, dashes, URLs, variables. Advice is given only where what is advised c
 
 import re
 
+from webhook.injection.names import is_dns_label
 from webhook.injection.reasons import clean_untrusted
 
 __all__ = ["EXAMPLE", "in_another_notation", "what_is_wrong"]
@@ -14,20 +15,27 @@ EXAMPLE = "/var/log/app/*.log"
 
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 #: Where the next path begins: behind quotes, brackets, and a container's name or a URL's scheme.
-_PATH_FOLLOWS = rf"(?=[{_QUOTES}\[]*(?:[a-z0-9][-a-z0-9]*:)?/)"
-#: Whatever people separate paths with.
-_SEPARATOR = re.compile(rf"(?:\s*[;|&\uff0c\u3001\uff1b]\s*|\s+and\s+|\s+[-*\u2022\u2013]\s+|\s++|\\n){_PATH_FOLLOWS}")
+_PATH_FOLLOWS = rf"(?=[{_QUOTES}(\[]*(?:[a-z0-9][-a-z0-9]*:[{_QUOTES}]*)?/)"
+#: Whatever people separate paths with. It begins at no blank behind another: a run of blanks is looked at once.
+_SEPARATOR = re.compile(
+    rf"(?<![\s:])(?:\s*+(?:[;|&\uff0c\u3001\uff1b]+|[-=]>)\s*|\s+and\s+|\s+[-*+\u2022\u2013]\s+|\s++|\\n){_PATH_FOLLOWS}"
+)
 #: As in PATH: a colon behind a path that is followed by another one.
 _COLON = re.compile(r"(?<!:)((?:^|:)/[^:]*):(?=/)")
-_LIST_DASH = re.compile(rf"[-*\u2022\u2013]\s*{_PATH_FOLLOWS}")
-_FILE_URL = re.compile(r"file:/(?=/)/*")
+_LIST_DASH = re.compile(rf"(?:[-\u2022\u2013]+\s*|\*\s+){_PATH_FOLLOWS}")
+_COMMENT = re.compile(r"(?<!\s)\s++#.*")
+_FILE_URL = re.compile(r"file://(?:localhost(?=/))?/*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KEY = re.compile(rf"[\w.-]+(?:\s*=\s*|:\s+(?=\[)){_PATH_FOLLOWS}")
-_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+#: A container may be called by one small letter.
+_WINDOWS_PATH = re.compile(r"[A-Z]:[\\/]|[a-z]:\\|\\\\")
+_SHELL_TEXT = re.compile(r"\s\d?[<>]|[<>]&|>/|<br", re.IGNORECASE)
+_QUOTED_BEHIND_COLON = re.compile(rf"(?P<container>[a-z0-9][-a-z0-9]*:)[{_QUOTES}]+(?=/)")
+_BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 #: A name may hold a ``$``.
 _VARIABLE = re.compile(r"\$[({]|^\$")
 #: A path that lacks only its beginning.
-_RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[\]@%+~-][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
+_RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
 _LONGEST_ADVICE = 60
 #: Longer values are not looked into: nobody writes them by hand, and a tenant could write many.
 _LONGEST_LOOKED_AT = 1024
@@ -46,9 +54,11 @@ def separated(text: str) -> list[str]:
 def _cleaned(text: str) -> str:
     """Return an entry without what a list's or a URL's syntax puts around it."""
     for _ in range(_NESTED):
-        text = text.strip().strip(_QUOTES).removeprefix("[")
+        text = _COMMENT.sub("", text.strip()).strip(f"{_QUOTES}()").removeprefix("[")
         if text.count("]") > text.count("["):
             text = text.removesuffix("]")
+        quoted = _QUOTED_BEHIND_COLON.match(text)
+        text = f"{quoted['container']}{text[quoted.end() :]}" if quoted else text
         for notation, path in ((_LIST_DASH, ""), (_KEY, ""), (_FILE_URL, "/")):
             match = notation.match(text)
             text = f"{path}{text[match.end() :]}" if match else text
@@ -57,7 +67,7 @@ def _cleaned(text: str) -> str:
 
 def in_another_notation(text: str) -> str:
     """Return what is wrong with a whole value that is a list in quotes or brackets, empty for any other."""
-    return _written_otherwise(text) if text[:1] in ("[", *_QUOTES) else ""
+    return _written_otherwise(text) if text[:1] in ("[", "(", *_QUOTES) else ""
 
 
 def what_is_wrong(entry: str) -> str:
@@ -69,21 +79,28 @@ def what_is_wrong(entry: str) -> str:
 def _written_otherwise(entry: str) -> str:
     """Return the advice for an entry, or a whole value, in another notation."""
     pieces = separated(entry) if len(entry) <= _LONGEST_LOOKED_AT else []
-    if not pieces or not all("/" in piece for piece in pieces):
+    paths = [piece for piece in pieces if _BEGINS_AS_PATH.match(piece)]
+    if not paths or pieces == [entry]:
         return ""
-    if len(pieces) == 1 and (pieces == [entry] or entry.startswith("/")):
+    advice = clean_untrusted(",".join(paths), _LONGEST_ADVICE)
+    if _COMMENT.search(entry):
+        return f"has a comment; write {advice}"
+    if len(pieces) == 1 and entry.startswith("/"):
         return ""  # a file's name may end with a quote
+    if len(paths) < len(pieces):
+        return f"holds more than paths; write {advice}"
     if len(pieces) > 1:
-        said = "holds several paths"
-    elif _FILE_URL.match(entry):
-        said = "is a URL"
-    elif _LIST_DASH.match(entry):
-        said = "begins with a list's dash"
-    elif _KEY.match(entry):
-        said = "has a key before the path"
-    else:
-        said = "has quotes or brackets"
-    return f"{said}; write {clean_untrusted(','.join(pieces), _LONGEST_ADVICE)}"
+        return f"holds several paths; write {advice}"
+    if _FILE_URL.match(entry):
+        return f"is a URL; write {advice}"
+    if _LIST_DASH.match(entry):
+        return f"begins with a list's dash; write {advice}"
+    key = _KEY.match(entry)
+    if key is not None:
+        name = re.split(r"[\s=:]", entry, maxsplit=1)[0]
+        for_container = f"for container {name} write {name}:{advice}, otherwise" if is_dns_label(name) else "write"
+        return f"has a key before the path; {for_container} {advice}"
+    return f"has quotes or brackets; write {advice}"
 
 
 def _no_file_of_a_pod(entry: str) -> str:
@@ -91,6 +108,8 @@ def _no_file_of_a_pod(entry: str) -> str:
         return f"is a URL; only files of the pod's containers are read, for example {EXAMPLE}"
     if _WINDOWS_PATH.match(entry):
         return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
+    if _SHELL_TEXT.search(entry):
+        return f"has shell text; write only the path, for example {EXAMPLE}"
     if "{{" in entry:
         return "is a template that was not rendered; write the path itself"
     if _VARIABLE.search(entry):

@@ -146,8 +146,9 @@ _HOMES = frozenset(
     map(
         components,
         (
-            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/usr/src", "/usr/share", "/usr/local", "/usr/lib"),
-            *("/go", "/go/src", "/bitnami", "/opt/bitnami", "/opt/jboss", "/usr/share/nginx"),
+            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/var/www", "/etc", "/usr"),
+            *("/usr/src", "/usr/share", "/usr/local", "/usr/lib", "/usr/share/nginx"),
+            *("/go", "/go/src", "/bitnami", "/opt/bitnami", "/opt/jboss", "/opt/ibm"),
         ),
     )
 )
@@ -155,11 +156,23 @@ _HOMES = frozenset(
 _KNOWN_HOMES = frozenset(
     components(path) for path in ("/var/www/html", "/usr/share/nginx/html", "/var/lib/postgresql/data", "/var/log")
 )
+#: What the folder of an application's own files is called, wherever it is.
+_APPLICATION_NAMES = frozenset({"app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"})
 #: A folder of these holds a database, which does not begin anew where something else is.
-_DATA = frozenset(components(path) for path in ("/var/lib/mysql", "/var/lib/postgresql/data", "/data/db"))
+_DATA = frozenset(
+    map(
+        components,
+        (
+            *("/var/lib/mysql", "/var/lib/postgresql/data", "/data/db", "/var/lib/mongodb", "/var/lib/redis"),
+            *("/var/lib/cassandra", "/var/lib/rabbitmq/mnesia", "/var/lib/etcd"),
+        ),
+    )
+)
+#: Where images have programs; in other places, as /data/app, a volume of one's own is as likely.
+_PROGRAM_ROOTS = frozenset({"home", "opt", "usr", "var", "srv"})
 #: Folders for what is thrown away, and what folders of logs are called, alone or as a word of a name.
 _SCRATCH = frozenset({"tmp", "temp", "scratch"})
-_LOG_NAME = re.compile(r"(?:^|[-_.])logs?(?:$|[-_.])", re.IGNORECASE)
+_LOG_NAME = re.compile(r"(?:^|[-_.])logs?(?:$|[-_.])|logs$", re.IGNORECASE)
 
 
 def is_named_after_logs(name: str) -> bool:
@@ -171,6 +184,12 @@ def holds_data(directory: str) -> bool:
     """Return whether a database keeps its files there, which does not begin where a log file is already."""
     parts = components(directory)
     return any(parts[: len(data)] == data for data in _DATA)
+
+
+def _is_application(parts: Components) -> bool:
+    if parts[-1] not in _APPLICATION_NAMES or parts[0] not in _PROGRAM_ROOTS:
+        return False
+    return not any(map(is_named_after_logs, parts))
 
 
 @remembered
@@ -185,7 +204,7 @@ def probably_holds_application(directory: str) -> bool:
         return True
     if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH:
         return False
-    return len(parts) == 1 or parts[:-1] in _HOMES
+    return len(parts) == 1 or parts[:-1] in _HOMES or _is_application(parts)
 
 
 #: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.

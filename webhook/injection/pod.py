@@ -180,6 +180,7 @@ class NodeSelectorTerm(Struct, omit_defaults=True, gc=False):
     """Requirements that a node has to meet together."""
 
     matchExpressions: list[NodeRequirement] | None = None
+    matchFields: list[dict[str, Any]] | None = None
 
 
 class NodeSelector(Struct, omit_defaults=True, gc=False):

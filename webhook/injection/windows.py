@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from webhook.injection.pod import NodeRequirement, NodeSelectorTerm, PodSpec, SecurityContext
+from webhook.injection.pod import NodeSelectorTerm, PodSpec, SecurityContext
 
 __all__ = ["windows_evidence"]
 
@@ -41,18 +41,20 @@ def _by_affinity(spec: PodSpec) -> bool:
     affinity = spec.affinity.nodeAffinity if spec.affinity is not None else None
     required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity is not None else None
     terms = (required.nodeSelectorTerms or ()) if required is not None else ()
-    # a node has to meet one of the terms, and all that one demands
-    return bool(terms) and all(map(_term_demands_windows, terms))
+    # a node has to meet one of the terms, and all that one demands; an empty term matches no node
+    demanding = [term for term in terms if term.matchExpressions or term.matchFields]
+    return bool(demanding) and all(map(_term_demands_windows, demanding))
 
 
 def _term_demands_windows(term: NodeSelectorTerm) -> bool:
-    return any(map(_demands_windows, term.matchExpressions or ()))
-
-
-def _demands_windows(requirement: NodeRequirement) -> bool:
-    if requirement.key == _BUILD:
-        return requirement.operator in ("In", "Exists", "Gt", "Lt")
-    return requirement.key in _SYSTEM and requirement.operator == "In" and requirement.values == [_WINDOWS]
+    systems = {"linux", _WINDOWS}
+    for requirement in term.matchExpressions or ():
+        if requirement.key == _BUILD and requirement.operator in ("In", "Exists", "Gt", "Lt"):
+            return True
+        if requirement.key in _SYSTEM:
+            values = set(requirement.values or ())
+            systems = {"In": systems & values, "NotIn": systems - values}.get(requirement.operator, systems)
+    return systems == {_WINDOWS}
 
 
 def _security_contexts(spec: PodSpec) -> Iterable[SecurityContext | None]:
