@@ -13,7 +13,7 @@ from msgspec import Struct
 from webhook.injection import sidecar
 from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
-from webhook.injection.edit import Operation, Patch, PodEditor, encode
+from webhook.injection.edit import Operation, PodEditor, encode
 from webhook.injection.location import probable_log_folder
 from webhook.injection.outcome import Outcome
 from webhook.injection.participants import Participant, participants
@@ -49,10 +49,8 @@ class Verdict(Struct):
     profile: str = ""
     revision: str = ""
     operations: list[Operation] = []
-    #: The number of the one that adds the sidecar.
-    sidecar: int | None = None
     #: What the operations make, once somebody asked for it.
-    encoded: Patch | None = None
+    encoded: bytes | None = None
     #: The plan and the edited pod, where it came so far: for explanations and tests.
     subject: Subject | None = None
     participants: list[Participant] = []
@@ -105,12 +103,10 @@ class Verdict(Struct):
     @property
     def patch(self) -> bytes:
         """Return the operations as a JSON Patch document, empty where there are none."""
-        return bytes(self._patch()) if self.operations else b""
-
-    def _patch(self) -> Patch:
+        if not self.operations:
+            return b""
         if self.encoded is None:
-            profile = self.configuration.profiles[self.profile]
-            self.encoded = encode(self.operations, self.sidecar, profile.encoded_command)
+            self.encoded = encode(self.operations)
         return self.encoded
 
     def response(self) -> Response:
@@ -128,7 +124,7 @@ class Verdict(Struct):
         )
         if self.operations and not self.configuration.shadow:
             response.patchType = "JSONPatch"
-            response.patch = self._patch()
+            response.patch = self.patch
         if not response.allowed:
             response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
         return response
@@ -283,7 +279,6 @@ def _edit(
         editor.add_init_container(container, _position(editor.spec, profile, made))
     else:
         editor.add_container(container)
-    verdict.sidecar = len(editor.operations) - 1
 
 
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:

@@ -5,14 +5,14 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from certs import duration
+from certs.logs import LogFormat
 from webhook.errors import SettingsError
-from webhook.service import duration
 
-__all__ = ["SETTINGS", "Address", "LogFormat", "Setting", "Settings"]
+__all__ = ["SETTINGS", "Address", "Setting", "Settings"]
 
 VARIABLE_PREFIX = "PILLION_"
 
@@ -29,13 +29,6 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         """Return ``HOST:PORT``, with brackets around an IPv6 address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class LogFormat(StrEnum):
-    """How a line of the log is written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +133,7 @@ class Settings:
     tls_names: tuple[str, ...] | None = _row(
         "", _names, "NAMES", "names that the certificate must be good for, as pillion.pillion-system.svc"
     )
-    client_ca: Path | None = _row("", Path, "FILE", "let in only clients with a certificate of these authorities, PEM")
+    client_ca: Path | None = _row("", Path, "FILE", "let in only clients with a certificate of these CAs, PEM")
     client_names: tuple[str, ...] | None = _row(
         "", _names, "NAMES", "of those, let in only these common or alternative names"
     )

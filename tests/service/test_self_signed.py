@@ -8,30 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from certs.authority import AUTHORITY_LIFETIME, LEAF_LIFETIME
+from certs.ca import CA_LIFETIME, LEAF_LIFETIME
 from certs.verify import verify
 from tests.service.serving import Running, eventually
-from webhook.service.embedded import NAMES, Embedded
+from webhook.service.tls.self_signed import NAMES, SelfSignedCertificates
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 
 
 def test_what_is_missing_is_made(tmp_path: Path) -> None:
-    """An authority, what clients trust of it, and a pair that is good for this machine's names."""
-    embedded = Embedded(tmp_path / "a" / "b")
-    assert embedded.renew(NOW)
+    """A CA, what clients trust of it, and a pair that is good for this machine's names."""
+    embedded = SelfSignedCertificates(tmp_path / "a" / "b")
+    assert embedded.ensure(NOW)
     pem = embedded.leaf.read_bytes()
-    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.trusted.read_bytes())
-    assert b"PRIVATE" not in embedded.trusted.read_bytes()
+    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.ca_file.read_bytes())
+    assert b"PRIVATE" not in embedded.ca_file.read_bytes()
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     """Keys lie in them; nothing temporary stays behind."""
-    embedded = Embedded(tmp_path / "state")
-    embedded.renew(NOW)
+    embedded = SelfSignedCertificates(tmp_path / "state")
+    embedded.ensure(NOW)
     assert stat.S_IMODE(embedded.folder.stat().st_mode) == 0o700
     assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in embedded.folder.iterdir()} == {
-        "authority.pem": 0o600,
+        "ca-with-key.pem": 0o600,
         "ca.pem": 0o600,
         "server.pem": 0o600,
     }
@@ -39,68 +39,68 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_what_is_good_stays(tmp_path: Path) -> None:
     """A second start trusts what the first one made."""
-    embedded = Embedded(tmp_path)
-    embedded.renew(NOW)
+    embedded = SelfSignedCertificates(tmp_path)
+    embedded.ensure(NOW)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    assert not embedded.renew(NOW + timedelta(days=1))
+    assert not embedded.ensure(NOW + timedelta(days=1))
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_a_leaf_near_its_end_is_renewed(tmp_path: Path) -> None:
-    """Clients that trust the authority notice nothing."""
-    embedded = Embedded(tmp_path)
-    embedded.renew(NOW)
-    trusted, leaf = embedded.trusted.read_bytes(), embedded.leaf.read_bytes()
+    """Clients that trust the CA notice nothing."""
+    embedded = SelfSignedCertificates(tmp_path)
+    embedded.ensure(NOW)
+    trusted, leaf = embedded.ca_file.read_bytes(), embedded.leaf.read_bytes()
     later = NOW + LEAF_LIFETIME * 0.7
-    assert embedded.renew(later)
-    assert embedded.trusted.read_bytes() == trusted
+    assert embedded.ensure(later)
+    assert embedded.ca_file.read_bytes() == trusted
     assert embedded.leaf.read_bytes() != leaf
     verify(embedded.leaf.read_bytes(), embedded.leaf.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
 
 
 def test_an_authority_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
-    """A leaf of the old authority would be trusted by nobody."""
-    embedded = Embedded(tmp_path)
-    embedded.renew(NOW)
-    trusted = embedded.trusted.read_bytes()
-    later = NOW + AUTHORITY_LIFETIME * 0.7
-    assert embedded.renew(later)
-    assert embedded.trusted.read_bytes() != trusted
+    """A leaf of the old CA would be trusted by nobody."""
+    embedded = SelfSignedCertificates(tmp_path)
+    embedded.ensure(NOW)
+    trusted = embedded.ca_file.read_bytes()
+    later = NOW + CA_LIFETIME * 0.7
+    assert embedded.ensure(later)
+    assert embedded.ca_file.read_bytes() != trusted
     pem = embedded.leaf.read_bytes()
-    verify(pem, pem, now=later, names=NAMES, roots_pem=embedded.trusted.read_bytes())
+    verify(pem, pem, now=later, names=NAMES, roots_pem=embedded.ca_file.read_bytes())
 
 
-@pytest.mark.parametrize("name", ["authority.pem", "ca.pem", "server.pem"])
+@pytest.mark.parametrize("name", ["ca-with-key.pem", "ca.pem", "server.pem"])
 @pytest.mark.parametrize("content", [b"", b"hello", None], ids=["empty", "text", "gone"])
 def test_what_is_broken_is_made_again(tmp_path: Path, name: str, content: bytes | None) -> None:
     """Whatever happened to the folder, after a start it is whole."""
-    embedded = Embedded(tmp_path)
-    embedded.renew(NOW)
+    embedded = SelfSignedCertificates(tmp_path)
+    embedded.ensure(NOW)
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    embedded.renew(NOW)
+    embedded.ensure(NOW)
     pem = embedded.leaf.read_bytes()
-    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.trusted.read_bytes())
+    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.ca_file.read_bytes())
 
 
 def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
     """The address to listen on may have changed since."""
-    Embedded(tmp_path).renew(NOW)
-    other = Embedded(tmp_path, (*NAMES, "10.0.0.1"))
-    assert other.renew(NOW)
+    SelfSignedCertificates(tmp_path).ensure(NOW)
+    other = SelfSignedCertificates(tmp_path, (*NAMES, "10.0.0.1"))
+    assert other.ensure(NOW)
     verify(other.leaf.read_bytes(), other.leaf.read_bytes(), now=NOW, names=("10.0.0.1",))
 
 
 def test_a_running_server_renews_its_own(serve: Callable[..., Running], tmp_path: Path) -> None:
     """It may run for longer than a leaf lives: what is due, or gone, is made again and shown."""
     server = serve(tls_cert=None, tls_key=None, state_folder=tmp_path / "state")
-    embedded = Embedded(tmp_path / "state")
+    embedded = SelfSignedCertificates(tmp_path / "state")
     before = embedded.leaf.read_bytes()
     embedded.leaf.unlink()
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
     assert embedded.leaf.read_bytes() != before
-    trust = ssl.create_default_context(cafile=embedded.trusted)
+    trust = ssl.create_default_context(cafile=embedded.ca_file)
     with server.client(verify=trust) as client:
         assert client.get("/mutate").status_code == 405
 
@@ -109,4 +109,4 @@ def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     """The caller says what to do about it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        Embedded(tmp_path / "file").renew(NOW)
+        SelfSignedCertificates(tmp_path / "file").ensure(NOW)
