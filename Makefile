@@ -17,7 +17,7 @@ PYTEST ?=
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean
+.PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -81,6 +81,9 @@ bench-tail: $(VENV)/.installed ## what log readers lose and cost; 25 minutes, BE
 
 test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
 	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --maxschedchunk 1 $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
+
+test-kubelet: $(VENV)/.installed ## all goldens and 500 generated pods run for real, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
+	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

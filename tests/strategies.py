@@ -1,12 +1,14 @@
 """Hypothesis strategies: pods as clusters have them, and as nobody should send them.
 
-``pods()`` are valid Kubernetes pods (an API server accepts them as they are); ``ragged()`` makes of any of them what
-a decoder meets in the wild: nulls for lists, unknown fields, numbers beyond 2**53.
+``pods()`` are Kubernetes pods, nearly all valid (an API server accepts them as they are); ``ragged()`` makes of any of
+them what a decoder meets in the wild: nulls for lists, unknown fields, numbers beyond 2**53.
 """
 
 from typing import Any
 
 from hypothesis import strategies as st
+
+from tests.pod_fields import PATHS, with_field
 
 __all__ = ["annotations", "log_entries", "pods", "ragged"]
 
@@ -31,6 +33,13 @@ directories = st.sampled_from(
         ),
     ]
 )
+#: Where a pod mounts what is not made for logs, around and inside of what a sidecar mounts itself.
+elsewhere = st.sampled_from(
+    [
+        *("/run/secrets", "/var/run/secrets/kubernetes.io", "/pillion", "/pillion/state/x", "/pillion/logs"),
+        *("/etc", "/srv", "/opt", "/home", "/var/lib"),
+    ]
+)
 file_names = st.sampled_from(["*.log", "app.log", "*", "out-?.txt", "[ab]*.log", "index.html", "**/*.log", "**/*", ""])
 quantities = st.sampled_from(["1", "10m", "100m", "250m", "16Mi", "64Mi", "1Gi", "500M", "2", "0.5"])
 cpu = st.sampled_from(["10m", "50m", "100m", "1", "2"])
@@ -42,7 +51,8 @@ subpaths = st.sampled_from(["app", "a/b", "logs"])
 def log_entries(draw: st.DrawFn, containers: tuple[str, ...] = ()) -> str:
     """Draw one entry of ``logs``."""
     prefix = f"{draw(st.sampled_from(containers))}:" if containers and draw(st.integers(0, 3)) == 0 else ""
-    return f"{prefix}{draw(directories)}/{draw(file_names)}"
+    place = draw(elsewhere) + "/x" if draw(st.integers(0, 5)) == 0 else draw(directories)
+    return f"{prefix}{place}/{draw(file_names)}"
 
 
 @st.composite
@@ -130,7 +140,8 @@ def _mounts(draw: st.DrawFn, volumes: list[dict[str, Any]], variables: list[str]
     mounts: list[dict[str, Any]] = []
     taken: set[str] = set()
     for _ in range(draw(st.integers(0, 3)) if volumes else 0):
-        path = draw(directories) + draw(st.sampled_from(["", "", "/", "/current.log", "/conf"]))
+        place = draw(elsewhere if draw(st.integers(0, 4)) == 0 else directories)
+        path = place + draw(st.sampled_from(["", "", "/", "/current.log", "/conf"]))
         if path.rstrip("/") in taken:
             continue
         taken.add(path.rstrip("/"))
@@ -189,6 +200,8 @@ def _container(  # noqa: C901, PLR0912 — one draw a field
         context["seccompProfile"] = {"type": "RuntimeDefault"}
     if draw(st.integers(0, 2)) == 0:
         context["runAsUser"] = draw(st.sampled_from([1000, 1000, 2000] if restricted else [1000, 2000, 0]))
+    if draw(st.integers(0, 4)) == 0 and not restricted:
+        context["runAsNonRoot"] = draw(st.booleans()) and context.get("runAsUser") != 0
     if draw(st.integers(0, 4)) == 0:
         context["runAsGroup"] = draw(st.sampled_from([0, 3000]))
     if context:
@@ -200,7 +213,10 @@ def _container(  # noqa: C901, PLR0912 — one draw a field
 def pods(  # noqa: C901 — one draw a field
     draw: st.DrawFn, *, restricted: bool = False, asking: bool = True
 ) -> dict[str, Any]:
-    """Draw a valid pod; ``restricted`` ones pass the restricted Pod Security Standard."""
+    """Draw a pod, of which every second has one or two fields of all that a PodSpec may have.
+
+    Nearly all are valid, and of ``restricted`` ones most pass the restricted Pod Security Standard.
+    """
     sources = _VOLUME_SOURCES if restricted else [*_VOLUME_SOURCES, *_PRIVILEGED_SOURCES]
     volumes = [
         {"name": f"vol-{number}", **source}
@@ -230,7 +246,12 @@ def pods(  # noqa: C901 — one draw a field
         "automountServiceAccountToken": draw(st.sampled_from([None, None, True, False])),
         "imagePullSecrets": draw(st.sampled_from([None, None, [{"name": "regcred"}]])),
         "securityContext": draw(
-            st.sampled_from([None, None, {"runAsUser": 1000, "fsGroup": 2000}, {"runAsGroup": 3000}])
+            st.sampled_from(
+                [
+                    *(None, None, {"runAsUser": 1000, "fsGroup": 2000}, {"runAsGroup": 3000}),
+                    *({"runAsUser": 1000, "runAsNonRoot": True}, {"runAsUser": 1000 if restricted else 0}),
+                ]
+            )
         ),
         "nodeSelector": draw(st.sampled_from([None, None, {"kubernetes.io/os": "linux"}])),
         "terminationGracePeriodSeconds": draw(st.sampled_from([None, 1, 30])),
@@ -248,7 +269,10 @@ def pods(  # noqa: C901 — one draw a field
         metadata["annotations"] = draw(annotations((*container_names, *init_names)))
     if draw(st.booleans()):
         metadata["labels"] = {"app": "x"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    for path in draw(st.one_of(st.just([]), st.lists(st.sampled_from(PATHS), min_size=1, max_size=2))):
+        pod = with_field(pod, path)
+    return pod
 
 
 _UNKNOWN: list[tuple[str, Any]] = [

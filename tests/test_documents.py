@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.layouts import added_members, json_texts, operations, yaml_texts
 from webhook import documents
-from webhook.documents import line_of, position_of, read
+from webhook.documents import line_of, position_of, read, written_at
 from webhook.documents.nodes import MAX_DEPTH
 from webhook.documents.rendering import flow
 from webhook.documents.scalars import resolve, text_of
@@ -86,9 +87,17 @@ def only(text: str | bytes) -> documents.Document:
 
 def patched(text: str, *operations: tuple[str, Any]) -> str:
     """Return a one-document text with values added to it, as RFC 6902 ``add`` does."""
-    document = only(text)
-    patch = [{"op": "add", "path": path, "value": value} for path, value in operations]
-    return documents.edited(document, jsonpatch.apply_patch(document.value, patch))
+    return documents.edited(only(text), [{"op": "add", "path": path, "value": value} for path, value in operations])
+
+
+def common(one: list[str], other: list[str]) -> int:
+    """Return the length of the longest common subsequence."""
+    row = [0] * (len(other) + 1)
+    for line in one:
+        above = 0
+        for place, its in enumerate(other, 1):
+            above, row[place] = row[place], above + 1 if line == its else max(row[place], row[place - 1])
+    return row[-1]
 
 
 class TestReading:
@@ -99,9 +108,9 @@ class TestReading:
         """Each text of the table has kubectl's values, or kubectl's refusal, but where the table says otherwise."""
         refused = case.get("ours") == "refused" or ("error" in case and case.get("ours") != "read")
         if refused:
-            with pytest.raises(ManifestError, match=r"^a\.yaml: document \d+, line \d+: "):
+            with pytest.raises(ManifestError, match=r"^a\.yaml:\d+:\d+: "):
                 contents(case["text"])
-        elif "error" in case:
+        elif "ours" in case:
             contents(case["text"])
         else:
             assert same(contents(case["text"]), [value for value in case["documents"] if value is not None])
@@ -174,10 +183,37 @@ class TestStreams:
         """Tabs are blanks in JSON, also where JSON is a document of a YAML stream."""
         assert contents('{\n\t"a": 1\n}\n---\nb: 2\n') == [{"a": 1}, {"b": 2}]
 
-    def test_a_byte_order_mark_is_no_text(self) -> None:
-        """A file from an editor that marks UTF-8 is read, and the mark is not printed."""
-        document = only(b"\xef\xbb\xbfa: 1\n")
-        assert (document.value, document.text) == ({"a": 1}, "a: 1\n")
+    @pytest.mark.parametrize("text", ["a: 1\n", '{"a": 1}\n', "---\na: 1\n", "a: 1\n---\n\ufeffa: 1\n"])
+    def test_a_byte_order_mark_stays_and_is_no_text(self, text: str) -> None:
+        """A file from an editor that marks UTF-8 is read, the mark stays, and columns do not count it."""
+        found = read(b"\xef\xbb\xbf" + text.encode(), "a.yaml")
+        filled = [document for document in found if not document.is_blank]
+        assert all(document.value == {"a": 1} for document in filled)
+        assert all(position_of(document, "a").column in (1, 2) for document in filled)
+        assert "".join(document.separator + document.text for document in found) == f"\ufeff{text}"
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("x:\n  b: 1\n  c: 2\n  b: 3\n", '4:3: duplicate key "b": the last one counts; the one before is at 2:3'),
+            ('{"b": 1,\n "b": 3}', '2:2: duplicate key "b": the last one counts; the one before is at 1:2'),
+            ("1: a\n'1': b\n", '2:1: duplicate key "1": the last one counts; the one before is at 1:1'),
+        ],
+    )
+    def test_warns_of_duplicate_keys(self, text: str, said: str) -> None:
+        """A key that stands there twice is read as kubectl reads it, and named with its place."""
+        (warning,) = only(text).warnings
+        assert f"{warning.position}: {warning.message}" == said
+        assert only("a: 1\nb: {a: 1}\n").warnings == []
+
+    @pytest.mark.parametrize(
+        "text", ["a:\n", "a: ~\nb: [null, ]\n", '{"a": null, "b": [null]}', "- \n", "~\n", "a: {b, c: }\n"]
+    )
+    def test_nulls_are_values(self, text: str) -> None:
+        """Nothing behind a colon or a dash is no error, and can be replaced."""
+        document = only(text)
+        assert document.value in ({"a": None}, {"a": None, "b": [None]}, [None], None, {"a": {"b": None, "c": None}})
+        assert only(documents.edited(document, [{"op": "replace", "path": "", "value": {"z": 1}}])).value == {"z": 1}
 
     def test_values_are_not_shared(self) -> None:
         """An edit of a value at an alias does not reach the anchor."""
@@ -191,39 +227,43 @@ class TestErrors:
     """What is said of a text that can't be read."""
 
     @pytest.mark.parametrize(
-        ("text", "where", "what"),
+        ("text", "line", "what"),
         [
-            pytest.param("a:\n\tb: c\n", "document 1, line 2", "a tab", id="tab"),
-            pytest.param("a:\n  b: c\n d: e\n", "document 1, line 3", "bad indentation", id="dedent"),
-            pytest.param("a: b\n  c: d\n", "document 1, line 2", "check the indentation", id="indent"),
-            pytest.param("a: 1\n---\nb: 1\nc: 2\nb: 3\n", "document 2, line 5", "first is on line 3", id="duplicate"),
-            pytest.param('{"a": 1,\n"a": 2}', "document 1, line 2", 'duplicate key "a"', id="duplicate-in-json"),
-            pytest.param("a: b\nc\nd: e\n", "document 1, line 2", "key: value", id="no-colon"),
-            pytest.param('x: 1\na: "b\nc: d\n', "document 1, line 2", "quote", id="quote"),
-            pytest.param("x: 1\na: [b\nc: d\n", "document 1, line 2", "bracket", id="bracket"),
-            pytest.param("a: @b\n", "document 1, line 1", "quotes", id="reserved-character"),
-            pytest.param("a: *b\n", "document 1, line 1", "*b stands for nothing", id="no-anchor"),
-            pytest.param("a: &b [*b]\n", "document 1, line 1", "*b contains itself", id="endless-alias"),
-            pytest.param("a: .inf\n", "document 1, line 1", "JSON", id="infinity"),
-            pytest.param("? [a]\n: b\n", "document 1, line 1", "key", id="key-no-string"),
-            pytest.param("~: b\n", "document 1, line 1", "null", id="key-null"),
-            pytest.param("a: !!int b\n", "document 1, line 1", '"b" is no int', id="tag"),
-            pytest.param("a:\n  <<: 1\n", "document 1, line 2", "<<", id="merge"),
-            pytest.param('a: "\\ud83d"\n', "document 1, line 1", "half of a character", id="surrogate"),
-            pytest.param("a: \x01\n", "document 1, line 1", "U+0001", id="control-character"),
-            pytest.param("a: 1\n--- b\n", "document 2, line 2", "after ---", id="separator"),
-            pytest.param("a: 1\n...\nb: 2\n", "document 1, line 3", "ignores", id="ignored-rest"),
-            pytest.param("a: {{ .Values.a }}\n", "document 1, line 1", "helm template", id="template-value"),
-            pytest.param("a: 1\n{{- if .b }}\n", "document 1, line 2", "helm template", id="template-line"),
-            pytest.param("a: " + "[" * 9999, "document 1, line 1", "nested deeper", id="deep"),
-            pytest.param('{"a": ' + "[" * 9999, "document 1, line 1", "nested deeper", id="deep-json"),
+            pytest.param("a:\n\tb: c\n", 2, "a tab", id="tab"),
+            pytest.param("a:\n  b: c\n d: e\n", 3, "bad indentation", id="dedent"),
+            pytest.param("a: b\n  c: d\n", 2, "check the indentation", id="indent"),
+            pytest.param("a: b\nc\nd: e\n", 2, "key: value", id="no-colon"),
+            pytest.param('x: 1\na: "b\nc: d\n', 2, "quote", id="quote"),
+            pytest.param("x: 1\na: [b\nc: d\n", 2, "bracket", id="bracket"),
+            pytest.param("a: @b\n", 1, "quotes", id="reserved-character"),
+            pytest.param("a: *b\n", 1, "*b stands for nothing", id="no-anchor"),
+            pytest.param("a: &b [*b]\n", 1, "*b contains itself", id="endless-alias"),
+            pytest.param("a: .inf\n", 1, "JSON", id="infinity"),
+            pytest.param("? [a]\n: b\n", 1, "key", id="key-no-string"),
+            pytest.param("~: b\n", 1, "null", id="key-null"),
+            pytest.param("a: !!int b\n", 1, '"b" is no int', id="tag"),
+            pytest.param("a:\n  <<: 1\n", 2, "<<", id="merge"),
+            pytest.param('a: "\\ud83d"\n', 1, "half of a character", id="surrogate"),
+            pytest.param('a: "\\q"\n', 1, "an escape that YAML doesn't know", id="escape"),
+            pytest.param("a: |x\n", 1, "behind | or >", id="block-header"),
+            pytest.param("a: *\n", 1, "begins an alias", id="star"),
+            pytest.param("a: &\n", 1, "begins an anchor", id="ampersand"),
+            pytest.param("a: !x!y z\n", 1, "a tag", id="tag-handle"),
+            pytest.param('a: "b" c\n', 1, "behind a value that has ended", id="behind-quotes"),
+            pytest.param("a: \x01\n", 1, "U+0001", id="control-character"),
+            pytest.param("a: 1\n--- b\n", 2, "after ---", id="separator"),
+            pytest.param("a: 1\n...\nb: 2\n", 3, "ignores", id="ignored-rest"),
+            pytest.param("a: {{ .Values.a }}\n", 1, "helm template", id="template-value"),
+            pytest.param("a: 1\n{{- if .b }}\n", 2, "helm template", id="template-line"),
+            pytest.param("a: " + "[" * 9999, 1, "nested deeper", id="deep"),
+            pytest.param('{"a": ' + "[" * 9999, 1, "nested deeper", id="deep-json"),
         ],
     )
-    def test_says_where_and_what(self, text: str, where: str, what: str) -> None:
-        """An error names file, document and line, and says in words what is wrong."""
+    def test_says_where_and_what(self, text: str, line: int, what: str) -> None:
+        """An error names file, line and column, and says in words what is wrong."""
         with pytest.raises(ManifestError) as caught:
             contents(text)
-        assert str(caught.value).startswith(f"a.yaml: {where}: ")
+        assert str(caught.value).startswith(f"a.yaml:{line}:")
         assert what in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -231,7 +271,7 @@ class TestErrors:
         [
             pytest.param("a: b\n".encode("utf-16"), "UTF-16", id="utf-16"),
             pytest.param(b"\x1f\x8b\x08\x00", "gzip", id="gzip"),
-            pytest.param(b"a: 1\n---\nb: \xe9\n", "document 2, line 3: the byte 0xe9", id="latin-1"),
+            pytest.param(b"a: 1\n---\nb: \xe9\n", "a.yaml:3:4: the byte 0xe9", id="latin-1"),
         ],
     )
     def test_says_which_encoding(self, content: bytes, what: str) -> None:
@@ -241,7 +281,7 @@ class TestErrors:
 
     def test_a_json_file_has_json_errors(self) -> None:
         """A file called .json is not taken for YAML."""
-        with pytest.raises(ManifestError, match=r"a\.json: document 1, line 2: expected a comma"):
+        with pytest.raises(ManifestError, match=r"a\.json:2:1: expected a comma"):
             read('{"a": 1\n"b": 2}', "a.json")
 
     def test_aliases_are_bounded(self) -> None:
@@ -292,6 +332,27 @@ class TestLines:
         """A path through an alias leads to what it stands for."""
         assert line_of(only("a: &x\n  b:\n    c: 1\nd: *x\n"), "d.b.c") == 3
 
+    def test_a_second_object_may_begin_in_mid_line(self) -> None:
+        """Columns in a JSON stream are those of the file."""
+        first, second, third = read('\n{"a": 1} {"a": 2}\n {"a": 3}', "stdin")
+        assert [str(position_of(one, "a")) for one in (first, second, third)] == ["2:2", "2:11", "3:3"]
+
+    def test_columns_are_characters(self) -> None:
+        """Neither bytes nor what a terminal makes of them; CRLF ends a line as LF does."""
+        assert str(position_of(only("{é😀: 1, b: 2}\r\n"), "b")) == "1:9"
+        assert str(position_of(only("é: '😀'\r\nb: {c: 2}\r\n"), "b.c")) == "2:5"
+
+    def test_a_duplicate_key_is_where_the_last_one_is(self) -> None:
+        """The one that counts."""
+        document = only("a: 1\nb: 2\na: 3\n")
+        assert (line_of(document, "a"), line_of(document, ["a"])) == (3, 3)
+
+    def test_shows_how_a_scalar_is_written(self) -> None:
+        """Not what it means: an octal number is shown as such."""
+        document = only("a: 0o17\nb: &x Yes\nc: *x\nd: [1]\n")
+        assert [written_at(document, [key]) for key in "abcd"] == ["0o17", "&x Yes", "&x Yes", ""]
+        assert written_at(document, ["e"]) == ""
+
     def test_knows_json(self) -> None:
         """JSON has lines, too."""
         assert line_of(only('{\n  "a": [\n    1,\n    2\n  ]\n}\n'), ["a", 1]) == 4
@@ -326,21 +387,17 @@ class TestEditing:
     """Texts, and the same texts with other values."""
 
     @settings(deadline=None)
-    @given(mappings, st.data())
-    def test_says_what_is_wanted(self, value: dict[str, Any], data: st.DataObject) -> None:
-        """Whatever is wanted, the edited text says it, in YAML and in JSON, in blocks and in brackets."""
-        wanted = data.draw(st.one_of(mappings, st.builds(lambda more: value | more, mappings)))
-        forms = (documents.as_yaml(value), documents.as_json(value), f"x: {flow(value)}\n")
-        for number, text in enumerate(forms):
-            inside = {"x": wanted} if number == len(forms) - 1 else wanted
-            assert same(contents(documents.edited(only(text), inside)), [inside])
+    @given(mappings, mappings)
+    def test_says_what_is_added(self, value: dict[str, Any], added: dict[str, Any]) -> None:
+        """Whatever is added, the edited text says it, in YAML and in JSON, in blocks and in brackets."""
+        forms = (documents.as_yaml(value), documents.as_json(value), f"{flow(value)}\n")
+        for text in forms:
+            operations = [("/" + key.replace("~", "~0").replace("/", "~1"), item) for key, item in added.items()]
+            assert same(contents(patched(text, *operations)), [value | added])
 
-    @settings(deadline=None)
-    @given(mappings)
-    def test_no_change_is_no_edit(self, value: dict[str, Any]) -> None:
-        """A document that says already what is wanted stays as it is, byte for byte."""
-        text = documents.as_yaml(value)
-        assert documents.edited(only(text), json.loads(json.dumps(value))) == text
+    def test_no_operation_is_no_edit(self) -> None:
+        """Nobody's text changes for nothing."""
+        assert documents.edited(only("a:   1"), []) == "a:   1"
 
     def test_only_what_is_added_changes(self) -> None:
         """Comments, quotes, order and layout stay; what is added is laid out as the rest of the document is."""
@@ -439,22 +496,130 @@ spec:
         text = "base: &b\n  env:\n  - name: X\na:\n  <<: *b # merged\n  c: 1\n"
         assert patched(text, ("/a/env/-", {"name": "P"})) == f"{text}  env:\n  - name: X\n  - name: P\n"
 
-    def test_what_can_not_be_edited_is_written_anew(self) -> None:
-        """A key that goes leaves a document with its first comments and the right values."""
-        document = only("# why\na: {b: 1, c: 2}\n")
-        assert documents.edited(document, {"a": {"b": 1}}) == "# why\na:\n  b: 1\n"
-        assert documents.edited(document, {"z": 1}) == "# why\nz: 1\n"
-
     @pytest.mark.parametrize(
-        ("text", "edited"),
+        ("text", "path", "edited"),
         [
-            pytest.param("v:\n- name: a # c\n  k: 1\n- b\n", "v:\n- name: a\n- b\n", id="block"),
-            pytest.param("v: [{name: a, k: 1}, b] # c\n", "v: [{name: a}, b] # c\n", id="brackets"),
+            pytest.param("v:\n- name: a # c\n  k: 1 # d\n- b\n", "/v/0/k", "v:\n- name: a # c\n- b\n", id="key"),
+            pytest.param("v:\n- name: a # c\n  # d\n  k: 1\n", "/v/0/name", "v:\n- # d\n  k: 1\n", id="first-key"),
+            pytest.param("v:\n- name: a\n  k: 1\n- b\n", "/v/0", "v:\n- b\n", id="item"),
+            pytest.param("v:\n# one\n- a\n# two\n- b\n", "/v/1", "v:\n# one\n- a\n# two\n", id="last-item"),
+            pytest.param("v: # c\n- a\n\nw: 1\n", "/v/0", "v: [] # c\n\nw: 1\n", id="only-item"),
+            pytest.param("v:\n  a: 1\n", "/v/a", "v: {}\n", id="only-key"),
+            pytest.param("v: 1\n", "/v", "{}\n", id="everything"),
+            pytest.param("w: 1\nv:\n- a", "/v", "w: 1", id="without-newline"),
+            pytest.param("w: 1\r\nv:\r\n- a\r\n", "/v", "w: 1\r\n", id="windows-lines"),
+            pytest.param("v: |\n  a\n  b\n\nw: 1\n", "/v", "\nw: 1\n", id="literal"),
+            pytest.param("v: [a, b, c] # d\n", "/v/0", "v: [b, c] # d\n", id="in-brackets"),
+            pytest.param("v: [a, b, c] # d\n", "/v/2", "v: [a, b] # d\n", id="last-in-brackets"),
+            pytest.param("v: [a] # d\n", "/v/0", "v: [] # d\n", id="only-in-brackets"),
+            pytest.param("v: {a: 1, b, c: 2}\n", "/v/b", "v: {a: 1, c: 2}\n", id="key-without-value"),
+            pytest.param('{\n  "a": 1,\n  "b": 2\n}\n', "/b", '{\n  "a": 1\n}\n', id="json"),
+            pytest.param('{\n  "a": [\n    1\n  ]\n}\n', "/a/0", '{\n  "a": []\n}\n', id="only-in-json"),
+            pytest.param("v: 1\nw:  2 # c\nv: 3\n", "/v", "w:  2 # c\n", id="twice"),
+            pytest.param("v:\n- - a\n  - b\n", "/v/0/0", "v:\n- - b\n", id="list-in-a-list"),
         ],
     )
-    def test_an_item_that_loses_a_key_is_written_anew(self, text: str, edited: str) -> None:
-        """Only the item, not the list around it."""
-        assert documents.edited(only(text), {"v": [{"name": "a"}, "b"]}) == edited
+    def test_removes_only_what_goes(self, text: str, path: str, edited: str) -> None:
+        """A member goes with its lines; brackets stay where it was the only one."""
+        assert documents.edited(only(text), [{"op": "remove", "path": path}]) == edited
+
+    @pytest.mark.parametrize(
+        ("text", "value", "edited"),
+        [
+            pytest.param("v: 1 # c\nw: 2\n", "x", "v: x # c\nw: 2\n", id="scalar"),
+            pytest.param("v: # c\n- a\nw: 2\n", [], "v: [] # c\nw: 2\n", id="block-to-brackets"),
+            pytest.param("v: # c\n- a\nw: 2\n", None, "v: # c\nw: 2\n", id="block-to-nothing"),
+            pytest.param("v: # c\n- a\nw: 2\n", {"b": 1}, "v: # c\n  b: 1\nw: 2\n", id="block-to-block"),
+            pytest.param("v: # c\n- a", {"b": 1}, "v: # c\n  b: 1", id="block-to-block-without-newline"),
+            pytest.param("v: &x # c\n- a\nw: *x\n", ["b"], "v: &x # c\n- b\nw:\n- a\n", id="anchor"),
+            pytest.param("{v: 1, w: 2}\n", ["b"], "{v: [b], w: 2}\n", id="brackets"),
+            pytest.param("v: 1\nw: 2\nv: 3\n", 4, "v: 1\nw: 2\nv: 4\n", id="twice"),
+        ],
+    )
+    def test_replaces_only_the_value(self, text: str, value: Any, edited: str) -> None:
+        """A value is written where the old one was; the key's comment and the anchor stay."""
+        assert documents.edited(only(text), [{"op": "replace", "path": "/v", "value": value}]) == edited
+
+    def test_a_list_is_edited_like_any_document(self) -> None:
+        """Only what is added is new: comments stay with what they are about, other items to the byte."""
+        text = """\
+kind: List
+items:
+  # first
+  - kind: ConfigMap
+    data: {mode: 'on'}   # quoted
+  # then
+  - kind: Pod
+    spec:
+      containers:
+        - name: shop
+          args: ["-v", 'x']   # a port
+  # at last
+  - kind: Secret
+# the end"""
+        edited = patched(text, ("/items/1/spec/containers/0/env", ["a"]), ("/items/1/metadata", {"labels": {}}))
+        port = "          args: [\"-v\", 'x']   # a port\n"
+        assert edited == text.replace(
+            port, f"{port}          env:\n            - a\n    metadata:\n      labels: {{}}\n"
+        )
+
+    @settings(deadline=None)
+    @given(yaml_texts(aliases=True) | yaml_texts() | json_texts(), st.data())
+    def test_says_what_jsonpatch_makes_of_it(self, text: str, data: st.DataObject) -> None:
+        """In every layout, with anchors, merges and duplicate keys: the text has the values that the patch gives."""
+        document = only(text)
+        patch = data.draw(operations(document.value))
+        edited = documents.edited(document, patch)
+        assert same(only(edited).value, jsonpatch.apply_patch(document.value, patch))
+
+    @settings(deadline=None)
+    @given(yaml_texts() | json_texts(), st.data())
+    def test_what_was_added_can_be_removed(self, text: str, data: st.DataObject) -> None:
+        """Adding members and removing them gives the very bytes, and no addition changes more than one line."""
+        document = only(text)
+        adding, removing = data.draw(added_members(document.value))
+        edited = documents.edited(document, adding)
+        lines, others = f"{text}\n".split("\n"), f"{edited}\n".split("\n")
+        assert len(lines) - common(lines, others) <= len(adding)
+        assert documents.edited(only(edited), removing) == text
+
+    @pytest.mark.parametrize(
+        ("before", "value", "undo"),
+        [
+            pytest.param("v: []   # c\nw: 1\n", ["x"], {"op": "replace", "value": []}, id="brackets"),
+            pytest.param("v: {}", {"a": 1}, {"op": "replace", "value": {}}, id="braces"),
+            pytest.param("v: [ ]\n", ["x"], {"op": "replace", "value": []}, id="wide-brackets"),
+            pytest.param("v:  # c\nw: 1\n", ["x"], {"op": "replace", "value": None}, id="nothing"),
+            pytest.param("- v:\r\n", ["x"], {"op": "replace", "value": None}, id="nothing-in-an-item"),
+            pytest.param('{\n  "v": []\n}\n', ["x"], {"op": "replace", "value": []}, id="json"),
+            pytest.param('{"v":{}}', {"a": 1}, {"op": "replace", "value": {}}, id="compact-json"),
+        ],
+    )
+    def test_what_was_empty_is_empty_again(self, before: str, value: Any, undo: dict[str, Any]) -> None:
+        """A value written over an empty one, and the empty one again, give the very bytes."""
+        path = "/0/v" if before.startswith("-") else "/v"
+        edited = documents.edited(only(before), [{"op": "add", "path": path, "value": value}])
+        assert edited != before
+        assert documents.edited(only(edited), [{**undo, "path": path}]) == before
+
+    def test_mixed_line_ends_take_the_neighbours(self) -> None:
+        """An addition ends as the line before it does."""
+        text = "a:\r\n  b: 1\r\nc:\n  d: 1\n"
+        assert patched(text, ("/a/x", 1), ("/c/x", 1)) == "a:\r\n  b: 1\r\n  x: 1\r\nc:\n  d: 1\n  x: 1\n"
+
+    def test_operations_that_do_not_fit_are_errors(self) -> None:
+        """As jsonpatch says it; nothing is edited."""
+        with pytest.raises(jsonpatch.JsonPatchException):
+            documents.edited(only("a: 1\n"), [{"op": "remove", "path": "/b"}])
+
+    def test_the_callers_operations_stay(self) -> None:
+        """What is added by one and changed by the next is the document's own."""
+        patch: list[dict[str, Any]] = [
+            {"op": "add", "path": "/v", "value": []},
+            {"op": "add", "path": "/v/-", "value": 1},
+        ]
+        assert documents.edited(only("a: 1\n"), patch) == "a: 1\nv:\n- 1\n"
+        assert patch[0]["value"] == []
 
     def test_numbers_stay_as_they_are_written(self) -> None:
         """Nobody's 0644, 1e3 or 2**70 is written anew."""

@@ -6,7 +6,7 @@
     ├── ReviewError         the body is no AdmissionReview that could be answered (HTTP 4xx)
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
     ├── CertificateError    certificates in files or in a cluster can't be read
-    ├── ManifestError       a manifest can't be read: says file, document and line
+    ├── ManifestError       a manifest can't be read: says file, line and column
     └── SettingsError       an option or environment variable has a value that can't be used
 """
 
@@ -88,7 +88,15 @@ class CertificateError(PillionError):
 
 
 class ManifestError(PillionError):
-    """A manifest can't be read; the text names file, document and line."""
+    """A manifest can't be read; the text names file, line and column.
+
+    ``problem`` is the text without the file, and ``position`` line and column, both from 1; None where there is none.
+    """
+
+    def __init__(self, text: str, problem: str = "", position: tuple[int, int] | None = None) -> None:
+        super().__init__(text)
+        self.problem = problem or text
+        self.position = position
 
 
 class SettingsError(PillionError):

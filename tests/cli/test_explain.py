@@ -39,7 +39,7 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     code, out, err = pillion("explain", "-f", "-", stdin=SHOP)
     assert (code, err) == (0, "")
     lines = [line.rstrip() for line in out.splitlines()]
-    assert lines[0] == "Deployment/shop (stdin, document 1, namespace default)"
+    assert lines[0] == "Deployment/shop (stdin:6:3, namespace default)"
     assert '  yes Does the pod or its namespace ask?          pillion.dev/inject: "true"' in lines
     assert "  yes Which containers take part?                 app, cache" in lines
     tree = lines.index("  Where the logs are")
@@ -54,7 +54,7 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     injected = lines.index("  Injected with profile tail:")
     assert lines[injected + 1] == "    + init container pillion-tail"
     assert "    + in app: variables POD_NAME, POD_NAMESPACE; a volume at /var/log/shop" in lines
-    assert "  warning: pillion.dev/lgs: is unknown; did you mean pillion.dev/logs?" in lines
+    assert "  stdin:11:9: warning: pillion.dev/lgs: is unknown; did you mean pillion.dev/logs?" in lines
 
 
 @pytest.mark.parametrize(
@@ -68,28 +68,29 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
         ),
         pytest.param(
             BAD,
-            'Can every annotation be used? pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log',
+            'Can every annotation be used? stdin:7:5: pillion.dev/logs "shop.log": '
+            "must begin with /; write /var/log/app/shop.log",
             "Not injected: an annotation has a value that can't be used (bad_annotation).",
             id="bad-annotation",
         ),
         pytest.param(
             BAD.replace("logs: shop.log", "logs: other:/x/y.log"),
-            'Which containers take part? pillion.dev/logs "other:/x/y.log": the pod has no container '
+            'Which containers take part? stdin:7:5: pillion.dev/logs "other:/x/y.log": the pod has no container '
             '"other"; did you mean "app"?',
             "Not injected: the pod has no container of that name (unknown_container).",
             id="participants",
         ),
         pytest.param(
             BAD.replace("logs: shop.log", "logs: /etc/*.log"),
-            'Can the sidecar be added? pillion.dev/logs "/etc/*.log": nothing can be mounted there; '
+            'Can the sidecar be added? stdin:7:5: pillion.dev/logs "/etc/*.log": nothing can be mounted there; '
             "write for example /var/log/app/*.log",
             "Not injected: a volume there would hide what the image needs (system_directory).",
             id="plan",
         ),
         pytest.param(
             BAD.replace("logs: shop.log", 'run-as-user: "0"'),
-            'Can the sidecar be added? pillion.dev/run-as-user "0": profile "tail" does not allow '
-            "root; write another user id",
+            'Can the sidecar be added? stdin:7:5: pillion.dev/run-as-user "0": profile "tail" does not allow '
+            "root; write a user id above 0, or remove it",
             "Not injected: the profile does not let the sidecar run as root (root_not_allowed).",
             id="sidecar",
         ),
@@ -125,14 +126,19 @@ def test_json_has_everything(pillion: Call) -> None:
 def test_an_annotation_that_is_no_text_is_named(pillion: Call) -> None:
     """The line of an unquoted true is named; a message from a decoder would help nobody."""
     out = pillion("explain", "-f", "-", stdin=APP.replace('"true"', "true")).out
-    assert "line 10: pillion.dev/inject is the boolean true" in out
+    assert "stdin:10:9: pillion.dev/inject is the boolean true" in out
     assert "Expected `str`" not in out
 
 
 def test_kube_system_is_never_seen(pillion: Call) -> None:
-    """What holds of a manifest need not hold in the cluster: the one namespace that is left out is named."""
+    """What holds of a manifest need not hold in the cluster: the namespaces that are left out are named."""
     out = pillion("explain", "-n", "kube-system", "-f", "-", stdin=SHOP).out
-    assert out.endswith("  note: in a cluster, pods of kube-system are never shown to Pillion\n")
+    assert out.endswith(
+        "  note: in a cluster with the chart's defaults, pods of kube-system are never shown to Pillion\n"
+    )
+    own = pillion("explain", "-n", "pillion-system", "-f", "-", stdin=SHOP).out
+    assert "pods of pillion-system, the namespace of Pillion itself, are never shown to Pillion\n" in own
+    assert "never shown" not in pillion("explain", "-n", "kube-public", "-f", "-", stdin=SHOP).out
 
 
 def test_strict_exits_with_1(pillion: Call) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,15 @@ spec:
   containers:
   - name: app
 """
+#: Says nothing, but has a place for logs: a namespace that opts in asks for it.
+WITH_LOGS = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: quiet}
+spec:
+  containers: [{name: app, volumeMounts: [{name: logs, mountPath: /var/log/app}]}]
+  volumes: [{name: logs, emptyDir: {}}]
+"""
 QUIET = "apiVersion: v1\nkind: Pod\nmetadata: {name: quiet}\nspec: {containers: [{name: app}]}\n"
 
 
@@ -85,7 +95,7 @@ def test_the_diff_of_nothing_is_empty(pillion: Call) -> None:
     code, out, err = pillion("inject", "-f", "-", "--diff", stdin=QUIET)
     assert (code, out) == (0, "")
     assert err == (
-        "stdin:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
+        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
         '(annotate it with pillion.dev/inject: "true")\n'
     )
 
@@ -175,7 +185,9 @@ def test_each_pod_has_a_patch(pillion: Call) -> None:
 def test_patterns_are_injected(path: Path, pillion: Call) -> None:
     """Each of the five patterns is injected, and its diff only adds."""
     code, out, err = pillion("inject", "-f", str(path), "--diff")
-    assert (code, err) == (0, "")
+    assert code == 0
+    # four of them have their volume at /var/log itself or at a first-level folder
+    assert all("hides what the image has in" in line for line in err.splitlines())
     assert added(out)
     assert not [line for line in out.splitlines() if line.startswith("-") and not line.startswith("---")]
 
@@ -204,7 +216,42 @@ class TestInput:
         (folder / "a.yaml").write_text("kind: A")
         (folder / "b.yaml").write_text("---\nkind: B\n")
         out = pillion("inject", "-f", "a.yaml", "-f", "b.yaml", "-f", "a.yaml").out
-        assert out == "kind: A\n---\nkind: B\n---\nkind: A\n"
+        assert out == "kind: A\n---\nkind: B\n---\nkind: A"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param("kind: A", id="no-final-newline"),
+            pytest.param("kind: A\r\n---\r\nkind: B\r\n", id="windows-lines"),
+            pytest.param("\ufeffkind: A\n---\n\ufeffkind: B\n", id="byte-order-marks"),
+            pytest.param('{"kind": "A"}\n\n {"kind": "B"}', id="json-objects"),
+            pytest.param('{"kind": "A"}{"kind": "B"}\n', id="json-objects-side-by-side"),
+            pytest.param("kind: A\nkind: B\n", id="duplicate-key"),
+            pytest.param("kind: List\nitems:\n# a\n- {kind: A}\n# b", id="list"),
+        ],
+    )
+    def test_what_is_not_injected_stays_to_the_byte(self, text: str, pillion: Call, folder: Path) -> None:
+        """Line ends, marks and blanks are the author's."""
+        (folder / "a").write_bytes(text.encode())
+        code, out, _ = pillion("inject", "-f", "a")
+        assert (code, out) == (0, text)
+
+    @pytest.mark.parametrize("newline", ["\n", "\r\n"])
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_what_is_added_ends_as_the_file_does(self, newline: str, mark: str, pillion: Call, folder: Path) -> None:
+        """A file without a final newline has none afterwards, and every line ends as the others do."""
+        (folder / "a").write_bytes((mark + APP.rstrip("\n").replace("\n", newline)).encode())
+        out = pillion("inject", "-f", "a").out
+        assert out == mark + pillion("inject", "-f", "-", stdin=APP).out.rstrip("\n").replace("\n", newline)
+
+    def test_files_of_every_kind_become_one_stream(self, pillion: Call, folder: Path) -> None:
+        """JSON beside YAML becomes YAML, JSON alone stays JSON; marks are only at the very beginning."""
+        (folder / "a.json").write_text('{"kind": "A"} {"kind": "B"}')
+        (folder / "b.yaml").write_text("\ufeffkind: C")
+        together = pillion("inject", "-f", "b.yaml", "-f", "a.json", "-f", "b.yaml").out
+        assert together == "\ufeffkind: C\n---\nkind: A\n---\nkind: B\n---\nkind: C"
+        alone = pillion("inject", "-f", "a.json", "-f", "a.json").out
+        assert [document.value for document in documents.read(alone, "out")] == [{"kind": "A"}, {"kind": "B"}] * 2
 
     def test_a_stream_keeps_its_blank_documents(self, pillion: Call) -> None:
         """Comments between documents and separators too many are not ours to remove."""
@@ -216,8 +263,8 @@ class TestInput:
         [
             (["nope.yaml"], "nope.yaml: can't be read: No such file or directory"),
             (["empty"], "empty: no *.yaml, *.yml or *.json in this folder"),
-            (["good.yaml", "bad.yaml"], "bad.yaml: document 2, line 4: a tab"),
-            (["list.yaml"], "list.yaml: document 1, line 2: expected a mapping with apiVersion and kind, found a list"),
+            (["good.yaml", "bad.yaml"], "bad.yaml:4:1: a tab"),
+            (["list.yaml"], "list.yaml:2:1: expected a mapping with apiVersion and kind, found a list"),
         ],
     )
     def test_what_can_not_be_read_is_2(self, names: list[str], said: str, pillion: Call, folder: Path) -> None:
@@ -238,19 +285,19 @@ class TestAsking:
     def test_a_namespace_in_the_stream_opts_in(self, pillion: Call) -> None:
         """Its pods are injected, wherever in the stream it stands; others are not."""
         namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {pillion.dev/inject: "true"}}\n'
-        other = QUIET.replace("{name: quiet}", "{name: loud, namespace: a}")
-        out = pillion("inject", "-f", "-", stdin=f"{QUIET}---\n{other}---\n{namespace}").out
+        other = WITH_LOGS.replace("{name: quiet}", "{name: loud, namespace: a}")
+        out = pillion("inject", "-f", "-", stdin=f"{WITH_LOGS}---\n{other}---\n{namespace}").out
         assert out.count("name: pillion-tail") == 1
-        assert out.startswith(QUIET)
+        assert out.startswith(WITH_LOGS)
 
     def test_namespace_names_those_without_one(self, pillion: Call) -> None:
         """``-n`` says where objects go that don't say it."""
         namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {pillion.dev/inject: "true"}}\n'
-        assert "pillion-tail" in pillion("inject", "-n", "a", "-f", "-", stdin=f"{QUIET}---\n{namespace}").out
+        assert "pillion-tail" in pillion("inject", "-n", "a", "-f", "-", stdin=f"{WITH_LOGS}---\n{namespace}").out
 
     def test_all_namespaces_can_opt_in(self, pillion: Call) -> None:
         """``--namespace-opt-in`` is for clusters where the label is set elsewhere; ``inject: "false"`` wins."""
-        asked = pillion("inject", "--namespace-opt-in", "-f", "-", stdin=QUIET).out
+        asked = pillion("inject", "--namespace-opt-in", "-f", "-", stdin=WITH_LOGS).out
         assert "pillion-tail" in asked
         refusing = APP.replace('"true"', '"false"')
         assert pillion("inject", "--namespace-opt-in", "-f", "-", stdin=refusing).out == refusing
@@ -271,20 +318,20 @@ class TestWarnings:
     """What standard error says, and the exit code."""
 
     def test_a_bad_annotation_is_a_warning(self, pillion: Call) -> None:
-        """File, document, object, and what to write; the pod stays as it was, and its neighbours are injected."""
+        """File, line, column, object, and what to write; the pod stays as it was, and its neighbours are injected."""
         code, out, err = pillion("inject", "-f", "-", stdin=f"{APP}---\n{BAD}")
         assert code == 0
         assert out.endswith(BAD)
         assert "pillion-tail" in out
         said = 'not injected: pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log'
-        assert err == f"stdin:3: Pod/bad: warning: {said}\n"
+        assert err == f"stdin:27:5: Pod/bad: warning: {said}\n"
 
     @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
     def test_strict_refuses(self, form: tuple[str, ...], pillion: Call) -> None:
         """As the cluster denies the pod, nothing is printed that could be applied, and the exit code is 1."""
         code, out, err = pillion("inject", "--strict", *form, "-f", "-", stdin=f"{APP}---\n{BAD}")
         assert (code, out) == (1, "")
-        assert err.startswith("stdin:3: Pod/bad: error: pillion.dev/logs ")
+        assert err.startswith("stdin:27:5: Pod/bad: error: pillion.dev/logs ")
 
     def test_strict_refuses_what_the_api_server_refuses(self, pillion: Call) -> None:
         """An annotation that is no text counts as one that can't be used."""
@@ -295,3 +342,58 @@ class TestWarnings:
         code, out, err = pillion("inject", "-f", "-", stdin="kind: Service\n")
         assert (code, out) == (0, "kind: Service\n")
         assert err == "pillion inject: nothing to do: no pods and no workloads in the input\n"
+
+    def test_remarks_on_other_objects_are_told(self, pillion: Call) -> None:
+        """A Namespace that is annotated and not labelled is named, in the file's order."""
+        namespace = 'kind: Namespace\napiVersion: v1\nmetadata: {name: a, annotations: {pillion.dev/inject: "true"}}\n'
+        code, out, err = pillion("inject", "-f", "-", stdin=f"{namespace}---\n{BAD}")
+        assert (code, out) == (0, f"{namespace}---\n{BAD}")
+        assert [line.partition(" warning")[0] for line in err.splitlines()] == [
+            "stdin:3:35: Namespace/a:",
+            "stdin:11:5: Pod/bad:",
+        ]
+
+
+HOST_NETWORK = BAD.replace(
+    "    pillion.dev/logs: shop.log\nspec:", "    pillion.dev/profile: web\nspec:\n  hostNetwork: true"
+)
+WINDOWS = BAD.replace("    pillion.dev/logs: shop.log\nspec:", "spec:\n  os: {name: windows}")
+MIRROR = BAD.replace("pillion.dev/logs: shop.log", "kubernetes.io/config.mirror: x")
+LABELLED = QUIET.replace("{name: quiet}", '{name: quiet, labels: {pillion.dev/inject: "true"}}')
+KNATIVE = BAD.replace("v1\nkind: Pod", "serving.knative.dev/v1\nkind: Revision").replace("shop.log", "/x/*.log")
+
+
+class TestStrict:
+    """Asked and not injected."""
+
+    @pytest.mark.parametrize("form", [(), ("--diff",), ("-o", "patch"), ("-o", "json")])
+    @pytest.mark.parametrize("text", [HOST_NETWORK, WINDOWS, MIRROR, LABELLED, KNATIVE, BAD], ids=range(6))
+    def test_prints_nothing(self, text: str, form: tuple[str, ...], pillion: Call) -> None:
+        """Whatever the reason is: what is printed could be applied without its sidecar."""
+        code, out, err = pillion("inject", "--strict", *form, "-f", "-", stdin=f"{APP}---\n{text}")
+        assert (code, out) == (1, "")
+        first, *rest = err.splitlines()
+        assert re.match(r"stdin:\d+:\d+: [A-Za-z]+/\w+: error: ", first)
+        assert rest == ["pillion inject: nothing is printed, for strict is set and there are errors"]
+
+    @pytest.mark.parametrize("text", [HOST_NETWORK, WINDOWS, MIRROR, LABELLED, KNATIVE, BAD], ids=range(6))
+    def test_is_a_choice(self, text: str, pillion: Call) -> None:
+        """Without it everything is printed, and the same is a warning."""
+        code, out, err = pillion("inject", "-f", "-", stdin=f"{APP}---\n{text}")
+        assert code == 0
+        assert "pillion-tail" in out
+        assert out.endswith(text)
+        assert re.fullmatch(r"stdin:\d+:\d+: [A-Za-z]+/\w+: warning: .*\n", err)
+
+    def test_prints_what_has_no_errors(self, pillion: Call) -> None:
+        """What nobody asks for is no error, and a warning of another kind is none."""
+        bounded = APP.replace("    spec:\n", "        pillion.dev/memory-limit: 1Ti\n    spec:\n")
+        code, out, err = pillion("inject", "--strict", "-f", "-", stdin=f"{bounded}---\n{QUIET}")
+        assert (code, "pillion-tail" in out) == (0, True)
+        assert "warning: pillion.dev/memory-limit" in err
+
+    def test_the_configurations_own_is_the_webhooks(self, pillion: Call, folder: Path) -> None:
+        """``strict`` in the configuration refuses what the webhook denies, and no more."""
+        (folder / "config.yaml").write_text("strict: true\n")
+        assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=HOST_NETWORK).code == 0
+        assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=BAD).code == 1

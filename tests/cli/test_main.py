@@ -75,12 +75,14 @@ def test_wrong_usage_is_2(pillion: Call, arguments: tuple[str, ...]) -> None:
 
 
 def test_a_bad_configuration_is_2(pillion: Call, folder: Path) -> None:
-    """Every problem of a configuration is printed, with its line."""
+    """Every problem of a configuration is printed, with line and column."""
     (folder / "config.yaml").write_text("profiles:\n  tail:\n    order: middle\nnonsense: 1\n")
     code, out, err = pillion("inject", "-f", "-", "--config", "config.yaml")
     assert (code, out) == (2, "")
-    assert len(err.splitlines()) == 2
-    assert all(line.startswith("pillion: config.yaml: line ") for line in err.splitlines())
+    assert [line.partition(": ")[2][:20] for line in err.splitlines()] == [
+        "config.yaml:3:5: pro",
+        "config.yaml:4:1: non",
+    ]
 
 
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:

@@ -88,8 +88,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kubeconfig", type=Path, help="use the cluster that is there instead of starting one")
     group.addoption(
         "--kubernetes",
-        choices=tuple(programs.API_SERVERS),
+        choices=tuple(programs.AGES),
         help="only the tests that an API server alone can run, with the oldest or the newest one",
+    )
+    group.addoption(
+        "--kubelet",
+        choices=tuple(programs.AGES),
+        help="start nodes of the oldest or the newest version (for `make test-kubelet`; containerd must know it)",
     )
     group.addoption(
         "--load-image",
@@ -172,7 +177,7 @@ def node(pytestconfig: pytest.Config, say: programs.Say) -> Iterator[RunningClus
         yield existing_cluster(given, pytestconfig.getoption("load_image"), say)
         return
     _skip_where(programs.missing(whole=True), "a Kubernetes node")
-    whole = Node.start(say=say)
+    whole = Node.start(say=say, age=pytestconfig.getoption("kubelet"))
     yield whole
     whole.stop()
 

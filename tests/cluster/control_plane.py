@@ -223,9 +223,7 @@ class ApiServer:
 
         Raises StartError, with the program's last lines, if it does not come up.
         """
-        found = programs.find_all(programs.LIGHT, say)
-        if age is not None:
-            found |= programs.built_from(programs.API_SERVERS[age], ["kube-apiserver"], say)
+        found = programs.find_all(programs.LIGHT, say, age=age)
         run = runs.claim(name)
         try:
             site = _light_site(run)

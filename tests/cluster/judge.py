@@ -2,6 +2,7 @@
 
 import http.client
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -66,6 +67,8 @@ class Tally:
     def __init__(self) -> None:
         """Begin at nothing."""
         self.counts: dict[str, int] = {BECAUSE_OF_US: 0}
+        self.fields = Counter[str]()
+        """How many valid pods carried each field, by its path."""
 
     def count(self, what: str) -> None:
         """Count one pod."""
@@ -73,7 +76,8 @@ class Tally:
 
     def __str__(self) -> str:
         """Return all counts."""
-        return ", ".join(f"{number:,} {what}" for what, number in self.counts.items())
+        counts = ", ".join(f"{number:,} {what}" for what, number in self.counts.items())
+        return f"{counts}; the valid ones with {len(self.fields)} fields of a PodSpec"
 
 
 def without_annotations(pod: Any) -> Any:

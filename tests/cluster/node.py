@@ -50,12 +50,14 @@ class Node:
         return _pod_logs(self.run)
 
     @classmethod
-    def start(cls, name: str | None = None, say: programs.Say = programs.say_on_stderr) -> Self:
-        """Return a node that is Ready.
+    def start(
+        cls, name: str | None = None, say: programs.Say = programs.say_on_stderr, *, age: str | None = None
+    ) -> Self:
+        """Return a node that is Ready, of the version that most tests use, or the `oldest` or `newest`.
 
         Raises StartError, with the program's last lines, if it does not come up.
         """
-        found = programs.find_all(programs.WHOLE, say)
+        found = programs.find_all(programs.WHOLE, say, age=age)
         run = runs.claim(name)
         try:
             return cls._start(run, found)

@@ -70,34 +70,28 @@ _KUBERNETES_STAMPS = (
     "k8s.io/component-base/version.gitMajor={major}",
     "k8s.io/component-base/version.gitMinor={minor}",
 )
+_OF_A_NODE = {
+    name: f"k8s.io/kubernetes/cmd/{name}"
+    for name in ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet")
+}
 KUBERNETES = Source(
     module="k8s.io/kubernetes",
     folder=HERE / "kubernetes",
-    packages={
-        name: f"k8s.io/kubernetes/cmd/{name}"
-        for name in (
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-proxy",
-            "kube-scheduler",
-            "kubectl",
-            "kubelet",
-        )
-    },
+    packages={**_OF_A_NODE, "kubectl": "k8s.io/kubernetes/cmd/kubectl"},
     stamps=_KUBERNETES_STAMPS,
 )
-API_SERVERS = {
+AGES = {
     age: Source(
         module="k8s.io/kubernetes",
         folder=HERE / f"kubernetes-{age}",
-        packages={"kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"},
+        packages=_OF_A_NODE,
         stamps=_KUBERNETES_STAMPS,
         # 1.29's providers of clouds import a module that the proxy hasn't got
         tags=("providerless",),
     )
     for age in ("oldest", "newest")
 }
-"""Others than KUBERNETES, for what an API server alone decides."""
+"""Others than KUBERNETES, for what an API server or a kubelet alone decides."""
 HELM = Source(
     module="helm.sh/helm/v4",
     folder=HERE / "helm",
@@ -154,15 +148,19 @@ def find(name: str, say: Say = say_on_stderr) -> Path:
     return find_all([name], say)[name]
 
 
-def find_all(names: Iterable[str], say: Say = say_on_stderr) -> dict[str, Path]:
-    """Return each program's path; what one source lacks is built in one go."""
+def find_all(names: Iterable[str], say: Say = say_on_stderr, *, age: str | None = None) -> dict[str, Path]:
+    """Return each program's path, of this age where there are several; what one source lacks is built in one go."""
     wanted = set(names)
-    for source in SOURCES:
-        built_from(source, wanted & set(source.packages), say)
-    if "etcd" in wanted and not _cached("etcd").exists():
-        with _locked("etcd"):
-            _fetch_etcd(say)
-    return {name: _cached(name) for name in wanted}
+    sources = SOURCES if age is None else (AGES[age], *SOURCES)
+    found: dict[str, Path] = {}
+    for source in sources:
+        found |= built_from(source, (wanted - set(found)) & set(source.packages), say)
+    if "etcd" in wanted:
+        found["etcd"] = _cached("etcd")
+        if not found["etcd"].exists():
+            with _locked("etcd"):
+                _fetch_etcd(say)
+    return found
 
 
 def built_from(source: Source, names: Iterable[str], say: Say = say_on_stderr) -> dict[str, Path]:

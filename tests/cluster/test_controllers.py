@@ -1,5 +1,6 @@
 """Which pods are injected: through every controller, by label, by annotation; and which never reach the webhook."""
 
+import json
 from typing import Any
 
 import pytest
@@ -54,12 +55,19 @@ def test_an_annotated_template_is_injected(kind: str, kubectl: Client, namespace
     assert prints(kubectl, namespace, pod["metadata"]["name"], ["a line"])
 
 
+def silent_pod(name: str = "app") -> dict[str, Any]:
+    """Return a pod that says nothing, and mounts a volume where the profile's logs are."""
+    pod = annotated_pod({}, name=name, volumes=[{"name": "logs", "emptyDir": {}}])
+    pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "logs", "mountPath": "/var/log/app"}]
+    return pod
+
+
 def test_a_label_opts_a_namespace_in(kubectl: Client, new_namespace: NewNamespace, pillion: Release) -> None:
-    """A pod without annotations is injected, with the profile's default log files."""
+    """A pod without annotations is injected if it has a place for logs, and left alone if it has none."""
     namespace = new_namespace(labels={f"{pillion.prefix}inject": "true"})
-    made = created(kubectl, namespace, annotated_pod({}))
-    assert sidecars(made) == ["pillion-tail"]
-    assert created(kubectl, new_namespace(), annotated_pod({}))["spec"].get("initContainers") is None
+    assert sidecars(created(kubectl, namespace, silent_pod())) == ["pillion-tail"]
+    assert sidecars(created(kubectl, namespace, annotated_pod({}, name="without-logs"))) == []
+    assert created(kubectl, new_namespace(), silent_pod())["spec"].get("initContainers") is None
 
 
 @pytest.mark.parametrize("value", ["true", "false", "yes"])
@@ -68,10 +76,19 @@ def test_only_the_labels_value_true_opts_in(
 ) -> None:
     """Any other value is as no label: pods that ask are injected, others are not."""
     namespace = new_namespace(labels={f"{pillion.prefix}inject": value})
-    silent = created(kubectl, namespace, annotated_pod({}, name="silent"))
+    silent = created(kubectl, namespace, silent_pod("silent"))
     asking = created(kubectl, namespace, annotated_pod(pillion.annotations(logs="/logs/app.log"), name="asking"))
     assert bool(sidecars(silent)) == (value == "true")
     assert sidecars(asking) == ["pillion-tail"]
+
+
+def test_a_label_in_place_of_the_annotation_is_told(kubectl: Client, namespace: str, pillion: Release) -> None:
+    """The pod reaches the webhook, is left as it is, and its author learns what to write."""
+    pod = annotated_pod({})
+    pod["metadata"]["labels"] = {f"{pillion.prefix}inject": "true"}
+    answer = kubectl.attempt("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-", stdin=pod)
+    assert f"{pillion.prefix}inject: does nothing as a label of the pod; write it as an annotation" in answer.stderr
+    assert sidecars(json.loads(answer.stdout)) == []
 
 
 @pytest.mark.parametrize("opted_in", [False, True])

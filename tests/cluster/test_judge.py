@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.goldens import CASES, Case
+from tests.pod_fields import GATED, PATHS, TABLE, UNDRAWN, carried, described, is_below, paths, with_field
 from tests.strategies import pods
 from webhook.cli import main
 from webhook.configuration import load
@@ -30,6 +31,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.minutes, pytest.mark.usefixtures(
 
 LEVELS = ("privileged", "baseline", "restricted")
 GENERATED = int(os.environ.get("PILLION_JUDGED", "1000"))
+#: What a generated pod may name.
+RUNTIME_CLASS = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "drawn"},
+    "handler": "drawn",
+    "overhead": {"podFixed": {"cpu": "10m"}},
+}
 OPTED_IN = {"pillion.dev/inject": "true"}
 
 
@@ -37,6 +46,7 @@ OPTED_IN = {"pillion.dev/inject": "true"}
 def asked(apiserver: Cluster) -> Iterator[Judge]:
     """Return a judge."""
     apiserver.prepare_namespace(UNREVIEWED)
+    apiserver.kubectl("apply", "-f", "-", stdin=RUNTIME_CLASS)
     with judge(apiserver.kubectl) as found:
         yield found
 
@@ -91,6 +101,7 @@ class Court:
             self.tally.count("not valid without us")
             return ""
         self.tally.count("valid without us")
+        self.tally.fields.update(carried(plain.pod["spec"]))
         expected = self.printed({**pod, "spec": as_known(pod["spec"], plain.pod["spec"])}, *options)
         judgement = self.judge.ask(namespace, pod)
         if isinstance(expected, str):
@@ -161,6 +172,29 @@ def test_goldens(court: Court, webhook: LocalWebhook, new_namespace: NewNamespac
     assert court.tally.counts["injected"] > 200
 
 
+def known_fields(kubectl: Client) -> dict[str, dict[str, str]]:
+    """Return the types below a PodSpec that an API server knows."""
+    return described(json.loads(kubectl("get", "--raw", "/openapi/v3/api/v1")))
+
+
+def test_every_field_is_drawn(apiserver: Cluster, pytestconfig: pytest.Config) -> None:
+    """What an API server knows of a PodSpec, generated pods have, or there is a reason; the newest is the table."""
+    known = known_fields(apiserver.kubectl)
+    assert [path for path in paths(known) if path not in PATHS and not is_below(path, UNDRAWN)] == []
+    assert known == TABLE or pytestconfig.getoption("kubernetes") != "newest", "python -m tests.pod_fields"
+
+
+def test_each_field_alone(court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
+    """A pod with nothing but the field is valid, and as valid with us."""
+    known, namespace = set(paths(known_fields(kubectl))), new_namespace("privileged")
+    fields = [path for path in PATHS if path in known]
+    found = {path: court.verdict(with_field(annotated_pod(OPTED_IN), path), namespace) for path in fields}
+    assert {path: what for path, what in found.items() if what} == {}
+    dropped = [path for path in fields if path not in court.tally.fields and not is_below(path, GATED)]
+    # an older API server has more gates
+    assert not dropped or kubectl("version", "-o", "json")["serverVersion"]["minor"] < "35", dropped
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_generated_pods(court: Court, new_namespace: NewNamespace, level: str) -> None:
     """The same for each generated pod."""
@@ -195,6 +229,7 @@ LIMIT_RANGE = {
     },
 }
 SMALLEST = {**LIMIT_RANGE, "spec": {"limits": [{"type": "Container", "min": {"memory": "32Mi"}}]}}
+RATIO = {**LIMIT_RANGE, "spec": {"limits": [{"type": "Container", "maxLimitRequestRatio": {"memory": "2"}}]}}
 #: Every pod must say its limits here.
 QUOTA = {"requests.cpu": "4", "requests.memory": "2Gi", "limits.cpu": "4", "limits.memory": "2Gi"}
 
@@ -239,6 +274,15 @@ class TestBounds:
         app = {"requests": {"memory": "64Mi"}}
         refused = court.judge.ask(namespace, with_resources(app))
         assert "minimum memory usage per Container is 32Mi, but request is 16Mi" in refused.message
+        assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
+
+    def test_a_ratio_of_limit_and_request(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
+        """The sidecar may take four times the memory that it asks for, or as the annotation says."""
+        namespace = new_namespace("privileged")
+        kubectl("create", "-n", namespace, "-f", "-", stdin=RATIO)
+        app = {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+        refused = court.judge.ask(namespace, with_resources(app))
+        assert "memory max limit to request ratio per Container is 2, but provided ratio is 4" in refused.message
         assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
 
     def test_a_quota_on_limits(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:

@@ -165,7 +165,7 @@ class TestApiServer:
         if request.config.getoption("kubeconfig") is not None:
             pytest.skip("a cluster of one's own may be of any version")
         age = request.config.getoption("kubernetes")
-        wanted = programs.KUBERNETES if age is None else programs.API_SERVERS[age]
+        wanted = programs.KUBERNETES if age is None else programs.AGES[age]
         versions = kubectl("version", "-o", "json")
         assert versions["serverVersion"]["gitVersion"] == wanted.version
         assert versions["clientVersion"]["gitVersion"] == programs.KUBERNETES.version

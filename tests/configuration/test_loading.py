@@ -153,3 +153,21 @@ def test_every_built_in_that_is_complete_starts() -> None:
         **{name: {} for name in load(None).profiles if name not in ("filebeat", "otel")},
     }
     assert build({"profiles": complete}, builtins()).profiles.keys() == complete.keys()
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"sidecar": {"args": [5] * 2_000}},
+        {"volumes": [{"name": "v"}] * 2_000},
+        {"sidecar": {"ports": [{"name": "p", "containerPort": 1}] * 2_000}},
+        {"logs": ["x"] * 2_000},
+    ],
+    ids=["args", "volumes", "ports", "logs"],
+)
+def test_thousands_of_problems_are_counted(profile: dict[str, Any]) -> None:
+    """The first are named; positions cost time."""
+    document = {"profiles": {"own": {"base": "tail", **profile}}}
+    with pytest.raises(ConfigurationError, match=r"has [0-9]+ problems; the first 100 are named") as raised:
+        parse(json.dumps(document).encode(), "pillion.yaml")
+    assert len(raised.value.problems) == 101

@@ -88,10 +88,21 @@ def test_an_ordinary_sidecar_that_was_moved_is_found() -> None:
     assert ORDINARY.verdict(pod).reason is Reason.ALREADY_INJECTED
 
 
-def test_our_name_without_our_mounts_is_somebody_elses() -> None:
-    """A container of our name that mounts nothing of ours is a reason, not ours."""
+def test_a_sidecar_that_mounts_only_the_pods_own_volumes_is_found() -> None:
+    """It has no volume of ours to be known by, but our variables; so it is as the API server gives them back."""
     pod = result(ASKING)
-    pod["spec"]["initContainers"][0]["volumeMounts"] = []
+    sidecar = pod["spec"]["initContainers"][0]
+    sidecar["volumeMounts"] = []
+    for variable in sidecar["env"]:
+        if "valueFrom" in variable:
+            variable["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
+    assert verdict_on(pod).reason is Reason.ALREADY_INJECTED
+
+
+def test_our_name_without_our_mounts_and_variables_is_somebody_elses() -> None:
+    """A container of our name that has nothing of ours is a reason, not ours."""
+    pod = result(ASKING)
+    pod["spec"]["initContainers"][0] |= {"volumeMounts": [], "env": []}
     verdict = verdict_on(pod)
     assert verdict.reason is Reason.NAME_TAKEN
     assert verdict.patch == b""

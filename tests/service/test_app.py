@@ -54,8 +54,9 @@ def test_the_sample_is_injected(server: Running) -> None:
 
 @pytest.mark.parametrize(("path", "patched"), [("/mutate", False), ("/mutate/opted-in", True)])
 def test_the_path_says_whether_the_namespace_opted_in(server: Running, path: str, patched: bool) -> None:
-    """A pod without annotations is injected where its namespace asks for it."""
-    assert ("patch" in post(server, annotated(), path)) is patched
+    """A pod that says where its logs are, and not that it wants them read, is injected where its namespace asks."""
+    pod = annotated(**{"pillion.dev/logs": "/var/log/shop/*.log"})
+    assert ("patch" in post(server, pod, path)) is patched
 
 
 def test_a_bad_annotation_is_allowed_with_a_warning(server: Running) -> None:

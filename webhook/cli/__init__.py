@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from webhook import __version__
-from webhook.errors import ConfigurationError, PillionError
+from webhook.errors import PillionError
 
 __all__ = ["USAGE", "main"]
 
@@ -22,6 +22,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "serve": "run the webhook; without arguments on this machine, with a certificate of its own",
     "inject": "print manifests as the webhook would change them; needs no cluster",
+    "uninject": "print manifests without what inject added; needs no cluster",
     "explain": "say why pods are injected or not, rule by rule; needs no cluster",
     "certs": "say what certificates there are, until when, and what is wrong with them",
 }
@@ -30,6 +31,7 @@ _EXAMPLES = """\
 examples:
   %(prog)s inject -f app.yaml --diff          what would change
   %(prog)s inject -f app.yaml | kubectl apply -f -
+  %(prog)s uninject -f app.yaml               the manifest as it was before
   %(prog)s explain -f app.yaml                why
   %(prog)s certs show tls.crt                 what it is for, and until when
   %(prog)s serve                              the webhook, on this machine
@@ -51,12 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = import_module(f"{__name__}.{arguments.command}").run(arguments)
         sys.stdout.flush()
-    except ConfigurationError as error:
+    except PillionError as error:
         for line in str(error).splitlines():
             print(f"{parser.prog}: {line}", file=sys.stderr)
-        return USAGE
-    except PillionError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         # the reader has enough, as in `| head`; Python would complain once more when it closes stdout

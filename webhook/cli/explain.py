@@ -3,15 +3,16 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from webhook.cli import manifests
-from webhook.cli.inject import REFUSED, reviewed
+from webhook.cli.inject import REFUSED, examined, fails, tell
+from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, painter, visible
-from webhook.cli.workloads import Review
+from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import NOT_INJECTED
 from webhook.injection.decision import RULES, Subject
 from webhook.injection.edit import Operation
@@ -21,8 +22,9 @@ from webhook.injection.volumes import Plan
 
 __all__ = ["add_arguments", "run"]
 
-#: The namespace that the webhook's own configuration leaves out.
-UNSEEN = "kube-system"
+#: The namespaces that the chart's webhook configuration leaves out with its default values: excludedNamespaces, and
+#: the one that docs install it into.
+UNSEEN = {"kube-system": "", "pillion-system": ", the namespace of Pillion itself,"}
 
 _EXAMPLES = """\
 examples:
@@ -36,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Say of each pod in manifests why it is injected or not: the rules in their order with what each found,\n"
-        "where the logs lie, and the verdict. Exit code 1: --strict refuses a pod; 2: input can't be read."
+        "where the logs lie, and the verdict. Exit code 1: with --strict, a pod that asks is not injected as it asks;\n"
+        "2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -47,15 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the explanations and return the exit code."""
     configuration = manifests.configuration(arguments)
-    reviews = reviewed(manifests.read(arguments), configuration, arguments)
+    strict = arguments.strict
+    _, reports = examined(configuration, arguments)
     if arguments.output == "json":
-        print(json.dumps([_as_json(review) for review in reviews], indent=2, ensure_ascii=False))
-    elif reviews:
+        tell([report._replace(reviews=[]) for report in reports], strict=strict)
+        found = [_as_json(review, strict=strict) for report in reports for review in report.reviews]
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif reports:
         paint = painter(sys.stdout)
-        print("\n\n".join("\n".join(_lines(review, paint)) for review in reviews))
+        print("\n\n".join("\n".join(lines) for report in reports for lines in _blocks(report, paint, strict=strict)))
     else:
         complain("pillion explain: no pods and no workloads in the input")
-    return REFUSED if any(review.refused for review in reviews) else 0
+    return REFUSED if fails(reports, strict=strict) else 0
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -111,15 +117,35 @@ def _volumes(plan: Plan) -> str:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def _lines(review: Review, paint: Paint) -> Iterator[str]:
+def _blocks(report: Report, paint: Paint, *, strict: bool) -> Iterator[Iterable[str]]:
+    """Yield the lines about each pod of an object, or about the object where it has none."""
+    alone = report._replace(reviews=[]).remarks_for(strict=strict)
+    for number, review in enumerate(report.reviews):
+        yield _lines(review, review.remarks_for(strict=strict) + ([] if number else alone), paint)
+    if not report.reviews:
+        item = report.item
+        where = f"({item.document.source}:{item.position()})"
+        head = f"{paint(visible(item.title), BOLD)} {paint(visible(where), DIM)}"
+        yield [head, *(_remark(remark, item.document.source, paint) for remark in alone)]
+
+
+def _remark(remark: Remark, source: str, paint: Paint) -> str:
+    word = paint(f"{remark.severity}:", {"error": RED, "warning": YELLOW}.get(remark.severity, DIM))
+    return f"  {visible(source)}:{remark.position}: {word} {visible(remark.text)}"
+
+
+def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[str]:
     verdict, workload = review.verdict, review.workload
-    where = f"{workload.document.source}, document {workload.document.number}, namespace {workload.namespace}"
+    template = "" if workload.is_only else f", {dotted(workload.template_path)}"
+    where = f"{workload.document.source}:{workload.template_position()}{template}, namespace {workload.namespace}"
     yield f"{paint(visible(workload.title), BOLD)} {paint(visible(f'({where})'), DIM)}"
+    decisive = _decisive(review, remarks)
     answers = [answer for answer in _answers(review) if answer.passed is not None]
     width = max(len(answer.question) for answer in answers)
     for question, passed, found in answers:
         word = paint("yes", GREEN) if passed else paint("no ", RED)
-        answer = visible(found)
+        place = f"{workload.document.source}:{decisive.position}: " if decisive is not None and not passed else ""
+        answer = visible(f"{place}{found}")
         yield f"  {word} {question:<{width}}  {paint(answer, DIM) if passed else answer}".rstrip()
     if verdict.plan is not None and verdict.injected:
         yield ""
@@ -127,9 +153,23 @@ def _lines(review: Review, paint: Paint) -> Iterator[str]:
     yield ""
     yield f"  {_verdict(review, paint)}"
     yield from (f"    {visible(line)}" for line in _additions(review))
-    for severity, text in _remarks(review):
-        colour = {"error": RED, "warning": YELLOW}.get(severity, DIM)
-        yield f"  {paint(severity + ':', colour)} {visible(text)}"
+    for remark in remarks:
+        # the rule that objects has said it already
+        if remark is not decisive or remark.severity is Severity.ERROR:
+            yield _remark(remark, workload.document.source, paint)
+    for note in _notes(review):
+        yield f"  {paint('note:', DIM)} {visible(note)}"
+
+
+def _decisive(review: Review, remarks: Sequence[Remark]) -> Remark | None:
+    """Return the remark that says why the pod is not injected, None where there is none."""
+    verdict, prefix = review.verdict, review.verdict.configuration.prefix
+    if verdict.injected:
+        return None
+    finding = verdict.findings[0]
+    texts = (finding.text(prefix), finding.warning(prefix), finding.warning(prefix, NOT_INJECTED))
+    said = {*texts, f"{NOT_INJECTED}{texts[0]}"}
+    return next((remark for remark in remarks if remark.text in said), None)
 
 
 def _verdict(review: Review, paint: Paint) -> str:
@@ -171,19 +211,17 @@ def _names(operation: Operation, field: str) -> Iterator[str]:
         yield str(item["name"])
 
 
-def _remarks(review: Review) -> Iterator[tuple[str, str]]:
-    """Yield what is noteworthy beside the verdict, each once."""
-    verdict, prefix = review.verdict, review.verdict.configuration.prefix
-    # the rule that objects has said it already
-    decisive = [] if verdict.injected else verdict.findings[:1]
-    said = {text for finding in decisive for text in (finding.text(prefix), finding.warning(prefix, NOT_INJECTED))}
-    for warning in review.warnings:
-        if warning not in said:
-            yield "error" if review.refused else "warning", warning
-    for finding in verdict.notes:
-        yield "note", finding.text(prefix)
-    if review.workload.namespace == UNSEEN:
-        yield "note", f"in a cluster, pods of {UNSEEN} are never shown to Pillion"
+def _notes(review: Review) -> Iterator[str]:
+    """Yield what is noteworthy and no warning."""
+    for finding in review.verdict.notes:
+        yield finding.text(review.verdict.configuration.prefix)
+    if review.verdict.reason is Reason.ALREADY_INJECTED:
+        yield "pillion inject renews the sidecar in this file, pillion uninject takes it out"
+    namespace = review.workload.namespace
+    if namespace in UNSEEN:
+        yield (
+            f"in a cluster with the chart's defaults, pods of {namespace}{UNSEEN[namespace]} are never shown to Pillion"
+        )
 
 
 def _tree(plan: Plan, profile: str) -> Iterator[str]:
@@ -208,13 +246,13 @@ def _place(place: Place) -> str:
 # --- JSON --------------------------------------------------------------------------------------------------------
 
 
-def _as_json(review: Review) -> dict[str, Any]:
+def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
     verdict, workload = review.verdict, review.workload
     plan, prefix = verdict.plan, verdict.configuration.prefix
     return {
         "source": workload.document.source,
         "document": workload.document.number,
-        "line": workload.line(),
+        **workload.template_position()._asdict(),
         "kind": workload.kind,
         "namespace": workload.namespace,
         "name": workload.name,
@@ -228,10 +266,18 @@ def _as_json(review: Review) -> dict[str, Any]:
         "containers": [item.container.name for item in verdict.participants if item.chosen],
         "places": [_place_as_json(place) for place in plan.places] if plan is not None else [],
         "findings": [
-            {"reason": finding.reason.value, "severity": finding.reason.severity.value, "text": finding.text(prefix)}
+            {
+                "reason": finding.reason.value,
+                "severity": finding.reason.severity.value,
+                **workload.position_of(finding, prefix)._asdict(),
+                "text": finding.text(prefix),
+            }
             for finding in [*verdict.findings, *(plan.notes if plan is not None else ())]
         ],
-        "warnings": review.warnings,
+        "warnings": [
+            {"severity": remark.severity.value, **remark.position._asdict(), "text": remark.text}
+            for remark in review.remarks_for(strict=strict)
+        ],
         "operations": len(verdict.operations),
     }
 

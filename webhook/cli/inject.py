@@ -3,20 +3,25 @@
 import argparse
 import difflib
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 
 from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
+from webhook.cli.objects import Severity
+from webhook.cli.renewal import renewed
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
-from webhook.cli.workloads import Review, opted_in, patched, review, workloads
+from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
+from webhook.errors import ManifestError
 from webhook.injection.profile import Configuration
+from webhook.injection.removal import NULL_WORD
 
-__all__ = ["add_arguments", "reviewed", "run", "tell"]
+__all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
-#: The exit code where ``strict`` refuses a pod.
+#: The exit code where ``strict`` is not met.
 REFUSED = 1
 
 _EXAMPLES = """\
@@ -31,11 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Print manifests as the webhook would change them. Comments, order and everything that is not injected stay\n"
-        "as they are. Warnings go to standard error. Exit code 1: --strict refuses a pod; 2: input can't be read."
+        "as they are; a sidecar that is there already is renewed. Warnings go to standard error. Exit code 1: with\n"
+        "--strict, a pod that asks is not injected as it asks, and nothing is printed; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     manifests.add_options(parser)
+    add_output_options(parser)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add what commands that change manifests have in common."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--diff", action="store_true", help="print what would change, as a unified diff")
     form.add_argument(
@@ -46,125 +57,146 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the result and return the exit code; everything is read before anything is printed."""
+    """Print the result and return the exit code; everything is read and checked before anything is printed."""
     configuration = manifests.configuration(arguments)
-    files = manifests.read(arguments)
-    reviews = reviewed(files, configuration, arguments)
-    if arguments.diff:
-        output = _diff(files, reviews)
-    elif arguments.output == "patch":
-        output = _patches(reviews)
-    else:
-        output = _stream(files, reviews, arguments.output)
-    tell(reviews)
-    if any(found.refused for found in reviews):
-        complain("pillion inject: nothing is printed, for strict refuses a pod")
+    files, found = examined(configuration, arguments)
+    reports = [report._replace(reviews=[renewed(review) for review in report.reviews]) for report in found]
+    tell(reports, strict=arguments.strict)
+    if fails(reports, strict=arguments.strict):
+        complain("pillion inject: nothing is printed, for strict is set and there are errors")
         return REFUSED
-    if not any(found.verdict.operations for found in reviews):
-        _say_why_nothing(reviews, configuration)
+    reviews = [review for report in reports for review in report.reviews]
+    output = render(files, reviews, arguments, "injected")
+    if not any(found.patch for found in reviews):
+        _say_why_nothing(reports, configuration)
     sys.stdout.write(output)
     return 0
 
 
-def reviewed(files: Sequence[File], configuration: Configuration, arguments: argparse.Namespace) -> list[Review]:
-    """Return the review of every workload in the files; ManifestError for a document that can't be read."""
+def render(files: Sequence[File], changes: Sequence[Change], arguments: argparse.Namespace, done: str) -> str:
+    """Return the changed files in the form that the options ask for; ``done`` is what a diff says of them."""
+    if arguments.diff:
+        return _diff(files, changes, done)
+    if arguments.output == "patch":
+        return _patches(changes)
+    return _stream(files, changes, arguments.output)
+
+
+def examined(configuration: Configuration, arguments: argparse.Namespace) -> tuple[list[File], list[Report]]:
+    """Return the files that are named and what is found in them; ManifestError names all that can't be read."""
+    files, problems = manifests.read(arguments)
     everything = [document for file in files for document in file.documents]
-    namespaces = opted_in(everything, configuration.prefix)
-    return [
-        review(
-            workload,
-            configuration,
-            namespace_opted_in=arguments.namespace_opt_in or workload.namespace in namespaces,
-        )
-        for document in everything
-        for workload in workloads(document, arguments.namespace)
-    ]
+    opt_in = arguments.namespace_opt_in
+    reports: list[Report] = []
+    try:
+        reports = examine(everything, configuration, namespace=arguments.namespace, namespace_opt_in=opt_in)
+    except ManifestError as error:
+        problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return files, reports
 
 
-def tell(reviews: Sequence[Review]) -> None:
-    """Print each review's warnings on standard error."""
+def fails(reports: Sequence[Report], *, strict: bool) -> bool:
+    """Say whether the exit code is 1. The configuration's own ``strict`` refuses only what the webhook denies."""
+    return any(review.refused for report in reports for review in report.reviews) or (
+        strict and any(report.is_unmet for report in reports)
+    )
+
+
+def tell(reports: Sequence[Report], *, strict: bool) -> None:
+    """Print all remarks on standard error, in the order of the files."""
     paint = painter(sys.stderr)
-    for found in reviews:
-        word = paint("error:", RED) if found.refused else paint("warning:", YELLOW)
-        for warning in found.warnings:
-            complain(f"{visible(found.workload.origin)}: {word} {visible(warning)}")
+    colours = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.NOTE: CYAN}
+    for report in reports:
+        for remark in report.remarks_for(strict=strict):
+            word = paint(f"{remark.severity}:", colours[remark.severity])
+            complain(f"{visible(report.item.origin_at(remark.position))}: {word} {visible(remark.text)}")
 
 
-def _say_why_nothing(reviews: Sequence[Review], configuration: Configuration) -> None:
+def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) -> None:
     """Nobody calls this command to see nothing happen: tell those to whom nothing has been said yet."""
-    if not reviews:
+    if not reports:
         complain("pillion inject: nothing to do: no pods and no workloads in the input")
-    for found in reviews:
-        if found.warnings:
-            continue
-        reason = found.verdict.reason
-        hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
-        complain(f"{visible(found.workload.origin)}: not injected: {reason.sentence}{hint}")
+    for report in reports:
+        for found in report.reviews if not report.remarks else ():
+            if found.remarks:
+                continue
+            reason = found.verdict.reason
+            outcome = "unchanged" if reason == "already_injected" else "not injected"
+            hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
+            complain(f"{visible(found.workload.origin)}: {outcome}: {reason.sentence}{hint}")
 
 
-def _stream(files: Sequence[File], reviews: Sequence[Review], form: str | None) -> str:
+def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) -> str:
     """Return all documents as one stream that kubectl reads: as ``form`` says, or else JSON if all input is."""
     if form is None:
         form = "json" if all(file.is_json for file in files) else "yaml"
     output = ""
     for file in files:
-        for document in file.documents:
-            converted = file.is_json != (form == "json")
-            if converted and document.is_blank:
-                continue
-            text = _converted(document, reviews, form) if converted else _edited(document, reviews)
-            separator = document.separator if form == "yaml" else ""
-            if form == "yaml" and output and not separator and not document.is_blank:
-                separator = "---\n"
-            if output and not output.endswith("\n") and separator + text:
-                output += "\n"
-            output += separator + text
-    return output if not output or output.endswith("\n") else f"{output}\n"
-
-
-def _converted(document: Document, reviews: Sequence[Review], form: str) -> str:
-    value = patched(document, _own(document, reviews))
-    return documents.as_json(value) if form == "json" else documents.as_yaml(value)
-
-
-def _edited(document: Document, reviews: Sequence[Review]) -> str:
-    own = [found for found in _own(document, reviews) if found.verdict.operations]
-    return documents.edited(document, patched(document, own)) if own else document.text
-
-
-def _own(document: Document, reviews: Sequence[Review]) -> list[Review]:
-    return [found for found in reviews if found.workload.document is document]
-
-
-def _patches(reviews: Sequence[Review]) -> str:
-    """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
-    output = ""
-    for found in reviews:
-        operations = [json.dumps(operation, ensure_ascii=False) for operation in found.patch]
-        output += "[\n  " + ",\n  ".join(operations) + "\n]\n" if operations else "[]\n"
+        if file.is_json == (form == "json"):
+            text = "".join(document.separator + _edited(document, changes) for document in file.documents)
+        else:
+            text = _converted(file, changes, form)
+        output = _followed(output, text, file, form) if output else text
     return output
 
 
-def _diff(files: Sequence[File], reviews: Sequence[Review]) -> str:
+def _followed(output: str, text: str, file: File, form: str) -> str:
+    """Return a stream with one more file's text behind it; a single file stays to the byte."""
+    text = text.removeprefix(documents.BYTE_ORDER_MARK)
+    if not text:
+        return output
+    first = next((document for document in file.documents if not document.is_blank), None)
+    separator = "" if form == "json" or (first is not None and first.separator.startswith("---")) else "---\n"
+    return output + ("" if output.endswith("\n") else "\n") + separator + text
+
+
+def _converted(file: File, changes: Sequence[Change], form: str) -> str:
+    values = [patched(document, _own(document, changes)) for document in file.documents if not document.is_blank]
+    return "".join(map(documents.as_json, values)) if form == "json" else "---\n".join(map(documents.as_yaml, values))
+
+
+def _edited(document: Document, changes: Sequence[Change]) -> str:
+    return documents.edited(document, operations(_own(document, changes)))
+
+
+def _own(document: Document, changes: Sequence[Change]) -> list[Change]:
+    return [found for found in changes if found.workload.document is document]
+
+
+def _patches(changes: Sequence[Change]) -> str:
+    """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
+    output = ""
+    for found in changes:
+        operations = [{key: value for key, value in item.items() if key != NULL_WORD} for item in found.patch]
+        lines = [json.dumps(operation, ensure_ascii=False) for operation in operations]
+        output += "[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n"
+    return output
+
+
+def _diff(files: Sequence[File], changes: Sequence[Change], done: str) -> str:
     """Return a unified diff of all files, coloured for a terminal."""
     paint = painter(sys.stdout)
     colours = {"---": BOLD, "+++": BOLD, "@@": CYAN, "+": GREEN, "-": RED}
     output = ""
     for file in files:
         before = "".join(document.separator + document.text for document in file.documents)
-        after = "".join(document.separator + _edited(document, reviews) for document in file.documents)
-        for line in _unified(before, after, file.source):
+        after = "".join(document.separator + _edited(document, changes) for document in file.documents)
+        for line in _unified(before, after, (file.source, f"{file.source} ({done})")):
             colour = next((colours[start] for start in colours if line.startswith(start)), "")
             output += (paint(line, colour) if colour else line) + "\n"
     return output
 
 
-def _unified(before: str, after: str, source: str) -> Iterable[str]:
+def _unified(before: str, after: str, names: tuple[str, str]) -> Iterable[str]:
     """Yield the lines of a diff, without their ends."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), source, f"{source} (injected)"
-    )
-    for line in lines:
+    for line in difflib.unified_diff(_lines(before), _lines(after), *names):
         yield line.rstrip("\r\n")
         if not line.endswith("\n"):
             yield "\\ No newline at end of file"
+
+
+def _lines(text: str) -> list[str]:
+    """Return a text's lines with their ends: only those that every program sees."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)

@@ -1,6 +1,8 @@
 """The manifests that ``-f`` names: files, folders and standard input, and the options that go with them."""
 
 import argparse
+import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +14,10 @@ from webhook.documents import Document
 from webhook.errors import ManifestError
 from webhook.injection.profile import Configuration
 
-__all__ = ["File", "add_options", "configuration", "read"]
+__all__ = ["File", "add_input_options", "add_options", "configuration", "read"]
 
 STDIN = "-"
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -33,12 +36,29 @@ class File:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``inject`` and ``explain`` have in common."""
+    add_input_options(parser)
+    parser.add_argument(
+        "--namespace-opt-in",
+        action="store_true",
+        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail unless every pod that asks is injected as it asks: an annotation that can't be used, is misplaced "
+        "or misspelt is an error, and so is whatever else stands in the way",
+    )
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has that reads manifests."""
     parser.add_argument(
         *("-f", "--filename"),
         action="append",
         required=True,
         metavar="FILE",
-        help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated",
+        help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated, or "
+        "name several with commas",
     )
     parser.add_argument("-R", "--recursive", action="store_true", help="folders within folders, too")
     parser.add_argument(
@@ -48,30 +68,48 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the namespace of objects that name none; default: default",
     )
     parser.add_argument(
-        "--namespace-opt-in",
-        action="store_true",
-        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
-    )
-    parser.add_argument(
         "--config", metavar="FILE", help="the webhook's configuration file; without it the built-in profiles"
     )
     parser.add_argument("--prefix", help="the annotations' prefix; default: pillion.dev/")
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="an annotation that can't be used is an error, as the setting strict makes it",
-    )
 
 
 def configuration(arguments: argparse.Namespace) -> Configuration:
     """Return the configuration that the options ask for; never in shadow mode, which is for servers."""
-    strict = True if arguments.strict else None
+    strict = True if getattr(arguments, "strict", False) else None
     return load(arguments.config, prefix=arguments.prefix, strict=strict, shadow=False)
 
 
-def read(arguments: argparse.Namespace) -> list[File]:
-    """Return everything that ``-f`` names, in that order; ManifestError for what can't be read."""
-    return [_read(path) for name in arguments.filename for path in _paths(name, recursive=arguments.recursive)]
+def read(arguments: argparse.Namespace) -> tuple[list[File], list[str]]:
+    """Return everything that ``-f`` names, in that order, and what is wrong with each file that can't be read."""
+    files: list[File] = []
+    problems: list[str] = []
+    for name in (each for names in arguments.filename for each in _names(names)):
+        if _URL.match(name):
+            problems.append(_about_url(name, arguments.command))
+            continue
+        try:
+            paths = list(_paths(name, recursive=arguments.recursive))
+        except ManifestError as error:
+            problems.append(str(error))
+            continue
+        for path in paths:
+            try:
+                files.append(_read(path))
+            except ManifestError as error:
+                problems.append(str(error))
+    return files, problems
+
+
+def _about_url(url: str, command: str) -> str:
+    write = f"write: curl -sSfL {shlex.quote(url)} | pillion {command} -f -"
+    return f"{url}: no URLs, only files, folders and - can be read; {write}"
+
+
+def _names(text: str) -> list[str]:
+    """Return what one ``-f`` names: several with commas, as kubectl has it, unless a file is called like that."""
+    if "," not in text or _URL.match(text) or Path(text).exists():
+        return [text]
+    return [name for name in text.split(",") if name] or [text]
 
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:

@@ -1,105 +1,103 @@
-"""The pods in manifests: where each kind has its pod, and the review that a cluster would send of it."""
+"""The pods in manifests: the review that a cluster would send of each, and what came of it."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jsonpatch
 import msgspec
 
-from webhook.documents import Document, line_of
-from webhook.injection.admission import Verdict, admit
-from webhook.injection.annotations import KEYS
+from webhook.cli.decoding import Mistake, decoded
+from webhook.cli.misplaced import keys_of, misplaced
+from webhook.cli.objects import (
+    Object,
+    Path,
+    Remark,
+    Severity,
+    as_list,
+    as_mapping,
+    at,
+    dotted,
+    mappings,
+    objects,
+    pointer,
+)
+from webhook.cli.replicas import shared_volumes
+from webhook.cli.templates import not_edited, templates
+from webhook.documents import Document, Position, written_at
+from webhook.errors import ManifestError
+from webhook.injection.admission import NOT_INJECTED, Verdict, admit
+from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Finding, Reason, shown
+from webhook.injection.reasons import Finding, Reason
+from webhook.injection.reasons import Severity as ReasonSeverity
+from webhook.injection.removal import Left, note_former_values, remove
 from webhook.injection.review import Kind, Request
+from webhook.injection.status import parse
 
-__all__ = ["Review", "Workload", "opted_in", "patched", "review", "workloads"]
+__all__ = [
+    "Change",
+    "Removed",
+    "Report",
+    "Review",
+    "Workload",
+    "examine",
+    "operations",
+    "patched",
+    "review",
+    "workloads",
+]
 
-#: Longer documents of other kinds are not read at all: a bundle of CRDs takes minutes, and nothing comes of it.
-GLANCE_LENGTH = 16 * 1024
-
-
-class _Kind(NamedTuple):
-    group: str
-    template: tuple[str, ...]
-
-
-_TEMPLATE = ("spec", "template")
-#: Where the pod is. API groups by their present name; ``extensions`` is how old manifests call ``apps``.
-KINDS = {
-    "Pod": _Kind("", ()),
-    "ReplicationController": _Kind("", _TEMPLATE),
-    "Deployment": _Kind("apps", _TEMPLATE),
-    "StatefulSet": _Kind("apps", _TEMPLATE),
-    "DaemonSet": _Kind("apps", _TEMPLATE),
-    "ReplicaSet": _Kind("apps", _TEMPLATE),
-    "Job": _Kind("batch", _TEMPLATE),
-    "CronJob": _Kind("batch", ("spec", "jobTemplate", "spec", "template")),
-}
-_OLD_GROUPS = {"extensions": "apps"}
+#: So many mistakes of one pod are named.
+MAX_MISTAKES = 8
+#: What only a strategic-merge patch has. https://github.com/kubernetes/community, strategic-merge-patch.md
+_DIRECTIVES = ("$patch", "$retainKeys", "$setElementOrder/", "$deleteFromPrimitiveList/")
 
 
 @dataclass(frozen=True)
-class Workload:
-    """An object that holds a pod. ``place`` is its path in the document: empty, or ``("items", 0)`` in a List."""
+class Workload(Object):
+    """A pod template in an object, or a pod; ``template_path`` is where in the object, empty for a pod.
 
-    document: Document
-    place: tuple[str | int, ...]
-    kind: str
-    namespace: str
-    manifest: dict[str, Any]
+    ``is_only`` says that the object has no other template.
+    """
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Return the object's own metadata."""
-        return _mapping(self.manifest.get("metadata"))
-
-    @property
-    def name(self) -> str:
-        """Return the name, or its beginning with a ``*`` where the cluster makes the rest."""
-        name, beginning = self.metadata.get("name"), self.metadata.get("generateName")
-        return str(name) if name else f"{beginning}*" if beginning else "(no name)"
-
-    @property
-    def title(self) -> str:
-        """Return ``Deployment/web``."""
-        return f"{self.kind}/{self.name}"
+    template_path: Path = ()
+    is_only: bool = True
+    #: How nulls of the template were written before an injection, by JSON pointer.
+    null_words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
-        """Return ``app.yaml:2: Deployment/web``."""
-        return f"{self.document.source}:{self.document.number}: {self.title}"
-
-    @property
-    def template_path(self) -> tuple[str, ...]:
-        """Return where in the object its pod template is; empty for a pod."""
-        return KINDS[self.kind].template
+        """Return ``app.yaml:2:3: Deployment/web``, the template's place."""
+        return self.origin_at(self.template_position())
 
     @cached_property
     def template(self) -> dict[str, Any]:
         """Return the pod template, or the pod."""
-        return _mapping(_at(self.manifest, self.template_path))
+        return as_mapping(at(self.manifest, self.template_path))
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        """Return the pod's annotations."""
+        return as_mapping(as_mapping(self.template.get("metadata")).get("annotations"))
 
     @property
     def claims(self) -> list[str]:
-        """Return the names of the volumes that a StatefulSet adds to its pods."""
-        if self.kind != "StatefulSet":
-            return []
-        found = _mapping(self.manifest.get("spec")).get("volumeClaimTemplates")
-        names = [_mapping(_mapping(claim).get("metadata")).get("name") for claim in _list(found)]
+        """Return the names of the volumes that a StatefulSet adds to its pods, each pod's own."""
+        found = as_mapping(self.manifest.get("spec")).get("volumeClaimTemplates")
+        names = [as_mapping(as_mapping(claim).get("metadata")).get("name") for claim in as_list(found)]
         return [name for name in names if isinstance(name, str)]
 
     def pod(self) -> dict[str, Any]:
         """Return the pod as the object's controller creates it, as far as decisions look at it."""
         if not self.template_path:
             return self.manifest
-        metadata = _mapping(self.template.get("metadata")) | {
-            "generateName": f"{self.metadata.get('name') or self.metadata.get('generateName') or self.kind.lower()}-",
-            "namespace": self.namespace,
-        }
+        metadata = self.template.get("metadata")
+        if metadata is None or isinstance(metadata, dict):
+            owner = self.metadata.get("name") or self.metadata.get("generateName") or self.kind.lower()
+            metadata = as_mapping(metadata) | {"generateName": f"{owner}-", "namespace": self.namespace}
         spec = self.template.get("spec")
         if isinstance(spec, dict) and self.claims:
             spec = spec | {"volumes": [*self.volumes, *map(self._claimed, self.claims)]}
@@ -108,45 +106,96 @@ class Workload:
     @property
     def volumes(self) -> list[Any]:
         """Return the template's volumes without those that a claim of the same name replaces."""
-        found = _list(_mapping(self.template.get("spec")).get("volumes"))
-        return [volume for volume in found if _mapping(volume).get("name") not in self.claims]
+        found = as_list(as_mapping(self.template.get("spec")).get("volumes"))
+        return [volume for volume in found if as_mapping(volume).get("name") not in self.claims]
 
     def _claimed(self, name: str) -> dict[str, Any]:
         return {"name": name, "persistentVolumeClaim": {"claimName": f"{name}-{self.name}-0"}}
 
-    def request(self, *, namespace_opted_in: bool) -> Request:
-        """Return the review request that the API server would send."""
-        metadata = self.metadata if not self.template_path else {}
+    def request(self, pod: dict[str, Any], *, namespace_opted_in: bool) -> Request:
+        """Return the review request that the API server would send of the pod."""
+        name = self.metadata.get("name") if not self.template_path else None
         return Request(
             uid=f"{self.namespace}/{self.title}",
             kind=Kind("", "v1", "Pod"),
             operation="CREATE",
             namespace=self.namespace,
-            name=metadata.get("name") if isinstance(metadata.get("name"), str) else None,
-            object=msgspec.Raw(json.dumps(self.pod(), ensure_ascii=False).encode()),
+            name=name if isinstance(name, str) else None,
+            object=msgspec.Raw(json.dumps(pod, ensure_ascii=False).encode()),
             namespace_opted_in=namespace_opted_in,
         )
 
     def patch(self, verdict: Verdict) -> list[dict[str, Any]]:
         """Return the verdict's operations as a JSON Patch on this object."""
         operations: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(verdict.operations))
-        if not self.template_path or not operations:
+        if not operations:
             return operations
-        mapped: list[dict[str, Any]] = []
+        missing: list[dict[str, Any]] = []
         # the pod has both, made by its controller: the template may lack them
-        if not isinstance(self.template.get("metadata"), dict):
-            mapped.append({"op": "add", "path": self._pointer("/metadata"), "value": {}})
-        volumes = _mapping(self.template.get("spec")).get("volumes")
-        if self.claims and not isinstance(volumes, list):
-            mapped.append({"op": "add", "path": self._pointer("/spec/volumes"), "value": []})
-        return mapped + [operation | {"path": self._pointer(operation["path"])} for operation in operations]
+        if self.template_path and not isinstance(self.template.get("metadata"), dict):
+            missing.append({"op": "add", "path": "/metadata", "value": {}})
+        volumes = as_mapping(self.template.get("spec")).get("volumes")
+        added = any(operation["path"] == "/spec/volumes/-" for operation in operations)
+        if self.claims and added and not isinstance(volumes, list):
+            missing.append({"op": "add", "path": "/spec/volumes", "value": []})
+        prefix = verdict.configuration.prefix
+        return self._mapped(note_former_values(self.template, [*missing, *operations], prefix, self._null_word))
+
+    def _null_word(self, path: Path) -> str:
+        """Return how YAML has a null of the template written, or had it before the injection that was taken out."""
+        if self.document.is_json or pointer(path) in self.null_words:
+            return self.null_words.get(pointer(path), "")
+        return written_at(self.document, [*self.place, *self.template_path, *path])
+
+    def removed(self, configuration: Configuration) -> "Removed":
+        """Return what takes our sidecar out of this object: an empty patch where it has none."""
+        found, left = remove(self.template, configuration)
+        patch = self._mapped(found)
+        status = parse(self.annotations, configuration.prefix)
+        words = status.null_words if status is not None else {}
+        bare = replace(self, manifest=jsonpatch.apply_patch(self.manifest, patch), null_words=words) if patch else self
+        return Removed(self, patch, left, bare)
+
+    def _mapped(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return operations on the pod as operations on the object."""
+        return [operation | {"path": self._pointer(operation["path"])} for operation in operations]
 
     def _pointer(self, path: str) -> str:
-        return _pointer(self.template_path) + path
+        return pointer(self.template_path) + path
 
-    def line(self, *path: str | int) -> int:
-        """Return the file's line of something in the pod or its template."""
-        return line_of(self.document, [*self.place, *self.template_path, *path])
+    def template_position(self, path: Path = ()) -> Position:
+        """Return where something in the pod or its template stands in the file, or the nearest that exists above."""
+        return self.position((*self.template_path, *path))
+
+    def position_of(self, finding: Finding, prefix: str) -> Position:
+        """Return where the annotation stands that a finding is about, or that asks; else the template's place."""
+        metadata = as_mapping(self.template.get("metadata"))
+        for where in (finding.where, "inject"):
+            for holder in ("annotations", "labels"):
+                if where and f"{prefix}{where}" in as_mapping(metadata.get(holder)):
+                    return self.template_position(("metadata", holder, f"{prefix}{where}"))
+        return self.template_position()
+
+
+class Change(Protocol):
+    """A workload, and the JSON Patch on it: empty where nothing changes."""
+
+    @property
+    def workload(self) -> Workload:
+        """Return the workload."""
+
+    @property
+    def patch(self) -> list[dict[str, Any]]:
+        """Return the patch."""
+
+
+class Removed(NamedTuple):
+    """What takes a sidecar out of a workload: the JSON Patch, what stays, and the workload without the sidecar."""
+
+    workload: Workload
+    patch: list[dict[str, Any]]
+    left: list[Left]
+    bare: Workload
 
 
 class Review(NamedTuple):
@@ -154,154 +203,266 @@ class Review(NamedTuple):
 
     workload: Workload
     verdict: Verdict
-    warnings: list[str]
+    remarks: list[Remark]
     refused: bool
+    #: Where a sidecar is renewed: how the old one is taken out first.
+    removed: Removed | None = None
+
+    def remarks_for(self, *, strict: bool) -> list[Remark]:
+        """Return the remarks; errors are what strict refuses."""
+        return [_graded(remark, error=self.refused or (strict and remark.unmet)) for remark in self.remarks]
 
     @property
     def patch(self) -> list[dict[str, Any]]:
         """Return the JSON Patch on the workload, empty where nothing changes."""
-        return self.workload.patch(self.verdict)
+        if self.removed is None or not self.verdict.operations:
+            return self.workload.patch(self.verdict)
+        return [*self.removed.patch, *self.removed.bare.patch(self.verdict)]
 
 
-def workloads(document: Document, namespace: str) -> list[Workload]:
-    """Return the objects in a document that hold pods; ManifestError where the document can't be read.
+class Report(NamedTuple):
+    """What is found in one object: the reviews of its pods, and remarks on what is no pod's."""
 
-    ``namespace`` is that of objects which name none.
+    item: Object
+    reviews: list[Review]
+    remarks: list[Remark]
+
+    def remarks_for(self, *, strict: bool) -> list[Remark]:
+        """Return the remarks on the object and its pods, in the order of the file; errors are what strict refuses."""
+        found = [_graded(remark, error=strict and remark.unmet) for remark in self.remarks]
+        for review in self.reviews:
+            found += review.remarks_for(strict=strict)
+        return sorted(found, key=lambda remark: remark.position)
+
+    @property
+    def is_unmet(self) -> bool:
+        """Say whether a pod that asks is not injected, or not as its author asked."""
+        return any(remark.unmet for remark in self.remarks_for(strict=False))
+
+
+def _graded(remark: Remark, *, error: bool) -> Remark:
+    return remark._replace(severity=Severity.ERROR) if error else remark
+
+
+def workloads(document: Document, namespace: str, prefix: str = "") -> list[Workload]:
+    """Return the pods in a document; ManifestError where it can't be read.
+
+    ``namespace`` is that of objects which name none. A long document is read only if it may hold a pod, or has
+    ``prefix`` in it.
     """
+    return [found for item in objects(document, namespace, prefix) for found in _workloads(item)]
+
+
+def _workloads(item: Object) -> list[Workload]:
+    paths = templates(item.group, item.kind, item.manifest)
     return [
-        Workload(document, place, manifest["kind"], _namespace(manifest, namespace), manifest)
-        for place, manifest in _objects(document)
-        if (known := KINDS.get(manifest["kind"])) and known.group == _group(manifest)
+        Workload(item.document, item.place, item.group, item.kind, item.namespace, item.manifest, path, len(paths) == 1)
+        for path in paths
     ]
 
 
-def opted_in(documents: Iterable[Document], prefix: str) -> frozenset[str]:
-    """Return the names of the namespaces in a stream that are labelled ``<prefix>inject: "true"``."""
+def examine(
+    documents: Iterable[Document], configuration: Configuration, *, namespace: str, namespace_opt_in: bool
+) -> list[Report]:
+    """Return what is found in the objects of a stream, in order; ManifestError names every document that can't be read.
+
+    ``namespace`` is that of objects which name none; ``namespace_opt_in`` means that all namespaces opt in.
+    """
+    found: list[Object] = []
+    problems: list[str] = []
+    for document in documents:
+        try:
+            found.extend(objects(document, namespace, configuration.prefix))
+        except ManifestError as error:
+            problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
+    namespaces = opted_in(found, configuration.prefix)
+    reports = [
+        _examine(item, configuration, opted_in=namespace_opt_in or item.namespace in namespaces) for item in found
+    ]
+    return [report for report in reports if report.reviews or report.remarks]
+
+
+def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
+    """Return the names of the namespaces among objects that are labelled ``<prefix>inject: "true"``."""
     return frozenset(
-        str(_mapping(manifest.get("metadata")).get("name"))
-        for document in documents
-        for _, manifest in _objects(document)
-        if manifest["kind"] == "Namespace" and not _group(manifest)
-        if _mapping(_mapping(manifest.get("metadata")).get("labels")).get(f"{prefix}inject") == "true"
+        item.name
+        for item in items
+        if item.kind == "Namespace" and item.group == ""
+        if as_mapping(item.metadata.get("labels")).get(f"{prefix}inject") == "true"
     )
 
 
-def review(workload: Workload, configuration: Configuration, *, namespace_opted_in: bool) -> Review:
-    """Return what the webhook would decide, with warnings that only the manifest's author can be given."""
-    verdict = admit(workload.request(namespace_opted_in=namespace_opted_in), configuration)
-    mistyped = list(_mistyped(workload, configuration.prefix))
-    if mistyped:
+def _examine(item: Object, configuration: Configuration, *, opted_in: bool) -> Report:
+    prefix = configuration.prefix
+    keys = keys_of(item.manifest, prefix)
+    found = _workloads(item)
+    remarks = misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
+    remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
+    concerned = bool(keys) or opted_in
+    reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
+    return Report(item, reviews, remarks)
+
+
+def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
+    """Yield a remark on an object that can't be edited, though its pods are injected."""
+    template = not_edited(item.group, item.kind)
+    if template is None:
+        return
+    holder = (*template, "metadata", "annotations")
+    asking = [path for path in keys if path[:-1] == holder]
+    if not (asking or opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
+        return
+    text = f"{NOT_INJECTED}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
+    position = item.position(asking[0] if asking else ())
+    yield Remark(position, Severity.WARNING if asking else Severity.NOTE, text, unmet=bool(asking))
+
+
+# --- one pod -----------------------------------------------------------------------------------------------------
+
+
+def review(
+    workload: Workload, configuration: Configuration, *, namespace_opted_in: bool, concerned: bool = True
+) -> Review:
+    """Return what the webhook would decide, with what only the manifest's author can be told.
+
+    ``concerned`` says that the object or its namespace has to do with us: nobody else is told what is wrong.
+    """
+    pod = workload.pod()
+    verdict = admit(workload.request(pod, namespace_opted_in=namespace_opted_in), configuration)
+    asks = _asks(workload, configuration.prefix)
+    mistakes: list[Mistake] = []
+    if verdict.reason not in _NOT_ASKING:
+        sign = _sign_of_patch(workload)
+        if sign:
+            _leave(verdict, [Finding(Reason.NO_CONTAINERS, "", "", sign)])
+            return _review(workload, verdict, asks=asks, concerned=asks)
+        if verdict.reason is Reason.UNREADABLE_POD:
+            pod, mistakes = decoded(pod, lambda path: _written(workload, path, configuration.prefix))
+            if not mistakes:
+                verdict = admit(workload.request(pod, namespace_opted_in=namespace_opted_in), configuration)
+    if mistakes:
         # the API server refuses the object before it asks anybody, and the decoder's words would help nobody
-        verdict.operations = []
-        verdict.reason = Reason.UNREADABLE_POD
-        verdict.findings = [Finding(verdict.reason, "", "", text) for text in mistyped]
-        return Review(workload, verdict, mistyped, refused=configuration.strict)
-    warnings = [*verdict.warnings, *_misplaced(workload, configuration.prefix)]
-    return Review(workload, verdict, warnings, refused=not verdict.allowed)
+        _leave(verdict, [_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
+        return _mistaken(workload, verdict, mistakes, concerned=concerned)
+    return _review(workload, verdict, asks=asks, concerned=concerned)
 
 
-def patched(document: Document, reviews: Iterable[Review]) -> Any:
+#: Nobody wants to know more of these pods.
+_NOT_ASKING = frozenset({Reason.NOT_ASKED, Reason.OPTED_OUT, Reason.ALREADY_INJECTED})
+
+
+def _leave(verdict: Verdict, findings: list[Finding]) -> None:
+    """Make of a verdict one that leaves the pod alone, for other reasons than its own."""
+    verdict.operations = []
+    verdict.plan = verdict.editor = None
+    verdict.reason = findings[0].reason
+    verdict.findings = findings
+
+
+def _asks(workload: Workload, prefix: str) -> bool:
+    """Say whether the pod itself asks: it has a key of ours and does not refuse."""
+    keys = [key for key in workload.annotations if key.startswith(prefix) and key != f"{prefix}{STATUS}"]
+    return bool(keys) and workload.annotations.get(f"{prefix}inject") != "false"
+
+
+def _sign_of_patch(workload: Workload) -> str:
+    """Return what tells that an object is a patch and no whole object, nothing for a whole one."""
+    hint = "a Kustomize or strategic-merge patch? Inject what kustomize build prints"
+    spec = workload.template.get("spec")
+    if (spec is None or isinstance(spec, dict)) and not as_mapping(spec).get("containers"):
+        return f"it has no containers: {hint}"
+    if "$" in workload.document.text:
+        for _, mapping in mappings(workload.manifest):
+            directive = next((key for key in mapping if key.startswith(_DIRECTIVES)), None)
+            if directive is not None:
+                return f"it has {directive.partition('/')[0]}: {hint}"
+    return ""
+
+
+def _is_ours(path: Path, prefix: str) -> bool:
+    """Say whether a path in a pod is that of an annotation of ours."""
+    return path[:-1] == ("metadata", "annotations") and str(path[-1]).startswith(prefix)
+
+
+def _written(workload: Workload, path: Path, prefix: str) -> str:
+    """Return how a scalar of the pod is written; what YAML takes for a boolean, in the words that we take."""
+    value = at(workload.template, path)
+    if isinstance(value, bool) and _is_ours(path, prefix):
+        return json.dumps(value)
+    return written_at(workload.document, [*workload.place, *workload.template_path, *path])
+
+
+def _finding(mistake: Mistake, prefix: str) -> Finding:
+    where = str(mistake.path[-1]) if _is_ours(mistake.path, prefix) else dotted(mistake.path)
+    text = f"{where} {mistake.found}, which the API server refuses; {mistake.instead}"
+    return Finding(Reason.UNREADABLE_POD, "", "", text)
+
+
+def _mistaken(workload: Workload, verdict: Verdict, mistakes: Sequence[Mistake], *, concerned: bool) -> Review:
+    """Return the review of a pod that the API server refuses."""
+    remarks: list[Remark] = []
+    prefix = verdict.configuration.prefix
+    for finding, mistake in zip(verdict.findings, mistakes, strict=False):
+        head = "" if remarks else NOT_INJECTED
+        position = workload.template_position(mistake.path)
+        remarks.append(Remark(position, Severity.WARNING, f"{head}{finding.remedy}", unmet=True))
+    if len(mistakes) > MAX_MISTAKES:
+        more = f"and {len(mistakes) - MAX_MISTAKES} more that the API server refuses"
+        remarks.append(remarks[-1]._replace(text=more))
+    ours = any(_is_ours(mistake.path, prefix) for mistake in mistakes)
+    return Review(workload, verdict, remarks if concerned else [], refused=verdict.configuration.strict and ours)
+
+
+def _review(workload: Workload, verdict: Verdict, *, asks: bool, concerned: bool) -> Review:
+    prefix = verdict.configuration.prefix
+    # the texts are cut to a warning's length, and the positions are not in them
+    told = {finding.warning(prefix, head): finding for finding in verdict.findings for head in (NOT_INJECTED, "")}
+    unmet = _is_unmet(verdict, asks=asks)
+    remarks = []
+    for text in verdict.warnings if concerned else ():
+        finding = told.get(text)
+        if finding is not None and finding.reason is Reason.LABEL_WITHOUT_EFFECT:
+            continue  # told with the right place in the object, as every key that does nothing where it is
+        position = workload.position_of(finding, prefix) if finding else workload.template_position()
+        missed = unmet if not verdict.injected else finding is not None and finding.reason is Reason.UNKNOWN_KEY
+        remarks.append(Remark(position, Severity.WARNING, text, unmet=missed))
+    if unmet and concerned and not remarks:
+        position = workload.position_of(verdict.findings[0], prefix)
+        text = f"{NOT_INJECTED}{verdict.findings[0].text(prefix)}"
+        remarks.append(Remark(position, Severity.WARNING, text, unmet=True))
+    if verdict.injected:
+        for path, text in shared_volumes(workload, workload.template_path, workload.claims, verdict):
+            remarks.append(Remark(workload.template_position(path), Severity.WARNING, text))
+    return Review(workload, verdict, remarks, refused=not verdict.allowed)
+
+
+def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
+    """Say whether somebody asked and nothing is injected.
+
+    ==========================================  ======================================
+    not injected because                        unmet
+    ==========================================  ======================================
+    the pod refuses, or has our sidecar         no
+    anything else, and the pod has keys of ours  yes
+    anything else, and only the namespace asks  where the reason is worth a warning
+    ==========================================  ======================================
+    """
+    if verdict.injected or verdict.reason in (Reason.OPTED_OUT, Reason.ALREADY_INJECTED):
+        return False
+    return asks or verdict.reason.severity in (ReasonSeverity.WARNING, ReasonSeverity.REFUSED)
+
+
+def operations(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """Return the patches of a document's workloads as one JSON Patch on the document."""
+    return [
+        operation | {"path": pointer(found.workload.place) + operation["path"]}
+        for found in changes
+        for operation in found.patch
+    ]
+
+
+def patched(document: Document, changes: Iterable[Change]) -> Any:
     """Return the document's value with the patches of all its workloads."""
-    value = document.value
-    for found in reviews:
-        prefix = _pointer(found.workload.place)
-        operations = [operation | {"path": prefix + operation["path"]} for operation in found.patch]
-        value = jsonpatch.apply_patch(value, operations, in_place=True)
-    return value
-
-
-def _objects(document: Document) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
-    """Yield the objects of a document with their paths, those in a List one by one."""
-    if document.is_blank or (len(document.text) > GLANCE_LENGTH and not _may_matter(document.kind_at_a_glance)):
-        return
-    value = document.value
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        said = "a list" if isinstance(value, list) else shown(str(value))
-        raise document.error(f"expected a mapping with apiVersion and kind, found {said}", document.first_content)
-    yield from _flattened(value, ())
-
-
-def _may_matter(kind: str) -> bool:
-    return not kind or kind in KINDS or kind == "Namespace" or kind.endswith("List")
-
-
-def _flattened(
-    manifest: dict[str, Any], place: tuple[str | int, ...]
-) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
-    kind, items = manifest.get("kind"), manifest.get("items")
-    if not isinstance(kind, str):
-        return
-    if not (kind.endswith("List") and isinstance(items, list)):
-        yield place, manifest
-        return
-    # the items of a DeploymentList need not say that they are Deployments
-    implied = {"apiVersion": manifest.get("apiVersion")}
-    if kind != "List":
-        implied["kind"] = kind.removesuffix("List")
-    for index, item in enumerate(items):
-        if isinstance(item, dict):
-            yield from _flattened(item if "kind" in item else implied | item, (*place, "items", index))
-
-
-def _group(manifest: dict[str, Any]) -> str | None:
-    """Return the API group, None where there is no apiVersion."""
-    version = manifest.get("apiVersion")
-    if not isinstance(version, str):
-        return None
-    group = version.rpartition("/")[0]
-    return _OLD_GROUPS.get(group, group)
-
-
-def _namespace(manifest: dict[str, Any], default: str) -> str:
-    found = _mapping(manifest.get("metadata")).get("namespace")
-    return found if isinstance(found, str) and found else default
-
-
-def _mistyped(workload: Workload, prefix: str) -> Iterator[str]:
-    """Yield a warning for each annotation of ours that YAML does not read as a string."""
-    for key, value in _mapping(_mapping(workload.template.get("metadata")).get("annotations")).items():
-        if key.startswith(prefix) and not isinstance(value, str):
-            line = workload.line("metadata", "annotations", key)
-            text = json.dumps(value)
-            instead = f'write "{text}"' if isinstance(value, bool | int | float) else "write text"
-            yield f"line {line}: {key} is {_type(value)}, which the API server refuses; {instead}, in quotes"
-
-
-def _misplaced(workload: Workload, prefix: str) -> Iterator[str]:
-    """Yield a warning where our annotations are on the workload itself, where they do nothing."""
-    if not workload.template_path:
-        return
-    for key in _mapping(workload.metadata.get("annotations")):
-        if key.startswith(prefix) and key.removeprefix(prefix) in KEYS:
-            where = ".".join((*workload.template_path, "metadata", "annotations"))
-            yield f"{key} is on the {workload.kind}, where it does nothing; move it to {where}"
-            return
-
-
-def _type(value: object) -> str:
-    if isinstance(value, bool):
-        return f"the boolean {json.dumps(value)}"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    return "null" if value is None else "no text"
-
-
-def _pointer(path: Iterable[str | int]) -> str:
-    """Return a path as a JSON pointer."""
-    return "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in path)
-
-
-def _at(value: Any, path: Iterable[str]) -> Any:
-    for key in path:
-        value = _mapping(value).get(key)
-    return value
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return jsonpatch.apply_patch(document.value, operations(changes), in_place=True)

@@ -55,7 +55,7 @@ def parse(
         document = _only_document(content, source)
         value = document.value if document is not None else None
     except ManifestError as error:
-        raise ConfigurationError([Problem((), str(error).removeprefix(f"{source}: "))], source) from None
+        raise ConfigurationError([Problem((), error.problem, error.position)], source) from None
     try:
         return build(value, builtins(), prefix=prefix, strict=strict, shadow=shadow)
     except ConfigurationError as error:
@@ -71,6 +71,10 @@ def _only_document(content: bytes, source: str) -> Document | None:
     if len(documents) > 1:
         problem = Problem((), f"has {len(documents)} documents; write one", (documents[1].first_line, 1))
         raise ConfigurationError([problem], source)
+    # a key that is there twice is a mistake whose victim nobody sees
+    twice = [Problem((), warning.message, warning.position) for found in documents for warning in found.warnings]
+    if twice:
+        raise ConfigurationError(twice, source)
     return documents[0] if documents else None
 
 
@@ -108,7 +112,7 @@ def build(
     if not _PREFIX.fullmatch(prefix):
         problems.add(("prefix",), f"must be a DNS name and a slash such as {DEFAULT_PREFIX}, is {prefix[:60]!r}")
     if problems.found:
-        raise ConfigurationError(problems.found)
+        raise ConfigurationError(problems.listed())
     return Configuration(
         profiles=profiles,
         default_profile=default,

@@ -9,17 +9,25 @@ from webhook.shapes import Path
 
 __all__ = ["Problems"]
 
+#: Nobody reads more, and to find the positions of a hundred thousand takes minutes.
+MAX_NAMED = 100
+
 
 @dataclass
 class Problems:
     """Problems by path, in the order in which they were found."""
 
     found: list[Problem] = field(default_factory=list)
+    #: How many were found; beyond :data:`MAX_NAMED` they are only counted.
+    number: int = 0
     #: Where the items of merged lists were written.
     origins: Origins = field(default_factory=dict)
 
     def add(self, path: Path, message: str) -> None:
         """Add a problem at a path of the merged document."""
+        self.number += 1
+        if len(self.found) >= MAX_NAMED:
+            return
         # a message quotes what somebody wrote
         clean = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in message)
         problem = Problem(self._written(path), clean)
@@ -37,6 +45,12 @@ class Problems:
                 break
             written.append(origin)
         return tuple(written)
+
+    def listed(self) -> list[Problem]:
+        """Return the problems; where some are left out, the first says so."""
+        if len(self.found) < MAX_NAMED:
+            return self.found
+        return [Problem((), f"has {self.number} problems; the first {MAX_NAMED} are named"), *self.found]
 
     def below(self, *steps: str | int) -> Callable[[Path, str], None]:
         """Return a function that adds problems below a path."""

@@ -20,6 +20,7 @@ from webhook.injection.container_rules import (
     check_mounts,
     mounted,
 )
+from webhook.injection.names import LONGEST_LABEL, is_dns_label
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
@@ -43,10 +44,9 @@ DEFAULT_RESOURCES = {
 }
 DEFAULT_LOGS = ["/var/log/app/*.log"]
 
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
-#: 63 characters for a container's name, less our prefix.
-_LONGEST_NAME = 63 - len(NAME_PREFIX)
+#: A container's name, less our prefix.
+_LONGEST_NAME = LONGEST_LABEL - len(NAME_PREFIX)
 #: Fields of a container that are filled in for each pod; all others are handed on as they are.
 _FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
 #: Each is tried one after the other, and costs its share in every pod.
@@ -64,9 +64,9 @@ def profile(problems: Problems, name: str, document: object, *, host_path: bool,
 
     ``own`` says that an operator wrote at least part of it: then it must be complete, and it is tried out.
     """
-    before = len(problems.found)
+    before = problems.number
     path: Path = ("profiles", name)
-    if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not is_dns_label(name) or len(name) > _LONGEST_NAME:
         problems.add(path, f"the name must be of small letters, digits and -, at most {_LONGEST_NAME} long")
     fields = PROFILE.read(document, path, problems.add)
     if not isinstance(fields, dict):
@@ -75,11 +75,11 @@ def profile(problems: Problems, name: str, document: object, *, host_path: bool,
     made = reading.profile(name, revision(document), host_path=host_path)
     for sentence in made.missing if own else ():
         problems.add(path, sentence)
-    if len(problems.found) > before:
+    if problems.number > before:
         return None
     if own:
         made = try_out(made, problems.below(*path))
-    return made if len(problems.found) == before else None
+    return made if problems.number == before else None
 
 
 class _Reading:
@@ -175,15 +175,17 @@ class _Reading:
 
     def _volumes(self, *, host_path: bool) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = []
+        names: set[str] = set()
         for number, volume in enumerate(self.fields.get("volumes", ())):
             name = volume.get("name", "")
-            if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+            if not is_dns_label(name) or len(name) > _LONGEST_NAME:
                 wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
             elif name == EMPTY_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
-            elif any(other["name"] == f"{NAME_PREFIX}{name}" for other in result):
+            elif name in names:
                 self.add(f"{name} is there twice", "volumes", number, "name")
+            names.add(name)
             if "hostPath" in volume and not host_path:
                 self.add("is not allowed; set allowHostPath: true to allow it", "volumes", number, "hostPath")
             result.append({**volume, "name": f"{NAME_PREFIX}{name}"})
@@ -274,7 +276,7 @@ class _Reading:
     def _logs(self) -> tuple[LogFiles, ...]:
         files: list[LogFiles] = []
         entries = self.fields.get("logs", DEFAULT_LOGS)
-        before = len(self.problems.found)
+        before = self.problems.number
         for number, entry in enumerate(entries):
             try:
                 parsed = parse_logs(entry)
@@ -285,7 +287,7 @@ class _Reading:
                 wrong = "a profile can't name a container; remove the part before the colon"
                 self.add(wrong, "logs", number)
             files.extend(parsed)
-        if len(entries) > 1 and len(self.problems.found) == before:
+        if len(entries) > 1 and self.problems.number == before:
             try:
                 parse_logs("\n".join(entries))
             except Declined as declined:

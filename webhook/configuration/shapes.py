@@ -3,6 +3,7 @@
 from typing import Any
 
 from webhook.injection.container_rules import PATH_MAX, QUANTITY, SIDECAR_FIELDS, check_names
+from webhook.injection.names import DNS_LABEL
 from webhook.shapes import (
     ANYTHING,
     FLAG,
@@ -261,7 +262,7 @@ CONFIGURATION = Object(
         "defaultProfile": TEXT,
         "strict": FLAG,
         "allowHostPath": FLAG,
-        "ignoredContainers": ListOf(matching(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", "a container's name", 63)),
+        "ignoredContainers": ListOf(matching(DNS_LABEL, "a container's name", 63)),
         "profiles": MapOf(ANYTHING),
     }
 )

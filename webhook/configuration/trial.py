@@ -1,6 +1,5 @@
 """A profile tried out on sample pods: what it makes of them must be accepted and start, its patch included."""
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -151,8 +150,7 @@ def _apply(operations: Sequence[Mapping[str, Any]], sidecar: _Sidecar, varying: 
     steps: list[Any] = [sidecar.container]
     for operation in operations:
         try:
-            # what is added would be changed by later operations, in the profile itself
-            made = jsonpatch.JsonPatch([copy.deepcopy(operation)]).apply(steps[-1])
+            made = jsonpatch.JsonPatch([operation]).apply(steps[-1])
         except PATCH_ERRORS as error:
             if not _depends_on_pod(operation, steps[-1], varying):
                 text = str(error)

@@ -1,12 +1,10 @@
 """JSON text to the same tree that YAML gives, number by number and place by place."""
 
 import re
-from bisect import bisect_right
 from json import JSONDecodeError
 from json.decoder import scanstring  # type: ignore[attr-defined]  # C code of the standard library
 
-from webhook.documents.nodes import MAX_DEPTH, Leaf, Mapping, Node, Pair, Sequence
-from webhook.injection.reasons import shown
+from webhook.documents.nodes import MAX_DEPTH, Duplicate, Leaf, Mapping, Node, Pair, Sequence, Tree, size_of
 
 __all__ = ["compose_all"]
 
@@ -17,25 +15,23 @@ _WORDS = {"true": True, "false": False, "null": None}
 _LONGEST_NUMBER = 300
 
 
-def compose_all(text: str) -> list[tuple[Node, int]]:
-    """Return each value of a JSON stream and where it ends; JSONDecodeError for what is none."""
+def compose_all(text: str) -> list[Tree]:
+    """Return each value of a JSON stream; JSONDecodeError for what is none."""
     composer = _Composer(text)
-    found: list[tuple[Node, int]] = []
+    found: list[Tree] = []
     position = composer.skip(0)
     while position < len(text):
-        node = composer.value(position, 0)
-        found.append((node, node.end))
-        position = composer.skip(node.end)
+        root = composer.value(position, 0)
+        found.append(Tree(root, tuple(composer.duplicates)))
+        composer.duplicates.clear()
+        position = composer.skip(root.end)
     return found
 
 
 class _Composer:
     def __init__(self, text: str) -> None:
         self.text = text
-        self.breaks = [match.start() for match in re.finditer("\n", text)]
-
-    def line(self, position: int) -> int:
-        return bisect_right(self.breaks, position - 1)
+        self.duplicates: list[Duplicate] = []
 
     def skip(self, position: int) -> int:
         """Return where the next token begins."""
@@ -55,10 +51,10 @@ class _Composer:
             return self.sequence(start, depth)
         if first == '"':
             value, end = self.string(start)
-            return Leaf(value, start, end, self.line(start))
+            return Leaf(value, start, end)
         for word, constant in _WORDS.items():
             if self.text.startswith(word, start):
-                return Leaf(constant, start, start + len(word), self.line(start))
+                return Leaf(constant, start, start + len(word))
         return self.number(start)
 
     def string(self, start: int) -> tuple[str, int]:
@@ -75,7 +71,7 @@ class _Composer:
         value = float(match[0]) if match["float"] else int(match[0])
         if value in (float("inf"), float("-inf")):
             raise self.fail("a number too big", start)
-        return Leaf(value, start, match.end(), self.line(start))
+        return Leaf(value, start, match.end())
 
     def sequence(self, start: int, depth: int) -> Sequence:
         items: list[Node] = []
@@ -83,25 +79,27 @@ class _Composer:
         while self.text[position : position + 1] != "]":
             items.append(self.value(position, depth + 1))
             position = self.separated(items[-1].end, "]")
-        return Sequence(tuple(items), -1, start, position + 1, self.line(start), 1 + sum(item.size for item in items))
+        return Sequence(tuple(items), -1, start, position + 1, size_of(items))
 
     def mapping(self, start: int, depth: int) -> Mapping:
-        pairs: dict[str, Pair] = {}
+        pairs: list[Pair] = []
+        seen: dict[str, int] = {}
         position = self.skip(start + 1)
         while self.text[position : position + 1] != "}":
             if self.text[position : position + 1] != '"':
                 raise self.fail("expected a key in double quotes", position)
             key, end = self.string(position)
-            if key in pairs:
-                raise self.fail(f"duplicate key {shown(key)}", position)
+            if key in seen:
+                self.duplicates.append(Duplicate(key, seen[key], position))
+            seen[key] = position
             colon = self.skip(end)
             if self.text[colon : colon + 1] != ":":
                 raise self.fail("expected a colon", colon)
             value = self.value(self.skip(colon + 1), depth + 1)
-            pairs[key] = Pair(key, value, False, position, end, self.line(position))
+            pairs.append(Pair(key, value, False, position, end))
             position = self.separated(value.end, "}")
-        size = 1 + sum(1 + pair.value.size for pair in pairs.values())
-        return Mapping(tuple(pairs.values()), -1, start, position + 1, self.line(start), size)
+        size = size_of(pair.value for pair in pairs) + len(pairs)
+        return Mapping(tuple(pairs), -1, start, position + 1, size)
 
     def separated(self, end: int, closing: str) -> int:
         """Return where the next member or the end is."""

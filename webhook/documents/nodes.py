@@ -1,6 +1,8 @@
 """The tree of a document's text: values as kubectl sees them, and where each stands."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from webhook.documents import scalars
 from webhook.documents.scalars import Json
@@ -9,13 +11,16 @@ __all__ = [
     "MAX_ALIASED",
     "MAX_DEPTH",
     "Alias",
+    "Duplicate",
     "Leaf",
     "Mapping",
     "Node",
     "Pair",
     "Sequence",
+    "Tree",
     "merged",
     "plain",
+    "size_of",
 ]
 
 #: Levels of nesting. Manifests have some 20, the schemas in a CRD some 60; Python's own stack ends near 1000.
@@ -31,8 +36,7 @@ class Leaf:
     value: scalars.Scalar
     start: int
     end: int
-    line: int
-    size: int = field(default=1, init=False)
+    size: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,6 @@ class Alias:
     target: "Node"
     start: int
     end: int
-    line: int
     size: int
 
 
@@ -54,7 +57,6 @@ class Sequence:
     column: int
     start: int
     end: int
-    line: int
     size: int
 
 
@@ -67,7 +69,6 @@ class Pair:
     merge: bool
     start: int
     end: int
-    line: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +79,31 @@ class Mapping:
     column: int
     start: int
     end: int
-    line: int
     size: int
 
 
 Node = Leaf | Alias | Sequence | Mapping
+
+
+class Duplicate(NamedTuple):
+    """A key that stands twice in a mapping; ``first`` and ``second`` are where. The last one counts."""
+
+    key: str
+    first: int
+    second: int
+
+
+class Tree(NamedTuple):
+    """A document's tree, None where there is none; ``aliases`` says whether one value stands at several places."""
+
+    root: Node | None
+    duplicates: tuple[Duplicate, ...] = ()
+    aliases: bool = False
+
+
+def size_of(nodes: Iterable[Node]) -> int:
+    """Return how many nodes a collection of these is."""
+    return 1 + sum(node.size for node in nodes)
 
 
 def plain(node: Node) -> Json:

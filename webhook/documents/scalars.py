@@ -13,7 +13,18 @@ from decimal import Decimal
 
 from webhook.injection.reasons import shown
 
-__all__ = ["Json", "Scalar", "in_json", "is_literal", "key_text", "quoted", "resolve", "resolve_tagged", "text_of"]
+__all__ = [
+    "Json",
+    "Scalar",
+    "in_json",
+    "is_literal",
+    "key_text",
+    "quoted",
+    "resolve",
+    "resolve_tagged",
+    "same",
+    "text_of",
+]
 
 Scalar = str | int | float | bool | None
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -46,6 +57,21 @@ _KEY_EXPONENTS = range(-4, 6)
 
 _TAG = "tag:yaml.org,2002:"
 _NAMES = {"bool": bool, "int": int, "float": float, "null": type(None), "timestamp": str}
+
+
+def same(one: Json, other: Json) -> bool:
+    """Say whether two values are the same JSON: True is not 1 there, 1.0 is."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, float) and isinstance(other, int):
+        return one == float(other)
+    if isinstance(one, int) and isinstance(other, float):
+        return float(one) == other
+    return one == other
 
 
 def resolve(text: str) -> Scalar:

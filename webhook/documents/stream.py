@@ -1,18 +1,23 @@
 """A stream's bytes to its documents, split where kubectl splits it."""
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from json import JSONDecodeError
 from typing import NamedTuple
 
 from webhook.documents import json_reader, yaml_reader
-from webhook.documents.nodes import Alias, Mapping, Node, Sequence, plain
+from webhook.documents.nodes import Alias, Leaf, Node, Tree, plain
+from webhook.documents.positions import Position, descend
 from webhook.documents.scalars import Json
 from webhook.errors import ManifestError
+from webhook.injection.reasons import shown
 
-__all__ = ["Document", "Position", "line_of", "position_of", "read"]
+__all__ = ["BYTE_ORDER_MARK", "Document", "DocumentWarning", "line_of", "position_of", "read", "written_at"]
 
+BYTE_ORDER_MARK = "\ufeff"
+_LINE_END = re.compile("\n")
 _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BLANK = re.compile(r"\s*(?:#[^\n]*(?:\n\s*|\Z))*")
 _KIND = re.compile(r"""^kind:[ \t]*["']?(?P<kind>[A-Za-z0-9]+)["']?[ \t]*(?:#[^\n]*)?\r?$""", re.MULTILINE)
@@ -24,21 +29,33 @@ _ENCODINGS = (
 )
 
 
+class DocumentWarning(NamedTuple):
+    """What a document's author should know, and where."""
+
+    position: Position
+    message: str
+
+
 @dataclass(frozen=True)
 class Document:
     """One document of a file.
 
-    ``separator + text`` is exactly what stands in the file. ``number`` counts the documents that hold something,
-    from 1; ``first_line`` is the file's line, from 1, on which ``text`` begins. The text is read when it is asked
-    for: a stream may hold megabytes of other kinds.
+    ``separator + text`` is exactly what stands in the file; a byte order mark belongs to the separator. ``number``
+    counts the documents that hold something, from 1; ``start`` is the place in the file where ``text`` begins. The
+    text is read when it is asked for: a stream may hold megabytes of other kinds.
     """
 
     source: str
     number: int
-    first_line: int
+    start: Position
     separator: str
     text: str
     is_json: bool = False
+
+    @property
+    def first_line(self) -> int:
+        """Return the file's line, from 1, on which the text begins."""
+        return self.start.line
 
     @property
     def is_blank(self) -> bool:
@@ -47,22 +64,49 @@ class Document:
 
     @property
     def first_content(self) -> int:
-        """Return the text's first line, from 0, that is neither blank nor a comment."""
+        """Return the offset of the text's first character that is neither blank nor part of a comment."""
         match = _BLANK.match(self.text)
-        return self.text.count("\n", 0, match.end()) if match else 0
+        return match.end() if match else 0
 
     @cached_property
-    def root(self) -> Node | None:
-        """Return the tree, None for a blank document; ManifestError for what kubectl can't read or reads in part."""
+    def tree(self) -> Tree:
+        """Return the tree, without root for a blank document; ManifestError for what kubectl can't read as a whole."""
         try:
             if self.is_json:
-                return json_reader.compose_all(self.text)[0][0]
-            return None if self.is_blank else yaml_reader.compose(self.text)
+                return json_reader.compose_all(self.text)[0]
+            return Tree(None) if self.is_blank else yaml_reader.compose(self.text)
         except JSONDecodeError as error:
-            raise self.error(error.msg, error.lineno - 1) from None
+            raise self.error(error.msg, error.pos) from None
         except yaml_reader.UnreadableError as error:
-            first = "" if error.first is None else f"; the first is on line {self.first_line + error.first}"
-            raise self.error(error.message + first, error.line) from None
+            raise self.error(error.message, error.offset) from None
+
+    @property
+    def root(self) -> Node | None:
+        """Return the tree's root; None for a blank document."""
+        return self.tree.root
+
+    @property
+    def warnings(self) -> list[DocumentWarning]:
+        """Return what kubectl reads, but what its author can't mean: keys that stand there twice."""
+        return [
+            DocumentWarning(
+                self.position(found.second),
+                f"duplicate key {shown(found.key)}: the last one counts; the one before is at "
+                f"{self.position(found.first)}",
+            )
+            for found in self.tree.duplicates
+        ]
+
+    @cached_property
+    def line_starts(self) -> list[int]:
+        """Return where in the text each of its lines begins."""
+        return [0, *(match.end() for match in _LINE_END.finditer(self.text))]
+
+    def position(self, offset: int) -> Position:
+        """Return the place in the file of one of the text's characters."""
+        line = bisect_right(self.line_starts, offset) - 1
+        before = 0 if line else self.start.column - 1
+        return Position(self.start.line + line, before + offset - self.line_starts[line] + 1)
 
     @property
     def value(self) -> Json:
@@ -75,9 +119,13 @@ class Document:
         found = _KIND.findall(self.text, 0)
         return found[0] if len(found) == 1 and not self.is_json else ""
 
-    def error(self, message: str, line: int) -> ManifestError:
-        """Return an error on one of the text's lines, from 0."""
-        return ManifestError(f"{self.source}: document {self.number}, line {self.first_line + line}: {message}")
+    def error(self, message: str, offset: int) -> ManifestError:
+        """Return an error at one of the text's characters."""
+        return _error(self.source, self.position(offset), message)
+
+
+def _error(source: str, position: Position, message: str) -> ManifestError:
+    return ManifestError(f"{source}:{position}: {message}", message, position)
 
 
 def read(content: bytes | str, source: str) -> list[Document]:
@@ -87,13 +135,12 @@ def read(content: bytes | str, source: str) -> list[Document]:
     document is said when its ``root`` or ``value`` is asked for.
     """
     text = content if isinstance(content, str) else _decoded(content, source)
-    text = text.removeprefix("\ufeff")
-    if text.lstrip().startswith("{"):
+    if text.removeprefix(BYTE_ORDER_MARK).lstrip().startswith("{"):
         try:
             return _json_stream(text, source)
         except JSONDecodeError as error:
             if source.endswith(".json"):
-                raise ManifestError(f"{source}: document 1, line {error.lineno}: {error.msg}") from None
+                raise _error(source, Position(error.lineno, error.colno), error.msg) from None
             # as kubectl does: a stream that begins with { may still be YAML
     return _yaml_stream(text, source)
 
@@ -101,45 +148,53 @@ def read(content: bytes | str, source: str) -> list[Document]:
 def _decoded(content: bytes, source: str) -> str:
     for first, said in _ENCODINGS:
         if content.startswith(first):
-            raise ManifestError(f"{source}: document 1, line 1: {said}")
+            raise _error(source, Position(1, 1), said)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        before = content[: error.start]
-        number = 1 + len(re.findall(rb"^---", before, re.MULTILINE))
-        line = 1 + before.count(b"\n")
+        before = content[: error.start].decode()
+        position = Position(1 + before.count("\n"), len(before) - before.rfind("\n"))
         said = f"the byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise ManifestError(f"{source}: document {number}, line {line}: {said}") from None
+        raise _error(source, position, said) from None
 
 
 def _json_stream(text: str, source: str) -> list[Document]:
-    ends = [end for _, end in json_reader.compose_all(text)]
+    mark, text = _without_mark(text)
+    ends = [tree.root.end for tree in json_reader.compose_all(text) if tree.root is not None]
     documents: list[Document] = []
-    start = 0
+    start, place = 0, Position(1, 1)
     for number, end in enumerate(ends, 1):
         stop = len(text) if number == len(ends) else end
-        documents.append(Document(source, number, 1 + text.count("\n", 0, start), "", text[start:stop], is_json=True))
-        start = stop
+        document = Document(source, number, place, "" if documents else mark, text[start:stop], is_json=True)
+        documents.append(document)
+        start, place = stop, document.position(stop - start)
     return documents
 
 
 def _yaml_stream(text: str, source: str) -> list[Document]:
     documents: list[Document] = []
-    number, start, separator = 1, 0, ""
+    separator, text = _without_mark(text)
+    number, start, line = 1, 0, 1
     # a final "match" at the end closes the last document
     for match in [*_SEPARATOR.finditer(text), None]:
         end = match.start() if match else len(text)
-        chunk = text[start:end]
-        document = Document(source, number, 1 + text.count("\n", 0, start), separator, chunk, is_json=_is_json(chunk))
+        mark, chunk = _without_mark(text[start:end])
+        document = Document(source, number, Position(line, 1), separator + mark, chunk, is_json=_is_json(chunk))
         documents.append(document)
         number += not document.is_blank
         if match:
+            line += chunk.count("\n")
             rest = match["rest"].strip()
             if rest and not rest.startswith("#"):
-                line = 1 + text.count("\n", 0, end)
-                raise ManifestError(f"{source}: document {number}, line {line}: after --- only a comment may follow")
-            separator, start = match[0], match.end()
+                raise _error(source, Position(line, 1), "after --- only a comment may follow")
+            separator, start, line = match[0], match.end(), line + 1
     return documents
+
+
+def _without_mark(text: str) -> tuple[str, str]:
+    """Return a byte order mark, empty where there is none, and what is behind it."""
+    behind = text.removeprefix(BYTE_ORDER_MARK)
+    return text[: len(text) - len(behind)], behind
 
 
 def _is_json(chunk: str) -> bool:
@@ -149,17 +204,6 @@ def _is_json(chunk: str) -> bool:
         return len(json_reader.compose_all(chunk)) == 1
     except JSONDecodeError:
         return False
-
-
-class Position(NamedTuple):
-    """A place in a file, both numbers from 1, as compilers name it."""
-
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        """Return ``12:5``."""
-        return f"{self.line}:{self.column}"
 
 
 def line_of(document: Document, path: str | list[str | int]) -> int:
@@ -173,32 +217,11 @@ def position_of(document: Document, path: str | list[str | int]) -> Position:
     ``path`` is a list of keys and indexes, or a string such as ``profiles.tail.sidecar.env[0].name``. A key's place
     is that of the key itself, not of its value.
     """
-    node = document.root
-    offset = node.start if node is not None else 0
-    while node is not None and path:
-        step = _step(node.target if isinstance(node, Alias) else node, path)
-        if step is None:
-            break
-        node, offset, path = step
-    line_start = document.text.rfind("\n", 0, offset) + 1
-    return Position(document.first_line + document.text.count("\n", 0, offset), offset - line_start + 1)
+    return document.position(descend(document.root, path).offset)
 
 
-def _step(node: Node, path: str | list[str | int]) -> tuple[Node, int, str | list[str | int]] | None:
-    """Return the child that the path begins with, where it stands in the text, and the rest of the path."""
-    children: list[tuple[str, Node, int]] = []
-    if isinstance(node, Mapping):
-        children = [(pair.key, pair.value, pair.start) for pair in node.pairs]
-    elif isinstance(node, Sequence):
-        children = [(str(number), item, item.start) for number, item in enumerate(node.items)]
-    # the longest name first: a key may hold dots
-    for name, child, start in sorted(children, key=lambda entry: -len(entry[0])):
-        if isinstance(path, list):
-            if str(path[0]) == name:
-                return child, start, path[1:]
-            continue
-        form = f"[{name}]" if isinstance(node, Sequence) else name
-        rest = path.removeprefix(".")
-        if rest.startswith(form) and rest[len(form) : len(form) + 1] in ("", ".", "["):
-            return child, start, rest[len(form) :]
-    return None
+def written_at(document: Document, path: list[str | int]) -> str:
+    """Return how a scalar is written in the file: ``0o17``, ``Yes``. Empty where the path leads to none."""
+    found = descend(document.root, path)
+    node = found.node.target if isinstance(found.node, Alias) else found.node
+    return document.text[node.start : node.end] if isinstance(node, Leaf) and not found.rest else ""

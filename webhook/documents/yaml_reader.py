@@ -1,71 +1,101 @@
 """One YAML document's text to its tree, with errors in words.
 
-ruamel.yaml gives the events and their places; what they mean is kubectl's reading, not ruamel's.
+libyaml gives the events and their places: kubectl's reader, go-yaml v2, is a translation of it. What the events mean
+is kubectl's reading, not PyYAML's.
 """
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from ruamel.yaml import YAML, events
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.scanner import Scanner
+import yaml
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from yaml.reader import ReaderError
 
 from webhook.documents import scalars
-from webhook.documents.nodes import MAX_ALIASED, MAX_DEPTH, Alias, Leaf, Mapping, Node, Pair, Sequence
-from webhook.injection.reasons import shown
+from webhook.documents.nodes import (
+    MAX_ALIASED,
+    MAX_DEPTH,
+    Alias,
+    Duplicate,
+    Leaf,
+    Mapping,
+    Node,
+    Pair,
+    Sequence,
+    Tree,
+    size_of,
+)
 
 __all__ = ["UnreadableError", "compose"]
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
-_LINE_ENDS = "\r\n\x85\u2028\u2029"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FIRST_DASH = re.compile(r"^[ ]*(?=-(?:\s|$))", re.MULTILINE)
+_COLON = re.compile(r"(?:\s|#[^\n]*\n)*:")
 
 _IGNORED = "bad indentation, or --- is missing: kubectl ignores everything from here on"
-#: What ruamel's scanner and parser say; what helps somebody who is no YAML expert; whether the line that counts is
+_TAB = "a tab; YAML is indented with spaces"
+_INDENTATION = "bad indentation: the line fits neither what is above it nor its parent"
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+#: What libyaml's scanner and parser say; what helps somebody who is no YAML expert; whether the place that counts is
 #: the one where it began.
 _IN_WORDS = (
-    ("'\\t'", "a tab; YAML is indented with spaces", False),
+    ("found a tab", _TAB, False),
     ("mapping values", "a colon that fits nowhere: check the indentation, or put the value in quotes", False),
     ("could not find expected ':'", "expected `key: value`", True),
-    ("expected <block end>", "bad indentation: the line fits neither what is above it nor its parent", False),
+    ("expected key", _INDENTATION, False),
+    ("expected '-' indicator", _INDENTATION, False),
     ("sequence entries", "a list item that fits nowhere: check the indentation", False),
     ("while scanning a quoted scalar", "a quote that is never closed", True),
-    ("expected '<document start>'", _IGNORED, False),
-    ("expected the node content", "a value that YAML can't read; put it in quotes", False),
+    ("expected <document start>", _IGNORED, False),
+    ("flow node", "a bracket that is never closed, or a value that YAML can't read", False),
+    ("expected node content", "a value that YAML can't read; put it in quotes", False),
     ("expected ',' or", "a bracket that is never closed, or a comma is missing", True),
     ("cannot start any token", "a value can't begin with this character; put it in quotes", False),
+    ("Unicode character escape code", "half of a character, or none (a \\u escape)", False),
+    (
+        "unknown escape character",
+        "an escape that YAML doesn't know; write \\\\, or use single quotes",
+        False,
+    ),
+    ("while scanning a block scalar", "behind | or > only + or -, one digit and a comment may follow", False),
+    ("undefined tag handle", "a tag that YAML doesn't know; put the value in quotes", False),
+    ("while scanning an alias", "* begins an alias; put the value in quotes", True),
+    ("while scanning an anchor", "& begins an anchor; put the value in quotes", True),
+    ("maximum nesting depth", _TOO_DEEP, False),
 )
 
 
 class UnreadableError(Exception):
-    """What is wrong in a text, and on which of its lines (from 0).
+    """What is wrong in a text, and at which of its characters."""
 
-    ``first`` is the line of what came first, where it is wrong that there is a second.
-    """
-
-    def __init__(self, message: str, line: int, first: int | None = None) -> None:
+    def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
         self.message = message
-        self.line = line
-        self.first = first
+        self.offset = offset
 
 
-def compose(text: str) -> Node | None:
-    """Return the tree of the only document in ``text``, None if there is none; UnreadableError otherwise."""
-    reader = YAML(typ="safe", pure=True)
-    reader.Scanner = _Scanner
-    reader.version = (1, 1)  # the scanner's rules are those of kubectl's
+def compose(text: str) -> Tree:
+    """Return the tree of the only document in ``text``; UnreadableError for what kubectl can't read or ignores."""
+    if half := _SURROGATE.search(text):
+        raise UnreadableError("half of a character", half.start())
     # kubectl's reader ends the last line
     text = text if text.endswith("\n") else f"{text}\n"
     try:
-        return _Composer(text, reader.parse(text)).document()
+        return _Composer(text).document()
     except ReaderError as error:
-        found = text[error.position]
-        line = text.count("\n", 0, error.position)
-        raise UnreadableError(f"the character U+{ord(found):04X} is not allowed in YAML", line) from None
+        # counted in bytes
+        offset = len(text.encode()[: error.position].decode())
+        raise UnreadableError(f"the character U+{ord(text[offset]):04X} is not allowed in YAML", offset) from None
     except MarkedYAMLError as error:
         raise _rendered_first(text, _in_words(text, error)) from None
     except UnreadableError as error:
@@ -77,87 +107,67 @@ def compose(text: str) -> Node | None:
 def _in_words(text: str, error: MarkedYAMLError) -> UnreadableError:
     """Return the parser's complaint for people."""
     mark = error.problem_mark or error.context_mark
-    line = mark.line if mark is not None else 0
-    here = _text_of(text, line)
-    if "\t" in here[: len(here) - len(here.lstrip())]:
-        return UnreadableError("a tab; YAML is indented with spaces", line)
+    offset = mark.index if mark is not None else 0
+    line = _line_at(text, offset)
+    indentation = line[: len(line) - len(line.lstrip())]
+    if "\t" in indentation:
+        return UnreadableError(_TAB, offset)
     said = f"{error.context or ''} {error.problem or ''}"
     for words, meaning, where_it_began in _IN_WORDS:
         if words in said:
-            began = error.context_mark.line if where_it_began and error.context_mark is not None else line
-            return UnreadableError(meaning, began)
-    return UnreadableError(said.strip() or "not YAML", line)
+            if meaning is _INDENTATION and text[text.rfind("\n", 0, offset) + 1 : offset].strip():
+                return UnreadableError("text behind a value that has ended; put all of it in quotes", offset)
+            began = error.context_mark if where_it_began else None
+            return UnreadableError(meaning, offset if began is None else began.index)
+    return UnreadableError(said.strip() or "not YAML", offset)
 
 
 def _rendered_first(text: str, error: UnreadableError) -> UnreadableError:
     """Return the error, or what it comes from where the line is a template's: Helm's are no YAML."""
-    if "{{" in _text_of(text, error.line):
-        return UnreadableError("a template, not a manifest; render it first: helm template … | pillion …", error.line)
+    if "{{" in _line_at(text, error.offset):
+        said = "a template, not a manifest; render it first: helm template … | pillion …"
+        return UnreadableError(said, error.offset)
     return error
 
 
-def _text_of(text: str, line: int) -> str:
-    lines = text.split("\n")
-    return lines[line] if line < len(lines) else ""
-
-
-class _Scanner(Scanner):
-    """ruamel's scanner, with tabs where go-yaml allows them: behind a colon, in and behind a plain scalar."""
-
-    def scan_to_next_token(self) -> None:
-        """Skip blanks and comments."""
-        super().scan_to_next_token()
-        while self.reader.peek() == "\t" and not self.allow_simple_key:
-            self.reader.forward()
-            super().scan_to_next_token()
-
-    def scan_plain_spaces(self, indent: Any, start_mark: Any) -> Any:
-        """Return what stands between two words of a plain scalar."""
-        length = 0
-        while self.reader.peek(length) in (" ", "\t"):
-            length += 1
-        blanks = self.reader.prefix(length)
-        if "\t" not in blanks:
-            return super().scan_plain_spaces(indent, start_mark)
-        self.reader.forward(length)
-        if self.reader.peek() in _LINE_ENDS:
-            return super().scan_plain_spaces(indent, start_mark)
-        return [blanks]
+def _line_at(text: str, offset: int) -> str:
+    return text[text.rfind("\n", 0, offset) + 1 :].partition("\n")[0]
 
 
 class _Composer:
     """Makes the tree from events; a name is an anchor from where it stands until it is given again."""
 
-    def __init__(self, text: str, stream: Iterator[Any]) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
-        self.stream = stream
+        self.events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self.anchors: dict[str, Node | None] = {}
+        self.duplicates: list[Duplicate] = []
         self.aliased = 0
 
-    def document(self) -> Node | None:
+    def document(self) -> Tree:
         """Return the tree; a second document in the text is an error: kubectl would ignore it."""
         root: Node | None = None
         count = 0
-        for event in self.stream:
-            if isinstance(event, events.DocumentStartEvent):
+        for event in self.events:
+            if isinstance(event, DocumentStartEvent):
                 count += 1
                 if count > 1:
-                    raise UnreadableError(_IGNORED, _line(event))
-                root = _checked(self.node(next(self.stream), 0))
-        return root
+                    raise UnreadableError(_IGNORED, _start(event))
+                root = _checked(self.node(next(self.events), 0))
+        return Tree(root, tuple(self.duplicates), aliases=self.aliased > 0)
 
     def node(self, event: Any, depth: int) -> Node:
         """Return the node that begins with the event."""
         if depth > MAX_DEPTH:
-            raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels", _line(event))
-        if isinstance(event, events.AliasEvent):
+            raise UnreadableError(_TOO_DEEP, _start(event))
+        if isinstance(event, AliasEvent):
             return self.alias(event)
         if event.anchor:
             self.anchors[event.anchor] = None  # until it is complete, an alias to it would be endless
         node: Node
-        if isinstance(event, events.ScalarEvent):
+        if isinstance(event, ScalarEvent):
             node = self.leaf(event)
-        elif isinstance(event, events.SequenceStartEvent):
+        elif isinstance(event, SequenceStartEvent):
             node = self.sequence(event, depth)
         else:
             node = self.mapping(event, depth)
@@ -166,6 +176,7 @@ class _Composer:
         return node
 
     def alias(self, event: Any) -> Alias:
+        start = _start(event)
         target = self.anchors.get(event.anchor)
         if target is None:
             said = (
@@ -173,99 +184,98 @@ class _Composer:
                 if event.anchor in self.anchors
                 else "stands for nothing: no anchor of that name above"
             )
-            raise UnreadableError(f"*{event.anchor} {said}", _line(event))
+            raise UnreadableError(f"*{event.anchor} {said}", start)
         self.aliased += target.size
         if self.aliased > MAX_ALIASED:
-            raise UnreadableError(f"aliases stand for more than {MAX_ALIASED} values", _line(event))
-        return Alias(target, event.start_mark.index, event.end_mark.index, _line(event), target.size)
+            raise UnreadableError(f"aliases stand for more than {MAX_ALIASED} values", start)
+        return Alias(target, start, _end(event), target.size)
 
     def leaf(self, event: Any) -> Leaf:
-        start, end = event.start_mark.index, event.end_mark.index
+        start, end = _start(event), _end(event)
+        value: scalars.Scalar = event.value
         try:
             if event.tag and event.tag != "!":
                 value = scalars.resolve_tagged(event.tag, event.value)
-            elif event.style is None and event.tag is None:
+            elif not event.style and event.tag is None:
                 value = scalars.resolve(event.value)
-            else:
-                value = event.value
         except ValueError as error:
-            raise UnreadableError(str(error), _line(event)) from None
-        if isinstance(value, str) and _SURROGATE.search(value):
-            raise UnreadableError("half of a character (a \\u escape between d800 and dfff)", _line(event))
+            raise UnreadableError(str(error), start) from None
         if event.style in ("|", ">"):
             end = _last(self.text, start, end)
-        return Leaf(value, start, end, _line(event))
+        return Leaf(value, start, end)
 
     def sequence(self, event: Any, depth: int) -> Sequence:
         items: list[Node] = []
-        while not isinstance(following := next(self.stream), events.SequenceEndEvent):
+        while not isinstance(following := next(self.events), SequenceEndEvent):
             items.append(_checked(self.node(following, depth + 1)))
-        start = event.start_mark.index
+        start = _start(event)
         if event.flow_style:
-            return Sequence(tuple(items), -1, start, following.end_mark.index, _line(event), _size(items))
+            return Sequence(tuple(items), -1, start, _end(following), size_of(items))
         column = event.start_mark.column
         if event.anchor or event.tag:
             dash = _FIRST_DASH.search(self.text, start)
             column = len(dash[0]) if dash else 0
-        return Sequence(tuple(items), column, start, self.end(items[-1]), _line(event), _size(items))
+        return Sequence(tuple(items), column, start, items[-1].end, size_of(items))
 
     def mapping(self, event: Any, depth: int) -> Mapping:
         pairs: list[Pair] = []
         seen: dict[str, int] = {}
-        columns: list[int] = []
-        while not isinstance(following := next(self.stream), events.MappingEndEvent):
-            columns.append(following.start_mark.column)
+        # what begins with ? has its column, not the key's
+        column = -1 if event.anchor or event.tag else event.start_mark.column
+        while not isinstance(following := next(self.events), MappingEndEvent):
+            if column < 0:
+                column = following.start_mark.column
             merge = _is_merge(following)
             key = self.node(following, depth + 1)
             name = "<<" if merge else self.key(key, seen)
-            value = _checked(self.node(next(self.stream), depth + 1))
+            value = _checked(self.node(next(self.events), depth + 1))
             if merge:
-                _check_merge(value, key.line)
-            pairs.append(Pair(name, self.placed(key, value), merge, key.start, key.end, key.line))
-        start = event.start_mark.index
-        size = _size([pair.value for pair in pairs]) + len(pairs)
+                _check_merge(value, key.start)
+            pairs.append(Pair(name, self.placed(key, value), merge, key.start, key.end))
+        start = _start(event)
+        size = size_of([pair.value for pair in pairs]) + len(pairs)
         if event.flow_style:
-            return Mapping(tuple(pairs), -1, start, following.end_mark.index, _line(event), size)
-        return Mapping(tuple(pairs), columns[0], start, self.end(pairs[-1].value), _line(event), size)
+            return Mapping(tuple(pairs), -1, start, _end(following), size)
+        return Mapping(tuple(pairs), column, start, pairs[-1].value.end, size)
 
     def key(self, node: Node, seen: dict[str, int]) -> str:
-        """Return the key as JSON has it; a second one of the name is an error."""
+        """Return the key as JSON has it, and note that it stands there twice."""
         target = node.target if isinstance(node, Alias) else node
         if not isinstance(target, Leaf):
-            raise UnreadableError("a key is a list or a mapping; JSON has only strings as keys", node.line)
+            raise UnreadableError("a key is a list or a mapping; JSON has only strings as keys", node.start)
         try:
             name = scalars.key_text(target.value)
         except ValueError as error:
-            raise UnreadableError(str(error), node.line) from None
+            raise UnreadableError(str(error), node.start) from None
         if name in seen:
-            raise UnreadableError(f"duplicate key {shown(name)}", node.line, seen[name])
-        seen[name] = node.line
+            self.duplicates.append(Duplicate(name, seen[name], node.start))
+        seen[name] = node.start
         return name
 
     def placed(self, key: Node, value: Node) -> Node:
-        """Return the value; one that is left out stands behind its key's colon, not before the next token."""
+        """Return the value; one that is left out stands behind its key's colon, or behind the key that has none."""
         if isinstance(value, Leaf) and value.start == value.end:
-            colon = self.text.find(":", key.end) + 1
-            return Leaf(value.value, colon, colon, key.line)
+            colon = _COLON.match(self.text, key.end)
+            place = colon.end() if colon and colon.end() <= value.start else key.end
+            return Leaf(value.value, place, place)
         return value
 
-    def end(self, last: Node) -> int:
-        """Return where a block collection ends: with its last child, whose mark may be the next token's."""
-        if isinstance(last, Leaf) and last.start == last.end:
-            return len(self.text[: last.end].rstrip())
-        return last.end
+
+def _start(event: Any) -> int:
+    index: int = event.start_mark.index
+    return index
+
+
+def _end(event: Any) -> int:
+    index: int = event.end_mark.index
+    return index
 
 
 def _last(text: str, start: int, end: int) -> int:
     """Return where a block scalar's last line ends: the blank lines behind it are its own only if it keeps them."""
     written = text[start:end]
     keeps = "+" in written.partition("\n")[0].partition("#")[0]
-    return start + len(written.removesuffix("\n") if keeps else written.rstrip())
-
-
-def _line(event: Any) -> int:
-    line: int = event.start_mark.line
-    return line
+    return start + len(written.removesuffix("\n").removesuffix("\r") if keeps else written.rstrip())
 
 
 def _checked(node: Node) -> Node:
@@ -274,23 +284,19 @@ def _checked(node: Node) -> Node:
         try:
             scalars.in_json(node.value)
         except ValueError as error:
-            raise UnreadableError(str(error), node.line) from None
+            raise UnreadableError(str(error), node.start) from None
     return node
-
-
-def _size(nodes: list[Node]) -> int:
-    return 1 + sum(node.size for node in nodes)
 
 
 def _is_merge(event: Any) -> bool:
     """Say whether the key means ``<<``; in quotes it is a key as any other."""
-    if not isinstance(event, events.ScalarEvent) or event.value != "<<":
+    if not isinstance(event, ScalarEvent) or event.value != "<<":
         return False
-    return event.tag == _MERGE_TAG or (event.style is None and not event.tag)
+    return event.tag == _MERGE_TAG or (not event.style and not event.tag)
 
 
-def _check_merge(value: Node, line: int) -> None:
+def _check_merge(value: Node, offset: int) -> None:
     bases = value.items if isinstance(value, Sequence) else (value,)
     for base in bases:
         if not isinstance(base.target if isinstance(base, Alias) else base, Mapping):
-            raise UnreadableError("<< needs a mapping, or a list of mappings", line)
+            raise UnreadableError("<< needs a mapping, or a list of mappings", offset)

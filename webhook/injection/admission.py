@@ -3,7 +3,7 @@
 Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 from webhook.injection import sidecar
 from webhook.injection.annotations import STATUS, Declined, Wishes
 from webhook.injection.decision import Subject, first_objection
-from webhook.injection.edit import Operation, PodEditor, encode
+from webhook.injection.edit import Operation, PodEditor, encode, pointer
 from webhook.injection.location import probable_log_folder
 from webhook.injection.outcome import Outcome
 from webhook.injection.participants import Participant, participants
@@ -22,9 +22,21 @@ from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, 
 from webhook.injection.reasons import Finding, Reason, Severity, shown
 from webhook.injection.resources import bounded
 from webhook.injection.review import Request, Response
+from webhook.injection.status import Status
+from webhook.injection.variables import POD_VARIABLES
 from webhook.injection.volumes import Plan, plan
 
-__all__ = ["NOT_INJECTED", "Verdict", "abstain", "admit"]
+__all__ = [
+    "DEFAULT_CONTAINER",
+    "NOT_INJECTED",
+    "SAFE_TO_EVICT",
+    "Verdict",
+    "abstain",
+    "add_volume_names",
+    "admit",
+    "are_short_enough",
+    "remove_volume_names",
+]
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -35,8 +47,6 @@ MAX_WARNINGS = 16
 
 #: Who is warned learns first what came of it.
 NOT_INJECTED = "not injected: "
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Verdict(Struct):
@@ -306,22 +316,29 @@ def _annotate(
     if made is None:
         raise AssertionError("annotated without a plan")
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
-    chosen = [item.container.name for item in verdict.participants if item.chosen]
+    chosen = [item for item in verdict.participants if item.chosen]
+    status = Status(
+        profile=profile.name,
+        revision=profile.revision,
+        sidecar=profile.container_name,
+        containers=[item.container.name for item in chosen],
+        volumes=list(volumes),
+        reused=made.reused,
+        pull_secrets=editor.pull_secrets,
+    )
+    for item in chosen:
+        if len(item.added) < len(POD_VARIABLES):
+            status.env[item.container.name] = [variable.name for variable in item.added]
     ours: dict[str, str] = {}
     if volumes:
         listed = present.get(SAFE_TO_EVICT)
-        ours[SAFE_TO_EVICT] = ",".join(dict.fromkeys([*_names(listed), *volumes]) if listed else volumes)
+        ours[SAFE_TO_EVICT] = add_volume_names(listed, volumes)
+        if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
+            status.before[pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
     if not profile.native and DEFAULT_CONTAINER not in present:
-        ours[DEFAULT_CONTAINER] = chosen[0] if chosen else _first_name(editor.spec.containers)
-    status = {
-        "profile": profile.name,
-        "revision": profile.revision,
-        "sidecar": profile.container_name,
-        "containers": chosen,
-        "volumes": list(volumes),
-        "reused": made.reused,
-    }
-    ours[f"{verdict.configuration.prefix}{STATUS}"] = _encode(status).decode()
+        default = status.containers[0] if chosen else _first_name(editor.spec.containers)
+        ours[DEFAULT_CONTAINER] = status.default_container = default
+    ours[f"{verdict.configuration.prefix}{STATUS}"] = status.text()
     fitting = _fitting(present, ours)
     if len(fitting) < len(ours):
         findings.append(Finding(Reason.ANNOTATIONS_FULL))
@@ -329,8 +346,16 @@ def _annotate(
         editor.annotate(fitting)
 
 
-def _names(listed: str) -> list[str]:
-    return [name for part in listed.split(",") if (name := part.strip())]
+def add_volume_names(listed: str | None, volumes: Iterable[str]) -> str:
+    """Return the autoscaler's list of volumes with ours at its end, without blanks, empty names and repeats."""
+    names = (part.strip() for part in listed.split(",")) if listed else ()
+    return ",".join(dict.fromkeys([*filter(None, names), *volumes]))
+
+
+def remove_volume_names(value: str, volumes: Iterable[str]) -> str | None:
+    """Return the list without ours at its end; None where there is nothing else in it."""
+    ours = ",".join(volumes)
+    return None if value == ours else value.removesuffix(f",{ours}")
 
 
 def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
@@ -348,6 +373,11 @@ def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, s
             size = grown
             fitting[key] = value
     return fitting
+
+
+def are_short_enough(annotations: Mapping[str, str]) -> bool:
+    """Say whether the API server takes so many bytes of annotations."""
+    return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
 
 
 def _size(item: tuple[str, str]) -> int:

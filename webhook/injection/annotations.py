@@ -7,12 +7,13 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
 from webhook.injection import mistakes, quantity
+from webhook.injection.memoised import memoised
+from webhook.injection.names import is_dns_label
 from webhook.injection.paths import Components, components
 from webhook.injection.reasons import Finding, Reason, shown
 
@@ -20,8 +21,6 @@ __all__ = ["KEYS", "STATUS", "Declined", "LogFiles", "Wishes", "parse_logs", "re
 
 STATUS = "status"
 
-#: RFC 1123 label, as Kubernetes wants it of a container's name.
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 MAX_DIRECTORIES = 16
@@ -107,9 +106,9 @@ def _boolean(text: str) -> bool:
 def _name(text: str) -> str:
     if not text:
         raise _bad(text, "is empty; write a profile's name, or remove it")
-    if not _LABEL.fullmatch(text):
+    if not is_dns_label(text):
         lower = text.lower()
-        raise _bad(text, f"write {lower}" if _LABEL.fullmatch(lower) else "write a name of small letters, digits and -")
+        raise _bad(text, f"write {lower}" if is_dns_label(lower) else "write a name of small letters, digits and -")
     return text
 
 
@@ -118,7 +117,7 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise _bad(text, "write container names with commas between them")
     for name in names:
-        if not _LABEL.fullmatch(name):
+        if not is_dns_label(name):
             raise _bad(name, "is no container name; write names with commas between them")
     return names
 
@@ -187,7 +186,7 @@ def _log_files(entry: str) -> LogFiles:
         raise _bad(entry, "has a control or invisible character; remove it")
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
     container, path = container.strip(), path.strip()
-    if colon and not _LABEL.fullmatch(container):
+    if colon and not is_dns_label(container):
         raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
         raise _bad(entry, f"must have an absolute path; write {shown(container, 24)[1:-1]}:/dir/pattern")
@@ -225,13 +224,7 @@ def parse_logs(text: str) -> tuple[LogFiles, ...]:
     return files
 
 
-_REMEMBERED_LENGTH = 512
-_remembered_logs = lru_cache(maxsize=256)(parse_logs)
-
-
-def _logs(text: str) -> tuple[LogFiles, ...]:
-    # pods of one workload have one text; only short ones are remembered, so that no tenant can fill the memory
-    return _remembered_logs(text) if len(text) <= _REMEMBERED_LENGTH else parse_logs(text)
+_logs = memoised(longest=512, entries=256)(parse_logs)
 
 
 def _probably_directory(files: LogFiles) -> bool:

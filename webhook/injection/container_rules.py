@@ -5,12 +5,14 @@ starts): an image's name that can't be parsed, root under ``runAsNonRoot``, a mo
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from webhook.injection import quantity
+from webhook.injection.names import DNS_LABEL
 from webhook.injection.paths import Components, components, literal
 from webhook.shapes import (
     FLAG,
@@ -51,7 +53,7 @@ MAX_ID = 2**31 - 1
 MAX_INT32 = 2**31 - 1
 MAX_PORT = 65535
 
-_SUBDOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+_SUBDOMAIN = rf"{DNS_LABEL}(?:\.{DNS_LABEL})*"
 _QUALIFIED = rf"(?:{_SUBDOMAIN}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
 
 
@@ -381,9 +383,9 @@ def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: R
 def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
     """Check that ports have names of their own, and that probes and hooks name one of them."""
     ports = fields.get("ports", ())
-    names = [port["name"] for port in ports if "name" in port]
+    names = Counter(port["name"] for port in ports if "name" in port)
     for number_, port in enumerate(ports):
-        if names.count(port.get("name")) > 1:
+        if names[port.get("name")] > 1:
             report((*path, "ports", number_, "name"), f"{port['name']} is there twice")
     lifecycle = fields.get("lifecycle", {})
     for where in ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"):

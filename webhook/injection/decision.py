@@ -26,6 +26,7 @@ from webhook.injection.pod import Container, Metadata, Pod, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, shown
 from webhook.injection.review import Request
+from webhook.injection.variables import has_sidecar_variables
 from webhook.injection.windows import windows_evidence
 
 __all__ = ["RULES", "Rule", "Subject", "first_objection"]
@@ -136,7 +137,7 @@ def _labels_without_effect(subject: Subject) -> tuple[Finding, ...]:
         # a pod that is labelled as its namespace is gets what it asks for
         if key in KEYS and not (key == "inject" and value == "true" and opted_in):
             remedy = "does nothing as a label of the pod; write it as an annotation"
-            findings.append(Finding(Reason.NO_EFFECT, key, "", remedy))
+            findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, key, "", remedy))
     return tuple(findings)
 
 
@@ -201,12 +202,14 @@ def _has_log_location(subject: Subject) -> Finding | None:
 
 
 def _is_without_ours(subject: Subject) -> Finding | None:
-    """Ours is what has our name and our mounts, of any revision and profile: the status is never asked."""
+    """Ours has our name, and our mounts or variables, of any revision and profile; the status is never asked."""
     taken = False
     for container in subject.containers:
         if not container.name.startswith(NAME_PREFIX):
             continue
-        if any(_is_our_volume(mount.name, subject.configuration) for mount in container.volumeMounts or ()):
+        ours = any(_is_our_volume(mount.name, subject.configuration) for mount in container.volumeMounts or ())
+        # one may mount nothing but the pod's own volumes
+        if ours or has_sidecar_variables(container):
             return Finding(Reason.ALREADY_INJECTED)
         taken = taken or container.name == subject.profile.container_name
     if not taken:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from webhook.injection.pod import Container, EnvVar, Metadata, PodSpec, Reference, VolumeMount
 
-__all__ = ["Located", "Operation", "PodEditor", "encode"]
+__all__ = ["Located", "Operation", "PodEditor", "encode", "pointer"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,9 +38,9 @@ def encode(operations: Sequence[Operation]) -> bytes:
     return _encode(operations)
 
 
-def _token(key: str) -> str:
-    """Return the key as a reference token (RFC 6901, 3)."""
-    return key.replace("~", "~0").replace("/", "~1")
+def pointer(path: Iterable[str | int]) -> str:
+    """Return a path as a JSON pointer (RFC 6901)."""
+    return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
 
 
 class PodEditor:
@@ -54,6 +54,8 @@ class PodEditor:
         self.operations: list[Operation] = []
         self.metadata = metadata
         self.spec = spec
+        #: The names of those that were added.
+        self.pull_secrets: list[str] = []
 
     def add_volumes(self, volumes: Iterable[dict[str, Any]]) -> None:
         """Append volumes."""
@@ -81,7 +83,8 @@ class PodEditor:
         """Name image pull secrets, those that the pod does not name yet."""
         present = self.spec.imagePullSecrets
         known = {reference.name for reference in present or ()}
-        missing = [Reference(name) for name in dict.fromkeys(names) if name not in known]
+        self.pull_secrets = [name for name in dict.fromkeys(names) if name not in known]
+        missing = map(Reference, self.pull_secrets)
         self.spec.imagePullSecrets = self._append(present, "/spec/imagePullSecrets", missing)
 
     def add_container(self, container: dict[str, Any]) -> None:
@@ -109,7 +112,7 @@ class PodEditor:
             # the request's own metadata stays as it was sent
             self.metadata = replace(self.metadata, annotations={**self.metadata.annotations, **annotations})
             for key, value in annotations.items():
-                self.operations.append(Operation("add", f"/metadata/annotations/{_token(key)}", value))
+                self.operations.append(Operation("add", f"/metadata/annotations{pointer((key,))}", value))
 
     def _append(self, present: list[Any] | None, pointer: str, values: Iterable[Any]) -> list[Any] | None:
         """Append to a list that may be null or missing: then the first ``add`` makes it. Return the list."""

@@ -9,6 +9,7 @@ from webhook.injection.paths import (
     OWNED_DIRECTORIES,
     SYSTEM_DIRECTORIES,
     components,
+    holds_data,
     probably_holds_application,
     remembered,
     within,
@@ -61,7 +62,8 @@ def application_hidden(directory: str) -> Finding | None:
     """Return the warning for a new volume where an image probably has what it runs, None for any other."""
     if not probably_holds_application(directory):
         return None
-    own = "/var/log/app" if components(directory) == ("var", "log") else f"{directory}/logs"
+    nowhere_inside = components(directory) == ("var", "log") or holds_data(directory)
+    own = "/var/log/app" if nowhere_inside else f"{directory}/logs"
     example = f", as {own}" if len(own) <= LONGEST_EXAMPLE and own.isprintable() else ""
     remedy = f"hides what the image has in {shown(directory, 30)[1:-1]}; log into a folder of its own{example}"
     return Finding(Reason.HIDES_APPLICATION, "logs", "", remedy)

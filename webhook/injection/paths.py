@@ -1,8 +1,8 @@
 """Paths inside a container, compared by their components and never as strings."""
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+
+from webhook.injection.memoised import memoised
 
 __all__ = [
     "IMAGE_DIRECTORIES",
@@ -13,6 +13,7 @@ __all__ = [
     "Directories",
     "as_written",
     "components",
+    "holds_data",
     "is_named_after_logs",
     "literal",
     "mount_points",
@@ -25,32 +26,8 @@ __all__ = [
 #: A normalised absolute path: ``()`` is the root.
 Components = tuple[str, ...]
 
-_T = TypeVar("_T")
-
-#: Longer ones are not remembered: a tenant could fill the memory with them. As what is remembered is in proportion to
-#: the path, all memories together take 3 MiB at most.
-_REMEMBERED_LENGTH = 200
-_REMEMBERED = 2048
-
-
-class _Memory(dict[str, _T]):
-    """What a function returned for short paths, which workloads repeat; when it is full, it begins anew."""
-
-    def __init__(self, function: Callable[[str], _T]) -> None:
-        self.function = function
-
-    def __missing__(self, path: str) -> _T:
-        value = self.function(path)
-        if len(path) <= _REMEMBERED_LENGTH:
-            if len(self) >= _REMEMBERED:
-                self.clear()
-            self[path] = value
-        return value
-
-
-def remembered(function: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return the function with a memory; what is in it is found without a call of Python's."""
-    return _Memory(function).__getitem__
+#: As what is remembered is in proportion to the path, all memories together take 3 MiB at most.
+remembered = memoised(longest=200, entries=2048)
 
 
 @remembered
@@ -190,6 +167,12 @@ def is_named_after_logs(name: str) -> bool:
     return _LOG_NAME.search(name) is not None
 
 
+def holds_data(directory: str) -> bool:
+    """Return whether a database keeps its files there, which does not begin where a log file is already."""
+    parts = components(directory)
+    return any(parts[: len(data)] == data for data in _DATA)
+
+
 @remembered
 def probably_holds_application(directory: str) -> bool:
     """Say whether an image probably has what it runs, or its data, where the directory is.
@@ -198,7 +181,7 @@ def probably_holds_application(directory: str) -> bool:
     applications; not what is called after logs, and no folder of one's own.
     """
     parts = components(directory)
-    if parts in _KNOWN_HOMES or any(parts[: len(data)] == data for data in _DATA):
+    if parts in _KNOWN_HOMES or holds_data(directory):
         return True
     if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH:
         return False

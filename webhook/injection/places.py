@@ -4,12 +4,12 @@ It has each at the application's own path, so that absolute symlinks hold, and b
 collide: at the same path, one inside the other, or over what the sidecar's image needs.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from webhook.injection.annotations import Declined
+from webhook.injection.names import is_dns_label
 from webhook.injection.paths import (
     IMAGE_DIRECTORIES,
     SIDECAR_OWNED_DIRECTORIES,
@@ -104,7 +104,7 @@ def _moved(place: Place, root: str, folders: set[str]) -> str:
     """Return a path for the place below the root, where nothing else is, in a folder of its own."""
     container, path = place.seen_by[0]
     # the API server looks at names after us: "" or "." would be the root itself, in which nothing finds a place then
-    name = folder = container if _is_folder(container) else "container"
+    name = folder = container if is_dns_label(container) else "container"
     number = 1
     while folder in folders:
         number += 1
@@ -115,16 +115,6 @@ def _moved(place: Place, root: str, folders: set[str]) -> str:
     # a single file keeps its name, if that is no pattern itself, and a folder to itself
     name = components(path)[-1]
     return f"{root}/{folder}/{name if _AWKWARD.isdisjoint(name) else 'file'}"
-
-
-#: A container's name as Kubernetes allows it (RFC 1123 label).
-_FOLDER = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-
-@remembered
-def _is_folder(name: str) -> bool:
-    """Say whether a container's name can be that of a folder."""
-    return _FOLDER.fullmatch(name) is not None
 
 
 @remembered

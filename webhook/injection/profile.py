@@ -31,11 +31,12 @@ TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a
 #: Where the sidecar sees what it can't see at the app's own path.
 RELOCATED = "/pillion/logs"
 
-#: Containers of other injectors: they take part only where they are named.
+#: Containers of other injectors: they take part only where they are named. Only names that an injector gives and that
+#: nobody would give to a container of their own: "envoy" and "cloud-sql-proxy" are what people call theirs.
 IGNORED_CONTAINERS = (
     *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
-    *("vault-agent", "vault-agent-init", "daprd", "envoy-sidecar", "consul-dataplane", "kuma-sidecar", "kuma-init"),
-    *("cloud-sql-proxy", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init", "envoy"),
+    *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
+    *("kuma-init", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
 )
 
 

@@ -5,7 +5,8 @@ Source: k8s.io/apimachinery/pkg/api/resource, the grammar in the comment of ``Qu
 
 import re
 from fractions import Fraction
-from functools import lru_cache
+
+from webhook.injection.memoised import memoised
 
 __all__ = ["parse"]
 
@@ -34,7 +35,7 @@ def parse(text: object) -> Fraction | None:
     return _parse(text) if len(text) <= _LONGEST else None
 
 
-@lru_cache(maxsize=1024)
+@memoised(longest=_LONGEST, entries=1024)
 def _parse(text: str) -> Fraction | None:
     match = _GRAMMAR.fullmatch(text)
     if match is None:

@@ -46,7 +46,7 @@ class Reason(StrEnum):
     OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are left alone"
     MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod shows what a node already runs"
     WINDOWS = "windows", Severity.ASKED, "the pod runs on Windows"
-    NO_LOG_LOCATION = "no_log_location", Severity.NOTE, "the namespace asks, and nothing tells where the logs would be"
+    NO_LOG_LOCATION = "no_log_location", Severity.NOTE, "the namespace asks, and nothing says where the pod has logs"
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod carries our sidecar already"
 
     # the annotations can't be followed
@@ -69,7 +69,7 @@ class Reason(StrEnum):
     SYSTEM_DIRECTORY = "system_directory", Severity.WARNING, "a volume there would hide what the image needs"
     HIDES_PROGRAM = "hides_program", Severity.WARNING, "a volume there would hide what the container runs"
     UNKNOWN_VARIABLE = "unknown_variable", Severity.WARNING, "the subPathExpr needs a variable we can't see"
-    ROOT_UNDER_NON_ROOT = "root_under_non_root", Severity.WARNING, "the sidecar would be root where nobody may be"
+    ROOT_UNDER_NON_ROOT = "root_under_non_root", Severity.WARNING, "the sidecar would run as root under runAsNonRoot"
     USER_NOT_MAPPED = "user_not_mapped", Severity.WARNING, "the pod's user namespace has no such user"
     TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs lie in more directories than we mount"
 
@@ -82,6 +82,7 @@ class Reason(StrEnum):
     # noteworthy beside an injection
     UNKNOWN_KEY = "unknown_key", Severity.WARNING, "no annotation has that name"
     NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
+    LABEL_WITHOUT_EFFECT = "label_without_effect", Severity.WARNING, "only an annotation of that name is read"
     BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
     PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part looks like a directory"
     PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another folder"

@@ -1,6 +1,5 @@
 """The container that is added: a profile filled in for one pod."""
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,9 +80,7 @@ def masks_token(spec: PodSpec, profile: Profile) -> bool:
 def _patched(container: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     """Return the container after the operator's RFC 6902 patch."""
     try:
-        # what an operation adds would be changed by those behind it, in the profile itself
-        operations = copy.deepcopy(list(profile.patch))
-        patched: dict[str, Any] = jsonpatch.JsonPatch(operations).apply(msgspec.to_builtins(container))
+        patched: dict[str, Any] = jsonpatch.JsonPatch(list(profile.patch)).apply(msgspec.to_builtins(container))
     except PATCH_ERRORS as error:
         remedy = f"the patch of profile {shown(profile.name)} does not fit its sidecar; ask your operator"
         raise Declined(Finding(Reason.PROFILE_PATCH, "", "", remedy)) from error

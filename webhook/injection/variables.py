@@ -13,7 +13,15 @@ from webhook.injection.annotations import Declined
 from webhook.injection.pod import Container, EnvSource, EnvVar
 from webhook.injection.reasons import Finding, Reason, shown
 
-__all__ = ["POD_VARIABLES", "SIDECAR_VARIABLES", "Environment", "added_variables", "escape", "needed_variables"]
+__all__ = [
+    "POD_VARIABLES",
+    "SIDECAR_VARIABLES",
+    "Environment",
+    "added_variables",
+    "escape",
+    "has_sidecar_variables",
+    "needed_variables",
+]
 
 
 def _field(name: str, path: str) -> EnvVar:
@@ -132,6 +140,12 @@ def _definition(variable: EnvVar) -> EnvVar:
         reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}
         return replace(variable, valueFrom=EnvSource(fieldRef=reference))
     return variable
+
+
+def has_sidecar_variables(container: Container) -> bool:
+    """Return whether a container has what every sidecar of ours has, also as the API server gives it back."""
+    own = {variable.name: _definition(variable) for variable in container.env or ()}
+    return all(own.get(variable.name) == variable for variable in SIDECAR_VARIABLES)
 
 
 class Environment:

@@ -1,4 +1,4 @@
-// kube-apiserver v1.29.6, built from source for `pytest tests/cluster --kubernetes`.
+// Kubernetes v1.29.6, built from source for `--kubernetes oldest` and `--kubelet oldest`.
 // The staging modules are replaced because k8s.io/kubernetes requires them at v0.0.0.
 module pillion.dev/tests/cluster/kubernetes-oldest
 
@@ -230,15 +230,15 @@ replace (
 	k8s.io/cri-api => k8s.io/cri-api v0.29.6
 	k8s.io/csi-translation-lib => k8s.io/csi-translation-lib v0.29.6
 	k8s.io/dynamic-resource-allocation => k8s.io/dynamic-resource-allocation v0.29.6
-	k8s.io/endpointslice => k8s.io/endpointslice v0.29.6
+	k8s.io/endpointslice => k8s.io/endpointslice v0.29.5
 	k8s.io/kms => k8s.io/kms v0.29.6
 	k8s.io/kube-aggregator => k8s.io/kube-aggregator v0.29.6
-	k8s.io/kube-controller-manager => k8s.io/kube-controller-manager v0.29.6
+	k8s.io/kube-controller-manager => k8s.io/kube-controller-manager v0.29.5
 	k8s.io/kube-proxy => k8s.io/kube-proxy v0.29.6
 	k8s.io/kube-scheduler => k8s.io/kube-scheduler v0.29.6
 	k8s.io/kubectl => k8s.io/kubectl v0.29.6
 	k8s.io/kubelet => k8s.io/kubelet v0.29.6
-	k8s.io/legacy-cloud-providers => k8s.io/legacy-cloud-providers v0.29.6
+	k8s.io/legacy-cloud-providers => k8s.io/legacy-cloud-providers v0.29.5
 	k8s.io/metrics => k8s.io/metrics v0.29.6
 	k8s.io/mount-utils => k8s.io/mount-utils v0.29.6
 	k8s.io/pod-security-admission => k8s.io/pod-security-admission v0.29.6

@@ -1,0 +1,273 @@
+"""Tests of webhook.cli.misplaced: our keys where they do nothing."""
+
+from typing import Any
+
+import pytest
+
+from tests.cli.test_workloads import ASKS, SPEC, document, examined, manifest, texts
+from webhook import documents
+from webhook.cli.misplaced import keys_of
+from webhook.cli.workloads import Report, examine
+from webhook.configuration import load
+from webhook.injection.profile import Configuration
+
+INJECT = "pillion.dev/inject"
+
+
+@pytest.fixture(scope="module")
+def configuration() -> Configuration:
+    """Return the built-in configuration."""
+    return load(None)
+
+
+def reports(text: str, configuration: Configuration) -> list[Report]:
+    """Return the reports on a stream."""
+    read = documents.read(text, "app.yaml")
+    return examine(read, configuration, namespace="default", namespace_opt_in=False)
+
+
+CRONJOB = """\
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: close
+spec:
+  jobTemplate:
+    metadata:
+      annotations:
+        pillion.dev/inject: "true"
+        pillion.dev/logs: /var/log/close/*.log
+    spec:
+      template:
+        spec:
+          containers:
+          - name: close
+"""
+
+
+def test_the_jobs_metadata_is_not_the_pods(configuration: Configuration) -> None:
+    """Each key is named where it stands, with the one place where it does something."""
+    (report,) = reports(CRONJOB, configuration)
+    right = "spec.jobTemplate.spec.template.metadata.annotations"
+    wrong = "spec.jobTemplate.metadata.annotations"
+    assert texts(report) == [
+        f"9:9: warning: pillion.dev/inject is in {wrong}, where it does nothing; move it to {right}",
+        f"10:9: warning: pillion.dev/logs is in {wrong}, where it does nothing; move it to {right}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "said"),
+    [
+        ("Deployment", {"annotations": ASKS}, "is on the Deployment, where it does nothing; move it to spec.template."),
+        ("Deployment", {"labels": ASKS}, "is a label of the Deployment, where it does nothing; move it to spec."),
+        ("Deployment", ASKS, "is in metadata, where it does nothing; move it to spec.template.metadata.annotations"),
+        ("Deployment", {"annotation": ASKS}, "is in metadata.annotation, where it does nothing; move it to spec."),
+        ("Pod", {"labels": ASKS}, "is a label, which does nothing; move it to metadata.annotations"),
+        ("PodTemplate", {"annotations": ASKS}, "move it to template.metadata.annotations"),
+    ],
+)
+def test_an_objects_own_metadata(kind: str, metadata: Any, said: str, configuration: Configuration) -> None:
+    """Annotations and labels of the workload itself, and keys that are in neither."""
+    value = manifest(kind, {"spec": SPEC})
+    value["metadata"] |= metadata
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert f"warning: {INJECT} {said}" in text.replace("is on the PodTemplate, where it does nothing; ", "")
+    assert report.is_unmet
+
+
+def test_labels_of_the_template(configuration: Configuration) -> None:
+    """A label asks for nothing, though other injectors use them."""
+    value = manifest("Deployment", {"metadata": {"labels": ASKS}, "spec": SPEC})
+    (report,) = examined(value, configuration=configuration)
+    assert texts(report) == [
+        f"9:9: warning: {INJECT} is a label, which does nothing; move it to spec.template.metadata.annotations"
+    ]
+
+
+def test_claims_of_a_stateful_set(configuration: Configuration) -> None:
+    """Other templates in the object have annotations, too."""
+    value = manifest("StatefulSet", {"spec": SPEC})
+    value["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data", "annotations": ASKS}}]
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert f"{INJECT} is in spec.volumeClaimTemplates[0].metadata.annotations, where it does nothing" in text
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (
+            {"annotations": ASKS},
+            f"{INJECT} is an annotation, which does nothing on a Namespace; move it to metadata.labels",
+        ),
+        ({"labels": {INJECT: "True"}}, f'{INJECT} "True" does not opt the namespace in; write "true"'),
+        ({"labels": {INJECT: ""}}, f'{INJECT} "" does not opt the namespace in; write "true"'),
+        ({"labels": {INJECT: None}}, f'{INJECT} "" does not opt the namespace in; write "true"'),
+        (
+            {"labels": {INJECT: True}},
+            f'{INJECT} is the boolean true, which the API server refuses; write "true", in quotes',
+        ),
+        (
+            {"annotations": {"pillion.dev/logs": "/x/*.log"}},
+            "pillion.dev/logs does nothing on a Namespace; move it to the annotations of a pod or a pod template",
+        ),
+        (
+            {"labels": {INJECT: ["true"]}},
+            f'{INJECT} is a list, which the API server refuses; write "true", in quotes',
+        ),
+        ({"labels": ASKS}, None),
+        ({"labels": {INJECT: "false"}}, None),
+        ({"labels": {"example.com/inject": "yes"}}, None),
+    ],
+)
+def test_namespaces(metadata: Any, said: str | None, configuration: Configuration) -> None:
+    """A namespace is opted in by a label, whose value is one word."""
+    value = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"} | metadata}
+    found = [
+        text.partition("warning: ")[2]
+        for report in examined(value, configuration=configuration)
+        for text in texts(report)
+    ]
+    assert found == ([] if said is None else [said])
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "said"),
+    [
+        ("v1", "Service", "does nothing on the Service; move it to the annotations of a pod or a pod template"),
+        ("v1", "ConfigMap", "does nothing on the ConfigMap; move it to"),
+        ("networking.k8s.io/v1", "Ingress", "does nothing on the Ingress; move it to"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", "does nothing on the HorizontalPodAutoscaler; move it to"),
+        ("v1", "List", "does nothing on the List; move it to"),
+    ],
+)
+def test_other_kinds_of_kubernetes(version: str, kind: str, said: str, configuration: Configuration) -> None:
+    """What makes no pods has no use for our keys."""
+    value = {"apiVersion": version, "kind": kind, "metadata": {"name": "x", "annotations": ASKS}, "items": []}
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert f"warning: {INJECT} {said}" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            {"metadata": {"name": "x", "annotations": ASKS}},
+            "Widget has no pod template that Pillion knows; it does nothing unless the pods get it",
+        ),
+        (
+            {"spec": {"template": {"metadata": {"annotations": ASKS}, "spec": {"image": "x"}}}},
+            "spec.template holds no containers, so nothing is injected there",
+        ),
+    ],
+)
+def test_kinds_that_nobody_knows(value: Any, said: str, configuration: Configuration) -> None:
+    """A controller may hand annotations on to its pods: a note, and no failure."""
+    (report,) = examined({"apiVersion": "example.com/v1", "kind": "Widget"} | value, configuration=configuration)
+    (text,) = texts(report)
+    assert text.endswith(f"note: {INJECT}: {said}")
+    assert not report.is_unmet
+
+
+def test_a_custom_kind_with_a_template_is_a_workload(configuration: Configuration) -> None:
+    """Its own metadata is as useless as a Deployment's, and the place is known."""
+    value = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": "x", "annotations": ASKS},
+        "spec": {"template": {"spec": SPEC}},
+    }
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert text == (
+        f"6:5: warning: {INJECT} is on the Rollout, where it does nothing; "
+        "move it to spec.template.metadata.annotations"
+    )
+
+
+@pytest.mark.parametrize(
+    ("annotations", "opted_in", "said"),
+    [
+        (ASKS, False, "10:9: warning: not injected: Knative takes no init containers in a Service; "),
+        ({}, True, "1:1: note: not injected: Knative takes no init containers in a Service; "),
+        ({INJECT: "false"}, True, ""),
+        ({}, False, ""),
+    ],
+)
+def test_knative_is_named(annotations: Any, opted_in: bool, said: str, configuration: Configuration) -> None:
+    """Its pods are injected, its objects can't be: who asks is told, and so is who reads an opted-in run."""
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"image": "x"}]}}
+    value = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "x", "namespace": "shop"}}
+    found = examined(value | {"spec": {"template": template}}, configuration=configuration, opted_in=opted_in)
+    assert [text for report in found for text in texts(report)] == (
+        [f"{said}its pods go through the webhook"] if said else []
+    )
+    assert [report.is_unmet for report in found] == ([said.startswith("10")] if said else [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "spec": {"podSelector": {"matchLabels": {INJECT: "true"}}},
+            },
+            id="selector",
+        ),
+        pytest.param(
+            {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "commonAnnotations": ASKS},
+            id="kustomization",
+        ),
+        pytest.param({"podAnnotations": ASKS}, id="values"),
+        pytest.param(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"annotations": {"pillion.dev/certificate": "x", "pillion.dev/rotate": "now"}},
+            },
+            id="own-mark",
+        ),
+        pytest.param(
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"labels": {"pillion.dev/component": "webhook"}}},
+            id="own-label",
+        ),
+        pytest.param({"apiVersion": "v1", "kind": "ConfigMap", "data": {"app.yaml": CRONJOB}}, id="text"),
+    ],
+)
+def test_what_is_used_is_not_named(value: dict[str, Any], configuration: Configuration) -> None:
+    """Selectors, what Kustomize spreads, and what Pillion itself writes."""
+    assert examined(value, configuration=configuration) == []
+
+
+def test_items_of_a_list(configuration: Configuration) -> None:
+    """An item's remark stands at the item."""
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}
+    annotated = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b", "annotations": ASKS}}
+    value = {"apiVersion": "v1", "kind": "List", "items": [service, annotated]}
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    line, column, _ = text.split(":", 2)
+    assert document(value).text.splitlines()[int(line) - 1][int(column) - 1 :].startswith(INJECT)
+    assert report.item.title == "Service/b"
+
+
+def test_many_are_counted(configuration: Configuration) -> None:
+    """A thousand keys are no thousand lines."""
+    annotations = {f"pillion.dev/key-{number}": "x" for number in range(1000)}
+    value = {"apiVersion": "v1", "kind": "Service", "metadata": {"annotations": annotations}}
+    (report,) = examined(value, configuration=configuration)
+    assert len(texts(report)) == 9
+    assert texts(report)[-1].endswith("and 992 more of our keys are where they do nothing")
+
+
+def test_the_walk_has_no_depth() -> None:
+    """Nesting can't end the program."""
+    value: dict[str, Any] = {"metadata": {"annotations": ASKS}}
+    for _ in range(5000):
+        value = {"x": value}
+    assert len(keys_of(value, "pillion.dev/")) == 1

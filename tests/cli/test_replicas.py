@@ -1,0 +1,112 @@
+"""Tests of webhook.cli.replicas: volumes that several pods share."""
+
+from typing import Any
+
+import pytest
+
+from tests.cli.test_workloads import document, manifest
+from webhook.cli.workloads import examine
+from webhook.configuration import load
+
+CLAIM = {"name": "share", "persistentVolumeClaim": {"claimName": "forms-rwx"}}
+NFS = {"name": "share", "nfs": {"server": "files", "path": "/"}}
+POD_NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+NODE = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+NAMESPACE = {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+SAID = "each sidecar reads the logs of all; mount it with subPathExpr: "
+
+
+def warnings(kind: str, spec: dict[str, Any], volume: Any, mount: Any = None, env: Any = None) -> list[str]:
+    """Return what is said of a workload that writes its logs to a volume."""
+    container = {
+        "name": "forms",
+        "env": env or [],
+        "volumeMounts": [
+            {"name": "other", "mountPath": "/other"},
+            {"name": "share", "mountPath": "/data"} | (mount or {}),
+        ],
+    }
+    template = {
+        "metadata": {"annotations": {"pillion.dev/inject": "true", "pillion.dev/logs": "/data/logs/*.log"}},
+        "spec": {"containers": [container], "volumes": [{"name": "other", "emptyDir": {}}, volume]},
+    }
+    value = manifest(kind, template)
+    value["spec"] |= spec
+    read = document(value)
+    (report,) = examine([read], load(None), namespace="default", namespace_opt_in=False)
+    assert report.reviews[0].verdict.injected
+    assert not report.is_unmet
+    remarks = report.remarks_for(strict=True)
+    for remark in remarks:
+        line = read.text.splitlines()[remark.position.line - 1]
+        assert line[remark.position.column - 1 :].startswith("name: share")
+    return [remark.text for remark in remarks]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "volume", "said"),
+    [
+        ("Deployment", {"replicas": 3}, CLAIM, 'claim "forms-rwx" is shared by 3 pods: '),
+        ("StatefulSet", {"replicas": 2}, CLAIM, 'claim "forms-rwx" is shared by 2 pods: '),
+        ("ReplicaSet", {"replicas": 2}, NFS, 'volume "share" is shared by 2 pods: '),
+        ("DaemonSet", {}, CLAIM, 'claim "forms-rwx" is shared by all nodes\' pods: '),
+        ("Job", {"parallelism": 4}, CLAIM, 'claim "forms-rwx" is shared by 4 pods: '),
+    ],
+)
+def test_several_pods_on_one_volume(kind: str, spec: dict[str, Any], volume: Any, said: str) -> None:
+    """The volume, how many share it, what comes of it, and the cure."""
+    assert warnings(kind, spec, volume) == [f"{said}{SAID}$(POD_NAME)"]
+
+
+def test_the_cure_keeps_the_folder() -> None:
+    """``subPath`` and ``subPathExpr`` exclude each other."""
+    found = warnings("Deployment", {"replicas": 2}, CLAIM, {"subPath": "forms"})
+    assert found[0].endswith(f"{SAID}forms/$(POD_NAME)")
+    found = warnings("Deployment", {"replicas": 2}, CLAIM, {"subPathExpr": "$(NS)"}, [NAMESPACE])
+    assert found[0].endswith(f"{SAID}$(NS)/$(POD_NAME)")
+
+
+def test_a_cron_job_has_it_deeper() -> None:
+    """The count is looked for all the way down to the template."""
+    container = {"name": "app", "volumeMounts": [{"name": "share", "mountPath": "/data"}]}
+    template = {
+        "metadata": {"annotations": {"pillion.dev/inject": "true", "pillion.dev/logs": "/data/*.log"}},
+        "spec": {"containers": [container], "volumes": [CLAIM]},
+    }
+    value = manifest("CronJob", template)
+    value["spec"]["jobTemplate"]["spec"]["parallelism"] = 2
+    (report,) = examine([document(value)], load(None), namespace="default", namespace_opt_in=False)
+    assert [remark.text[:45] for remark in report.remarks_for(strict=False)] == [
+        'claim "forms-rwx" is shared by 2 pods: each s'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "volume", "mount", "env"),
+    [
+        pytest.param("Deployment", {}, CLAIM, {}, [], id="one-replica"),
+        pytest.param("Deployment", {"replicas": "3"}, CLAIM, {}, [], id="replicas-is-no-number"),
+        pytest.param("Deployment", {"replicas": True}, CLAIM, {}, [], id="replicas-is-true"),
+        pytest.param("Deployment", {"replicas": 3}, {"name": "share", "emptyDir": {}}, {}, [], id="emptyDir"),
+        pytest.param("Deployment", {"replicas": 3}, CLAIM, {"subPathExpr": "$(POD_NAME)"}, [], id="ours"),
+        pytest.param("Deployment", {"replicas": 3}, CLAIM, {"subPathExpr": "x/$(POD_NAME)"}, [POD_NAME], id="own"),
+        pytest.param("DaemonSet", {}, CLAIM, {"subPathExpr": "$(NODE)"}, [NODE], id="a-folder-for-each-node"),
+        pytest.param(
+            "StatefulSet",
+            {"replicas": 3, "volumeClaimTemplates": [{"metadata": {"name": "share"}}]},
+            {"name": "other-2", "emptyDir": {}},
+            {},
+            [],
+            id="a-claim-for-each-pod",
+        ),
+        pytest.param("Job", {"parallelism": 1, "completions": 5}, CLAIM, {}, [], id="one-after-the-other"),
+    ],
+)
+def test_no_warning(kind: str, spec: dict[str, Any], volume: Any, mount: Any, env: Any) -> None:
+    """One pod, or a volume or folder for each."""
+    assert warnings(kind, spec, volume, mount, env) == []
+
+
+def test_a_folder_for_each_node_is_shared_in_a_deployment() -> None:
+    """Two of its pods can run on one node."""
+    assert len(warnings("Deployment", {"replicas": 3}, CLAIM, {"subPathExpr": "$(NODE)"}, [NODE])) == 1

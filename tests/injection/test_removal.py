@@ -1,0 +1,404 @@
+"""What takes an injection out of a pod again, and what stays."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.goldens import CASES, Case
+from tests.injection.test_properties import CONFIGURATION, all_containers, many, verdict_on
+from tests.strategies import pods, ragged
+from webhook.injection.admission import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, Verdict, are_short_enough
+from webhook.injection.profile import Configuration
+from webhook.injection.removal import note_former_values, remove
+
+PREFIX = "pillion.dev/"
+STATUS = f"{PREFIX}status"
+INJECTED = [case for case in CASES if (case.folder / "patch.yaml").exists()]
+POD_NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+
+
+def case(name: str) -> Case:
+    """Return the golden case of that name."""
+    return next(found for found in CASES if found.name == name)
+
+
+def injected(pod: Any, verdict: Verdict) -> Any:
+    """Return the pod as ``pillion inject`` writes it."""
+    operations = note_former_values(pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix, lambda _: "")
+    return jsonpatch.apply_patch(pod, operations)
+
+
+def removed(pod: Any, configuration: Configuration = CONFIGURATION) -> Any:
+    """Return the pod without what Pillion added."""
+    return jsonpatch.apply_patch(pod, remove(pod, configuration).operations)
+
+
+def left(pod: Any, configuration: Configuration = CONFIGURATION) -> list[str]:
+    """Return what is said of what stays."""
+    return [found.text for found in remove(pod, configuration).left]
+
+
+def shop(**annotations: str) -> dict[str, Any]:
+    """Return a pod with two containers, one of them with a variable."""
+    asks = {f"{PREFIX}inject": "true", **{f"{PREFIX}{key}": value for key, value in annotations.items()}}
+    return {
+        "metadata": {"name": "shop", "annotations": asks},
+        "spec": {
+            "containers": [
+                {"name": "shop", "image": "shop", "env": [{"name": "LEVEL", "value": "info"}]},
+                {"name": "worker", "image": "worker"},
+            ]
+        },
+    }
+
+
+def injected_shop() -> dict[str, Any]:
+    """Return that pod, injected."""
+    found: dict[str, Any] = injected(shop(), verdict_on(shop()))
+    return found
+
+
+def with_status(pod: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a pod with other values in its status."""
+    annotations = pod["metadata"]["annotations"]
+    annotations[STATUS] = json.dumps(json.loads(annotations[STATUS]) | changes)
+    return pod
+
+
+# --- the way back ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("found", INJECTED, ids=lambda found: found.name)
+def test_goldens_become_what_they_were(found: Case) -> None:
+    """Each golden result, without what was added, is the pod of the case; what is called as ours are is named."""
+    result = injected(found.pod, found.verdict())
+    assert removed(result, found.configuration) == found.pod
+    named = [*all_containers(found.pod), *(found.pod["spec"].get("volumes") or [])]
+    alike = [one["name"] for one in named if one["name"].startswith("pillion-")]
+    assert [text.split('"')[1] for text in left(result, found.configuration)] == alike
+
+
+@many
+@given(pods().flatmap(ragged), st.booleans())
+def test_a_pod_becomes_what_it_was(pod: Any, opted_in: bool) -> None:
+    """remove(inject(pod)) == pod."""
+    verdict = verdict_on(pod, opted_in=opted_in)
+    assert removed(injected(pod, verdict)) == pod
+
+
+@many
+@given(pods().flatmap(ragged))
+def test_a_pod_that_was_not_injected_stays(pod: Any) -> None:
+    """There is nothing to take out, and nothing to say."""
+    assert remove(pod, CONFIGURATION) == ([], [])
+
+
+def completed(pod: Any) -> Any:
+    """Return a pod with what the API server and other injectors add; no list is empty there."""
+    pod = copy.deepcopy(pod)
+    for container in all_containers(pod):
+        if not container.get("env"):
+            container.pop("env", None)
+        for variable in container.get("env", ()):
+            if "fieldRef" in variable.get("valueFrom", {}):
+                variable["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
+        if container["name"].startswith("pillion-"):
+            container |= {"terminationMessagePath": "/dev/termination-log", "imagePullPolicy": "Always"}
+            container["env"].insert(0, {"name": "OTHER", "value": "x"})
+            container["volumeMounts"].append({"name": "kube-api-access", "mountPath": "/token", "readOnly": True})
+    return pod
+
+
+@many
+@given(pods())
+def test_what_the_api_server_completes_is_taken_out_too(pod: Any) -> None:
+    """Its defaults in the sidecar and in our variables, and other injectors' mounts in the sidecar, keep nothing."""
+    patch = json.loads(verdict_on(pod).patch or b"[]")
+    assert completed(removed(completed(jsonpatch.apply_patch(pod, patch)))) == completed(pod)
+
+
+@pytest.mark.parametrize("empty", [None, [], {}], ids=str)
+@pytest.mark.parametrize("path", ["/metadata/annotations", "/spec/volumes", "/spec/initContainers"])
+def test_what_was_empty_is_empty_again(path: str, empty: Any) -> None:
+    """Null and an empty list are no missing key."""
+    if (empty == {}) != path.startswith("/metadata") and empty is not None:
+        return
+    pod = shop()
+    _, parent, key = path.split("/")
+    if parent == "metadata":
+        # what an opted-in namespace needs to see where nobody asks
+        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "logs", "mountPath": "/var/log/app"}]
+        pod["spec"]["volumes"] = [{"name": "logs", "emptyDir": {}}]
+    pod[parent][key] = empty
+    verdict = verdict_on(pod, opted_in=True)
+    assert verdict.injected
+    assert removed(injected(pod, verdict)) == pod
+
+
+def test_a_status_of_the_authors_own_is_back() -> None:
+    """An injection writes its own in its place."""
+    pod = shop(status="mine")
+    assert removed(injected(pod, verdict_on(pod))) == pod
+
+
+def test_nothing_is_noted_where_annotations_are_full() -> None:
+    """A pod that the API server takes is never made one that it refuses."""
+    pod = shop()
+    pod["spec"]["volumes"] = []
+    room = ANNOTATIONS_SIZE - sum(len(k) + len(v) for k, v in pod["metadata"]["annotations"].items())
+    seen = set()
+    for spare in range(300, 500, 8):
+        pod["metadata"]["annotations"]["x"] = "y" * (room - spare)
+        result = injected(pod, verdict_on(pod))
+        assert are_short_enough(result["metadata"]["annotations"])
+        seen.add("before" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
+    assert seen == {False, True}
+
+
+def test_the_autoscalers_list_is_the_users_again() -> None:
+    """With its blanks and repeats, which an injection takes out of it."""
+    for listed in ("", "cache", "cache, pillion-logs-1,", "pillion-logs-1", " a ,a"):
+        pod = shop()
+        pod["metadata"]["annotations"][SAFE_TO_EVICT] = listed
+        assert removed(injected(pod, verdict_on(pod))) == pod
+
+
+def test_the_autoscalers_list_was_changed_since() -> None:
+    """Our volumes go, the others stay."""
+    pod = injected_shop()
+    pod["metadata"]["annotations"][SAFE_TO_EVICT] += ",cache"
+    assert removed(pod)["metadata"]["annotations"][SAFE_TO_EVICT] == "cache"
+
+
+def test_a_renamed_container_is_known_by_its_folder() -> None:
+    """Its mount keeps the name that it had: mount and variables go."""
+    pod = injected_shop()
+    pod["spec"]["containers"][0]["name"] = "store"
+    wanted = shop()
+    wanted["spec"]["containers"][0]["name"] = "store"
+    assert removed(pod) == wanted
+
+
+def test_without_its_sidecar_the_rest_goes_too() -> None:
+    """Who deletes the container by hand still gets rid of volumes, mounts and variables."""
+    pod = injected_shop()
+    del pod["spec"]["initContainers"]
+    assert removed(pod) == shop()
+
+
+def test_a_profile_that_is_gone() -> None:
+    """The sidecar of a profile that no configuration has any more is taken out with its volumes."""
+    found = case("profile-extra-volume")
+    assert removed(injected(found.pod, found.verdict()), CONFIGURATION) == found.pod
+
+
+# --- what stays --------------------------------------------------------------------------------------------------
+
+
+def test_without_a_status_what_could_be_the_users_stays() -> None:
+    """Variables bear no name of ours: they stay and are named; container, volumes and mounts go."""
+    pod = injected_shop()
+    del pod["metadata"]["annotations"][STATUS]
+    result = removed(pod)
+    assert [variable["name"] for variable in result["spec"]["containers"][0]["env"]] == [
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "LEVEL",
+    ]
+    for container in result["spec"]["containers"]:
+        del container["env"][:2]
+        assert not container.pop("volumeMounts", None)
+    del result["spec"]["containers"][1]["env"]
+    assert result == shop()
+    assert left(pod) == [
+        'container "shop" keeps POD_NAME and POD_NAMESPACE: it could be yours',
+        'container "worker" keeps POD_NAME and POD_NAMESPACE: it could be yours',
+    ]
+
+
+def test_another_mount_keeps_a_volume_with_all_its_mounts() -> None:
+    """Nobody is left with a mount without its volume, nor by halves."""
+    pod = injected_shop()
+    pod["spec"]["containers"][1]["volumeMounts"].append({"name": "pillion-logs-1", "mountPath": "/read"})
+    result = removed(pod)
+    assert [volume["name"] for volume in result["spec"]["volumes"]] == ["pillion-logs-1"]
+    assert [len(container["volumeMounts"]) for container in result["spec"]["containers"]] == [1, 2]
+    assert "initContainers" not in result["spec"]
+    assert left(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param({"readOnly": True}, "in a way of its own", id="read-only"),
+        pytest.param({"subPath": "other"}, "in a way of its own", id="other-folder"),
+        pytest.param({"subPath": {}}, "in a way of its own", id="no-text"),
+        pytest.param({"recursiveReadOnly": "Enabled"}, "in a way of its own", id="unknown-field"),
+    ],
+)
+def test_a_mount_of_another_form_is_the_users(change: dict[str, Any], said: str) -> None:
+    """Whatever we would not have written."""
+    pod = injected_shop()
+    pod["spec"]["containers"][0]["volumeMounts"][0] |= change
+    assert {volume["name"] for volume in removed(pod)["spec"]["volumes"]} == {"pillion-logs-1"}
+    assert said in left(pod)[0]
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"name": "pillion-logs-1", "persistentVolumeClaim": {"claimName": "logs"}},
+        {"name": "pillion-logs-1", "emptyDir": {}, "hostPath": {"path": "/x"}},
+        {"name": "pillion-logs-1", "emptyDir": {"unknown": 1}},
+        {"name": "pillion-logs-1", "emptyDir": None},
+        {"name": "pillion-logs-9", "emptyDir": {}},
+        {"name": "pillion-else", "emptyDir": {}},
+    ],
+    ids=json.dumps,
+)
+def test_a_volume_of_another_form_is_the_users(volume: dict[str, Any]) -> None:
+    """Whatever its name is, and whatever the status says of its neighbours."""
+    pod = injected_shop()
+    pod["spec"]["volumes"] = [one for one in pod["spec"]["volumes"] if one["name"] != volume["name"]]
+    pod["spec"]["volumes"].append(volume)
+    assert volume in removed(pod)["spec"]["volumes"]
+    assert f'volume "{volume["name"]}" stays: nothing says that it was added' in left(pod)
+
+
+def test_a_container_that_is_not_ours_stays() -> None:
+    """A name alone makes no sidecar, nor does a forged status with it."""
+    pod = shop()
+    pod["spec"]["containers"].append({"name": "pillion-tail", "image": "mine"})
+    said = ['container "pillion-tail" stays: it is not in our sidecar\'s form']
+    assert remove(pod, CONFIGURATION).operations == []
+    assert left(pod) == said
+    pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
+    assert remove(pod, CONFIGURATION).operations == []
+    assert left(pod) == [*said, "pillion.dev/status stays: the pod has nothing else that Pillion adds"]
+
+
+def test_the_last_container_stays() -> None:
+    """A pod without containers is none."""
+    found = case("native-false-always")
+    pod = injected(found.pod, found.verdict())
+    del pod["spec"]["containers"][0]
+    assert [container["name"] for container in removed(pod)["spec"]["containers"]] == ["pillion-plain"]
+    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in left(pod)
+
+
+def test_a_pull_secret_that_no_profile_has_stays() -> None:
+    """A forged status could name any."""
+    pod = injected_shop()
+    pod["spec"]["imagePullSecrets"] = [{"name": "mine"}]
+    with_status(pod, pullSecrets=["mine"])
+    assert removed(pod)["spec"]["imagePullSecrets"] == [{"name": "mine"}]
+    assert left(pod) == ['image pull secret "mine" stays: no profile has it']
+
+
+def test_the_users_default_container_stays() -> None:
+    """Only what the status says we set goes, as long as it is what we set."""
+    found = case("native-false-always")
+    pod = injected(found.pod, found.verdict())
+    assert DEFAULT_CONTAINER not in removed(pod, found.configuration)["metadata"]["annotations"]
+    pod["metadata"]["annotations"][DEFAULT_CONTAINER] = "other"
+    assert removed(pod, found.configuration)["metadata"]["annotations"][DEFAULT_CONTAINER] == "other"
+
+
+def _lie(pod: dict[str, Any]) -> None:
+    name = pod["spec"]["containers"][0]["name"]
+    pod["metadata"]["annotations"][STATUS] = json.dumps(
+        {
+            "profile": "tail",
+            "revision": "x",
+            "sidecar": name,
+            "containers": [name],
+            "volumes": ["data", "pillion-mine", "pillion-logs-7"],
+            "reused": [],
+            "env": {name: ["LEVEL", "POD_NAME"]},
+            "pullSecrets": ["mine"],
+            "defaultContainer": name,
+            "before": {"/spec/containers": [], "/spec/containers/0/env": []},
+        }
+    )
+
+
+@many
+@given(pods().flatmap(ragged), st.sampled_from([_lie, lambda _: None]))
+def test_a_forged_status_takes_nothing_out(pod: Any, forge: Callable[[Any], None]) -> None:
+    """Of a pod that was never injected, whatever a status says was added."""
+    spec = pod["spec"]
+    spec["volumes"] = [*(spec.get("volumes") or []), {"name": "data", "emptyDir": {}}]
+    spec["volumes"].append({"name": "pillion-mine", "emptyDir": {}})
+    spec["volumes"].append({"name": "pillion-logs-7", "persistentVolumeClaim": {"claimName": "x"}})
+    spec["containers"][0]["env"] = [POD_NAME, *(spec["containers"][0].get("env") or [])]
+    spec["imagePullSecrets"] = [{"name": "mine"}]
+    pod["metadata"]["annotations"][DEFAULT_CONTAINER] = spec["containers"][0]["name"]
+    forge(pod)
+    assert remove(pod, CONFIGURATION).operations == []
+
+
+@many
+@given(pods().flatmap(ragged), st.data())
+def test_a_changed_pod_stays_a_pod(pod: Any, data: st.DataObject) -> None:
+    """Whatever was changed in it since: no mount is without its volume, and nothing of the user's own is gone."""
+    verdict = verdict_on(pod)
+    result = injected(pod, verdict)
+    if not verdict.injected:
+        return
+    for container in all_containers(result):
+        for mount in container.get("volumeMounts") or []:
+            if mount["name"].startswith("pillion-") and data.draw(st.integers(0, 3)) == 0:
+                mount[data.draw(st.sampled_from(["readOnly", "subPath", "mountPropagation"]))] = "changed"
+    if data.draw(st.booleans()):
+        result["metadata"]["annotations"].pop(STATUS, None)
+    after = removed(result)
+    names = {volume["name"] for volume in after["spec"].get("volumes") or []}
+    for container in all_containers(after):
+        assert {mount["name"] for mount in container.get("volumeMounts") or []} <= names
+    own = {volume["name"] for volume in pod["spec"].get("volumes") or []}
+    assert own <= names
+    assert [c["name"] for c in all_containers(after)] == [c["name"] for c in all_containers(pod)]
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "env", "x", "valueFrom", "fieldRef"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@many
+@given(st.data())
+def test_no_json_makes_it_raise(data: st.DataObject) -> None:
+    """An injected pod in which any value became any other."""
+    pod: Any = copy.deepcopy(data.draw(st.sampled_from([injected_shop(), {}, {"metadata": None, "spec": []}])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        value = pod
+        while isinstance(value, dict | list) and value:
+            key = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+            if data.draw(st.integers(0, 3)) == 0 or not isinstance(value[key], dict | list):
+                value[key] = data.draw(JUNK)
+                break
+            value = value[key]
+    removed(pod)
+
+
+def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
+    """The sidecar before a container counts: messages name the line."""
+    pod = shop(logs="init:/var/log/x/*.log")
+    pod["spec"]["initContainers"] = [{"name": "init", "image": "i"}]
+    result = injected(pod, verdict_on(pod))
+    del result["metadata"]["annotations"][STATUS]
+    index = [container["name"] for container in result["spec"]["initContainers"]].index("init")
+    assert [found.path for found in remove(result, CONFIGURATION).left] == [("spec", "initContainers", index, "env", 0)]

@@ -1,0 +1,50 @@
+"""A sidecar that a manifest carries already, replaced by the one that it would get now: taken out, then injected.
+
+The webhook never does this: a pod that it is asked about keeps the sidecar that it has.
+"""
+
+import jsonpatch
+
+from webhook.cli.objects import Remark, Severity
+from webhook.cli.workloads import Review, review
+from webhook.injection.admission import NOT_INJECTED
+from webhook.injection.reasons import Finding, Reason
+
+__all__ = ["renewed"]
+
+#: Nobody asks for a sidecar: that is no order to take one out.
+_UNASKED = {
+    Reason.OPTED_OUT: "the pod says inject: false, but carries our sidecar; pillion uninject takes it out",
+    Reason.NOT_ASKED: "nobody asks for the sidecar that the pod carries; pillion uninject takes it out",
+}
+
+
+def renewed(found: Review) -> Review:
+    """Return the review with the workload's sidecar renewed: the same review where it carries none.
+
+    Nothing is done by halves: where the pod could not be injected anew, the old sidecar stays, and a warning says why.
+    """
+    workload, configuration = found.workload, found.verdict.configuration
+    removed = workload.removed(configuration)
+    if not removed.patch:
+        return found
+    again = review(removed.bare, configuration, namespace_opted_in=found.verdict.request.namespace_opted_in)
+    again = again._replace(workload=workload, removed=removed)
+    verdict = again.verdict
+    if not verdict.operations:
+        unasked = _UNASKED.get(verdict.reason)
+        if unasked is None:
+            return again._replace(remarks=[_not_renewed(remark) for remark in again.remarks])
+        position = workload.position_of(verdict.findings[0], configuration.prefix)
+        return again._replace(remarks=[Remark(position, Severity.WARNING, unasked)])
+    if jsonpatch.apply_patch(workload.manifest, again.patch) == workload.manifest:
+        verdict.operations = []
+        verdict.reason = Reason.ALREADY_INJECTED
+        verdict.findings = [Finding(verdict.reason)]
+    return again
+
+
+def _not_renewed(remark: Remark) -> Remark:
+    if not remark.text.startswith(NOT_INJECTED):
+        return remark
+    return remark._replace(text=f"not renewed: {remark.text.removeprefix(NOT_INJECTED)}")

@@ -1,0 +1,88 @@
+"""Volumes that several pods of one workload share: there each sidecar reads the log files of all of them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from webhook.cli.objects import Object, Path, as_mapping, at
+from webhook.injection.admission import Verdict
+from webhook.injection.places import Place
+from webhook.injection.reasons import shown
+
+__all__ = ["shared_volumes"]
+
+#: Kinds of volumes that are the same one for every pod which names them, wherever it runs.
+_SHARED = frozenset({"persistentVolumeClaim", "nfs", "cephfs", "glusterfs", "azureFile", "quobyte"})
+#: Where a controller says how many pods it makes at a time.
+_COUNTS = ("replicas", "parallelism")
+#: Fields of the downward API that tell one pod of a workload from another.
+_OF_ONE_POD = frozenset(
+    {
+        *("metadata.name", "metadata.uid", "status.podIP", "status.podIPs"),
+        *(
+            f"metadata.labels['{label}']"
+            for label in ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index")
+        ),
+        "metadata.annotations['batch.kubernetes.io/job-completion-index']",
+        "metadata.labels['batch.kubernetes.io/job-completion-index']",
+    }
+)
+_OF_ONE_NODE = frozenset({"spec.nodeName", "status.hostIP", "status.hostIPs"})
+
+
+def shared_volumes(item: Object, template: Path, claims: list[str], verdict: Verdict) -> Iterator[tuple[Path, str]]:
+    """Yield where in the pod a shared volume with logs is mounted, and what that means and what to write.
+
+    ``claims`` are the volumes that each pod has for itself. Pods that an autoscaler makes can't be seen here.
+    """
+    pods = _pods(item, template)
+    if not pods or verdict.plan is None:
+        return
+    volumes = {} if verdict.subject is None else verdict.subject.volumes
+    told: set[str] = set()
+    for place in verdict.plan.places:
+        name = place.mount.name
+        volume = None if place.new or name in claims or name in told else _shared(volumes.get(name, {}))
+        if volume is None or _is_of_one_pod(place, per_node=item.kind == "DaemonSet"):
+            continue
+        told.add(name)
+        folder = place.mount.subPathExpr or place.mount.subPath
+        cure = f"{folder}/$(POD_NAME)" if folder else "$(POD_NAME)"
+        text = f"{volume} is shared by {pods}: each sidecar reads the logs of all; mount it with subPathExpr: {cure}"
+        yield _mount(place, verdict), text
+
+
+def _pods(item: Object, template: Path) -> str:
+    """Return how many pods there are at a time, in words; nothing for one."""
+    if item.kind == "DaemonSet":
+        return "all nodes' pods"
+    for depth in range(len(template)):
+        for key in _COUNTS:
+            count = as_mapping(at(item.manifest, template[:depth])).get(key)
+            if isinstance(count, int) and not isinstance(count, bool) and count > 1:
+                return f"{count} pods"
+    return ""
+
+
+def _shared(volume: dict[str, Any]) -> str | None:
+    """Return a volume that all pods share in words, None for others."""
+    kind = next((key for key in volume if key in _SHARED and volume[key] is not None), None)
+    if kind is None:
+        return None
+    claim = as_mapping(volume[kind]).get("claimName")
+    return f"claim {shown(claim, 24)}" if isinstance(claim, str) else f"volume {shown(str(volume['name']), 24)}"
+
+
+def _is_of_one_pod(place: Place, *, per_node: bool) -> bool:
+    """Say whether the folder that is mounted has a name that no other pod's has."""
+    fields = {as_mapping(each.valueFrom and each.valueFrom.fieldRef).get("fieldPath") for each in place.variables}
+    return not fields.isdisjoint(_OF_ONE_POD | _OF_ONE_NODE if per_node else _OF_ONE_POD)
+
+
+def _mount(place: Place, verdict: Verdict) -> Path:
+    """Return the path of a mount in the pod, of the container whose logs are in it."""
+    for participant in verdict.participants:
+        for number, mount in enumerate(participant.container.volumeMounts or ()):
+            if mount.name == place.mount.name:
+                kind, _, index = participant.pointer.removeprefix("/spec/").partition("/")
+                return ("spec", kind, int(index), "volumeMounts", number)
+    return ("spec",)

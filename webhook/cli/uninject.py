@@ -1,0 +1,62 @@
+"""``pillion uninject``: manifests without what an injection added."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from webhook.cli import manifests
+from webhook.cli.inject import add_output_options, render
+from webhook.cli.terminal import YELLOW, complain, painter, visible
+from webhook.cli.workloads import Removed, workloads
+from webhook.errors import ManifestError
+
+__all__ = ["add_arguments", "run"]
+
+_EXAMPLES = """\
+examples:
+  pillion uninject -f app.yaml --diff
+  pillion uninject -f app.yaml | kubectl apply -f -
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Print manifests without what pillion inject added. Everything else stays as it is; what looks like ours\n"
+        "but could be yours stays too, and is named on standard error. Exit code 2: input can't be read."
+    )
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    manifests.add_input_options(parser)
+    add_output_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the result and return the exit code; everything is read before anything is printed."""
+    configuration = manifests.configuration(arguments)
+    files, problems = manifests.read(arguments)
+    found: list[Removed] = []
+    for document in (document for file in files for document in file.documents):
+        try:
+            read = workloads(document, arguments.namespace, configuration.prefix)
+            found += [workload.removed(configuration) for workload in read]
+        except ManifestError as error:
+            problems.append(str(error))
+    if problems:
+        raise ManifestError("\n".join(problems))
+    output = render(files, found, arguments, "uninjected")
+    _tell(found)
+    sys.stdout.write(output)
+    return 0
+
+
+def _tell(found: Sequence[Removed]) -> None:
+    """Print what stays, or that there is nothing to do, on standard error."""
+    paint = painter(sys.stderr)
+    for removed in found:
+        workload = removed.workload
+        for left in removed.left:
+            origin = workload.origin_at(workload.template_position(left.path))
+            complain(f"{visible(origin)}: {paint('warning:', YELLOW)} {visible(left.text)}")
+    if not any(removed.patch for removed in found):
+        complain("pillion uninject: nothing to do: no pod and no workload carries a sidecar of ours")

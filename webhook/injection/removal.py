@@ -1,0 +1,505 @@
+"""Takes out of a pod what an injection added, and nothing that could be the user's.
+
+What bears our name tells by itself that it is ours; the rest only the status annotation can tell. The annotation is
+the pod author's text, so it is a hint: it never makes anything else ours than what is in exactly our form.
+
+=========================  ==================================================================================
+what                       is taken out if
+=========================  ==================================================================================
+container ``pillion-…``    two agree: it mounts a volume of ours, it has the sidecar's variables, the status
+                           names it; and it is not the pod's last ordinary container
+volume ``pillion-…``       it is in our form, a sidecar of ours mounts it or the status lists it, and every
+                           other mount of it is in our form: then with these mounts
+variables                  a volume or container of ours is taken out, the status says that this container
+                           got them, and they are at the front of its list in our form
+image pull secrets         … the status lists them, and a profile names them
+annotations                … they say what ours would say
+=========================  ==================================================================================
+"""
+
+import copy
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from webhook.injection.admission import (
+    DEFAULT_CONTAINER,
+    SAFE_TO_EVICT,
+    add_volume_names,
+    are_short_enough,
+    remove_volume_names,
+)
+from webhook.injection.annotations import STATUS
+from webhook.injection.edit import pointer
+from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration
+from webhook.injection.reasons import shown
+from webhook.injection.status import parse
+from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
+
+__all__ = ["NULL_WORD", "Left", "Path", "Removal", "note_former_values", "remove"]
+
+Path = tuple[str | int, ...]
+
+#: As in the pod's JSON.
+_POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
+_SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
+
+#: A member of an operation that RFC 6902 has nothing of, and whoever applies one ignores: how YAML is to write a null.
+NULL_WORD = "nullWord"
+NULL_WORDS = frozenset({"null", "Null", "NULL", "~"})
+
+_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
+_TOKEN_VOLUME = f"{NAME_PREFIX}{EMPTY_VOLUME}"
+_KINDS = ("initContainers", "containers")
+
+
+class Left(NamedTuple):
+    """Something that stays though it looks like ours: where it is in the pod, and why."""
+
+    path: Path
+    text: str
+
+
+class Removal(NamedTuple):
+    """RFC 6902 operations on the pod, ``remove`` and ``replace``, to be applied in their order; and what stays."""
+
+    operations: list[dict[str, Any]]
+    left: list[Left]
+
+
+def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
+    """Return what takes an injection out of a pod or a pod template: no operations where there is none.
+
+    ``pod`` is JSON of any shape; it stays as it is. Never raises.
+    """
+    removal = _Removing(pod, configuration)
+    removal.run()
+    return Removal(removal.operations, removal.left)
+
+
+def note_former_values(
+    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, written: Callable[[Path], str]
+) -> list[dict[str, Any]]:
+    """Return an injection's operations with a status that says what was null or empty in the pod before.
+
+    A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this. A status of
+    the author's own is noted too. Nothing is noted where annotations may take no more bytes. ``written`` returns how
+    the scalar at a path is written.
+    """
+    before: dict[str, Any] = {}
+    null_words: dict[str, str] = {}
+    own = ("metadata", "annotations", f"{prefix}{STATUS}")
+    if isinstance(_at(pod, own), str):
+        before[pointer(own)] = _at(pod, own)
+    for operation in operations:
+        path = _parsed(operation["path"])
+        for place in (path, path[:-1]):
+            found = _at(pod, place)
+            if found in (None, [], {}) and _has(pod, place):
+                before[pointer(place)] = found
+                word = written(place) if found is None else ""
+                if word in NULL_WORDS:
+                    null_words[pointer(place)] = word
+    annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
+    noted = []
+    for operation in operations:
+        path, value = _parsed(operation["path"]), copy.deepcopy(operation["value"])
+        # it adds an annotation, all of them, or all metadata
+        added = _mapping(_at(_nested(path, value), own[:-1]))
+        status = parse(added, prefix) if before else None
+        annotations.update(added)
+        if status is None:
+            noted.append(operation)
+            continue
+        status.before = {**status.before, **before}
+        status.null_words = null_words
+        added[own[-1]] = annotations[own[-1]] = status.text()
+        noted.append(operation | {"value": _at(_nested(own[:-1], added), path)})
+    return noted if are_short_enough(annotations) else list(operations)
+
+
+def _nested(path: Path, value: Any) -> Any:
+    """Return mappings that have the value at the path."""
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+class _Container(NamedTuple):
+    kind: str
+    number: int
+    name: str
+    value: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        return ("spec", self.kind, self.number)
+
+
+class _Mount(NamedTuple):
+    container: _Container
+    number: int
+    value: dict[str, Any]
+
+
+class _Removing:
+    """A pod that things are taken out of, from back to front, so that what is in front keeps its place."""
+
+    def __init__(self, pod: Mapping[str, Any], configuration: Configuration) -> None:
+        self.pod = copy.deepcopy({key: pod[key] for key in ("metadata", "spec") if key in pod})
+        self.configuration = configuration
+        self.operations: list[dict[str, Any]] = []
+        self.left: list[Left] = []
+        #: The indexes of the sidecars that were taken out, in their order, by the list that they were in.
+        self.gone: dict[str, list[int]] = {}
+        self.annotations = _mapping(_at(self.pod, ("metadata", "annotations")))
+        self.status = parse(self.annotations, configuration.prefix)
+        self.volumes: dict[str, Any] = {
+            volume["name"]: volume
+            for volume in _list(_at(self.pod, ("spec", "volumes")))
+            if isinstance(volume, dict) and isinstance(volume.get("name"), str)
+        }
+        #: What containers were called when they were injected, by their present names.
+        self.former: dict[str, str] = {}
+
+    def containers(self) -> list[_Container]:
+        """Return the containers that have a name, of every kind."""
+        return [
+            _Container(kind, index, container["name"], container)
+            for kind in (*_KINDS, "ephemeralContainers")
+            for index, container in enumerate(_list(_at(self.pod, ("spec", kind))))
+            if isinstance(container, dict) and isinstance(container.get("name"), str)
+        ]
+
+    def run(self) -> None:
+        """Take out what is ours."""
+        status_key = f"{self.configuration.prefix}{STATUS}"
+        sidecars = self.sidecars()
+        for kind in _KINDS:
+            # first of all: from now on the others have the places that they had before the injection
+            self.gone[kind] = [one.number for one in sidecars if one.kind == kind]
+            self.take(("spec", kind), self.gone[kind])
+        others = self.containers()
+        volumes, mounts = self.added_volumes(sidecars, others)
+        if not sidecars and not volumes:
+            if status_key in self.annotations:
+                self.leave(
+                    ("metadata", "annotations", status_key),
+                    f"{status_key} stays: the pod has nothing else that Pillion adds",
+                )
+            return
+        self.find_former_names(others, mounts)
+        taken: dict[Path, set[int]] = {}
+        for mount in mounts:
+            taken.setdefault((*mount.container.path, "volumeMounts"), set()).add(mount.number)
+        for container in others:
+            found = self.added_variables(container)
+            if found:
+                taken[(*container.path, "env")] = found
+        taken[("spec", "imagePullSecrets")] = self.added_pull_secrets()
+        taken[("spec", "volumes")] = {
+            index
+            for index, volume in enumerate(_list(_at(self.pod, ("spec", "volumes"))))
+            if isinstance(volume, dict) and volume.get("name") in volumes
+        }
+        for path, indexes in taken.items():
+            self.take(path, indexes)
+        self.remove_annotations(status_key, sidecars, volumes)
+
+    def leave(self, path: Path, text: str) -> None:
+        """Name something that stays, at its place in the pod as it was given."""
+        if len(path) > 2 and isinstance(path[2], int):  # noqa: PLR2004 — spec, the list, the item's index
+            index = path[2]
+            for gone in self.gone.get(str(path[1]), ()):
+                index += gone <= index
+            path = (*path[:2], index, *path[3:])
+        self.left.append(Left(path, text))
+
+    # --- what is ours ----------------------------------------------------------------------------------------------
+
+    def sidecars(self) -> list[_Container]:
+        """Return our containers."""
+        found = []
+        for container in self.containers():
+            if container.kind not in _KINDS or not container.name.startswith(NAME_PREFIX):
+                continue
+            evidence = (
+                any(self.is_our_volume(mount["name"]) for mount in _mounts(container.value)),
+                _has_variables(container.value),
+                self.status is not None and self.status.sidecar == container.name,
+            )
+            if sum(evidence) >= 2:  # noqa: PLR2004 — two agree, as the table says
+                found.append(container)
+            else:
+                self.leave(container.path, f"container {shown(container.name)} stays: it is not in our sidecar's form")
+        ordinary = _list(_at(self.pod, ("spec", "containers")))
+        last = [one for one in found if one.kind == "containers"]
+        if last and len(last) == len(ordinary):
+            for container in last:
+                self.leave(
+                    container.path, f"container {shown(container.name)} stays: the pod has no other ordinary one"
+                )
+            found = [one for one in found if one.kind != "containers"]
+        return found
+
+    def is_our_volume(self, name: str) -> bool:
+        """Say whether the pod has such a volume, with a name that we give and in the form that we give it."""
+        volume = self.volumes.get(name)
+        if volume is None or not name.startswith(NAME_PREFIX):
+            return False
+        if self.status is not None and name in self.status.reused:
+            return False
+        if name == _TOKEN_VOLUME:
+            return bool(volume == {"name": name, "emptyDir": {}})
+        if _LOG_VOLUME.fullmatch(name):
+            source = volume.get("emptyDir")
+            return volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _SIZED
+        return True
+
+    def added_volumes(
+        self, sidecars: Sequence[_Container], others: Sequence[_Container]
+    ) -> tuple[list[str], list[_Mount]]:
+        """Return the names of our volumes, and the other containers' mounts of them."""
+        mounted = {mount["name"] for sidecar in sidecars for mount in _mounts(sidecar.value)}
+        listed = set(self.status.volumes) if self.status is not None else set()
+        names: list[str] = []
+        found: list[_Mount] = []
+        for index, (name, volume) in enumerate(self.volumes.items()):
+            if not name.startswith(NAME_PREFIX):
+                continue
+            path = ("spec", "volumes", index)
+            known = name in mounted or (name in listed and (_is_log_volume(name) or volume in self.profile_volumes()))
+            if not self.is_our_volume(name) or not known:
+                if sidecars:
+                    self.leave(path, f"volume {shown(name)} stays: nothing says that it was added")
+                continue
+            mounts = [
+                _Mount(container, number, mount)
+                for container in others
+                for number, mount in enumerate(_list(container.value.get("volumeMounts")))
+                if isinstance(mount, dict) and mount.get("name") == name
+            ]
+            strange = next((mount for mount in mounts if not self.is_our_mount(mount)), None)
+            if strange is None:
+                names.append(name)
+                found += mounts
+            else:
+                container = shown(strange.container.name)
+                self.leave(path, f"volume {shown(name)} stays: container {container} mounts it in a way of its own")
+        return names, found
+
+    def profile_volumes(self) -> Iterator[dict[str, Any]]:
+        """Yield what the sidecar alone mounts, in the form of each profile that there is now."""
+        yield {"name": _TOKEN_VOLUME, "emptyDir": {}}
+        for profile in self.configuration.profiles.values():
+            yield from profile.volumes
+
+    def is_our_mount(self, mount: _Mount) -> bool:
+        """Say whether a container's mount of a volume of ours is as we add it: with a folder of the container's name.
+
+        A container that was renamed since keeps the folder.
+        """
+        value, names = mount.value, {mount.container.name}
+        if self.status is not None:
+            names.update(self.status.containers)
+        return (
+            _is_log_volume(value["name"])
+            and value.keys() == {"name", "mountPath", "subPath"}
+            and isinstance(value["subPath"], str)
+            and value["subPath"] in names
+            and mount.container.kind in _KINDS
+        )
+
+    def find_former_names(self, containers: Sequence[_Container], mounts: Sequence[_Mount]) -> None:
+        """Learn from their mounts which containers were renamed since."""
+        present = {container.name for container in containers}
+        for mount in mounts:
+            folder = mount.value["subPath"]
+            if folder not in present:
+                self.former[mount.container.name] = folder
+
+    def added_variables(self, container: _Container) -> set[int]:
+        """Return the indexes of our variables in a container's list."""
+        if container.kind not in _KINDS:
+            return set()
+        name = self.former.get(container.name, container.name)
+        taking_part = self.status is not None and name in self.status.containers
+        expected: Collection[str] = _POD_VARIABLES
+        if self.status is not None:
+            expected = self.status.env.get(name, expected) if taking_part else ()
+        variables = _list(container.value.get("env"))
+        front = 0
+        for variable, ours in _POD_VARIABLES.items():
+            if variable in expected and front < len(variables) and _is_form(variables[front], ours):
+                front += 1
+        if taking_part or not front:
+            return set(range(front))
+        names = " and ".join(_mapping(variable).get("name", "") for variable in variables[:front])
+        self.leave((*container.path, "env", 0), f"container {shown(container.name)} keeps {names}: it could be yours")
+        return set()
+
+    def added_pull_secrets(self) -> set[int]:
+        """Return the indexes of the image pull secrets that we added."""
+        found: set[int] = set()
+        allowed = {name for profile in self.configuration.profiles.values() for name in profile.image_pull_secrets}
+        present = _list(_at(self.pod, ("spec", "imagePullSecrets")))
+        for name in self.status.pull_secrets if self.status is not None else ():
+            indexes = [index for index, reference in enumerate(present) if reference == {"name": name}]
+            if indexes and name in allowed:
+                found.add(indexes[-1])
+            elif indexes:
+                path = ("spec", "imagePullSecrets", indexes[-1])
+                self.leave(path, f"image pull secret {shown(name)} stays: no profile has it")
+        return found
+
+    # --- how it is taken out ---------------------------------------------------------------------------------------
+
+    def take(self, path: Path, indexes: Collection[int]) -> None:
+        """Remove items of a list, and the list with its last one, unless it was there before."""
+        items = _list(_at(self.pod, path))
+        if indexes and len(indexes) == len(items) and self.before(path) != []:
+            self.remove_all(path)
+            return
+        # one by one even where none stays: then a text keeps the brackets that it had
+        for index in sorted(indexes, reverse=True):
+            del items[index]
+            self.operations.append({"op": "remove", "path": pointer((*path, index))})
+
+    def remove_all(self, path: Path) -> None:
+        """Remove a collection, or make it null if it was that before."""
+        parent = _at(self.pod, path[:-1])
+        if self.before(path) is None:
+            parent[path[-1]] = None
+            word = self.status.null_words.get(pointer(path), "") if self.status is not None else ""
+            hint = {NULL_WORD: word} if word in NULL_WORDS else {}
+            self.operations.append({"op": "replace", "path": pointer(path), "value": None} | hint)
+        else:
+            del parent[path[-1]]
+            self.operations.append({"op": "remove", "path": pointer(path)})
+
+    def before(self, path: Path) -> Any:
+        """Return what was there before the injection: null or an empty collection; ``_MISSING`` for all others."""
+        return self.status.before.get(pointer(path), _MISSING) if self.status is not None else _MISSING
+
+    def remove_annotations(self, status_key: str, sidecars: Sequence[_Container], volumes: Sequence[str]) -> None:
+        """Take out our annotations, and what held nothing else."""
+        changed: dict[str, str | None] = {}
+        listed = self.annotations.get(SAFE_TO_EVICT)
+        if volumes and isinstance(listed, str):
+            changed[SAFE_TO_EVICT] = self.former_volume_list(listed, volumes)
+        default = self.annotations.get(DEFAULT_CONTAINER)
+        if default is not None and any(one.kind == "containers" for one in sidecars):
+            if self.status is not None and self.status.default_container == default:
+                changed[DEFAULT_CONTAINER] = None
+            elif self.status is None or default in [one.name for one in sidecars]:
+                self.leave(
+                    ("metadata", "annotations", DEFAULT_CONTAINER), f"{DEFAULT_CONTAINER} stays: it could be yours"
+                )
+        if status_key in self.annotations:
+            own = self.status.before.get(pointer(("metadata", "annotations", status_key))) if self.status else None
+            changed[status_key] = own if isinstance(own, str) else None
+        path: Path = ("metadata", "annotations")
+        kept = [key for key in self.annotations if changed.get(key, "") is not None]
+        if kept or not changed or self.before(path) == {}:
+            for key, value in changed.items():
+                self.change_annotation(key, value)
+            return
+        if len(self.pod["metadata"]) == 1 and self.before(path) is _MISSING and self.before(path[:-1]) != {}:
+            path = path[:-1]
+        self.remove_all(path)
+
+    def change_annotation(self, key: str, value: str | None) -> None:
+        where = pointer(("metadata", "annotations", key))
+        if value is None:
+            self.operations.append({"op": "remove", "path": where})
+        elif value != self.annotations[key]:
+            self.operations.append({"op": "replace", "path": where, "value": value})
+
+    def former_volume_list(self, listed: str, volumes: Sequence[str]) -> str | None:
+        """Return the autoscaler's list as it was before our volumes were in it, None where there was none."""
+        if self.status is not None:
+            before = self.status.before.get(pointer(("metadata", "annotations", SAFE_TO_EVICT)))
+            if isinstance(before, str) and add_volume_names(before, self.status.volumes) == listed:
+                return before
+        found: str | None = remove_volume_names(listed, volumes)
+        if found != listed:
+            return found
+        # somebody changed it since
+        names = listed.split(",")
+        rest = [name for name in names if name.strip() not in volumes]
+        return ",".join(rest) if rest else None
+
+
+_SIZED = {"medium", "sizeLimit"}
+#: Stands for a key that an object has not.
+_MISSING = object()
+
+
+def _is_log_volume(name: str) -> bool:
+    return _LOG_VOLUME.fullmatch(name) is not None
+
+
+def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
+    """Say whether a variable is that one of ours, as we write it or as the API server completes it."""
+    if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
+        return False
+    reference = _mapping(_mapping(variable["valueFrom"]).get("fieldRef"))
+    if reference.get("apiVersion") == "v1":
+        reference = {key: value for key, value in reference.items() if key != "apiVersion"}
+        variable = variable | {"valueFrom": variable["valueFrom"] | {"fieldRef": reference}}
+    return bool(variable == ours)
+
+
+def _has_variables(container: Mapping[str, Any]) -> bool:
+    """Say whether a container has all variables that each sidecar has."""
+    variables = _list(container.get("env"))
+    return all(any(_is_form(variable, ours) for variable in variables) for ours in _SIDECAR_VARIABLES)
+
+
+def _mounts(container: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        mount
+        for mount in _list(container.get("volumeMounts"))
+        if isinstance(mount, dict) and isinstance(mount.get("name"), str)
+    ]
+
+
+# --- JSON of any shape -------------------------------------------------------------------------------------------
+
+
+def _parsed(where: str) -> tuple[str, ...]:
+    """Return the path that a JSON pointer means."""
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in where.split("/")[1:])
+
+
+def _child(value: Any, key: str | int) -> tuple[bool, Any]:
+    if isinstance(value, dict) and key in value:
+        return True, value[key]
+    if isinstance(value, list) and str(key).isdecimal() and int(key) < len(value):
+        return True, value[int(key)]
+    return False, None
+
+
+def _has(value: Any, path: Sequence[str | int]) -> bool:
+    for key in path:
+        found, value = _child(value, key)
+        if not found:
+            return False
+    return True
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    """Return what is at a path, None where there is nothing."""
+    for key in path:
+        value = _child(value, key)[1]
+    return value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
