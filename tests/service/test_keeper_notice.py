@@ -142,5 +142,5 @@ def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:
 
 def test_two_certificates_are_one_too_many() -> None:
     """The error names both options."""
-    with pytest.raises(SettingsError, match="--tls-cert and --tls-folder are two certificates; choose one"):
+    with pytest.raises(SettingsError, match="--tls-cert and --tls-folder are mutually exclusive"):
         Settings.read({"tls_cert": "a", "tls_key": "b", "tls_folder": "c"}, {"HOME": "/home/x"})

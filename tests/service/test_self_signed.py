@@ -18,19 +18,19 @@ NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 
 def test_what_is_missing_is_made(tmp_path: Path) -> None:
     """A CA, what clients trust of it, and a pair that is good for this machine's names."""
-    embedded = SelfSignedCertificates(tmp_path / "a" / "b")
-    assert embedded.ensure(NOW)
-    pem = embedded.leaf.read_bytes()
-    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.ca_file.read_bytes())
-    assert b"PRIVATE" not in embedded.ca_file.read_bytes()
+    certificates = SelfSignedCertificates(tmp_path / "a" / "b")
+    assert certificates.ensure(NOW)
+    pem = certificates.leaf.read_bytes()
+    verify(pem, pem, now=NOW, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
+    assert b"PRIVATE" not in certificates.ca_file.read_bytes()
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     """Keys lie in them; nothing temporary stays behind."""
-    embedded = SelfSignedCertificates(tmp_path / "state")
-    embedded.ensure(NOW)
-    assert stat.S_IMODE(embedded.folder.stat().st_mode) == 0o700
-    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in embedded.folder.iterdir()} == {
+    certificates = SelfSignedCertificates(tmp_path / "state")
+    certificates.ensure(NOW)
+    assert stat.S_IMODE(certificates.folder.stat().st_mode) == 0o700
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in certificates.folder.iterdir()} == {
         "ca-with-key.pem": 0o600,
         "ca.pem": 0o600,
         "server.pem": 0o600,
@@ -39,49 +39,49 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_what_is_good_stays(tmp_path: Path) -> None:
     """A second start trusts what the first one made."""
-    embedded = SelfSignedCertificates(tmp_path)
-    embedded.ensure(NOW)
+    certificates = SelfSignedCertificates(tmp_path)
+    certificates.ensure(NOW)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    assert not embedded.ensure(NOW + timedelta(days=1))
+    assert not certificates.ensure(NOW + timedelta(days=1))
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_a_leaf_near_its_end_is_renewed(tmp_path: Path) -> None:
     """Clients that trust the CA notice nothing."""
-    embedded = SelfSignedCertificates(tmp_path)
-    embedded.ensure(NOW)
-    trusted, leaf = embedded.ca_file.read_bytes(), embedded.leaf.read_bytes()
+    certificates = SelfSignedCertificates(tmp_path)
+    certificates.ensure(NOW)
+    trusted, leaf = certificates.ca_file.read_bytes(), certificates.leaf.read_bytes()
     later = NOW + LEAF_LIFETIME * 0.7
-    assert embedded.ensure(later)
-    assert embedded.ca_file.read_bytes() == trusted
-    assert embedded.leaf.read_bytes() != leaf
-    verify(embedded.leaf.read_bytes(), embedded.leaf.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
+    assert certificates.ensure(later)
+    assert certificates.ca_file.read_bytes() == trusted
+    assert certificates.leaf.read_bytes() != leaf
+    verify(certificates.leaf.read_bytes(), certificates.leaf.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
 
 
 def test_an_authority_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
     """A leaf of the old CA would be trusted by nobody."""
-    embedded = SelfSignedCertificates(tmp_path)
-    embedded.ensure(NOW)
-    trusted = embedded.ca_file.read_bytes()
+    certificates = SelfSignedCertificates(tmp_path)
+    certificates.ensure(NOW)
+    trusted = certificates.ca_file.read_bytes()
     later = NOW + CA_LIFETIME * 0.7
-    assert embedded.ensure(later)
-    assert embedded.ca_file.read_bytes() != trusted
-    pem = embedded.leaf.read_bytes()
-    verify(pem, pem, now=later, names=NAMES, roots_pem=embedded.ca_file.read_bytes())
+    assert certificates.ensure(later)
+    assert certificates.ca_file.read_bytes() != trusted
+    pem = certificates.leaf.read_bytes()
+    verify(pem, pem, now=later, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
 
 
 @pytest.mark.parametrize("name", ["ca-with-key.pem", "ca.pem", "server.pem"])
 @pytest.mark.parametrize("content", [b"", b"hello", None], ids=["empty", "text", "gone"])
 def test_what_is_broken_is_made_again(tmp_path: Path, name: str, content: bytes | None) -> None:
     """Whatever happened to the folder, after a start it is whole."""
-    embedded = SelfSignedCertificates(tmp_path)
-    embedded.ensure(NOW)
+    certificates = SelfSignedCertificates(tmp_path)
+    certificates.ensure(NOW)
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    embedded.ensure(NOW)
-    pem = embedded.leaf.read_bytes()
-    verify(pem, pem, now=NOW, names=NAMES, roots_pem=embedded.ca_file.read_bytes())
+    certificates.ensure(NOW)
+    pem = certificates.leaf.read_bytes()
+    verify(pem, pem, now=NOW, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
 
 
 def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
@@ -95,12 +95,12 @@ def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
 def test_a_running_server_renews_its_own(serve: Callable[..., Running], tmp_path: Path) -> None:
     """It may run for longer than a leaf lives: what is due, or gone, is made again and shown."""
     server = serve(tls_cert=None, tls_key=None, state_folder=tmp_path / "state")
-    embedded = SelfSignedCertificates(tmp_path / "state")
-    before = embedded.leaf.read_bytes()
-    embedded.leaf.unlink()
+    certificates = SelfSignedCertificates(tmp_path / "state")
+    before = certificates.leaf.read_bytes()
+    certificates.leaf.unlink()
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
-    assert embedded.leaf.read_bytes() != before
-    trust = ssl.create_default_context(cafile=embedded.ca_file)
+    assert certificates.leaf.read_bytes() != before
+    trust = ssl.create_default_context(cafile=certificates.ca_file)
     with server.client(verify=trust) as client:
         assert client.get("/mutate").status_code == 405
 

@@ -102,9 +102,10 @@ class GatheringTransport:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
+        data = b"".join(self._parts)
+        self._parts.clear()
+        # it may have been aborted since
+        if data and not self._transport.is_closing():
             self._written(len(data))
             self._transport.write(data)
 
