@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 SERVE ?=
 FUZZ_SECONDS ?= 60
 HOSTILE_SECONDS ?= 180
@@ -17,7 +18,7 @@ PYTEST ?=
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
+.PHONY: help serve test check check-lowest format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +47,12 @@ check: $(VENV)/.installed ## style, types, walls between modules, lock and gener
 	$(BIN)/shellcheck webhook/profiles/*.sh .ci/run
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
+
+check-lowest: $(VENV)/.installed ## the tests that use dependencies most, with the oldest versions that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	VIRTUAL_ENV=$(LOWEST) $(BIN)/uv pip install --quiet --resolution lowest-direct --editable . --group dev
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) -p no:cacheprovider tests/injection/test_review.py tests/injection/test_admission.py \
+	  $(addprefix tests/service/test_,app.py http.py limits.py tls.py)
 
 format: $(VENV)/.installed ## put every file into shape
 	$(BIN)/ruff check --fix --quiet . || true
@@ -86,4 +93,4 @@ test-kubelet: $(VENV)/.installed ## all goldens and 500 generated pods run for r
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
 
 clean: ## remove what was made here
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

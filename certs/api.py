@@ -13,24 +13,24 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-__all__ = ["ACCOUNT", "Answer", "ApiError", "ApiServer", "Connection", "RefusedError", "UnreachableError"]
+__all__ = ["ACCOUNT", "ApiError", "ApiServer", "Connection", "RefusedError", "Response", "UnreachableError"]
 
-#: Where the kubelet puts a pod's token and the API server's authority.
+#: Where the kubelet puts a pod's token and the API server's CA.
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _OK = frozenset({200, 201})
 
 
 class ApiError(Exception):
-    """A request came to nothing; the text is one sentence for a log, and never holds what was sent."""
+    """A request failed; the text is one sentence for a log, and never holds what was sent."""
 
 
 class UnreachableError(ApiError):
-    """There was no answer, or half of one; the request may have been carried out all the same."""
+    """There was no response, or half of one; the request may have been carried out all the same."""
 
 
 class RefusedError(ApiError):
-    """The API server said no."""
+    """The API server refused the request."""
 
     def __init__(self, status: int, message: str, time: datetime) -> None:
         super().__init__(message)
@@ -45,12 +45,12 @@ class RefusedError(ApiError):
 
     @property
     def conflict(self) -> bool:
-        """Return whether somebody else was faster."""
+        """Return whether somebody else wrote the object first."""
         return self.status == http.client.CONFLICT
 
 
-class Answer(NamedTuple):
-    """What the API server said."""
+class Response(NamedTuple):
+    """The API server's response."""
 
     document: Any
     time: datetime
@@ -64,14 +64,14 @@ class ApiServer:
     host: str
     port: int
     trust: Callable[[], ssl.SSLContext] = field(repr=False)
-    """Made anew for each connection: authorities and client certificates are replaced while we run."""
+    """Made anew for each connection: CAs and client certificates are replaced while we run."""
     token: Callable[[], str] = field(default=str, repr=False)
     """Read anew for each connection: the kubelet replaces it. Empty: the client certificate says who asks."""
     seconds: float = 10.0
-    """For everything that is done with a connection, from name resolution to the last answer."""
+    """For everything that is done with a connection, from name resolution to the last response."""
 
     @classmethod
-    def of_this_pod(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
+    def in_cluster(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
         """Return the one of the cluster that this pod runs in; KeyError, with the variable, where this is no pod."""
         return cls(
             environment["KUBERNETES_SERVICE_HOST"],
@@ -84,11 +84,11 @@ class ApiServer:
     def connect(self) -> Iterator["Connection"]:
         """Yield a connection for some requests; :class:`UnreachableError` where there is nothing to make it with."""
         try:
-            wire = _Wire(self.host, self.port, self.trust(), self.seconds)
+            wire = _HTTPSConnection(self.host, self.port, self.trust(), self.seconds)
             connection = Connection(wire, self.token())
         except (OSError, ValueError) as error:
             raise UnreachableError(f"token or certificates of this account can't be read: {error}") from None
-        end = threading.Timer(self.seconds, wire.abandon)
+        end = threading.Timer(self.seconds, wire.shutdown)
         end.daemon = True
         end.start()
         try:
@@ -102,30 +102,30 @@ class ApiServer:
 class Connection:
     """A connection that is kept from one request to the next."""
 
-    def __init__(self, wire: "_Wire", token: str) -> None:
+    def __init__(self, wire: "_HTTPSConnection", token: str) -> None:
         self._wire = wire
         self._headers = {"Accept": "application/json", "User-Agent": "pillion"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         """Return an object."""
         return self._request("GET", path)
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> Answer:
+    def apply(self, path: str, document: Mapping[str, Any]) -> Response:
         """Write the given fields of an object, which is made if it is not there, and own them (server-side apply)."""
         return self._request(
             "PATCH", f"{path}?fieldManager=pillion&force=true", document, "application/apply-patch+yaml"
         )
 
-    def merge(self, path: str, document: Mapping[str, Any]) -> Answer:
+    def merge(self, path: str, document: Mapping[str, Any]) -> Response:
         """Write the given fields of an object that is there; None takes one away (RFC 7386)."""
         return self._request("PATCH", f"{path}?fieldManager=pillion", document, "application/merge-patch+json")
 
     def _request(
         self, method: str, path: str, document: Mapping[str, Any] | None = None, content_type: str = ""
-    ) -> Answer:
-        """Return the answer, or raise an :class:`ApiError`."""
+    ) -> Response:
+        """Return the response, or raise an :class:`ApiError`."""
         headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
         body = None if document is None else json.dumps(document).encode()
         what = f"{method} {path.partition('?')[0]}"
@@ -142,10 +142,10 @@ class Connection:
         if answer.status not in _OK:
             said = result.get("message") if isinstance(result, dict) else None
             raise RefusedError(answer.status, f"{what}: {answer.status}: {said or answer.reason}", time)
-        return Answer(result, time)
+        return Response(result, time)
 
 
-class _Wire(http.client.HTTPSConnection):
+class _HTTPSConnection(http.client.HTTPSConnection):
     """A connection that another thread can end, whatever it waits for; an answer may come a byte a second."""
 
     sock: socket.socket | None
@@ -156,7 +156,7 @@ class _Wire(http.client.HTTPSConnection):
         self._abandoned = False
 
     def connect(self) -> None:
-        """Connect, so that :meth:`abandon` finds the socket during the handshake, too."""
+        """Connect, so that :meth:`shutdown` finds the socket during the handshake, too."""
         if self._abandoned:
             raise TimeoutError("the time is over")
         http.client.HTTPConnection.connect(self)
@@ -165,7 +165,7 @@ class _Wire(http.client.HTTPSConnection):
         self.sock = tls
         tls.do_handshake()
 
-    def abandon(self) -> None:
+    def shutdown(self) -> None:
         """Let whatever waits for the socket end."""
         self._abandoned = True
         if self.sock is not None:

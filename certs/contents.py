@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from certs.verify import alternative_names, described, is_authority
+from certs.verify import alternative_names, display_name, is_ca
 
 __all__ = ["Certificate", "Item", "Key", "Unreadable", "belongs", "contents"]
 
@@ -28,7 +28,7 @@ class Certificate:
     issuer: str
     not_before: datetime
     not_after: datetime
-    authority: bool
+    is_ca: bool
     fingerprint: str
     """SHA-256 of the whole, in hexadecimal."""
     public_key: bytes
@@ -80,12 +80,12 @@ def _item(label: str, block: bytes) -> Item:
 
 def _certificate(certificate: x509.Certificate) -> Certificate:
     return Certificate(
-        name=described(certificate).strip(chr(34)),
+        name=display_name(certificate).strip(chr(34)),
         names=tuple(alternative_names(certificate)),
         issuer=certificate.issuer.rfc4514_string(),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        authority=is_authority(certificate),
+        is_ca=is_ca(certificate),
         fingerprint=certificate.fingerprint(SHA256()).hex(),
         public_key=certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     )

@@ -1,4 +1,4 @@
-"""The folder in which a keeper leaves the pair that a server shows, and says how long it may be shown."""
+"""The folder in which a keeper writes the pair that its server serves, and how long it may be served."""
 
 import json
 import time
@@ -10,53 +10,53 @@ from typing import NamedTuple
 
 from certs import files
 
-__all__ = ["STEPS", "Failure", "Folder", "Notice", "instant"]
+__all__ = ["STEPS", "Failure", "Folder", "Notice", "boot_time"]
 
 #: The kinds of steps that a keeper counts.
 STEPS = ("create_secret", "write_secret", "apply_bundles")
 
 
 class Failure(StrEnum):
-    """Why a look came to nothing."""
+    """Why a reconciliation failed."""
 
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
-    CONFLICT = "conflict"  # somebody else was faster: no error, the next look sees what they did
+    CONFLICT = "conflict"  # another replica wrote first: no error, the next reconciliation sees what it did
     CLOCKS = "clocks"
     FOLDER = "folder"
     BUG = "bug"
 
 
-def instant() -> float:
+def boot_time() -> float:
     """Return a clock that all processes of a machine share, that is never set, and that runs while it is suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a keeper says of the pair that it left last, and of itself."""
+    """What a keeper knows about the pair that it wrote last, and its own counters."""
 
     certificate: str = ""
     """The leaf's fingerprint."""
-    begins: float = 0.0
-    """From when on a server may show it, in seconds of the epoch: every client's clock is in its validity by then."""
-    ends: float = 0.0
-    stale: float = 0.0
-    """The :func:`instant` from which on nobody knows whether clients still trust it, if no other notice follows."""
-    looked: float = 0.0
-    """When the keeper last looked at the cluster without a failure, in seconds of the epoch."""
+    not_before: float = 0.0
+    """From when on a server may serve it, in seconds of the epoch: every client considers it valid by then."""
+    not_after: float = 0.0
+    valid_until: float = 0.0
+    """The :func:`boot_time` from which on nobody knows whether clients still trust it, if no other notice follows."""
+    last_sync: float = 0.0
+    """When the keeper last reconciled successfully, in seconds of the epoch."""
     leading: bool = False
     steps: dict[str, int] = field(default_factory=dict)
-    """How many it took, by kind."""
+    """How many were taken, by kind."""
     failures: dict[str, int] = field(default_factory=dict)
 
-    def objection(self, now: datetime, at: float) -> str:
-        """Return why a server must not show the pair now, or nothing."""
-        if at > self.stale:
-            return "the certificate's keeper has not seen the Secret for too long: others may have rotated meanwhile"
-        if not self.begins <= now.timestamp() <= self.ends:
-            begins, ends = (datetime.fromtimestamp(each, UTC) for each in (self.begins, self.ends))
-            return f"the certificate is to be shown from {begins:%FT%TZ} to {ends:%FT%TZ} only"
+    def readiness_error(self, now: datetime, at: float) -> str:
+        """Return why a server must not serve the pair now; an empty string where it may."""
+        if at > self.valid_until:
+            return "the certificate keeper has not read the Secret for too long: other replicas may have rotated since"
+        if not self.not_before <= now.timestamp() <= self.not_after:
+            not_before, not_after = (datetime.fromtimestamp(each, UTC) for each in (self.not_before, self.not_after))
+            return f"the certificate may be served from {not_before:%FT%TZ} to {not_after:%FT%TZ} only"
         return ""
 
 
@@ -74,16 +74,16 @@ class Folder(NamedTuple):
     def _notice(self) -> Path:
         return self.path / "notice.json"
 
-    def leave(self, certificate_pem: bytes, key_pem: bytes) -> None:
-        """Leave a pair; raises OSError."""
+    def write_pair(self, certificate_pem: bytes, key_pem: bytes) -> None:
+        """Write a pair; raises OSError."""
         files.replace(self.pair, certificate_pem + key_pem)
 
-    def say(self, notice: Notice) -> None:
-        """Leave a notice; raises OSError."""
+    def write_notice(self, notice: Notice) -> None:
+        """Write a notice; raises OSError."""
         files.replace(self._notice, json.dumps(asdict(notice)).encode())
 
     def notice(self) -> Notice:
-        """Return what the keeper said last; where there is nothing, or nothing that can be read, what forbids all."""
+        """Return the last notice; one that allows nothing where there is none that can be read."""
         try:
             return Notice(**json.loads(self._notice.read_bytes()))
         except (OSError, ValueError, TypeError):

@@ -192,10 +192,10 @@ def _ask_plugin(source: str, asked: Mapping[str, Any], environment: Mapping[str,
 
 
 def _context(source: str, cluster: Mapping[str, Any], credential: _Credential) -> ssl.SSLContext:
-    """Return a context that trusts the cluster's authority and shows the user's certificate."""
+    """Return a context that trusts the cluster's CA and shows the user's certificate."""
     try:
-        authority = _content(cluster, "certificate-authority")
-        context = ssl.create_default_context(cadata=authority.decode("ascii") or None)
+        ca = _content(cluster, "certificate-authority")
+        context = ssl.create_default_context(cadata=ca.decode("ascii") or None)
         if cluster.get("insecure-skip-tls-verify"):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from certs.store import Record, Store
+from certs.store import LeaseState, Store
 
 __all__ = ["Leadership"]
 
@@ -23,10 +23,10 @@ class Leadership:
     _since: timedelta = timedelta()
     """When that was seen first."""
 
-    def claim(self, store: Store, lease: Record, instant: timedelta) -> bool:
+    def claim(self, store: Store, lease: LeaseState, instant: timedelta) -> bool:
         """Take the Lease if it is free, renew it if it is ours; return whether it is.
 
-        Raises :class:`certs.api.ApiError`: on a conflict somebody else was faster.
+        Raises :class:`certs.api.ApiError`: a conflict means that another process was first.
         """
         ours = lease.holder == self.identity
         self._see(lease, instant)
@@ -37,14 +37,14 @@ class Leadership:
             self._see(store.hold(lease, self.identity, self.duration), instant)
         return True
 
-    def release(self, store: Store, lease: Record) -> bool:
+    def release(self, store: Store, lease: LeaseState) -> bool:
         """Give the Lease up if it is ours; return whether it was."""
         if lease.holder != self.identity:
             return False
         store.hold(lease, "", self.duration)
         return True
 
-    def _see(self, lease: Record, instant: timedelta) -> None:
+    def _see(self, lease: LeaseState, instant: timedelta) -> None:
         known = (lease.holder, lease.renewed)
         if known != self._known:
             self._known, self._since = known, instant

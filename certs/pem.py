@@ -13,8 +13,8 @@ _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 #: What people have in place of a certificate, or of a key, by its PEM label; and what they can do about it.
 _INSTEAD = {
     "CERTIFICATE": "it holds a certificate",
-    "CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the authority makes of it",
-    "NEW CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the authority makes of it",
+    "CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA makes of it",
+    "NEW CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA makes of it",
     "PKCS7": "it holds PKCS #7; convert it: openssl pkcs7 -print_certs -in OLD -out NEW",
     "PUBLIC KEY": "it holds a public key",
     "RSA PUBLIC KEY": "it holds a public key",

@@ -1,31 +1,31 @@
-"""The rotation of a shared Secret's certificates: from what is seen, the next single step.
+"""The rotation of a shared Secret's certificates: from what is observed, the next single step.
 
-The Secret holds an authority with its key (``ca``), the leaf that servers show (``tls``), an authority that is about
-to follow (``next-ca``), and certificates without keys: of authorities whose leaves may still be shown
+The Secret holds a CA with its key (``ca``), the leaf that servers show (``tls``), a CA that is about
+to follow (``next-ca``), and certificates without keys: of CAs whose leaves may still be shown
 (``retired-ca``), and of those whose leaves no longer are (``removed-ca``). *Trusted* are ``ca``, ``next-ca`` and
-``retired-ca``. The first row that applies decides:
+``retired-ca``. The first rule that applies decides:
 
-=======  =================================================================  ==========================================
-row      seen                                                               done
-=======  =================================================================  ==========================================
-clocks   our clock and the API server's disagree                            wait: a certificate may seem ended
-missing  no Secret                                                          make an empty one
-adopt    a bundle has an authority that is neither trusted nor removed      write: it is retired
-sign     ``ca`` can sign; ``tls`` is bad, due, or a new one is asked for    write: a leaf signed by ``ca``
-begin    ``ca`` can't sign, is due, or another is asked for; no good        write: a ``next-ca``
+=======  ==================================================================  ==========================================
+rule     observed                                                            step
+=======  ==================================================================  ==========================================
+clocks   our clock and the API server's disagree                             wait: a certificate may seem expired
+missing  no Secret                                                           create an empty one
+adopt    a bundle has a CA that is neither trusted nor removed               write: it is retired
+sign     ``ca`` can sign; ``tls`` is bad, due, or a new one is requested     write: a leaf signed by ``ca``
+begin    ``ca`` can't sign, is due, or another is requested; no good         write: a ``next-ca``
          ``next-ca``
-apply    a bundle is not exactly what is trusted                            apply what is trusted
-spread   ``next-ca``, in all bundles for less than ``settling``             wait: API servers learn of it
-promote  ``next-ca``, in all bundles for ``settling`` or nothing else is    write: it is ``ca`` and signs; what was
-         trusted                                                            ``ca`` is retired
-overlap  ``retired-ca``, the Secret unchanged for less than ``overlap``     wait: servers take the leaf over
-retire   ``retired-ca``, the Secret unchanged for ``overlap``               write: it is removed; ``apply`` follows
-tidy     a part of the Secret that can't be read                            write: it is taken out
-rest     nothing of this                                                    wait until something is due
-=======  =================================================================  ==========================================
+apply    a bundle is not exactly what is trusted                             apply what is trusted
+spread   ``next-ca``, in all bundles for less than the propagation delay     wait: API servers learn of it
+promote  ``next-ca``, in all bundles for that long, or nothing else is       write: it is ``ca`` and signs; what was
+         trusted                                                             ``ca`` is retired
+overlap  ``retired-ca``, the Secret unchanged for less than the CA overlap   wait: servers take the leaf over
+retire   ``retired-ca``, the Secret unchanged for that long                  write: it is removed; ``apply`` follows
+tidy     a part of the Secret that can't be read                             write: it is deleted
+rest     none of these                                                       wait until something is due
+=======  ==================================================================  ==========================================
 
-Every write names the version that it replaces, so of two who act at once one is refused and looks again. A Lease makes
-that rare; nothing here relies on it.
+Every write names the version that it replaces, so of two who act at once one gets a conflict and reconciles again. A
+Lease makes that rare; nothing here relies on it.
 """
 
 import re
@@ -38,21 +38,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import pem
-from certs.authority import AUTHORITY_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, RENEWAL_AT, Authority
+from certs.ca import CA, CA_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, RENEWAL_AT
 from certs.verify import Sources, UnusablePairError, verify
 
 __all__ = [
-    "ROWS",
+    "RULES",
     "ApplyBundles",
     "Configuration",
     "CreateSecret",
     "Memory",
+    "Observed",
     "Secret",
-    "Seen",
     "Settings",
     "Step",
+    "StepResult",
     "Target",
-    "Turn",
     "Wait",
     "WriteSecret",
     "next_step",
@@ -60,13 +60,13 @@ __all__ = [
 
 #: From an API server's write to the last API server's informer: a watch delivers within a second, and one that broke
 #: without a sign is noticed after its 30 s ping and listed again; times ten.
-SETTLING = timedelta(minutes=5)
+CA_PROPAGATION_DELAY = timedelta(minutes=5)
 #: From a leaf's write to the last server that shows it: seconds; the rest is for a server that can't read the Secret
 #: for a while, as it must not be ready longer. A day, so that nobody is woken at night by a network policy that keeps
-#: all of them from reading. An authority too many in a bundle costs nothing.
-OVERLAP = timedelta(days=1)
+#: all of them from reading. A CA too many in a bundle costs nothing.
+CA_OVERLAP = timedelta(days=1)
 #: More than these are not taken over from a bundle: somebody's whole trust store does not fit into a Secret.
-MOST_RETIRED = 16
+MAX_RETIRED = 16
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
@@ -77,11 +77,11 @@ class Settings:
 
     names: tuple[str, ...]
     """What the API server calls the server."""
-    authority_lifetime: timedelta = AUTHORITY_LIFETIME
+    ca_lifetime: timedelta = CA_LIFETIME
     leaf_lifetime: timedelta = LEAF_LIFETIME
-    settling: timedelta = SETTLING
-    overlap: timedelta = OVERLAP
-    skew: timedelta = CLOCK_SKEW / 2
+    ca_propagation_delay: timedelta = CA_PROPAGATION_DELAY
+    ca_overlap: timedelta = CA_OVERLAP
+    max_clock_skew: timedelta = CLOCK_SKEW / 2
     """How far our clock and the API server's may lie apart."""
 
     def __post_init__(self) -> None:
@@ -89,12 +89,21 @@ class Settings:
             text
             for good, text in (
                 (self.names, "there must be a name"),
-                (min(self.settling, self.overlap) > timedelta(), "settling and overlap must be positive"),
+                (
+                    min(self.ca_propagation_delay, self.ca_overlap) > timedelta(),
+                    "the CA propagation delay and the CA overlap must be positive",
+                ),
                 # a leaf that is due is renewed, and that begins the overlap again
-                (self.settling + self.overlap <= self.leaf_lifetime / 3, "settling and overlap need a third of a leaf"),
-                (self.leaf_lifetime <= self.authority_lifetime / 3, "a leaf lives at most a third of an authority"),
+                (
+                    self.ca_propagation_delay + self.ca_overlap <= self.leaf_lifetime / 3,
+                    "the CA propagation delay and the CA overlap are more than a third of the leaf's lifetime",
+                ),
+                (self.leaf_lifetime <= self.ca_lifetime / 3, "the leaf's lifetime is more than a third of the CA's"),
                 # the writer's clock may be ahead of one party's and behind another's
-                (self.skew <= CLOCK_SKEW / 2, f"skew is at most half of what is backdated, {CLOCK_SKEW}"),
+                (
+                    self.max_clock_skew <= CLOCK_SKEW / 2,
+                    f"the clock skew is at most half of what is backdated, {CLOCK_SKEW}",
+                ),
             )
             if not good
         ]
@@ -109,8 +118,8 @@ class Secret:
     version: str
     """Its ``resourceVersion``."""
     content: Mapping[str, bytes] = field(repr=False)
-    asked: str = ""
-    """The value of the annotation that asks for a rotation: ``leaf``, or anything else for the authority too."""
+    rotation_requested: str = ""
+    """The value of the annotation that requests a rotation: ``leaf``, or anything else for the CA too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +133,8 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One look, of which nothing is older than the look; the configurations are best read before the Secret.
+class Observed:
+    """What was read at one time, the configurations before the Secret.
 
     The other way round they may show a later state than the Secret does. That is safe, and costs a write in vain.
     """
@@ -170,7 +179,7 @@ class WriteSecret:
 
     content: Mapping[str, bytes] = field(repr=False)
     version: str
-    answers: bool
+    clears_request: bool
     """Whether the annotation that asks is to be taken away with the same write."""
     reason: str
 
@@ -194,7 +203,7 @@ class ApplyBundles:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Look again after this long at the latest; something may change before."""
+    """Reconcile again after this long at the latest; something may change before."""
 
     delay: timedelta
     reason: str
@@ -203,44 +212,44 @@ class Wait:
 Step = CreateSecret | WriteSecret | ApplyBundles | Wait
 
 
-class Turn(NamedTuple):
-    """A step, and the memory for the next look."""
+class StepResult(NamedTuple):
+    """A step, and the memory for the next reconciliation."""
 
     step: Step
     memory: Memory = Memory()
 
 
-def next_step(seen: Seen, memory: Memory, settings: Settings) -> Turn:
-    """Return the step of the first row that applies. Nothing is random but the keys of new certificates."""
-    look = _Look(seen, memory, settings)
-    for row in ROWS:
-        turn = row(look)
-        if turn is not None:
-            return turn
-    raise AssertionError("the last row always applies")
+def next_step(observed: Observed, memory: Memory, settings: Settings) -> StepResult:
+    """Return the step of the first rule that applies. Nothing is random but the keys of new certificates."""
+    context = _Reconciliation(observed, memory, settings)
+    for rule in RULES:
+        result = rule(context)
+        if result is not None:
+            return result
+    raise AssertionError("the last rule always applies")
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _SecretState:
     """The certificates in a Secret; what can't be read is as good as absent."""
 
-    current: Authority | None = None
-    following: Authority | None = None
+    current: CA | None = None
+    following: CA | None = None
     retired: tuple[x509.Certificate, ...] = ()
     removed: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def read(cls, content: Mapping[str, bytes]) -> Self:
-        """Return what the content holds. An authority whose key is lost signs no more, but its leaves are about."""
-        current = _authority(content, "ca")
-        following = _authority(content, "next-ca")
+        """Return what the content holds. A CA whose key is lost signs no more, but its leaves are about."""
+        current = _load_ca(content, "ca")
+        following = _load_ca(content, "next-ca")
         orphans = [
             certificate
-            for authority, name in ((current, "ca"), (following, "next-ca"))
-            if authority is None
+            for ca, name in ((current, "ca"), (following, "next-ca"))
+            if ca is None
             for certificate in _certificates(content.get(f"{name}.crt", b""))
         ]
-        kept = {authority.certificate for authority in (current, following) if authority is not None}
+        kept = {ca.certificate for ca in (current, following) if ca is not None}
         retired = [*_certificates(content.get("retired-ca.crt", b"")), *orphans]
         return cls(
             current,
@@ -251,79 +260,79 @@ class _Held:
 
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
-        authorities = (self.current, self.following)
-        return (*(authority.certificate for authority in authorities if authority is not None), *self.retired)
+        cas = (self.current, self.following)
+        return (*(ca.certificate for ca in cas if ca is not None), *self.retired)
 
     def content(self) -> dict[str, bytes]:
         """Return the keys of the Secret that are not empty."""
         content = {"retired-ca.crt": _pem(self.retired), "removed-ca.crt": _pem(self.removed)}
-        for authority, name in ((self.current, "ca"), (self.following, "next-ca")):
-            content[f"{name}.crt"] = authority.certificate_pem if authority is not None else b""
-            content[f"{name}.key"] = authority.key_pem if authority is not None else b""
+        for ca, name in ((self.current, "ca"), (self.following, "next-ca")):
+            content[f"{name}.crt"] = ca.certificate_pem if ca is not None else b""
+            content[f"{name}.key"] = ca.key_pem if ca is not None else b""
         return {key: value for key, value in content.items() if value}
 
 
-#: The keys that :class:`_Held` writes.
+#: The keys that :class:`_SecretState` writes.
 _KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "removed-ca.crt"})
 
 
-class _Look:
-    """What is seen, understood."""
+class _Reconciliation:
+    """What was observed, decoded; the argument of every rule."""
 
-    def __init__(self, seen: Seen, memory: Memory, settings: Settings) -> None:
-        self.seen = seen
-        self.now = seen.time
+    def __init__(self, observed: Observed, memory: Memory, settings: Settings) -> None:
+        self.observed = observed
+        self.now = observed.time
         self.memory = memory
         self.settings = settings
-        self.secret = seen.secret or Secret("", {})
-        self.held = _Held.read(self.secret.content)
-        self.configurations = {name: each for name, each in seen.configurations.items() if each is not None}
+        self.secret = observed.secret or Secret("", {})
+        self.state = _SecretState.read(self.secret.content)
+        self.configurations = {name: each for name, each in observed.configurations.items() if each is not None}
 
     @property
-    def asks_for_leaf(self) -> bool:
-        return self.secret.asked == "leaf"
+    def leaf_requested(self) -> bool:
+        return self.secret.rotation_requested == "leaf"
 
     @property
-    def asks_for_authority(self) -> bool:
-        return bool(self.secret.asked) and not self.asks_for_leaf
+    def ca_requested(self) -> bool:
+        return bool(self.secret.rotation_requested) and not self.leaf_requested
 
     def write(
-        self, held: _Held, reason: str, leaf: tuple[bytes, bytes] | None = None, *, answers: bool = False
-    ) -> Turn:
+        self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
+    ) -> StepResult:
         """Return the write of what shall be held; a leaf that is good, and what is not ours, stay."""
-        content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | held.content()
-        content["tls.crt"], content["tls.key"] = leaf or self.leaf(held)
-        return Turn(WriteSecret(content, self.secret.version, answers, reason))
+        content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | state.content()
+        content["tls.crt"], content["tls.key"] = leaf or self.leaf(state)
+        return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
 
-    def leaf(self, held: _Held) -> tuple[bytes, bytes]:
+    def leaf(self, state: _SecretState) -> tuple[bytes, bytes]:
         """Return the leaf, or nothing where no server should take it: nobody knows who signed it, say."""
         pair = self.secret.content.get("tls.crt", b""), self.secret.content.get("tls.key", b"")
         try:
-            verify(*pair, now=self.now, roots_pem=_pem(held.trusted))
+            verify(*pair, now=self.now, roots_pem=_pem(state.trusted))
         except UnusablePairError:
             return b"", b""
         return pair
 
-    def issue(self, authority: Authority) -> tuple[bytes, bytes]:
-        leaf = authority.issue(self.settings.names, self.now, lifetime=self.settings.leaf_lifetime)
+    def issue(self, ca: CA) -> tuple[bytes, bytes]:
+        leaf = ca.issue(self.settings.names, self.now, lifetime=self.settings.leaf_lifetime)
         return leaf.certificate_pem, leaf.key_pem
 
-    def authority_fault(self, authority: Authority | None) -> str:
-        """Return why an authority must be followed by another one, or nothing."""
-        if authority is None:
-            return "the Secret holds no authority that can sign"
-        certificate = authority.certificate
-        if not self.can_sign(authority):
-            return f"the authority is good from {certificate.not_valid_before_utc:%FT%TZ} to {_end(certificate)} only"
-        if self.now >= _renewal(certificate, self.settings.authority_lifetime):
-            return f"two thirds of the authority's lifetime are over, it ends {_end(certificate)}"
+    def ca_fault(self, ca: CA | None) -> str:
+        """Return why a CA must be followed by another one, or nothing."""
+        if ca is None:
+            return "the Secret holds no CA that can sign"
+        certificate = ca.certificate
+        if not self.can_sign(ca):
+            return f"the CA is good from {certificate.not_valid_before_utc:%FT%TZ} to {_end(certificate)} only"
+        if self.now >= _renewal(certificate, self.settings.ca_lifetime):
+            return f"two thirds of the CA's lifetime are over, it ends {_end(certificate)}"
         return ""
 
-    def can_sign(self, authority: Authority) -> bool:
-        certificate = authority.certificate
+    def can_sign(self, ca: CA) -> bool:
+        certificate = ca.certificate
         return certificate.not_valid_before_utc <= self.now < certificate.not_valid_after_utc
 
-    def leaf_fault(self, authority: Authority) -> str:
+    def leaf_fault(self, ca: CA) -> str:
         """Return why the leaf must be signed anew, or nothing."""
         content, settings = self.secret.content, self.settings
         try:
@@ -332,149 +341,157 @@ class _Look:
                 content.get("tls.key", b""),
                 now=self.now,
                 names=settings.names,
-                roots_pem=authority.certificate_pem,
+                roots_pem=ca.certificate_pem,
                 sources=Sources("tls.crt", "tls.key", "ca.crt"),
             )
         except UnusablePairError as error:
             return str(error)
-        # a new one could last no longer than a leaf that ends with its authority, and would be due sooner and sooner
-        lasts = pair.not_after >= authority.certificate.not_valid_after_utc
+        # a new one could last no longer than a leaf that ends with its CA, and would be due sooner and sooner
+        lasts = pair.not_after >= ca.certificate.not_valid_after_utc
         if not lasts and self.now >= _renewal(pair.leaf, settings.leaf_lifetime):
             return f"two thirds of the leaf's lifetime are over, it ends {_end(pair.leaf)}"
         return ""
 
 
-def _clocks(look: _Look) -> Turn | None:
-    apart = abs(look.now - look.seen.server_time)
-    if apart <= look.settings.skew:
+def _clocks(context: _Reconciliation) -> StepResult | None:
+    apart = abs(context.now - context.observed.server_time)
+    if apart <= context.settings.max_clock_skew:
         return None
-    return Turn(
+    return StepResult(
         Wait(
-            look.settings.settling,
-            f"this clock says {look.now:%FT%TZ}, the API server's {look.seen.server_time:%FT%TZ}",
+            context.settings.ca_propagation_delay,
+            f"this clock says {context.now:%FT%TZ}, the API server's {context.observed.server_time:%FT%TZ}",
         )
     )
 
 
-def _missing(look: _Look) -> Turn | None:
-    return Turn(CreateSecret("there is no Secret")) if look.seen.secret is None else None
+def _missing(context: _Reconciliation) -> StepResult | None:
+    return StepResult(CreateSecret("there is no Secret")) if context.observed.secret is None else None
 
 
-def _adopt(look: _Look) -> Turn | None:
+def _adopt(context: _Reconciliation) -> StepResult | None:
     """Keep what only the bundles know: after a loss, after another mode, servers still show its leaves."""
-    held = look.held
-    bundles = [bundle for each in look.configurations.values() for bundle in each.bundles.values()]
+    state = context.state
+    bundles = [bundle for each in context.configurations.values() for bundle in each.bundles.values()]
     found = dict.fromkeys(certificate for bundle in bundles for certificate in _certificates(bundle))
-    known = {*held.trusted, *held.removed}
+    known = {*state.trusted, *state.removed}
     strangers = [certificate for certificate in found if certificate not in known]
-    adopted = strangers[: max(0, MOST_RETIRED - len(held.retired))]
+    adopted = strangers[: max(0, MAX_RETIRED - len(state.retired))]
     if not adopted:
         return None
     names = ", ".join(certificate.subject.rfc4514_string()[:80] for certificate in adopted)
-    wanted = _Held(held.current, held.following, (*held.retired, *adopted), held.removed)
-    return look.write(wanted, f"the bundles trust what the Secret does not know: {names}")
+    wanted = _SecretState(state.current, state.following, (*state.retired, *adopted), state.removed)
+    return context.write(wanted, f"the bundles trust what the Secret does not know: {names}")
 
 
-def _sign(look: _Look) -> Turn | None:
+def _sign(context: _Reconciliation) -> StepResult | None:
     """Renew the leaf. What ``ca`` signs is trusted already, so this waits for nothing else."""
-    current = look.held.current
-    if current is None or not look.can_sign(current):
+    current = context.state.current
+    if current is None or not context.can_sign(current):
         return None
-    fault = look.leaf_fault(current) or ("a new leaf was asked for" if look.asks_for_leaf else "")
+    fault = context.leaf_fault(current) or ("a new leaf was requested" if context.leaf_requested else "")
     if not fault:
         return None
-    return look.write(look.held, f"new leaf: {fault}", look.issue(current), answers=look.asks_for_leaf)
+    return context.write(
+        context.state,
+        f"new leaf: {fault}",
+        context.issue(current),
+        clears_request=context.leaf_requested,
+    )
 
 
-def _begin(look: _Look) -> Turn | None:
-    held = look.held
+def _begin(context: _Reconciliation) -> StepResult | None:
+    state = context.state
     following_fault = ""
-    if held.following is not None:
-        following_fault = look.authority_fault(held.following)
-    elif {"next-ca.crt", "next-ca.key"} & look.secret.content.keys():
+    if state.following is not None:
+        following_fault = context.ca_fault(state.following)
+    elif {"next-ca.crt", "next-ca.key"} & context.secret.content.keys():
         # the rotation that it was for is not over, and whoever asked is not told that it was in vain
         following_fault = "the one that was to follow can't be read"
-    if held.following is not None and not following_fault:
+    if state.following is not None and not following_fault:
         return None
-    fault = look.authority_fault(held.current) or following_fault
+    fault = context.ca_fault(state.current) or following_fault
     # one rotation after the other keeps the bundles short; what is due does not wait, as a crash costs the memory
-    if not fault and look.asks_for_authority and not held.retired:
-        fault = "a new authority was asked for"
+    if not fault and context.ca_requested and not state.retired:
+        fault = "a new CA was requested"
     if not fault:
         return None
-    following = Authority.create(look.now, lifetime=look.settings.authority_lifetime)
-    wanted = _Held(held.current, following, held.retired, held.removed)
-    return look.write(wanted, f"new authority: {fault}", answers=look.asks_for_authority)
+    following = CA.create(context.now, lifetime=context.settings.ca_lifetime)
+    wanted = _SecretState(state.current, following, state.retired, state.removed)
+    return context.write(wanted, f"new CA: {fault}", clears_request=context.ca_requested)
 
 
-def _apply(look: _Look) -> Turn | None:
-    bundle = _pem(look.held.trusted)
+def _apply(context: _Reconciliation) -> StepResult | None:
+    bundle = _pem(context.state.trusted)
     targets = tuple(
         Target(name, each.version, tuple(each.bundles))
-        for name, each in look.configurations.items()
+        for name, each in context.configurations.items()
         if any(has != bundle for has in each.bundles.values())
     )
     if not targets:
         return None
     names = ", ".join(target.name for target in targets)
-    return Turn(ApplyBundles(bundle, targets, f"not every entry of {names} trusts exactly what it must"))
+    return StepResult(ApplyBundles(bundle, targets, f"not every entry of {names} trusts exactly what it must"))
 
 
-def _promote(look: _Look) -> Turn | None:
-    """Row ``spread`` and row ``promote``; ``apply`` came before, so each bundle has what is trusted."""
-    held, settings = look.held, look.settings
-    following = held.following
+def _promote(context: _Reconciliation) -> StepResult | None:
+    """Rules ``spread`` and ``promote``; ``apply`` came before, so each bundle has what is trusted."""
+    state, settings = context.state, context.settings
+    following = state.following
     if following is None:
         return None
-    memory = look.memory.of(("spread", following.certificate), look.seen.instant)
-    left = memory.since + settings.settling - look.seen.instant
+    memory = context.memory.of(("spread", following.certificate), context.observed.instant)
+    left = memory.since + settings.ca_propagation_delay - context.observed.instant
     # where nothing else is trusted no leaf is good yet, and waiting would only make that last
-    alone = held.trusted == (following.certificate,)
+    alone = state.trusted == (following.certificate,)
     if left > timedelta() and not alone:
-        return Turn(Wait(left, "API servers get to know the new authority"), memory)
-    retired = (*held.retired, *((held.current.certificate,) if held.current is not None else ()))
-    wanted = _Held(following, None, retired, held.removed)
-    reason = "new leaf: every API server trusts the new authority"
-    return look.write(wanted, reason, look.issue(following), answers=look.asks_for_leaf)
+        return StepResult(Wait(left, "API servers get to know the new CA"), memory)
+    retired = (*state.retired, *((state.current.certificate,) if state.current is not None else ()))
+    wanted = _SecretState(following, None, retired, state.removed)
+    reason = "new leaf: every API server trusts the new CA"
+    return context.write(wanted, reason, context.issue(following), clears_request=context.leaf_requested)
 
 
-def _retire(look: _Look) -> Turn | None:
-    """Row ``overlap`` and row ``retire``; ``sign`` came before, so the leaf is of ``ca``."""
-    held, settings = look.held, look.settings
-    if not held.retired:
+def _retire(context: _Reconciliation) -> StepResult | None:
+    """Rules ``overlap`` and ``retire``; ``sign`` came before, so the leaf is of ``ca``."""
+    state, settings = context.state, context.settings
+    if not state.retired:
         return None
     # of this version: a leaf that was lost and written again in between reached servers later
-    memory = look.memory.of(("overlap", look.secret.version), look.seen.instant)
-    left = memory.since + settings.overlap - look.seen.instant
+    memory = context.memory.of(("overlap", context.secret.version), context.observed.instant)
+    left = memory.since + settings.ca_overlap - context.observed.instant
     if left > timedelta():
-        return Turn(Wait(left, "servers may still show a leaf of the former authority"), memory)
-    return look.write(
-        _Held(held.current, None, (), removed=held.retired), "no server shows a leaf of the former authority any more"
+        return StepResult(Wait(left, "servers may still show a leaf of the former CA"), memory)
+    return context.write(
+        _SecretState(state.current, None, (), removed=state.retired),
+        "no server shows a leaf of the former CA any more",
     )
 
 
-def _tidy(look: _Look) -> Turn | None:
+def _tidy(context: _Reconciliation) -> StepResult | None:
     """Take out what everything else passes over, so that whoever looks at the Secret sees what is in use."""
-    has = {key: value for key, value in look.secret.content.items() if key in _KEYS and value}
-    return look.write(look.held, "a part of the Secret can't be read") if has != look.held.content() else None
-
-
-def _rest(look: _Look) -> Turn | None:
-    """Return the wait for what is due first; row ``sign`` has verified the leaf."""
-    current, settings = look.held.current, look.settings
-    if current is None:
-        raise AssertionError("row begin or row promote applies where there is no authority")
-    leaf = x509.load_pem_x509_certificate(look.secret.content["tls.crt"])
-    due = min(
-        _renewal(current.certificate, settings.authority_lifetime),
-        # a leaf that ends with its authority is past its time, and stays
-        max(_renewal(leaf, settings.leaf_lifetime), look.now + settings.settling),
+    has = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
+    return (
+        context.write(context.state, "a part of the Secret can't be read") if has != context.state.content() else None
     )
-    return Turn(Wait(due - look.now, f"nothing is due before {due:%FT%TZ}"))
+
+
+def _rest(context: _Reconciliation) -> StepResult | None:
+    """Return the wait for what is due first; row ``sign`` has verified the leaf."""
+    current, settings = context.state.current, context.settings
+    if current is None:
+        raise AssertionError("rule begin or rule promote applies where there is no CA")
+    leaf = x509.load_pem_x509_certificate(context.secret.content["tls.crt"])
+    due = min(
+        _renewal(current.certificate, settings.ca_lifetime),
+        # a leaf that ends with its CA is past its time, and stays
+        max(_renewal(leaf, settings.leaf_lifetime), context.now + settings.ca_propagation_delay),
+    )
+    return StepResult(Wait(due - context.now, f"nothing is due before {due:%FT%TZ}"))
 
 
 #: The table, in order.
-ROWS: tuple[Callable[[_Look], Turn | None], ...] = (
+RULES: tuple[Callable[[_Reconciliation], StepResult | None], ...] = (
     _clocks,
     _missing,
     _adopt,
@@ -497,9 +514,9 @@ def _renewal(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
     return issued + min(certificate.not_valid_after_utc - issued, lifetime) * RENEWAL_AT
 
 
-def _authority(content: Mapping[str, bytes], name: str) -> Authority | None:
+def _load_ca(content: Mapping[str, bytes], name: str) -> CA | None:
     try:
-        return Authority.load(content.get(f"{name}.crt", b""), content.get(f"{name}.key", b""))
+        return CA.load(content.get(f"{name}.crt", b""), content.get(f"{name}.key", b""))
     except ValueError:
         return None
 

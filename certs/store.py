@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from certs.api import Answer, ApiError, Connection, RefusedError
-from certs.rotation import ApplyBundles, Configuration, CreateSecret, Secret, Seen, Step, Wait, WriteSecret
+from certs.api import ApiError, Connection, RefusedError, Response
+from certs.rotation import ApplyBundles, Configuration, CreateSecret, Observed, Secret, Step, Wait, WriteSecret
 
-__all__ = ["ASKS", "MARK", "Place", "Record", "Store", "decoded"]
+__all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ReleaseObjects", "Store", "decode_base64"]
 
-#: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the authority too.
-ASKS = "pillion.dev/rotate"
+#: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the CA too.
+ROTATE_ANNOTATION = "pillion.dev/rotate"
 #: The annotation of a webhook configuration that names the Secret with the servers' pair. Where it is another one, the
 #: bundles are for somebody else to keep: the release has come to another mode, and our servers are about to leave.
-MARK = "pillion.dev/certificate"
+CERTIFICATE_ANNOTATION = "pillion.dev/certificate"
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _KINDS = {
@@ -31,7 +31,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReleaseObjects:
     """Where a release's objects are; ValueError for a configuration of a kind that is not known."""
 
     namespace: str
@@ -57,7 +57,7 @@ class Place:
                 raise ValueError(f"{each!r} is no webhook configuration; write mutatingwebhookconfigurations/NAME")
 
 
-class Record(NamedTuple):
+class LeaseState(NamedTuple):
     """The Lease as it was read."""
 
     version: str
@@ -73,7 +73,7 @@ class Store:
     def __init__(
         self,
         connection: Connection,
-        place: Place,
+        place: ReleaseObjects,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -86,25 +86,25 @@ class Store:
         self._secret = f"/api/v1/{within}/secrets/{quote(place.secret)}"
         self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(place.lease)}"
 
-    def look(self, *, at_configurations: bool = True) -> Seen:
+    def observe(self, *, at_configurations: bool = True) -> Observed:
         """Return what there is, the configurations first; without them, what a server needs to know."""
         configurations = {name: self._configuration(name) for name in self._place.configurations * at_configurations}
         secret, server_time = self._read_secret()
-        return Seen(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
+        return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
-    def perform(self, step: Step, seen: Seen) -> None:
-        """Take the step that followed from what was seen; raises :class:`ApiError`."""
+    def perform(self, step: Step, observed: Observed) -> None:
+        """Take the step that follows from what was observed; raises :class:`ApiError`."""
         match step:
             case CreateSecret():
                 self._make(self._secret, "v1", "Secret", self._place.secret, type="Opaque")
             case WriteSecret():
-                self._write(step, seen)
+                self._write(step, observed)
             case ApplyBundles():
                 self._apply(step)
             case Wait():
                 pass
 
-    def lease(self) -> Record:
+    def lease(self) -> LeaseState:
         """Return the Lease, made if there is none."""
         try:
             answer = self._connection.get(self._lease)
@@ -114,7 +114,7 @@ class Store:
             answer = self._make(self._lease, "coordination.k8s.io/v1", "Lease", self._place.lease)
         return _record(answer)
 
-    def hold(self, lease: Record, holder: str, duration: timedelta) -> Record:
+    def hold(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
         """Write who holds the Lease from now on, nobody if ``holder`` is empty."""
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
@@ -127,7 +127,7 @@ class Store:
         metadata = {"resourceVersion": lease.version}
         return _record(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
 
-    def _make(self, path: str, version: str, kind: str, name: str, **fields: str) -> Answer:
+    def _make(self, path: str, version: str, kind: str, name: str, **fields: str) -> Response:
         """Make an empty object; one that is there stays as it is.
 
         By server-side apply, as a rule with ``resourceNames`` allows it: a plain create can't be limited by name.
@@ -144,17 +144,17 @@ class Store:
                 return None, error.time
             raise
         document = answer.document
-        content = {key: decoded(value) for key, value in (document.get("data") or {}).items()}
-        asked = (document["metadata"].get("annotations") or {}).get(ASKS, "")
-        return Secret(_version(document), content, asked), answer.time
+        content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
+        rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
+        return Secret(_version(document), content, rotation_requested), answer.time
 
-    def _write(self, step: WriteSecret, seen: Seen) -> None:
-        before = seen.secret.content if seen.secret is not None else {}
+    def _write(self, step: WriteSecret, observed: Observed) -> None:
+        before = observed.secret.content if observed.secret is not None else {}
         data: dict[str, str | None] = dict.fromkeys(before)  # what is not written again is taken away
         data |= {key: base64.b64encode(value).decode() for key, value in step.content.items()}
         metadata: dict[str, Any] = {"resourceVersion": step.version}
-        if step.answers:
-            metadata["annotations"] = {ASKS: None}
+        if step.clears_request:
+            metadata["annotations"] = {ROTATE_ANNOTATION: None}
         self._connection.merge(self._secret, {"metadata": metadata, "data": data})
 
     def _configuration(self, name: str) -> Configuration | None:
@@ -164,10 +164,12 @@ class Store:
             if error.missing:
                 return None
             raise
-        if (document["metadata"].get("annotations") or {}).get(MARK, self._place.secret) != self._place.secret:
+        if (document["metadata"].get("annotations") or {}).get(
+            CERTIFICATE_ANNOTATION, self._place.secret
+        ) != self._place.secret:
             return None
         entries = document.get("webhooks") or []
-        bundles = {entry["name"]: decoded(entry["clientConfig"].get("caBundle")) for entry in entries}
+        bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
         return Configuration(_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
@@ -190,9 +192,11 @@ class Store:
             raise failure
 
 
-def _record(answer: Answer) -> Record:
+def _record(answer: Response) -> LeaseState:
     spec = answer.document.get("spec") or {}
-    return Record(_version(answer.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", answer.time)
+    return LeaseState(
+        _version(answer.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", answer.time
+    )
 
 
 def _configuration_path(name: str) -> str:
@@ -204,7 +208,7 @@ def _version(document: Mapping[str, Any]) -> str:
     return str(document["metadata"]["resourceVersion"])
 
 
-def decoded(text: str | None) -> bytes:
+def decode_base64(text: str | None) -> bytes:
     """Return the bytes of a field of an object, nothing where it has none or what is there is no base64."""
     try:
         return base64.b64decode(text or "", validate=True)

@@ -23,8 +23,8 @@ __all__ = [
     "Sources",
     "UnusablePairError",
     "alternative_names",
-    "described",
-    "is_authority",
+    "display_name",
+    "is_ca",
     "verify",
 ]
 
@@ -133,9 +133,9 @@ def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes, keys: int) 
     mine = [each for each in chain if pem.public_key(each, "the chain") == key.public_key()]
     if chain[0] in mine:
         return []
-    text = f"the key does not belong to the certificate {described(chain[0])}"
+    text = f"the key does not belong to the certificate {display_name(chain[0])}"
     if mine:
-        text += f", but to {described(mine[0])} further down, which must come first"
+        text += f", but to {display_name(mine[0])} further down, which must come first"
     elif keys > 1:
         text += f"; it is the first of {keys} keys in its file, and only the first counts"
     return [Fault(FaultKind.KEY, text)]
@@ -166,9 +166,9 @@ def _time_faults(chain: list[x509.Certificate], now: datetime) -> list[Fault]:
     for certificate in chain:
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if now < start:
-            faults.append(Fault(FaultKind.TIME, f"{described(certificate)} is not valid before {start:%FT%TZ}"))
+            faults.append(Fault(FaultKind.TIME, f"{display_name(certificate)} is not valid before {start:%FT%TZ}"))
         if now > end:
-            faults.append(Fault(FaultKind.TIME, f"{described(certificate)} ended {end:%FT%TZ}"))
+            faults.append(Fault(FaultKind.TIME, f"{display_name(certificate)} ended {end:%FT%TZ}"))
     return faults
 
 
@@ -199,20 +199,23 @@ def _usage_faults(leaf: x509.Certificate) -> list[Fault]:
 def _chain_faults(chain: list[x509.Certificate]) -> list[Fault]:
     return [
         *(
-            Fault(FaultKind.CHAIN, f"{described(child)} is not signed by {described(issuer)}, which follows it")
+            Fault(FaultKind.CHAIN, f"{display_name(child)} is not signed by {display_name(issuer)}, which follows it")
             for child, issuer in pairwise(chain)
-            if not _signed(child, issuer)
+            if not _is_signed_by(child, issuer)
         ),
         *(
-            Fault(FaultKind.CHAIN, f"{described(issuer)} allows fewer authorities below it than there are")
+            Fault(FaultKind.CHAIN, f"{display_name(issuer)} allows fewer CAs below it than there are")
             for below, issuer in enumerate(chain[1:])
-            if not _allows(issuer, below)
+            if not _path_length_allows(issuer, below)
         ),
         *(
             # since Go 1.18; what nobody signed but itself is not asked
-            Fault(FaultKind.CHAIN, f"{described(certificate)} is signed with SHA-1 or MD5, which no API server accepts")
+            Fault(
+                FaultKind.CHAIN, f"{display_name(certificate)} is signed with SHA-1 or MD5, which no API server accepts"
+            )
             for certificate in chain
-            if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5) and not _signed(certificate, certificate)
+            if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5)
+            and not _is_signed_by(certificate, certificate)
         ),
     ]
 
@@ -220,29 +223,29 @@ def _chain_faults(chain: list[x509.Certificate]) -> list[Fault]:
 def _root_faults(chain: list[x509.Certificate], roots: list[x509.Certificate], now: datetime) -> list[Fault]:
     """Return why no trusted certificate vouches for the chain; one that does is enough."""
     last = chain[-1]
-    signers = [root for root in roots if root == last or _signed(last, root)]
+    signers = [root for root in roots if root == last or _is_signed_by(last, root)]
     if not signers:
-        return [Fault(FaultKind.CHAIN, f"{described(last)} is not signed by any of the trusted certificates")]
+        return [Fault(FaultKind.CHAIN, f"{display_name(last)} is not signed by any of the trusted certificates")]
     if last in signers:
         return []
-    good = [root for root in signers if not _time_faults([root], now) and _allows(root, len(chain) - 1)]
+    good = [root for root in signers if not _time_faults([root], now) and _path_length_allows(root, len(chain) - 1)]
     if good:
         return []
     return _time_faults(signers, now) or [
-        Fault(FaultKind.CHAIN, f"{described(signers[0])} allows fewer authorities below it than there are")
+        Fault(FaultKind.CHAIN, f"{display_name(signers[0])} allows fewer CAs below it than there are")
     ]
 
 
-def _allows(issuer: x509.Certificate, below: int) -> bool:
-    """Return whether so many authorities may stand between an issuer and the leaf (RFC 5280, 4.2.1.9)."""
+def _path_length_allows(issuer: x509.Certificate, below: int) -> bool:
+    """Return whether so many CAs may stand between an issuer and the leaf (RFC 5280, 4.2.1.9)."""
     constraints = _extension(issuer, ExtensionOID.BASIC_CONSTRAINTS)
     most = constraints.path_length if isinstance(constraints, x509.BasicConstraints) else None
     return most is None or below <= most
 
 
-def _signed(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Return whether ``issuer`` may sign certificates and signed this one."""
-    if not is_authority(issuer):
+    if not is_ca(issuer):
         return False
     try:
         child.verify_directly_issued_by(issuer)
@@ -251,7 +254,7 @@ def _signed(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def is_authority(certificate: x509.Certificate) -> bool:
+def is_ca(certificate: x509.Certificate) -> bool:
     """Return whether a certificate may sign others."""
     constraints = _extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
     usage = _extension(certificate, ExtensionOID.KEY_USAGE)
@@ -298,7 +301,7 @@ def _extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> x50
         return None
 
 
-def described(certificate: x509.Certificate) -> str:
+def display_name(certificate: x509.Certificate) -> str:
     """Return a name that a person finds the certificate by."""
     try:
         name = certificate.subject.rfc4514_string() or ", ".join(alternative_names(certificate))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -68,9 +68,9 @@ EXAMPLES = [example for page in PAGES for example in _examples(page, page.read_t
 
 def _certificate() -> dict[str, str]:
     now = datetime.now(UTC)
-    authority = Authority.create(now)
-    leaf = authority.issue(("pillion.pillion-system.svc",), now)
-    files = {"ca.crt": authority.certificate_pem, "tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
+    ca = CA.create(now)
+    leaf = ca.issue(("pillion.pillion-system.svc",), now)
+    files = {"ca.crt": ca.certificate_pem, "tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
     return {name: pem.decode() for name, pem in files.items()}
 
 

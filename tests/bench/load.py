@@ -55,5 +55,5 @@ def _command(running: Running, body: Path, core: int, connections: int) -> list[
     address = f"127.0.0.1:{running.port}"
     return [
         *("taskset", "-c", str(core), str(programs.find(programs.GENERATOR)), "-address", address),
-        *("-ca", str(running.authority), "-body", str(body), "-connections", str(connections)),
+        *("-ca", str(running.ca), "-body", str(body), "-connections", str(connections)),
     ]

@@ -149,7 +149,7 @@ def _pod(namespace: str, node: int, annotations: dict[str, str]) -> dict[str, An
 def _webhook(port: int, pair: Credentials) -> dict[str, Any]:
     """Return the webhook's configuration; ``Fail``, so that none passes without us unseen."""
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
-    bundle = base64.b64encode(pair.authority.read_bytes()).decode()
+    bundle = base64.b64encode(pair.ca.read_bytes()).decode()
     webhook = {
         "name": "pods.pillion.dev",
         "clientConfig": {"url": f"https://127.0.0.1:{port}/mutate", "caBundle": bundle},

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -19,13 +20,13 @@ from typing import Any, NamedTuple
 
 import jsonpatch
 
-from certs.authority import Authority
+from certs.ca import CA
 from tests.bench import bodies, programs
 from webhook.configuration import load
 from webhook.injection import review
 from webhook.injection.admission import admit
 
-__all__ = ["Credentials", "Running", "Server", "credentials", "injected", "running", "servers"]
+__all__ = ["Credentials", "Running", "Server", "credentials", "image_environment", "injected", "running", "servers"]
 
 READY_SECONDS = 30.0
 
@@ -35,7 +36,7 @@ class Credentials(NamedTuple):
 
     certificate: Path
     key: Path
-    authority: Path
+    ca: Path
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Running:
     port: int
     started_in: float
     """Seconds from the start of the process to its first answer."""
-    authority: Path
+    ca: Path
 
     @property
     def resident(self) -> float:
@@ -70,17 +71,17 @@ class Running:
 
     def ask(self, body: bytes) -> dict[str, Any]:
         """Return the answer to a review."""
-        return _ask(self.port, self.authority, body)
+        return _ask(self.port, self.ca, body)
 
 
 def credentials(folder: Path) -> Credentials:
     """Return new ones in the folder."""
-    authority = Authority.create(datetime.now(UTC))
-    leaf = authority.issue(("localhost", "127.0.0.1"), datetime.now(UTC))
+    ca = CA.create(datetime.now(UTC))
+    leaf = ca.issue(("localhost", "127.0.0.1"), datetime.now(UTC))
     made = Credentials(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
     made.certificate.write_bytes(leaf.certificate_pem)
     made.key.write_bytes(leaf.key_pem)
-    made.authority.write_bytes(authority.certificate_pem)
+    made.ca.write_bytes(ca.certificate_pem)
     return made
 
 
@@ -88,6 +89,13 @@ def _pillion(python: Path, listen: str, pair: Credentials, _folder: Path) -> lis
     options = ["--listen", listen, "--plain-listen", "127.0.0.1:0", "--log-format", "json"]
     options += ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]
     return [str(python.parent / "pillion"), "serve", *options]
+
+
+def image_environment() -> dict[str, str]:
+    """Return how the image's environment tunes the C library."""
+    text = (Path(__file__).parent.parent.parent / "Dockerfile").read_text()
+    (value,) = re.findall(r"^ENV GLIBC_TUNABLES=(\S+)$", text, re.MULTILINE)
+    return {"GLIBC_TUNABLES": value}
 
 
 def _lean(listen: str, pair: Credentials, folder: Path) -> list[str]:
@@ -109,7 +117,7 @@ def _options(listen: str, pair: Credentials) -> list[str]:
 def servers(python: Path = Path(sys.executable)) -> tuple[Server, ...]:
     """Return all of them; Pillion as it is installed beside that interpreter."""
     return (
-        Server("pillion", partial(_pillion, python)),
+        Server("pillion", partial(_pillion, python), environment=image_environment()),
         Server("lean", _lean),
         Server(
             "published",
@@ -169,8 +177,8 @@ def running(server: Server, pair: Credentials, folder: Path, core: int, readers_
     )
     try:
         _wait(process, port, begin)
-        _ask(port, pair.authority, body)
-        yield Running(server, process, port, time.perf_counter() - begin, pair.authority)
+        _ask(port, pair.ca, body)
+        yield Running(server, process, port, time.perf_counter() - begin, pair.ca)
     finally:
         process.kill()  # SIGTERM would drain, and SIGINT means nothing to what a shell has put in the background
         process.wait(READY_SECONDS)
@@ -191,8 +199,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, begin: float) -> None:
     raise RuntimeError(f"{process.args!r} does not serve; exit code {process.poll()}")
 
 
-def _ask(port: int, authority: Path, body: bytes) -> dict[str, Any]:
-    context = ssl.create_default_context(cafile=str(authority))
+def _ask(port: int, ca: Path, body: bytes) -> dict[str, Any]:
+    context = ssl.create_default_context(cafile=str(ca))
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=READY_SECONDS)
     with contextlib.closing(connection):
         connection.request("POST", "/mutate?timeout=10s", body, {"Content-Type": "application/json"})

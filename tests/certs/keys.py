@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from certs.authority import Authority
+from certs.ca import CA
 
-__all__ = ["AUTHORITY", "CERTIFICATES", "GOOD", "KEYS", "LEAF", "NAME", "PAIRS", "pem_of"]
+__all__ = ["CERTIFICATES", "GOOD", "KEYS", "LEAF", "NAME", "PAIRS", "TEST_CA", "pem_of"]
 
 NAME = "localhost"
 NOW = datetime.now(UTC)
-AUTHORITY = Authority.create(NOW)
-LEAF = AUTHORITY.issue((NAME, "127.0.0.1"), NOW)
-OTHER = AUTHORITY.issue((NAME,), NOW)
+TEST_CA = CA.create(NOW)
+LEAF = TEST_CA.issue((NAME, "127.0.0.1"), NOW)
+OTHER = TEST_CA.issue((NAME,), NOW)
 
 
 def pem_of(key: Any, form: PrivateFormat = PrivateFormat.PKCS8, password: bytes = b"") -> bytes:
@@ -41,14 +41,14 @@ def signed(key: Any) -> bytes:
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
-        .issuer_name(AUTHORITY.certificate.subject)
+        .issuer_name(TEST_CA.certificate.subject)
         .public_key(key.public_key())
         .serial_number(7)
         .not_valid_before(NOW - timedelta(hours=1))
         .not_valid_after(NOW + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=True)
     )
-    return builder.sign(AUTHORITY.key, SHA256()).public_bytes(Encoding.PEM)
+    return builder.sign(TEST_CA.key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def _pair(key: Any) -> tuple[bytes, bytes]:
@@ -124,12 +124,12 @@ PAIRS = {
     "P-224": (*_P224, "the key is ECDSA on secp224r1, which no API server accepts"),
     "secp256k1": (*_SECP256K1, "the key is ECDSA on secp256k1, which no API server accepts"),
     "chain in the wrong order": (
-        AUTHORITY.certificate_pem + LEAF.certificate_pem,
+        TEST_CA.certificate_pem + LEAF.certificate_pem,
         LEAF.key_pem,
         "further down, which must come first",
     ),
     "a stranger in the chain": (
-        LEAF.certificate_pem + Authority.create(NOW).certificate_pem,
+        LEAF.certificate_pem + CA.create(NOW).certificate_pem,
         LEAF.key_pem,
         "which follows it",
     ),

@@ -18,16 +18,16 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from certs.authority import Authority
+from certs.ca import CA
 from certs.rotation import (
     ApplyBundles,
     Configuration,
     CreateSecret,
     Memory,
+    Observed,
     Secret,
-    Seen,
     Settings,
-    Turn,
+    StepResult,
     Wait,
     WriteSecret,
     next_step,
@@ -41,10 +41,10 @@ NAME = "pillion.pillion-system.svc"
 #: Days for months: a walk of some thousand steps sees every kind of renewal.
 SETTINGS = Settings(
     (NAME,),
-    authority_lifetime=timedelta(days=4),
+    ca_lifetime=timedelta(days=4),
     leaf_lifetime=timedelta(days=1),
-    settling=timedelta(minutes=5),
-    overlap=timedelta(minutes=10),
+    ca_propagation_delay=timedelta(minutes=5),
+    ca_overlap=timedelta(minutes=10),
 )
 
 #: An API server's informer delivers within this; less than ``settling``.
@@ -64,7 +64,7 @@ MOST_IN_FLIGHT = 20
 CONFIGURATIONS = {"pods": ("annotated", "opted-in"), "lint": ("lint",)}
 CLIENTS = 2
 
-Machine = Callable[[Seen, Memory, Settings], Turn]
+Machine = Callable[[Observed, Memory, Settings], StepResult]
 
 
 class RefusedError(AssertionError):
@@ -85,7 +85,7 @@ class Version:
 class Client:
     """An API server's instance: it trusts what its informers have delivered."""
 
-    skew: timedelta
+    max_clock_skew: timedelta
     known: dict[str, int]
 
 
@@ -101,7 +101,7 @@ class Request:
 class Replica:
     """A server with a pair in memory, and a process that rotates."""
 
-    skew: timedelta
+    max_clock_skew: timedelta
     wrong_by: timedelta = ZERO
     """How much a broken clock is off."""
     pair: tuple[bytes, bytes] | None = None
@@ -110,7 +110,7 @@ class Replica:
     """When it last saw that its pair is the Secret's, or that the Secret has none to offer."""
     cut_off: bool = False
     excused: bool = False
-    """Its clock is broken, or a fault destroyed all trace of the authority of its leaf: until it has a new pair."""
+    """Its clock is broken, or a fault destroyed all trace of the CA of its leaf: until it has a new pair."""
     process: Iterator[None] = field(default_factory=lambda: iter(()))
 
 
@@ -183,7 +183,7 @@ class World:
         fresh = self._fresh(replica)
         content = self.secret.content if self.secret is not None else {}
         pair = content.get("tls.crt", b""), content.get("tls.key", b"")
-        faults = _faults(*pair, self.clock(replica.skew + replica.wrong_by))
+        faults = _faults(*pair, self.clock(replica.max_clock_skew + replica.wrong_by))
         if not faults:
             if pair != replica.pair:
                 self.story.append(f"{self._at()} {self._name(replica)} serves {_short(pair[0])}")
@@ -245,7 +245,7 @@ class World:
     def ask(self, what: str) -> None:
         """Ask for a rotation."""
         if self.secret is not None:
-            self.secret = replace(self.secret, version=self._next(), asked=what)
+            self.secret = replace(self.secret, version=self._next(), rotation_requested=what)
             self.story.append(f"{self._at()} asked for {what}")
 
     # what goes wrong
@@ -265,7 +265,7 @@ class World:
             return
         content = dict(self.secret.content)
         was = content.pop(key)
-        other = Authority.create(self.clock(), lifetime=timedelta(days=1))
+        other = CA.create(self.clock(), lifetime=timedelta(days=1))
         broken = {
             "gone": None,
             "empty": b"",
@@ -302,7 +302,7 @@ class World:
 
     def drift(self, replica: Replica) -> None:
         """Let a clock jump within what is promised."""
-        replica.skew = self._any_skew()
+        replica.max_clock_skew = self._any_skew()
 
     def break_clock(self, replica: Replica, by: timedelta) -> None:
         """Let a replica's clock be wrong, by more than is promised; ``ZERO`` repairs it."""
@@ -335,16 +335,16 @@ class World:
 
     # what is true
 
-    def clock(self, skew: timedelta = ZERO) -> datetime:
+    def clock(self, max_clock_skew: timedelta = ZERO) -> datetime:
         """Return a clock's time."""
-        return START + self.elapsed + self.offset + skew
+        return START + self.elapsed + self.offset + max_clock_skew
 
     def ready(self, replica: Replica) -> bool:
         """Return whether the API server sends requests to a server."""
         if replica.pair is None or not self._fresh(replica):
             return False
         leaf = _certificate(replica.pair[0])
-        now = self.clock(replica.skew + replica.wrong_by)
+        now = self.clock(replica.max_clock_skew + replica.wrong_by)
         return leaf.not_valid_before_utc + MARGIN <= now <= leaf.not_valid_after_utc - MARGIN
 
     def check(self) -> None:
@@ -353,7 +353,7 @@ class World:
             return
         shown = [(each, each.pair[0]) for each in self.replicas if not each.excused and each.pair and self.ready(each)]
         for client in self.clients:
-            now = self.clock(client.skew)
+            now = self.clock(client.max_clock_skew)
             for name, versions in self.history.items():
                 configuration = versions[client.known[name]].configuration
                 if configuration is None or any(each.faulty for each in versions[client.known[name] :]):
@@ -371,17 +371,17 @@ class World:
             return "no Secret"
         content = self.secret.content
         try:
-            authority = Authority.load(content.get("ca.crt", b""), content.get("ca.key", b""))
+            ca = CA.load(content.get("ca.crt", b""), content.get("ca.key", b""))
             pair = content.get("tls.crt", b""), content.get("tls.key", b"")
-            verify(*pair, now=self.clock(), names=(NAME,), roots_pem=authority.certificate_pem)
+            verify(*pair, now=self.clock(), names=(NAME,), roots_pem=ca.certificate_pem)
         except ValueError as error:
             return str(error)
-        if self.secret.asked or {"next-ca.crt", "retired-ca.crt"} & content.keys():
+        if self.secret.rotation_requested or {"next-ca.crt", "retired-ca.crt"} & content.keys():
             return "a rotation is not over"
         for name, versions in self.history.items():
             now = versions[-1].configuration
-            if now is not None and set(now.bundles.values()) != {authority.certificate_pem}:
-                return f"{name} does not trust the authority, or others too"
+            if now is not None and set(now.bundles.values()) != {ca.certificate_pem}:
+                return f"{name} does not trust the CA, or others too"
             if any(client.known[name] + 1 < len(versions) for client in self.clients):
                 return "an informer is behind"
         if not all(self.ready(replica) and replica.pair == pair for replica in self.replicas):
@@ -392,7 +392,7 @@ class World:
         """Stop all faults, let everybody work, and return the number of writes it took; AssertionError if too many.
 
         Writes that nobody waits for any more stay on their way. A round is a minute in the mean; a rotation in
-        progress, one that was asked for and a leaf that is due take three times ``settling`` and ``overlap``.
+        progress, one that was asked for and a leaf that is due take three times the two delays.
         """
         for replica in self.replicas:
             replica.cut_off = False
@@ -433,10 +433,10 @@ class World:
                 yield
             if not self.secret_first:
                 secret = self.secret
-            server_time = self.clock(self.clients[0].skew)
+            server_time = self.clock(self.clients[0].max_clock_skew)
             yield
-            own_time = self.clock(replica.skew + replica.wrong_by)
-            seen = Seen(own_time, server_time, self.elapsed, secret, configurations)
+            own_time = self.clock(replica.max_clock_skew + replica.wrong_by)
+            seen = Observed(own_time, server_time, self.elapsed, secret, configurations)
             step, memory = self.machine(seen, memory, self.settings)
             requests = self._requests(step, replica)
             self.in_flight += requests
@@ -464,7 +464,7 @@ class World:
     def _write(self, step: WriteSecret, by: Replica) -> None:
         if self.secret is None or (self.swaps_secrets and self.secret.version != step.version):
             return
-        self.secret = Secret(self._next(), step.content, "" if step.answers else self.secret.asked)
+        self.secret = Secret(self._next(), step.content, "" if step.clears_request else self.secret.rotation_requested)
         self.backups = [*self.backups[-9:], step.content]
         self.writes += 1
         self.rotations += "new leaf: every" in step.reason
@@ -492,13 +492,13 @@ class World:
         return Configuration(self._next(), dict.fromkeys(CONFIGURATIONS[name], b""))
 
     def _fault(self, what: str, content: Mapping[str, bytes] | None) -> None:
-        asked = self.secret.asked if self.secret is not None else ""
-        self.secret = Secret(self._next(), content, asked) if content is not None else None
+        rotation_requested = self.secret.rotation_requested if self.secret is not None else ""
+        self.secret = Secret(self._next(), content, rotation_requested) if content is not None else None
         self.story.append(f"{self._at()} {what}")
         self._excuse()
 
     def _excuse(self) -> None:
-        """Excuse servers whose authority neither the Secret nor a configuration knows any more: nobody can."""
+        """Excuse servers whose CA neither the Secret nor a configuration knows any more: nobody can."""
         content = self.secret.content if self.secret is not None else {}
         known = [content.get(f"{name}.crt", b"") for name in ("ca", "next-ca", "retired-ca")]
         latest = [versions[-1].configuration for versions in self.history.values()]
@@ -541,7 +541,7 @@ def accepted(chain: bytes, bundle: bytes, now: datetime) -> bool:
 
 
 def accepted_ever(chain: bytes, bundle: bytes) -> bool:
-    """Return whether the bundle has the authority of the chain's leaf."""
+    """Return whether the bundle has the CA of the chain's leaf."""
     return _window(chain, bundle) is not None
 
 
@@ -663,7 +663,7 @@ def happen(world: World, what: str, durations: Sequence[timedelta] = DURATIONS) 
     arguments: dict[str, Callable[[], tuple[Any, ...]]] = {
         "inform": lambda: (choose(world.clients), name),
         "advance": lambda: (choose(durations),),
-        "ask": lambda: (choose(["leaf", "authority"]),),
+        "ask": lambda: (choose(["leaf", "CA"]),),
         "delete_secret": lambda: (),
         "empty_secret": lambda: (),
         "restore": lambda: (),

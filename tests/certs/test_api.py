@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from certs.api import ApiError, ApiServer, Connection, RefusedError, UnreachableError
-from certs.authority import Authority
+from certs.ca import CA
 
 NOW = datetime.now(UTC)
-AUTHORITY = Authority.create(NOW)
-LEAF = AUTHORITY.issue(("127.0.0.1",), NOW)
+TEST_CA = CA.create(NOW)
+LEAF = TEST_CA.issue(("127.0.0.1",), NOW)
 DATE = b"Date: Sun, 17 May 2026 12:30:00 GMT\r\n"
 
 #: What a peer does with one connection after its handshake.
@@ -55,7 +55,7 @@ class Peer:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
-        (folder / "ca.crt").write_bytes(AUTHORITY.certificate_pem)
+        (folder / "ca.crt").write_bytes(TEST_CA.certificate_pem)
         (folder / "token").write_text("a-token\n")
         (folder / "pair").write_bytes(LEAF.certificate_pem + LEAF.key_pem)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -82,7 +82,7 @@ class Peer:
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self.listener.getsockname()[1]),
         }
-        here = ApiServer.of_this_pod(environment, self.folder)
+        here = ApiServer.in_cluster(environment, self.folder)
         return ApiServer(here.host, here.port, here.trust, here.token, seconds)
 
 
@@ -242,7 +242,7 @@ def test_a_server_that_we_do_not_trust_is_told_nothing(peer: Peer, tmp_path: Pat
     """The token is sent after the handshake."""
     seen: list[bytes] = []
     server = peer.plays(lambda wire: seen.append(request(wire)))
-    (tmp_path / "ca.crt").write_bytes(Authority.create(NOW).certificate_pem)
+    (tmp_path / "ca.crt").write_bytes(CA.create(NOW).certificate_pem)
     with pytest.raises(UnreachableError, match="certificate verify failed"):
         asked(server)
     assert seen == []

@@ -12,33 +12,33 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from certs.authority import AUTHORITY_LIFETIME, Authority
+from certs.ca import CA, CA_LIFETIME
 from certs.contents import Certificate, Key, Unreadable, belongs, contents
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
-AUTHORITY = Authority.create(NOW)
-LEAF = AUTHORITY.issue(("a.svc", "10.0.0.1"), NOW)
+TEST_CA = CA.create(NOW)
+LEAF = TEST_CA.issue(("a.svc", "10.0.0.1"), NOW)
 
 
 def test_a_leaf_and_its_authority_are_told_apart() -> None:
     """In the text's order; the leaf has no subject, so its names stand for it."""
-    leaf, authority = contents(b"some words\n" + LEAF.certificate_pem + AUTHORITY.certificate_pem)
+    leaf, ca = contents(b"some words\n" + LEAF.certificate_pem + TEST_CA.certificate_pem)
     assert isinstance(leaf, Certificate)
-    assert isinstance(authority, Certificate)
-    assert (leaf.authority, leaf.name, leaf.names) == (False, "a.svc, 10.0.0.1", ("a.svc", "10.0.0.1"))
-    assert (authority.authority, authority.issuer) == (True, authority.name)
-    assert authority.not_after == NOW + AUTHORITY_LIFETIME
+    assert isinstance(ca, Certificate)
+    assert (leaf.is_ca, leaf.name, leaf.names) == (False, "a.svc, 10.0.0.1", ("a.svc", "10.0.0.1"))
+    assert (ca.is_ca, ca.issuer) == (True, ca.name)
+    assert ca.not_after == NOW + CA_LIFETIME
 
 
 def test_a_key_is_known_by_its_public_half() -> None:
     """It belongs to its certificate and no other; nothing of the private half is kept."""
     leaf, key = contents(LEAF.certificate_pem + LEAF.key_pem)
-    (authority,) = contents(AUTHORITY.certificate_pem)
+    (ca,) = contents(TEST_CA.certificate_pem)
     assert isinstance(leaf, Certificate)
-    assert isinstance(authority, Certificate)
+    assert isinstance(ca, Certificate)
     assert isinstance(key, Key)
-    assert belongs(key, [authority, leaf]) is leaf
-    assert belongs(key, [authority]) is None
+    assert belongs(key, [ca, leaf]) is leaf
+    assert belongs(key, [ca]) is None
     secret = LEAF.key.private_numbers().private_value.to_bytes(32, "big")
     assert secret not in key.public_key
 

@@ -6,45 +6,49 @@ from pathlib import Path
 
 import pytest
 
-from certs.authority import Authority
-from certs.delivery import Folder, Notice, instant
+from certs.ca import CA
+from certs.delivery import Folder, Notice, boot_time
 from certs.verify import verify
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 BEGINS, ENDS = NOW.timestamp() - 100, NOW.timestamp() + 100
 
 
-def notice(begins: float = BEGINS, ends: float = ENDS, stale: float = 1000.0) -> Notice:
+def notice(not_before: float = BEGINS, not_after: float = ENDS, valid_until: float = 1000.0) -> Notice:
     """Return a notice about some pair."""
-    return Notice("ab", begins, ends, stale)
+    return Notice("ab", not_before, not_after, valid_until)
 
 
 @pytest.mark.parametrize(
-    ("said", "at", "objection"),
+    ("said", "at", "readiness_error"),
     [
         (notice(), 999.0, ""),
-        (notice(), 1001.0, "has not seen the Secret for too long"),
-        (notice(begins=NOW.timestamp() + 1), 0.0, "is to be shown from 2026-05-17T12:30:01Z to 2026-05-17T12:31:40Z"),
-        (notice(ends=NOW.timestamp() - 1), 0.0, "to 2026-05-17T12:29:59Z only"),
-        (Notice(), 1.0, "has not seen the Secret"),
+        (notice(), 1001.0, "has not read the Secret for too long"),
+        (
+            notice(not_before=NOW.timestamp() + 1),
+            0.0,
+            "may be served from 2026-05-17T12:30:01Z to 2026-05-17T12:31:40Z",
+        ),
+        (notice(not_after=NOW.timestamp() - 1), 0.0, "to 2026-05-17T12:29:59Z only"),
+        (Notice(), 1.0, "has not read the Secret"),
     ],
 )
-def test_a_pair_may_be_shown_while_it_is_known_to_be_trusted(said: Notice, at: float, objection: str) -> None:
+def test_a_pair_may_be_shown_while_it_is_known_to_be_trusted(said: Notice, at: float, readiness_error: str) -> None:
     """Within the times that the keeper named, and as long as it looks."""
-    found = said.objection(NOW, at)
-    assert objection in found
-    assert bool(found) == bool(objection)
+    found = said.readiness_error(NOW, at)
+    assert readiness_error in found
+    assert bool(found) == bool(readiness_error)
 
 
 def test_a_pair_is_left_whole_and_for_one_user(tmp_path: Path) -> None:
     """Certificate and key are one file that nobody else reads."""
-    authority = Authority.create(NOW)
-    leaf = authority.issue(("x",), NOW)
+    ca = CA.create(NOW)
+    leaf = ca.issue(("x",), NOW)
     folder = Folder(tmp_path)
-    folder.leave(b"old", b"")
-    folder.leave(leaf.certificate_pem, leaf.key_pem)
+    folder.write_pair(b"old", b"")
+    folder.write_pair(leaf.certificate_pem, leaf.key_pem)
     pem = folder.pair.read_bytes()
-    verify(pem, pem, now=NOW, names=("x",), roots_pem=authority.certificate_pem)
+    verify(pem, pem, now=NOW, names=("x",), roots_pem=ca.certificate_pem)
     assert folder.pair.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["pair.pem"]
 
@@ -52,7 +56,7 @@ def test_a_pair_is_left_whole_and_for_one_user(tmp_path: Path) -> None:
 def test_a_notice_is_read_as_it_was_said(tmp_path: Path) -> None:
     """Counters, too."""
     said = Notice("ab", BEGINS, ENDS, 5.0, 7.0, leading=True, steps={"write_secret": 2}, failures={"refused": 1})
-    Folder(tmp_path).say(said)
+    Folder(tmp_path).write_notice(said)
     assert Folder(tmp_path).notice() == said
 
 
@@ -61,9 +65,9 @@ def test_without_a_notice_nothing_may_be_shown(tmp_path: Path, text: str | None)
     """Whatever is in its place."""
     if text is not None:
         (tmp_path / "notice.json").write_text(text)
-    assert Folder(tmp_path).notice().objection(NOW, instant())
+    assert Folder(tmp_path).notice().readiness_error(NOW, boot_time())
 
 
 def test_all_processes_share_the_instant() -> None:
     """It is the machine's, and does not go back."""
-    assert 0 < instant() <= instant()
+    assert 0 < boot_time() <= boot_time()

@@ -5,23 +5,24 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from certs.api import ApiServer
-from certs.authority import Authority, Leaf
-from certs.delivery import Folder, Notice, instant
-from certs.keeper import MARGIN, Keeper, Pace, main
-from certs.rotation import OVERLAP, Secret, Seen, Settings
-from certs.store import Place
+from certs.ca import CA, Leaf
+from certs.delivery import Folder, Notice, boot_time
+from certs.keeper import MARGIN, Intervals, Keeper, main
+from certs.logs import Log
+from certs.rotation import CA_OVERLAP, Observed, Secret, Settings
+from certs.store import ReleaseObjects
 from tests.certs import model
+from tests.certs.recording import RecordingLog
 
 NAME = "pillion.pillion-system.svc"
 NOW = datetime.now(UTC)
-AUTHORITY = Authority.create(NOW)
+TEST_CA = CA.create(NOW)
 SETTINGS = Settings((NAME,))
-PLACE = Place("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+OBJECTS = ReleaseObjects("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
 NOWHERE = ApiServer("127.0.0.1", 9, ssl.create_default_context)
 WORDS = ["--namespace=a", "--secret=b", "--lease=c", "--names=d", "--configurations=mutatingwebhookconfigurations/e"]
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -30,27 +31,22 @@ IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "
 def keeper(
     folder: Path,
     server: ApiServer = NOWHERE,
-    said: list[Any] | None = None,
+    log: Log | None = None,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Keeper:
-    """Return a keeper that says into a list."""
-    said = [] if said is None else said
-
-    def say(level: str, event: str, **fields: object) -> None:
-        said.append((level, event, fields))
-
-    return Keeper(server, PLACE, SETTINGS, Folder(folder), identity="me", say=say, clock=clock)
+    """Return a keeper."""
+    return Keeper(server, OBJECTS, SETTINGS, Folder(folder), identity="me", log=log or RecordingLog(), clock=clock)
 
 
 def leaf(name: str = NAME, now: datetime = NOW) -> Leaf:
     """Return a leaf."""
-    return AUTHORITY.issue((name,), now)
+    return TEST_CA.issue((name,), now)
 
 
-def seen(pair: Leaf | None, **changed: bytes) -> Seen:
+def seen(pair: Leaf | None, **changed: bytes) -> Observed:
     """Return a look at a Secret with this pair."""
     content = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem} if pair else {}
-    return Seen(NOW, NOW, timedelta(), Secret("7", {**content, **changed}), {})
+    return Observed(NOW, NOW, timedelta(), Secret("7", {**content, **changed}), {})
 
 
 class TestPace:
@@ -58,20 +54,20 @@ class TestPace:
 
     def test_the_defaults_keep_what_the_model_promises(self) -> None:
         """The model's constants, for an overlap of ten minutes, are bounds here as a share of it."""
-        pace = Pace.of(SETTINGS)
-        assert pace.poll == timedelta(seconds=10)
-        assert pace.margin == MARGIN == model.MARGIN
-        assert pace.grace < OVERLAP
-        assert pace.grace / OVERLAP <= model.GRACE / model.SETTINGS.overlap
+        intervals = Intervals.of(SETTINGS)
+        assert intervals.poll == timedelta(seconds=10)
+        assert intervals.margin == MARGIN == model.MARGIN
+        assert intervals.grace < CA_OVERLAP
+        assert intervals.grace / CA_OVERLAP <= model.GRACE / model.SETTINGS.ca_overlap
 
     def test_lifetimes_of_seconds_have_a_pace_of_seconds(self) -> None:
         """Everything scales, so that a test sees the same as a year does."""
         second = timedelta(seconds=1)
-        pace = Pace.of(Settings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
-        assert pace.poll == 0.1 * second
-        assert pace.grace == 1.125 * second
-        assert pace.margin == 0.6 * second
-        assert pace.haste < pace.poll < pace.patience < second
+        intervals = Intervals.of(Settings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
+        assert intervals.poll == 0.1 * second
+        assert intervals.grace == 1.125 * second
+        assert intervals.margin == 0.6 * second
+        assert intervals.fast < intervals.poll < intervals.max_backoff < second
 
 
 class TestDelivery:
@@ -80,13 +76,13 @@ class TestDelivery:
     def test_a_good_leaf_is_left_with_its_times(self, tmp_path: Path) -> None:
         """Away from both its ends."""
         one, pair = keeper(tmp_path), leaf()
-        one._deliver(seen(pair))
-        one._publish()
+        one._publish_leaf(seen(pair))
+        one._write_notice()
         notice = Folder(tmp_path).notice()
         assert Folder(tmp_path).pair.read_bytes() == pair.certificate_pem + pair.key_pem
-        assert notice.begins == pair.certificate.not_valid_before_utc.timestamp() + MARGIN.total_seconds()
-        assert notice.ends == pair.certificate.not_valid_after_utc.timestamp() - MARGIN.total_seconds()
-        assert not notice.objection(NOW, instant())
+        assert notice.not_before == pair.certificate.not_valid_before_utc.timestamp() + MARGIN.total_seconds()
+        assert notice.not_after == pair.certificate.not_valid_after_utc.timestamp() - MARGIN.total_seconds()
+        assert not notice.readiness_error(NOW, boot_time())
 
     @pytest.mark.parametrize(
         ("pair", "changed", "goes_on"),
@@ -105,49 +101,49 @@ class TestDelivery:
     ) -> None:
         """The one that is shown may go on, unless the new one may be good for everybody else."""
         one, first = keeper(tmp_path), leaf()
-        one._deliver(seen(first))
+        one._publish_leaf(seen(first))
         before = one._notice
-        one._deliver(seen(pair, **changed))
+        one._publish_leaf(seen(pair, **changed))
         assert Folder(tmp_path).pair.read_bytes() == first.certificate_pem + first.key_pem
-        assert (one._notice.stale > before.stale) == goes_on
+        assert (one._notice.valid_until > before.valid_until) == goes_on
         assert one._notice.certificate == before.certificate
 
     def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
         """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
         one = keeper(tmp_path)
-        one._deliver(seen(leaf()))
+        one._publish_leaf(seen(leaf()))
         before = one._notice
-        one._deliver(Seen(NOW, NOW, timedelta(), None, {}))
-        assert one._notice.stale > before.stale
+        one._publish_leaf(Observed(NOW, NOW, timedelta(), None, {}))
+        assert one._notice.valid_until > before.valid_until
 
     def test_whoever_was_out_of_touch_needs_a_leaf(self, tmp_path: Path) -> None:
         """An empty Secret says nothing about what was in it meanwhile."""
-        Folder(tmp_path).say(Notice("ab", stale=instant() - 1))
+        Folder(tmp_path).write_notice(Notice("ab", valid_until=boot_time() - 1))
         one = keeper(tmp_path)
-        one._deliver(seen(None))
-        assert one._notice.stale < instant()
-        one._deliver(seen(leaf()))
-        assert one._notice.stale > instant()
+        one._publish_leaf(seen(None))
+        assert one._notice.valid_until < boot_time()
+        one._publish_leaf(seen(leaf()))
+        assert one._notice.valid_until > boot_time()
 
     def test_a_restart_makes_nothing_fresh(self, tmp_path: Path) -> None:
         """Counters and times of the process before go on; whether it led does not."""
         before = Notice("ab", 1.0, 2.0, 3.0, 4.0, leading=True, steps={"write_secret": 5}, failures={"refused": 6})
-        Folder(tmp_path).say(before)
+        Folder(tmp_path).write_notice(before)
         one = keeper(tmp_path)
-        one.look()
+        one.reconcile()
         after = Folder(tmp_path).notice()
-        assert (after.stale, after.looked, after.steps) == (3.0, 4.0, {"write_secret": 5})
+        assert (after.valid_until, after.last_sync, after.steps) == (3.0, 4.0, {"write_secret": 5})
         assert after.failures == {"refused": 6, "unreachable": 1}
         assert not after.leading
 
     def test_no_log_line_shows_a_key(self, tmp_path: Path) -> None:
         """Nor a notice."""
-        said: list[Any] = []
-        one = keeper(tmp_path, said=said)
-        one._deliver(seen(leaf()))
-        one._publish()
-        assert said
-        assert "PRIVATE" not in f"{said} {(tmp_path / 'notice.json').read_text()}"
+        log = RecordingLog()
+        one = keeper(tmp_path, log=log)
+        one._publish_leaf(seen(leaf()))
+        one._write_notice()
+        assert log.events
+        assert "PRIVATE" not in f"{log.events} {(tmp_path / 'notice.json').read_text()}"
 
 
 class TestFailures:
@@ -155,17 +151,17 @@ class TestFailures:
 
     def test_they_are_tried_again_more_and_more_slowly(self, tmp_path: Path) -> None:
         """Up to a minute, and said again every ten."""
-        said: list[Any] = []
+        log = RecordingLog()
         now = [0.0]
-        one = keeper(tmp_path, said=said, clock=lambda: now[0])
+        one = keeper(tmp_path, log=log, clock=lambda: now[0])
         delays = []
         for _ in range(15):
-            delays.append(one.look().total_seconds())
+            delays.append(one.reconcile().total_seconds())
             now[0] += delays[-1]
         assert delays == [10, 20, 40, *[60] * 12]
-        assert [event for _, event, _ in said] == ["look failed"] * 2
-        assert said[-1][2]["kind"] == "unreachable"
-        assert said[-1][2]["in_a_row"] == 13
+        assert [event for _, event, _ in log.events] == ["reconcile failed"] * 2
+        assert log.events[-1][2]["kind"] == "unreachable"
+        assert log.events[-1][2]["in_a_row"] == 13
 
     @pytest.mark.parametrize(
         ("error", "kind"), [(AssertionError("PRIVATE"), "bug"), (MemoryError(), "bug"), (PermissionError(13), "folder")]
@@ -174,24 +170,24 @@ class TestFailures:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
     ) -> None:
         """A message might quote a key; the lines of code say enough."""
-        said: list[Any] = []
-        one = keeper(tmp_path, said=said)
+        log = RecordingLog()
+        one = keeper(tmp_path, log=log)
 
         def fail() -> None:
             raise error
 
-        monkeypatch.setattr(one, "_look", fail)
-        one.look()
-        assert said[0][2]["kind"] == kind
-        assert "PRIVATE" not in str(said)
+        monkeypatch.setattr(one, "_reconcile", fail)
+        one.reconcile()
+        assert log.events[0][2]["kind"] == kind
+        assert "PRIVATE" not in str(log.events)
         assert Folder(tmp_path).notice().failures == {kind: 1}
 
     def test_a_folder_that_is_gone_ends_nothing(self, tmp_path: Path) -> None:
         """It is said, and tried again."""
-        said: list[Any] = []
-        one = keeper(tmp_path / "gone", said=said)
-        one.look()
-        assert {fields["kind"] for _, _, fields in said} == {"unreachable", "folder"}
+        log = RecordingLog()
+        one = keeper(tmp_path / "gone", log=log)
+        one.reconcile()
+        assert {fields["kind"] for _, _, fields in log.events} == {"unreachable", "folder"}
 
 
 class TestStart:
@@ -201,7 +197,11 @@ class TestStart:
         ("words", "environment", "sentence"),
         [
             ([], {}, "KUBERNETES_SERVICE_HOST is not set: this runs in a pod"),
-            (["--leaf-lifetime=1h"], IN_A_POD, "settling and overlap need a third of a leaf"),
+            (
+                ["--leaf-lifetime=1h"],
+                IN_A_POD,
+                "the CA propagation delay and the CA overlap are more than a third",
+            ),
             (["--configurations=pods/x"], IN_A_POD, "'pods/x' is no webhook configuration; write mutating"),
         ],
     )
@@ -217,29 +217,29 @@ class TestStart:
         assert main([*WORDS, f"--folder={tmp_path}", *words], environment) == 2
         assert f"pillion certificates: {sentence}" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "1h30m", "9" * 20 + "s"])
+    @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "9" * 20 + "s"])
     def test_a_lifetime_has_a_unit(self, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The error says what to write."""
         with pytest.raises(SystemExit):
-            main([*WORDS, f"--folder={tmp_path}", f"--overlap={text}"], IN_A_POD)
-        assert 'write a number and h, m, s or ms, as "720h"' in capsys.readouterr().err
+            main([*WORDS, f"--folder={tmp_path}", f"--ca-overlap={text}"], IN_A_POD)
+        assert 'not a duration; write a number and a unit, as "15s"' in capsys.readouterr().err
 
     def test_its_log_is_a_json_object_a_line(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With the fields that the server's has; it ends when it is told to, and says that it could not release."""
         handlers: dict[int, Callable[..., object]] = {}
         monkeypatch.setattr("certs.keeper.signal.signal", handlers.__setitem__)
-        monkeypatch.setattr(Keeper, "look", lambda _: [stop() for stop in handlers.values()] and timedelta())
+        monkeypatch.setattr(Keeper, "reconcile", lambda _: [stop() for stop in handlers.values()] and timedelta())
         monkeypatch.setattr("certs.api.ACCOUNT", tmp_path)
         assert main([*WORDS, f"--folder={tmp_path}", "--log-format=json"], IN_A_POD) == 0
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [(line["level"], line["event"]) for line in lines] == [("warning", "Lease kept")]
+        lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        assert [(line["level"], line["event"]) for line in lines] == [("warning", "Lease not released")]
         assert len(handlers) == 2
 
 
 def test_a_place_knows_the_kinds_of_configurations() -> None:
     """One that we could not apply to is refused at the start."""
-    Place("a", "b", "c", ("validatingwebhookconfigurations/x", "mutatingwebhookconfigurations/y"))
+    ReleaseObjects("a", "b", "c", ("validatingwebhookconfigurations/x", "mutatingwebhookconfigurations/y"))
     with pytest.raises(ValueError, match="is no webhook configuration"):
-        Place("a", "b", "c", ("mutatingwebhookconfigurations/",))
+        ReleaseObjects("a", "b", "c", ("mutatingwebhookconfigurations/",))

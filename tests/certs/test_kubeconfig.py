@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
 from certs.kubeconfig import Access, KubeconfigError, load
 
 
@@ -98,9 +98,9 @@ def test_a_credential_plugin_is_asked_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in the kubeconfig", "in files"])
 def test_a_client_certificate_is_shown(tmp_path: Path, inside: bool) -> None:
-    """To a server whose authority the kubeconfig names; a handshake shows both."""
+    """To a server whose CA the kubeconfig names; a handshake shows both."""
     now = datetime.now(UTC)
-    servers, clients = Authority.create(now), Authority.create(now)
+    servers, clients = CA.create(now), CA.create(now)
     leaf, client = servers.issue(("localhost",), now), clients.issue(("admin",), now)
     (tmp_path / "server.pem").write_bytes(leaf.certificate_pem + leaf.key_pem)
     parts = {
@@ -124,7 +124,7 @@ def test_a_client_certificate_is_shown(tmp_path: Path, inside: bool) -> None:
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_side = loaded(tmp_path, config).server.trust().wrap_bio(to_client, to_server, server_hostname="localhost")
     server_side = server_context.wrap_bio(to_server, to_client, server_side=True)
-    # the leaf of our own authority is a server's: what is of interest is that it comes at all
+    # the leaf of our own CA is a server's: what is of interest is that it comes at all
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate purpose"):
         shake(client_side, server_side)
 

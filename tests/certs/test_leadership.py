@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from certs.leadership import Leadership
-from certs.store import Record
+from certs.store import LeaseState
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 DURATION = timedelta(seconds=30)
@@ -22,11 +22,11 @@ class Lease:
     holder: str = ""
     writes: list[str] = field(default_factory=list)
 
-    def record(self) -> Record:
+    def record(self) -> LeaseState:
         """Return it as it is read."""
-        return Record(str(len(self.writes)), self.holder, str(len(self.writes)), NOW)
+        return LeaseState(str(len(self.writes)), self.holder, str(len(self.writes)), NOW)
 
-    def hold(self, _lease: Record, holder: str, _duration: timedelta) -> Record:
+    def hold(self, _lease: LeaseState, holder: str, _duration: timedelta) -> LeaseState:
         """Write the holder."""
         self.holder = holder
         self.writes.append(holder)

@@ -1,4 +1,4 @@
-"""A keeper that may not do everything: what it says, and how often."""
+"""A keeper that may not do everything: what it logs, and how often."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from certs.api import Answer, RefusedError
+from certs.api import RefusedError, Response
 from certs.delivery import Folder
 from certs.keeper import Keeper
-from certs.repetition import CHANGES, INTERVAL
+from certs.log_limiter import CHANGES, INTERVAL
 from certs.rotation import Settings
-from certs.store import Place
+from certs.store import ReleaseObjects
+from tests.certs.recording import RecordingLog
 
-PLACE = Place("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+OBJECTS = ReleaseObjects("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
 #: What a role may lack: a verb and a part of the path.
 RIGHTS = {
     "read the Lease": ("GET", "/leases/"),
@@ -37,7 +38,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.forbidden: set[tuple[str, str]] = set()
-        self.asked: list[str] = []
+        self.rotation_requested: list[str] = []
         self.version = 1
         entry = {"name": "annotated.pillion.dev", "clientConfig": {}}
         path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pillion.pillion-system"
@@ -48,18 +49,18 @@ class Cluster:
         """Be the connection, too."""
         yield self
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         """Return an object."""
         return self._answer("GET", path)
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> Answer:
+    def apply(self, path: str, document: Mapping[str, Any]) -> Response:
         """Make an object, or give entries their bundles."""
         self._check("PATCH", path)
         found = self.objects.setdefault(path, {"metadata": {}})
         found.update({key: copy.deepcopy(value) for key, value in document.items() if key != "metadata"})
         return self._written("PATCH", path)
 
-    def merge(self, path: str, document: Mapping[str, Any]) -> Answer:
+    def merge(self, path: str, document: Mapping[str, Any]) -> Response:
         """Write fields."""
         self._check("PATCH", path)
         found = self.objects[path]
@@ -69,19 +70,19 @@ class Cluster:
                 found[key] = {name: value for name, value in fields.items() if value is not None}
         return self._written("PATCH", path)
 
-    def _written(self, verb: str, path: str) -> Answer:
+    def _written(self, verb: str, path: str) -> Response:
         self.version += 1
         self.objects[path]["metadata"]["resourceVersion"] = str(self.version)
         return self._answer(verb, path)
 
-    def _answer(self, verb: str, path: str) -> Answer:
+    def _answer(self, verb: str, path: str) -> Response:
         self._check(verb, path)
         if path not in self.objects:
             raise RefusedError(404, f"{verb} {path}: 404: not found", datetime.now(UTC))
-        return Answer(copy.deepcopy(self.objects[path]), datetime.now(UTC))
+        return Response(copy.deepcopy(self.objects[path]), datetime.now(UTC))
 
     def _check(self, verb: str, path: str) -> None:
-        self.asked.append(f"{verb} {path}")
+        self.rotation_requested.append(f"{verb} {path}")
         if any(verb == forbidden and part in path for forbidden, part in self.forbidden):
             raise RefusedError(403, f"{verb} {path}: 403: forbidden", datetime.now(UTC))
 
@@ -92,28 +93,23 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.cluster = Cluster()
         self.now = 0.0
-        self.lines: list[tuple[float, str, str]] = []
+        self.log = RecordingLog()
         self.keeper = Keeper(
             self.cluster,  # type: ignore[arg-type] # as far as a keeper uses one
-            PLACE,
+            OBJECTS,
             Settings(("pillion.pillion-system.svc",)),
             Folder(folder),
             identity="me",
-            say=self.say,
+            log=self.log,
             clock=lambda: self.now,
         )
 
-    def say(self, level: str, event: str, **fields: object) -> None:
-        """Keep a line, with its time."""
-        del level
-        self.lines.append((self.now, event, str(fields.get("message", ""))))
-
     def run(self, seconds: float) -> list[str]:
-        """Look for so long; return what was said meanwhile."""
-        count, end = len(self.lines), self.now + seconds
+        """Reconcile for so long; return what was logged meanwhile."""
+        count, end = len(self.log.events), self.now + seconds
         while self.now < end:
-            self.now += self.keeper.look().total_seconds()
-        return [f"{event}: {message}" for _, event, message in self.lines[count:]]
+            self.now += self.keeper.reconcile().total_seconds()
+        return [f"{event}: {fields.get('message', '')}" for _, event, fields in self.log.events[count:]]
 
 
 @pytest.fixture
@@ -133,14 +129,13 @@ def test_missing_rights_are_said_and_not_over_and_over(world: World, lacking: tu
     assert len(rest) <= 2 * 7
 
 
-def test_a_forbidden_lease_is_two_lines(world: World) -> None:
-    """One for the Lease, one for what is waited for; steps between them displace neither."""
+def test_a_forbidden_lease_is_one_line(world: World) -> None:
+    """Beside those for what is waited for; steps between them displace neither."""
     world.cluster.forbidden = {RIGHTS["read the Lease"]}
-    waiting = [line for line in world.run(INTERVAL - 60) if line.startswith("waiting")]
-    assert [line.partition(": ")[2].partition(":")[0] for line in waiting if "Lease" in line] == [
-        "no Lease, rotating without"
-    ]
-    assert len(waiting) == len(set(waiting)) <= 3
+    lines = world.run(INTERVAL - 60)
+    assert len([line for line in lines if line.startswith("rotating without Lease: ")]) == 1
+    waiting = [line for line in lines if line.startswith("waiting")]
+    assert len(waiting) == len(set(waiting)) <= 2
 
 
 def test_a_right_that_comes_and_goes_is_said_again(world: World) -> None:
@@ -148,9 +143,9 @@ def test_a_right_that_comes_and_goes_is_said_again(world: World) -> None:
     told = []
     for _ in range(2):
         world.cluster.forbidden = {RIGHTS["read the Lease"]}
-        told.append(any("no Lease" in line for line in world.run(60)))
+        told.append(any("without Lease" in line for line in world.run(60)))
         world.cluster.forbidden = set()
-        told.append(any("no Lease" in line for line in world.run(60)))
+        told.append(any("without Lease" in line for line in world.run(60)))
     assert told == [True, False, True, False]
 
 

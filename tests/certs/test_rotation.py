@@ -18,21 +18,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from certs import rotation
-from certs.authority import AUTHORITY_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, Authority, Leaf
+from certs.ca import CA, CA_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, Leaf
 from certs.rotation import (
-    MOST_RETIRED,
-    OVERLAP,
-    ROWS,
-    SETTLING,
+    CA_OVERLAP,
+    CA_PROPAGATION_DELAY,
+    MAX_RETIRED,
+    RULES,
     ApplyBundles,
     Configuration,
     CreateSecret,
     Memory,
+    Observed,
     Secret,
-    Seen,
     Settings,
     Step,
-    Turn,
+    StepResult,
     Wait,
     WriteSecret,
     next_step,
@@ -46,18 +46,18 @@ NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 INSTANT = timedelta(days=3)
 OURS = Settings((NAME,))
-A, B, C = (Authority.create(NOW) for _ in range(3))
+A, B, C = (CA.create(NOW) for _ in range(3))
 LEAF_A, LEAF_B = A.issue((NAME,), NOW), B.issue((NAME,), NOW)
 #: Steps of the long walk; a million take a quarter of an hour.
 LONG = int(os.environ.get("PILLION_WALK", "0"))
 
 
 def content(
-    ca: Authority | None = A,
+    ca: CA | None = A,
     tls: Leaf | None = LEAF_A,
-    following: Authority | None = None,
-    retired: tuple[Authority, ...] = (),
-    removed: tuple[Authority, ...] = (),
+    following: CA | None = None,
+    retired: tuple[CA, ...] = (),
+    removed: tuple[CA, ...] = (),
 ) -> dict[str, bytes]:
     """Return a Secret's content."""
     parts: dict[str, bytes] = {
@@ -66,42 +66,42 @@ def content(
         "tls.crt": tls.certificate_pem if tls else b"",
         "tls.key": tls.key_pem if tls else b"",
     }
-    for name, authority in (("ca", ca), ("next-ca", following)):
-        if authority is not None:
-            parts |= {f"{name}.crt": authority.certificate_pem, f"{name}.key": authority.key_pem}
+    for name, each in (("ca", ca), ("next-ca", following)):
+        if each is not None:
+            parts |= {f"{name}.crt": each.certificate_pem, f"{name}.key": each.key_pem}
     return {key: value for key, value in parts.items() if value}
 
 
-def trusting(*authorities: Authority) -> bytes:
+def trusting(*cas: CA) -> bytes:
     """Return a bundle."""
-    return b"".join(authority.certificate_pem for authority in authorities)
+    return b"".join(ca.certificate_pem for ca in cas)
 
 
 def look(
     secret: Mapping[str, bytes] | None,
     *bundles: bytes,
     now: datetime = NOW,
-    asked: str = "",
+    rotation_requested: str = "",
     server_time: datetime | None = None,
-) -> Seen:
+) -> Observed:
     """Return what is seen of a Secret and of one configuration whose entries have these bundles."""
-    return Seen(
+    return Observed(
         now,
         server_time or now,
         INSTANT,
-        None if secret is None else Secret("7", secret, asked),
+        None if secret is None else Secret("7", secret, rotation_requested),
         {"webhooks": Configuration("9", {f"entry-{number}": bundle for number, bundle in enumerate(bundles)})},
     )
 
 
-def since(ago: timedelta, seen: Seen) -> Memory:
+def since(ago: timedelta, seen: Observed) -> Memory:
     """Return the memory of a process that has seen this for some time."""
     memory = next_step(seen, Memory(), OURS).memory
     assert memory.subject is not None
     return replace(memory, since=INSTANT - ago)
 
 
-def written(seen: Seen, memory: Memory | None = None, chosen: Settings = OURS) -> WriteSecret:
+def written(seen: Observed, memory: Memory | None = None, chosen: Settings = OURS) -> WriteSecret:
     """Return the next step, which must be a write."""
     step = next_step(seen, memory or Memory(), chosen).step
     assert isinstance(step, WriteSecret), step
@@ -116,14 +116,14 @@ def written_content(step: Step) -> Mapping[str, bytes]:
 
 
 def good(step: WriteSecret, now: datetime = NOW) -> None:
-    """Check that a written leaf is one that a server takes and that the written authority signed."""
+    """Check that a written leaf is one that a server takes and that the written CA signed."""
     verify(step.content["tls.crt"], step.content["tls.key"], now=now, names=(NAME,), roots_pem=step.content["ca.crt"])
 
 
 class Case(NamedTuple):
     """A row of the table: what is seen, and the step that must follow."""
 
-    seen: Seen
+    seen: Observed
     kind: type[Step]
     reason: str
     ago: timedelta | None = None
@@ -136,12 +136,12 @@ CASES = {
     "missing": Case(look(None, trusting(A)), CreateSecret, "no Secret"),
     "adopt": Case(look(content(), trusting(A, C)), WriteSecret, "does not know"),
     "sign": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
-    "begin": Case(look(content(tls=LEAF_A), trusting(A), asked="authority"), WriteSecret, "new authority: a new"),
+    "begin": Case(look(content(tls=LEAF_A), trusting(A), rotation_requested="CA"), WriteSecret, "new CA: a new"),
     "apply": Case(look(content(), trusting(A), b""), ApplyBundles, "not every entry of webhooks"),
-    "spread": Case(SPREAD, Wait, "get to know", SETTLING - timedelta(seconds=1)),
-    "promote": Case(SPREAD, WriteSecret, "new leaf: every API server", SETTLING),
-    "overlap": Case(RETIRED, Wait, "may still show", OVERLAP - timedelta(seconds=1)),
-    "retire": Case(RETIRED, WriteSecret, "no server shows", OVERLAP),
+    "spread": Case(SPREAD, Wait, "get to know", CA_PROPAGATION_DELAY - timedelta(seconds=1)),
+    "promote": Case(SPREAD, WriteSecret, "new leaf: every API server", CA_PROPAGATION_DELAY),
+    "overlap": Case(RETIRED, Wait, "may still show", CA_OVERLAP - timedelta(seconds=1)),
+    "retire": Case(RETIRED, WriteSecret, "no server shows", CA_OVERLAP),
     "tidy": Case(look(content() | {"removed-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be read"),
     "rest": Case(look(content(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
 }
@@ -170,7 +170,7 @@ def test_every_row_of_the_documented_table_has_a_case() -> None:
 def test_a_wait_ends_when_the_time_is_over() -> None:
     """Waits are as long as what is left."""
     turn = next_step(SPREAD, since(timedelta(minutes=2), SPREAD), OURS)
-    assert turn.step == Wait(timedelta(minutes=3), "API servers get to know the new authority")
+    assert turn.step == Wait(timedelta(minutes=3), "API servers get to know the new CA")
 
 
 def test_a_process_that_starts_waits_from_the_beginning() -> None:
@@ -180,14 +180,14 @@ def test_a_process_that_starts_waits_from_the_beginning() -> None:
 
 def test_a_monotonic_clock_of_another_process_is_not_believed() -> None:
     """A memory from the future begins anew."""
-    memory = replace(since(SETTLING, SPREAD), since=INSTANT + DAY)
+    memory = replace(since(CA_PROPAGATION_DELAY, SPREAD), since=INSTANT + DAY)
     assert next_step(SPREAD, memory, OURS).memory.since == INSTANT
 
 
 def test_a_bundle_that_is_lost_meanwhile_begins_the_wait_again() -> None:
     """What API servers must learn is what is there without a break."""
     turn = next_step(look(content(following=B), trusting(A)), since(DAY, SPREAD), OURS)
-    assert turn == Turn(turn.step, Memory())
+    assert turn == StepResult(turn.step, Memory())
 
 
 def test_another_version_of_the_secret_begins_the_overlap_again() -> None:
@@ -197,12 +197,14 @@ def test_another_version_of_the_secret_begins_the_overlap_again() -> None:
 
 
 def test_an_installation_takes_four_steps() -> None:
-    """Where nobody trusts anything yet no wait protects anybody: Secret, authority, bundle, leaf."""
+    """Where nobody trusts anything yet no wait protects anybody: Secret, CA, bundle, leaf."""
     world = World(random.Random(1))
     steps = []
     for _ in range(5):
         configurations = {name: versions[-1].configuration for name, versions in world.history.items()}
-        step = next_step(Seen(world.clock(), world.clock(), INSTANT, world.secret, configurations), Memory(), SETTINGS)
+        step = next_step(
+            Observed(world.clock(), world.clock(), INSTANT, world.secret, configurations), Memory(), SETTINGS
+        )
         steps.append(type(step.step))
         for request in world._requests(step.step, world.replicas[0]):
             request.arrive()
@@ -214,13 +216,13 @@ def test_a_new_authority_is_added_and_signs_nothing_yet() -> None:
     step = written(CASES["begin"].seen)
     kept = {key: value for key, value in step.content.items() if not key.startswith("next-ca")}
     assert kept == content()
-    Authority.load(step.content["next-ca.crt"], step.content["next-ca.key"])
-    assert step.answers
+    CA.load(step.content["next-ca.crt"], step.content["next-ca.key"])
+    assert step.clears_request
 
 
 def test_a_promoted_authority_signs_and_the_former_one_loses_its_key() -> None:
-    """Clients go on trusting both; the former authority can sign nothing any more."""
-    step = written(SPREAD, since(SETTLING, SPREAD))
+    """Clients go on trusting both; the former CA can sign nothing any more."""
+    step = written(SPREAD, since(CA_PROPAGATION_DELAY, SPREAD))
     good(step)
     assert step.content["ca.crt"] == B.certificate_pem
     assert step.content["retired-ca.crt"] == A.certificate_pem
@@ -230,7 +232,7 @@ def test_a_promoted_authority_signs_and_the_former_one_loses_its_key() -> None:
 
 def test_a_removed_authority_leaves_the_bundles() -> None:
     """Once retired long enough it is found in a bundle and not taken over again, but taken out."""
-    step = written(RETIRED, since(OVERLAP, RETIRED))
+    step = written(RETIRED, since(CA_OVERLAP, RETIRED))
     after = next_step(look(step.content, trusting(B, A)), Memory(), OURS).step
     assert isinstance(after, ApplyBundles)
     assert after.bundle == B.certificate_pem
@@ -246,7 +248,7 @@ def test_bundles_name_every_entry_and_the_version() -> None:
 def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
     """Nobody calls by it."""
     seen = replace(SPREAD, configurations={**SPREAD.configurations, "lint": None})
-    written(seen, since(SETTLING, seen))
+    written(seen, since(CA_PROPAGATION_DELAY, seen))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_an_authority_without_its_key_is_still_trusted(name: str, broken: bytes)
 def test_a_next_authority_that_is_lost_is_made_again() -> None:
     """The rotation that it was for goes on."""
     step = written(look(content() | {"next-ca.crt": b"junk"}, trusting(A)))
-    Authority.load(step.content["next-ca.crt"], step.content["next-ca.key"])
+    CA.load(step.content["next-ca.crt"], step.content["next-ca.key"])
 
 
 def test_an_encrypted_key_is_as_good_as_none() -> None:
@@ -312,9 +314,9 @@ def test_a_junk_bundle_hides_no_authority() -> None:
 
 def test_somebodys_whole_trust_store_is_not_adopted() -> None:
     """A Secret has a limit; what is beyond ours leaves the bundle."""
-    many = [Authority.create(NOW, key=A.key) for _ in range(MOST_RETIRED + 3)]
+    many = [CA.create(NOW, key=A.key) for _ in range(MAX_RETIRED + 3)]
     step = written(look(content(), trusting(A, *many)))
-    assert step.content["retired-ca.crt"] == trusting(*many[:MOST_RETIRED])
+    assert step.content["retired-ca.crt"] == trusting(*many[:MAX_RETIRED])
     assert isinstance(next_step(look(step.content, trusting(A, *many)), Memory(), OURS).step, ApplyBundles)
 
 
@@ -323,7 +325,7 @@ def test_somebodys_whole_trust_store_is_not_adopted() -> None:
 
 @pytest.mark.parametrize(
     ("days", "reason"),
-    [(19.9, None), (20.1, "new leaf: two thirds"), (31, "new leaf: "), (243, "new leaf"), (366, "new authority")],
+    [(19.9, None), (20.1, "new leaf: two thirds"), (31, "new leaf: "), (243, "new leaf"), (366, "new CA")],
 )
 def test_renewals_come_at_two_thirds(days: float, reason: str | None) -> None:
     """A third of each lifetime is left for what goes wrong."""
@@ -333,35 +335,35 @@ def test_renewals_come_at_two_thirds(days: float, reason: str | None) -> None:
 
 def test_the_authority_is_due_after_eight_months() -> None:
     """With a leaf that is young."""
-    now = NOW + AUTHORITY_LIFETIME * 0.67
+    now = NOW + CA_LIFETIME * 0.67
     step = written(look(content(tls=A.issue((NAME,), now)), trusting(A), now=now))
-    assert step.reason.startswith("new authority: two thirds of the authority's lifetime are over, it ends 2027-05-17")
+    assert step.reason.startswith("new CA: two thirds of the CA's lifetime are over, it ends 2027-05-17")
 
 
 def test_an_authority_that_is_due_does_not_wait_for_a_retired_one() -> None:
     """Where no process lives long enough to retire one, the next rotation begins all the same."""
-    now = NOW + AUTHORITY_LIFETIME * 0.67
+    now = NOW + CA_LIFETIME * 0.67
     assert "next-ca.crt" in written(look(content(tls=A.issue((NAME,), now), retired=(B,)), b"", now=now)).content
 
 
 def test_a_request_waits_for_a_retired_authority() -> None:
     """Whoever asks each minute does not make the bundles long."""
-    seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), asked="authority")
+    seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), rotation_requested="CA")
     assert isinstance(next_step(seen, Memory(), OURS).step, Wait)
 
 
 def test_a_leaf_can_be_asked_for_alone() -> None:
-    """The authority stays, and the request is answered."""
-    step = written(look(content(), trusting(A), asked="leaf"))
+    """The CA stays, and the request is answered."""
+    step = written(look(content(), trusting(A), rotation_requested="leaf"))
     good(step)
-    assert step.answers
+    assert step.clears_request
     assert step.content["tls.crt"] != LEAF_A.certificate_pem
     assert "next-ca.crt" not in step.content
 
 
 def test_a_shorter_lifetime_applies_at_once() -> None:
     """A leaf of a month is due when leaves shall live an hour."""
-    chosen = Settings((NAME,), leaf_lifetime=timedelta(hours=6), overlap=timedelta(hours=1))
+    chosen = Settings((NAME,), leaf_lifetime=timedelta(hours=6), ca_overlap=timedelta(hours=1))
     assert "two thirds" in written(look(content(), trusting(A), now=NOW + timedelta(hours=4.5)), chosen=chosen).reason
 
 
@@ -369,14 +371,14 @@ def test_lifetimes_may_be_seconds() -> None:
     """What is backdated is not part of a lifetime: a new leaf is not due at once."""
     chosen = Settings(
         (NAME,),
-        authority_lifetime=timedelta(seconds=60),
+        ca_lifetime=timedelta(seconds=60),
         leaf_lifetime=timedelta(seconds=6),
-        settling=timedelta(seconds=0.5),
-        overlap=timedelta(seconds=1.5),
+        ca_propagation_delay=timedelta(seconds=0.5),
+        ca_overlap=timedelta(seconds=1.5),
     )
-    authority = Authority.create(NOW, lifetime=chosen.authority_lifetime)
-    leaf = authority.issue((NAME,), NOW, lifetime=chosen.leaf_lifetime)
-    seen = look(content(authority, leaf), trusting(authority))
+    ca = CA.create(NOW, lifetime=chosen.ca_lifetime)
+    leaf = ca.issue((NAME,), NOW, lifetime=chosen.leaf_lifetime)
+    seen = look(content(ca, leaf), trusting(ca))
     assert next_step(seen, Memory(), chosen).step == Wait(
         timedelta(seconds=4), "nothing is due before 2026-05-17T12:30:04Z"
     )
@@ -384,10 +386,10 @@ def test_lifetimes_may_be_seconds() -> None:
 
 def test_a_leaf_that_ends_with_its_authority_is_not_renewed_again_and_again() -> None:
     """A new one would last no longer."""
-    now = NOW + AUTHORITY_LIFETIME - DAY
+    now = NOW + CA_LIFETIME - DAY
     leaf = A.issue((NAME,), now)
     seen = look(content(tls=leaf, following=B), trusting(A, B), now=now + DAY * 0.9)
-    b_is_young = Authority.create(now)
+    b_is_young = CA.create(now)
     seen = look(content(tls=leaf, following=b_is_young), trusting(A, b_is_young), now=now + DAY * 0.9)
     assert "get to know" in next_step(seen, Memory(), OURS).step.reason
 
@@ -402,8 +404,8 @@ def test_more_names_need_another_leaf_and_fewer_do_not() -> None:
 
 def test_a_next_authority_that_ended_is_replaced() -> None:
     """It would sign leaves that nobody accepts."""
-    now = NOW + 2 * AUTHORITY_LIFETIME
-    fresh = Authority.create(now)
+    now = NOW + 2 * CA_LIFETIME
+    fresh = CA.create(now)
     step = written(look(content(fresh, fresh.issue((NAME,), now), B), trusting(fresh, B), now=now))
     assert step.content["next-ca.crt"] != B.certificate_pem
 
@@ -412,11 +414,11 @@ def test_a_next_authority_that_ended_is_replaced() -> None:
     ("change", "problem"),
     [
         ({"names": ()}, "there must be a name"),
-        ({"settling": timedelta()}, "must be positive"),
-        ({"overlap": timedelta()}, "must be positive"),
-        ({"overlap": LEAF_LIFETIME / 3}, "a third of a leaf"),
-        ({"leaf_lifetime": AUTHORITY_LIFETIME / 2}, "a third of an authority"),
-        ({"skew": CLOCK_SKEW}, "half of what is backdated"),
+        ({"ca_propagation_delay": timedelta()}, "must be positive"),
+        ({"ca_overlap": timedelta()}, "must be positive"),
+        ({"ca_overlap": LEAF_LIFETIME / 3}, "a third of the leaf's"),
+        ({"leaf_lifetime": CA_LIFETIME / 2}, "a third of the CA's"),
+        ({"max_clock_skew": CLOCK_SKEW}, "half of what is backdated"),
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, Any], problem: str) -> None:
@@ -509,9 +511,9 @@ def test_a_restored_backup_and_a_reverted_configuration_heal(seed: int) -> None:
 def with_rows(kept: Sequence[Any]) -> Machine:
     """Return a machine of these rows."""
 
-    def machine(seen: Seen, memory: Memory, chosen: Settings) -> Turn:
-        look = rotation._Look(seen, memory, chosen)
-        turns: Iterator[Turn | None] = (row(look) for row in kept)
+    def machine(seen: Observed, memory: Memory, chosen: Settings) -> StepResult:
+        look = rotation._Reconciliation(seen, memory, chosen)
+        turns: Iterator[StepResult | None] = (row(look) for row in kept)
         return next(turn for turn in turns if turn is not None)
 
     return machine
@@ -523,13 +525,13 @@ def hasty(**durations: timedelta) -> Machine:
 
 
 #: The table with ``promote`` before ``apply``.
-LEAF_FIRST = sorted(ROWS, key=(*ROWS[:5], rotation._promote, rotation._apply, *ROWS[7:]).index)
-UNADOPTED = [row for row in ROWS if row is not rotation._adopt]
+LEAF_FIRST = sorted(RULES, key=(*RULES[:5], rotation._promote, rotation._apply, *RULES[7:]).index)
+UNADOPTED = [row for row in RULES if row is not rotation._adopt]
 MOMENT = timedelta(microseconds=1)
 BREAKS: dict[str, dict[str, Any]] = {
-    "the leaf comes before API servers know its authority": {"machine": hasty(settling=MOMENT)},
-    "the leaf comes before the bundles have its authority": {"machine": with_rows(LEAF_FIRST)},
-    "the former authority goes at once": {"machine": hasty(overlap=MOMENT)},
+    "the leaf comes before API servers know its CA": {"machine": hasty(ca_propagation_delay=MOMENT)},
+    "the leaf comes before the bundles have its CA": {"machine": with_rows(LEAF_FIRST)},
+    "the former CA goes at once": {"machine": hasty(ca_overlap=MOMENT)},
     "the Secret is written whatever its version": {"swaps_secrets": False},
     "bundles are applied whatever the version": {"swaps_configurations": False},
     "what only the bundles know is forgotten": {"machine": with_rows(UNADOPTED)},
@@ -558,7 +560,7 @@ def out_of_touch(world: World) -> None:
     rotates, cut_off, _ = world.replicas
     world.heal()
     world.cut(cut_off)
-    world.ask("authority")
+    world.ask("CA")
     for _ in range(40):
         for _ in range(9):
             world.act(rotates)
@@ -570,7 +572,7 @@ def out_of_touch(world: World) -> None:
 def near_the_end(world: World) -> None:
     """Let nobody rotate until a server whose clock is slow shows a leaf that has ended for a client whose is fast."""
     world.heal()
-    world.replicas[0].skew, world.clients[0].skew = -model.SKEW, model.SKEW
+    world.replicas[0].max_clock_skew, world.clients[0].max_clock_skew = -model.SKEW, model.SKEW
     for _ in range(26 * 12):
         world.advance(timedelta(minutes=5))
 
@@ -578,7 +580,7 @@ def near_the_end(world: World) -> None:
 def newly_trusted(world: World) -> None:
     """Rotate while one informer is as late as it may be."""
     world.heal()
-    world.ask("authority")
+    world.ask("CA")
     for _ in range(60):
         for replica in world.replicas:
             for _ in range(9):
@@ -618,10 +620,10 @@ def test_each_promise_of_a_cluster_is_needed(
         ((A,), NOW + LEAF_LIFETIME + timedelta(seconds=1), False),
     ],
 )
-def test_the_models_client_judges_as_a_real_one(trusted: tuple[Authority, ...], now: datetime, expected: bool) -> None:
+def test_the_models_client_judges_as_a_real_one(trusted: tuple[CA, ...], now: datetime, expected: bool) -> None:
     """The model keeps what it found out about a pair; a verifier that is not ours says the same."""
     assert accepted(LEAF_A.certificate_pem, trusting(*trusted), now) is expected
-    store = Store([authority.certificate for authority in trusted])
+    store = Store([ca.certificate for ca in trusted])
     verifier = PolicyBuilder().store(store).time(now).build_server_verifier(x509.DNSName(NAME))
     if expected:
         verifier.verify(LEAF_A.certificate, [])

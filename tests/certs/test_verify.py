@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.authority import AUTHORITY_LIFETIME, LEAF_LIFETIME, Authority
+from certs.ca import CA, CA_LIFETIME, LEAF_LIFETIME
 from certs.verify import FaultKind, UnusablePairError, verify
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
-AUTHORITY = Authority.create(NOW)
-OTHER = Authority.create(NOW)
-LEAF = AUTHORITY.issue(("pillion.pillion-system.svc", "*.example.com", "10.0.0.1"), NOW)
+TEST_CA = CA.create(NOW)
+OTHER = CA.create(NOW)
+LEAF = TEST_CA.issue(("pillion.pillion-system.svc", "*.example.com", "10.0.0.1"), NOW)
 NAME = ("pillion.pillion-system.svc",)
 
 
@@ -29,7 +29,7 @@ def faults(
     key: bytes = LEAF.key_pem,
     names: tuple[str, ...] = NAME,
     now: datetime = NOW,
-    roots: bytes | None = AUTHORITY.certificate_pem,
+    roots: bytes | None = TEST_CA.certificate_pem,
 ) -> list[FaultKind]:
     """Return the kinds of the faults, none for a good pair."""
     try:
@@ -39,7 +39,7 @@ def faults(
     return []
 
 
-def odd_leaf(*extensions: x509.ExtensionType, ca: Authority = AUTHORITY) -> tuple[bytes, bytes]:
+def odd_leaf(*extensions: x509.ExtensionType, ca: CA = TEST_CA) -> tuple[bytes, bytes]:
     """Return certificate and key of a leaf with these extensions only."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
@@ -69,9 +69,9 @@ def test_a_good_pair_is_described() -> None:
 
 
 def test_a_chain_ends_with_its_first_part() -> None:
-    """A leaf with its authority behind it is good until the first of both ends."""
-    late = AUTHORITY.issue(NAME, NOW + timedelta(days=1))
-    chain = late.certificate_pem + AUTHORITY.certificate_pem
+    """A leaf with its CA behind it is good until the first of both ends."""
+    late = TEST_CA.issue(NAME, NOW + timedelta(days=1))
+    chain = late.certificate_pem + TEST_CA.certificate_pem
     pair = verify(chain, late.key_pem, now=NOW + timedelta(days=1))
     assert pair.not_after == late.certificate.not_valid_after_utc
 
@@ -124,14 +124,14 @@ def test_time_counts_to_the_second(when: datetime, expected: list[FaultKind]) ->
 
 def test_an_expired_issuer_in_the_chain_is_found() -> None:
     """A chain is as good as its worst part."""
-    chain = LEAF.certificate_pem + AUTHORITY.certificate_pem
-    later = NOW + AUTHORITY_LIFETIME + timedelta(days=1)
+    chain = LEAF.certificate_pem + TEST_CA.certificate_pem
+    later = NOW + CA_LIFETIME + timedelta(days=1)
     assert faults(chain, now=later) == [FaultKind.TIME, FaultKind.TIME]
 
 
 def test_another_key_is_found() -> None:
     """A certificate with somebody else's key would fail at every handshake."""
-    assert faults(key=AUTHORITY.issue(NAME, NOW).key_pem) == [FaultKind.KEY]
+    assert faults(key=TEST_CA.issue(NAME, NOW).key_pem) == [FaultKind.KEY]
 
 
 def test_a_key_of_another_kind_is_found() -> None:
@@ -173,18 +173,18 @@ def test_without_usage_extensions_every_use_is_allowed() -> None:
 
 
 def test_an_untrusted_issuer_is_found() -> None:
-    """A leaf of an authority that nobody trusts."""
+    """A leaf of a CA that nobody trusts."""
     assert faults(roots=OTHER.certificate_pem) == [FaultKind.CHAIN]
 
 
 def test_several_roots_may_be_trusted() -> None:
-    """During a rotation the bundle holds the old and the new authority."""
-    assert faults(roots=OTHER.certificate_pem + AUTHORITY.certificate_pem) == []
+    """During a rotation the bundle holds the old and the new CA."""
+    assert faults(roots=OTHER.certificate_pem + TEST_CA.certificate_pem) == []
 
 
 def test_a_chain_in_the_wrong_order_is_found() -> None:
     """The leaf comes first."""
-    assert FaultKind.KEY in faults(AUTHORITY.certificate_pem + LEAF.certificate_pem)
+    assert FaultKind.KEY in faults(TEST_CA.certificate_pem + LEAF.certificate_pem)
 
 
 def test_a_chain_with_a_stranger_in_it_is_found() -> None:
@@ -193,8 +193,8 @@ def test_a_chain_with_a_stranger_in_it_is_found() -> None:
 
 
 def test_a_leaf_signs_nothing() -> None:
-    """A certificate that is no authority can't be an issuer, whatever it signed."""
-    fake = Authority(LEAF.certificate, LEAF.key)
+    """A certificate that is no CA can't be an issuer, whatever it signed."""
+    fake = CA(LEAF.certificate, LEAF.key)
     certificate, key = odd_leaf(NAMES, ca=fake)
     assert faults(certificate + LEAF.certificate_pem, key, roots=None) == [FaultKind.CHAIN]
 
@@ -234,16 +234,16 @@ def test_both_halves_may_lie_in_one_file() -> None:
     assert faults(both, both) == []
 
 
-def authority(
+def ca(
     days: int,
     *,
-    key: ec.EllipticCurvePrivateKey = AUTHORITY.key,
-    signer: Authority = AUTHORITY,
+    key: ec.EllipticCurvePrivateKey = TEST_CA.key,
+    signer: CA = TEST_CA,
     name: str = "",
     path_length: int | None = None,
-) -> Authority:
-    """Return an authority that ends after so many days; without a name it is AUTHORITY, renewed with the same key."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if name else AUTHORITY.certificate.subject
+) -> CA:
+    """Return a CA that ends after so many days; without a name it is AUTHORITY, renewed with the same key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if name else TEST_CA.certificate.subject
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -255,33 +255,33 @@ def authority(
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .sign(signer.key, SHA256())
     )
-    return Authority(certificate, key)
+    return CA(certificate, key)
 
 
 def test_a_trusted_authority_that_has_ended_is_found() -> None:
     """Go compares the times of what is trusted, too: an old bundle is a fault, though the leaf is good."""
-    roots, later = authority(days=1).certificate_pem, NOW + timedelta(days=2)
+    roots, later = ca(days=1).certificate_pem, NOW + timedelta(days=2)
     with pytest.raises(UnusablePairError, match=r"Pillion CA .* ended 2026-05-18") as raised:
         verify(LEAF.certificate_pem, LEAF.key_pem, now=later, names=NAME, roots_pem=roots)
     assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME]
 
 
 def test_an_authority_that_was_renewed_with_its_key_vouches_for_older_leaves() -> None:
-    """That is why such a renewal costs nothing; and one good authority of several is enough."""
+    """That is why such a renewal costs nothing; and one good CA of several is enough."""
     later = NOW + timedelta(days=2)
-    renewed = authority(days=1000).certificate_pem
+    renewed = ca(days=1000).certificate_pem
     assert faults(now=later, roots=renewed) == []
-    assert faults(now=later, roots=authority(days=1).certificate_pem + renewed) == []
+    assert faults(now=later, roots=ca(days=1).certificate_pem + renewed) == []
 
 
 def test_too_long_a_chain_is_found() -> None:
-    """An authority may allow none below it, as ours do."""
-    between = authority(10, key=OTHER.key, name="between")
+    """A CA may allow none below it, as ours do."""
+    between = ca(10, key=OTHER.key, name="between")
     certificate, key = odd_leaf(NAMES, ca=between)
     chain = certificate + between.certificate_pem
-    assert faults(chain, key, roots=authority(10).certificate_pem) == []
-    assert faults(chain, key, roots=authority(10, path_length=0).certificate_pem) == [FaultKind.CHAIN]
-    whole = chain + authority(10, path_length=0).certificate_pem
+    assert faults(chain, key, roots=ca(10).certificate_pem) == []
+    assert faults(chain, key, roots=ca(10, path_length=0).certificate_pem) == [FaultKind.CHAIN]
+    whole = chain + ca(10, path_length=0).certificate_pem
     assert faults(whole, key, roots=None) == [FaultKind.CHAIN]
 
 
@@ -324,7 +324,7 @@ def test_an_address_is_no_dns_name() -> None:
 
 def test_the_place_of_the_keys_certificate_is_said() -> None:
     """Who put the chain in the wrong order reads what to do."""
-    chain = AUTHORITY.certificate_pem + LEAF.certificate_pem
+    chain = TEST_CA.certificate_pem + LEAF.certificate_pem
     with pytest.raises(UnusablePairError, match="further down, which must come first"):
         verify(chain, LEAF.key_pem, now=NOW)
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from certs.authority import Authority
+from certs.ca import CA
 
 __all__ = ["Kubernetes", "serving"]
 
@@ -46,10 +46,10 @@ class Kubernetes:
 def serving(folder: Path) -> Iterator[Kubernetes]:
     """Serve one, whose kubeconfig lies in the folder."""
     now = datetime.now(UTC)
-    authority = Authority.create(now)
-    leaf = authority.issue(("localhost",), now)
+    ca = CA.create(now)
+    leaf = ca.issue(("localhost",), now)
     (folder / "api.pem").write_bytes(leaf.certificate_pem + leaf.key_pem)
-    (folder / "api-ca.pem").write_bytes(authority.certificate_pem)
+    (folder / "api-ca.pem").write_bytes(ca.certificate_pem)
     kubernetes = Kubernetes(folder / "kubeconfig")
 
     class Handler(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
 from tests.cli.conftest import Call
 
 NAME = "pillion.pillion-system.svc"
@@ -14,22 +14,22 @@ VERIFY = ("certs", "verify", "--cert", "tls.crt", "--key", "tls.key")
 
 
 @pytest.fixture
-def authority(folder: Path) -> Authority:
+def ca(folder: Path) -> CA:
     """Return an authority; its certificate and a pair that it signed lie in the working directory."""
-    authority = Authority.create(datetime.now(UTC))
-    (folder / "ca.crt").write_bytes(authority.certificate_pem)
-    write_pair(authority)
-    return authority
+    ca = CA.create(datetime.now(UTC))
+    (folder / "ca.crt").write_bytes(ca.certificate_pem)
+    write_pair(ca)
+    return ca
 
 
-def write_pair(authority: Authority, age: timedelta = timedelta()) -> None:
+def write_pair(ca: CA, age: timedelta = timedelta()) -> None:
     """Write a leaf of this age."""
-    leaf = authority.issue((NAME,), datetime.now(UTC) - age)
+    leaf = ca.issue((NAME,), datetime.now(UTC) - age)
     Path("tls.crt").write_bytes(leaf.certificate_pem)
     Path("tls.key").write_bytes(leaf.key_pem)
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_show_says_what_files_hold(pillion: Call) -> None:
     """Names, term, who signed it, and which key belongs to which certificate."""
     code, out, err = pillion("certs", "show", "tls.crt", "tls.key", "ca.crt")
@@ -41,24 +41,24 @@ def test_show_says_what_files_hold(pillion: Call) -> None:
     assert "authority CN=Pillion CA" in out
 
 
-def test_show_says_that_a_certificate_has_ended(pillion: Call, authority: Authority) -> None:
+def test_show_says_that_a_certificate_has_ended(pillion: Call, ca: CA) -> None:
     """And how long ago; it is no error to look at one."""
-    write_pair(authority, timedelta(days=40))
+    write_pair(ca, timedelta(days=40))
     code, out, _ = pillion("certs", "show", "tls.crt")
     assert code == 0
     assert "ended 10 days ago" in out
-    write_pair(authority, -timedelta(hours=30))
+    write_pair(ca, -timedelta(hours=30))
     assert "not yet; in 28 hours" in pillion("certs", "show", "tls.crt").out
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_show_says_that_a_key_belongs_to_nothing(pillion: Call, folder: Path) -> None:
     """Where its certificate is not among the files."""
-    (folder / "other.key").write_bytes(Authority.create(datetime.now(UTC)).key_pem)
+    (folder / "other.key").write_bytes(CA.create(datetime.now(UTC)).key_pem)
     assert "belongs to no certificate here" in pillion("certs", "show", "tls.crt", "other.key").out
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_show_prints_no_secret(pillion: Call, folder: Path) -> None:
     """A terminal's history is no place for a key."""
     for form in ("text", "json"):
@@ -67,11 +67,11 @@ def test_show_prints_no_secret(pillion: Call, folder: Path) -> None:
             assert line not in out
 
 
-def test_show_has_a_form_for_programs(pillion: Call, authority: Authority) -> None:
+def test_show_has_a_form_for_programs(pillion: Call, ca: CA) -> None:
     """A list of what was found, with its file."""
     certificate, key = json.loads(pillion("certs", "show", "-o", "json", "tls.crt", "tls.key").out)
     assert certificate["names"] == [NAME]
-    assert certificate["issuer"] == authority.certificate.subject.rfc4514_string()
+    assert certificate["issuer"] == ca.certificate.subject.rfc4514_string()
     assert (key["source"], key["belongsTo"]) == ("tls.key", certificate["sha256"])
 
 
@@ -85,7 +85,7 @@ def test_show_says_what_it_can_not_read(pillion: Call, folder: Path) -> None:
 
 def test_show_commands_no_terminal(pillion: Call, folder: Path) -> None:
     """A certificate's names are its author's text."""
-    leaf = Authority.create(datetime.now(UTC)).issue(("a\x1b[2J.svc",), datetime.now(UTC))
+    leaf = CA.create(datetime.now(UTC)).issue(("a\x1b[2J.svc",), datetime.now(UTC))
     (folder / "odd.crt").write_bytes(leaf.certificate_pem)
     assert "\x1b" not in pillion("certs", "show", "odd.crt").out
 
@@ -95,13 +95,13 @@ def test_a_file_that_is_not_there_is_named(pillion: Call) -> None:
     assert pillion("certs", "show", "absent.crt") == (2, "", "pillion: absent.crt: No such file or directory\n")
 
 
-def test_a_pair_comes_through_standard_input(pillion: Call, authority: Authority) -> None:
+def test_a_pair_comes_through_standard_input(pillion: Call, ca: CA) -> None:
     """As ``kubectl get secret … | pillion certs show -`` writes it."""
-    out = pillion("certs", "show", "-", stdin=authority.certificate_pem.decode()).out
+    out = pillion("certs", "show", "-", stdin=ca.certificate_pem.decode()).out
     assert "authority CN=Pillion CA" in out
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_a_good_pair_is_good(pillion: Call) -> None:
     """For these names, until then."""
     code, out, _ = pillion(*VERIFY, "--ca", "ca.crt", "--name", NAME)
@@ -110,7 +110,7 @@ def test_a_good_pair_is_good(pillion: Call) -> None:
     assert out.endswith("29 days from now\n")
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_what_was_not_asked_is_said(pillion: Call) -> None:
     """Good is good for what was given only."""
     out = pillion(*VERIFY).out
@@ -130,12 +130,12 @@ def test_what_was_not_asked_is_said(pillion: Call) -> None:
     ],
     ids=["name", "time", "chain", "key", "unreadable", "usage"],
 )
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_everything_that_can_be_wrong_is_said_in_words(
     pillion: Call, folder: Path, options: tuple[str, ...], says: str
 ) -> None:
     """Which kind, of which certificate; exit code 1."""
-    other = Authority.create(datetime.now(UTC))
+    other = CA.create(datetime.now(UTC))
     (folder / "other.crt").write_bytes(other.certificate_pem)
     (folder / "other.key").write_bytes(other.key_pem)
     code, out, err = pillion(*VERIFY, *options)
@@ -143,7 +143,7 @@ def test_everything_that_can_be_wrong_is_said_in_words(
     assert f": {says}" in out
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_a_time_that_is_none_is_refused(pillion: Call) -> None:
     """With one that is."""
     code, _, err = pillion(*VERIFY, "--at", "tomorrow")
@@ -151,7 +151,7 @@ def test_a_time_that_is_none_is_refused(pillion: Call) -> None:
     assert "write 2027-01-31" in err
 
 
-@pytest.mark.usefixtures("authority")
+@pytest.mark.usefixtures("ca")
 def test_a_file_that_can_not_be_read_is_named(pillion: Call, folder: Path) -> None:
     """With the system's reason."""
     (folder / "folder").mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
 from tests.cli.conftest import Call
 from tests.cli.kubernetes import Kubernetes, serving
 
@@ -27,17 +27,17 @@ def kubernetes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubern
 
 
 @pytest.fixture
-def authority() -> Authority:
+def ca() -> CA:
     """Return the release's authority."""
-    return Authority.create(datetime.now(UTC))
+    return CA.create(datetime.now(UTC))
 
 
-def install(kubernetes: Kubernetes, authority: Authority, namespace: str = "pillion-system") -> dict[str, Any]:
+def install(kubernetes: Kubernetes, ca: CA, namespace: str = "pillion-system") -> dict[str, Any]:
     """Put a release into the cluster that manages its certificate itself; return its Secret."""
-    leaf = authority.issue((f"pillion.{namespace}.svc",), datetime.now(UTC))
+    leaf = ca.issue((f"pillion.{namespace}.svc",), datetime.now(UTC))
     content = {
-        "ca.crt": authority.certificate_pem,
-        "ca.key": authority.key_pem,
+        "ca.crt": ca.certificate_pem,
+        "ca.key": ca.key_pem,
         "tls.crt": leaf.certificate_pem,
         "tls.key": leaf.key_pem,
     }
@@ -47,7 +47,7 @@ def install(kubernetes: Kubernetes, authority: Authority, namespace: str = "pill
     }
     kubernetes.objects[path_of(namespace)] = secret
     service = {"service": {"name": "pillion", "namespace": namespace}}
-    bundle = base64.b64encode(authority.certificate_pem).decode()
+    bundle = base64.b64encode(ca.certificate_pem).decode()
     configuration = {
         "metadata": {
             "name": f"pillion.{namespace}",
@@ -69,9 +69,9 @@ def entries(kubernetes: Kubernetes) -> list[dict[str, Any]]:
     return [each["clientConfig"] for each in kubernetes.objects[CONFIGURATIONS]["items"][1]["webhooks"]]
 
 
-def test_show_says_what_a_release_has(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_show_says_what_a_release_has(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """Its Secret key by key, and what its entries trust; no secret of it."""
-    secret = install(kubernetes, authority)
+    secret = install(kubernetes, ca)
     code, out, err = pillion("certs", "show")
     assert (code, err) == (0, "")
     assert "Secret pillion-system/pillion-certificate, tls.crt\n  certificate pillion.pillion-system.svc\n" in out
@@ -81,9 +81,9 @@ def test_show_says_what_a_release_has(pillion: Call, kubernetes: Kubernetes, aut
     assert key not in out
 
 
-def test_show_says_what_is_missing(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_show_says_what_is_missing(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """A Secret that is not there, an entry that trusts nothing."""
-    install(kubernetes, authority)
+    install(kubernetes, ca)
     del kubernetes.objects[path_of("pillion-system")]
     del entries(kubernetes)[1]["caBundle"]
     code, out, _ = pillion("certs", "show")
@@ -92,9 +92,9 @@ def test_show_says_what_is_missing(pillion: Call, kubernetes: Kubernetes, author
     assert "trusted by pillion.pillion-system, opted-in.pillion.dev\n  nothing is trusted: there is no caBundle" in out
 
 
-def test_verify_judges_as_the_api_server_does(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_verify_judges_as_the_api_server_does(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """Each entry: by the name that it calls, and what it trusts."""
-    install(kubernetes, authority)
+    install(kubernetes, ca)
     code, out, _ = pillion("certs", "verify")
     assert code == 0
     for entry in ENTRIES:
@@ -111,11 +111,9 @@ def test_verify_judges_as_the_api_server_does(pillion: Call, kubernetes: Kuberne
     ],
     ids=["bundle", "name", "key", "empty"],
 )
-def test_verify_says_what_is_wrong(
-    pillion: Call, kubernetes: Kubernetes, authority: Authority, spoil: Any, says: str
-) -> None:
+def test_verify_says_what_is_wrong(pillion: Call, kubernetes: Kubernetes, ca: CA, spoil: Any, says: str) -> None:
     """Of which entry; exit code 1."""
-    secret = install(kubernetes, authority)
+    secret = install(kubernetes, ca)
     spoil(entries(kubernetes)[1], secret)
     code, out, _ = pillion("certs", "verify")
     assert code == 1
@@ -123,10 +121,10 @@ def test_verify_says_what_is_wrong(
     assert says in out
 
 
-def test_verify_finds_a_trust_that_is_anothers(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_verify_finds_a_trust_that_is_anothers(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """As after a backup was written back: the leaf is good, and nobody trusts it."""
-    install(kubernetes, authority)
-    other = Authority.create(datetime.now(UTC) - timedelta(days=1))
+    install(kubernetes, ca)
+    other = CA.create(datetime.now(UTC) - timedelta(days=1))
     entries(kubernetes)[0]["caBundle"] = base64.b64encode(other.certificate_pem).decode()
     code, out, _ = pillion("certs", "verify")
     assert code == 1
@@ -135,18 +133,18 @@ def test_verify_finds_a_trust_that_is_anothers(pillion: Call, kubernetes: Kubern
 
 
 @pytest.mark.parametrize("what", ["leaf", "authority"])
-def test_rotate_asks(pillion: Call, kubernetes: Kubernetes, authority: Authority, what: str) -> None:
+def test_rotate_asks(pillion: Call, kubernetes: Kubernetes, ca: CA, what: str) -> None:
     """With the annotation that the keeper of the certificate answers."""
-    secret = install(kubernetes, authority)
+    secret = install(kubernetes, ca)
     code, out, err = pillion("certs", "rotate", what)
     assert (code, out) == (0, "")
     assert f"asked for a new {what}: Secret pillion-system/pillion-certificate" in err
     assert secret["metadata"]["annotations"] == {"pillion.dev/rotate": what}
 
 
-def test_rotate_leaves_others_secrets_alone(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_rotate_leaves_others_secrets_alone(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """cert-manager's, and one that somebody provided: nobody would answer."""
-    secret = install(kubernetes, authority)
+    secret = install(kubernetes, ca)
     secret["metadata"]["annotations"] = {"cert-manager.io/certificate-name": "pillion"}
     code, _, err = pillion("certs", "rotate", "leaf")
     assert code == 2
@@ -159,9 +157,9 @@ def test_rotate_leaves_others_secrets_alone(pillion: Call, kubernetes: Kubernete
     assert secret["metadata"]["annotations"] == {}
 
 
-def test_of_several_releases_one_is_chosen(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_of_several_releases_one_is_chosen(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """By namespace; all are shown."""
-    first, second = install(kubernetes, authority), install(kubernetes, authority, "other")
+    first, second = install(kubernetes, ca), install(kubernetes, ca, "other")
     assert "Secret other/pillion-certificate" in pillion("certs", "show").out
     assert "Secret other/" not in pillion("certs", "show", "-n", "pillion-system").out
     code, _, err = pillion("certs", "rotate", "leaf")
@@ -183,9 +181,9 @@ def test_a_cluster_without_a_release_is_said(pillion: Call) -> None:
     assert "in namespace other" in pillion("certs", "show", "-n", "other").err
 
 
-def test_what_the_api_server_forbids_is_said(pillion: Call, kubernetes: Kubernetes, authority: Authority) -> None:
+def test_what_the_api_server_forbids_is_said(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
     """With its words."""
-    install(kubernetes, authority)
+    install(kubernetes, ca)
     kubernetes.forbidden.add(path_of("pillion-system"))
     code, _, err = pillion("certs", "show")
     assert code == 2

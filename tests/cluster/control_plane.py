@@ -14,7 +14,7 @@ from typing import Self
 
 from . import programs, runs
 from .client import Client
-from .credentials import Authority, Pair
+from .credentials import CA, Pair
 from .processes import StartError, wait_ready, wait_until
 from .runs import Run
 
@@ -76,22 +76,22 @@ class ControlPlane:
     """A running etcd and kube-apiserver."""
 
     site: Site
-    authority: Authority
+    ca: CA
     administrator: Pair
     service_account_key: Path
 
 
 def start_control_plane(site: Site, found: Mapping[str, Path]) -> ControlPlane:
     """Start etcd and kube-apiserver and return when the API server is ready."""
-    authority = Authority(site.run.folder / "credentials")
-    administrator = authority.client("admin", "pillion-tests-admin", ["system:masters"])
-    authority.kubeconfig(site.run.kubeconfig, site.url, administrator)
-    plane = ControlPlane(site, authority, administrator, authority.signing_key("service-account"))
+    ca = CA(site.run.folder / "credentials")
+    administrator = ca.client("admin", "pillion-tests-admin", ["system:masters"])
+    ca.kubeconfig(site.run.kubeconfig, site.url, administrator)
+    plane = ControlPlane(site, ca, administrator, ca.signing_key("service-account"))
     _start_etcd(site, found["etcd"])
     flags = {**_api_server_flags(plane), **site.flags}
     command = [*site.enter, found["kube-apiserver"], *as_arguments(flags)]
     daemon = site.run.start("kube-apiserver", command)
-    wait_ready(daemon, lambda: _answers(f"{site.url}/readyz", authority, administrator), START_SECONDS)
+    wait_ready(daemon, lambda: _answers(f"{site.url}/readyz", ca, administrator), START_SECONDS)
     return plane
 
 
@@ -118,9 +118,9 @@ def _start_etcd(site: Site, program: Path) -> None:
 
 
 def _api_server_flags(plane: ControlPlane) -> dict[str, object]:
-    site, authority = plane.site, plane.authority
+    site, ca = plane.site, plane.ca
     names = [site.address, "127.0.0.1", SERVICE_ADDRESS, "localhost", "kubernetes.default.svc"]
-    serving = authority.serving("kube-apiserver", names)
+    serving = ca.serving("kube-apiserver", names)
     policy = site.run.folder / "audit-policy.json"
     policy.write_text(json.dumps(_AUDIT_POLICY))
     return {
@@ -131,7 +131,7 @@ def _api_server_flags(plane: ControlPlane) -> dict[str, object]:
         "audit-policy-file": policy,
         "authorization-mode": "Node,RBAC",
         "bind-address": site.bind,
-        "client-ca-file": authority.pair.certificate,
+        "client-ca-file": ca.pair.certificate,
         # A webhook's Service leads to its pods at once, not when kube-proxy has caught up.
         "enable-aggregator-routing": "true",
         "etcd-servers": f"http://127.0.0.1:{site.etcd_port}",
@@ -150,7 +150,7 @@ def _api_server_flags(plane: ControlPlane) -> dict[str, object]:
 
 def _admission(plane: ControlPlane) -> Path:
     """Write what has the API server show a client certificate to a webhook; return the file for its flag."""
-    folder, pair = plane.site.run.folder, plane.authority.client("webhook-client", API_SERVER)
+    folder, pair = plane.site.run.folder, plane.ca.client("webhook-client", API_SERVER)
     credentials = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
     kubeconfig = {
         "apiVersion": "v1",
@@ -172,8 +172,8 @@ def _admission(plane: ControlPlane) -> Path:
     return path
 
 
-def _answers(url: str, authority: Authority, client: Pair) -> bool:
-    context = ssl.create_default_context(cafile=str(authority.pair.certificate))
+def _answers(url: str, ca: CA, client: Pair) -> bool:
+    context = ssl.create_default_context(cafile=str(ca.pair.certificate))
     context.load_cert_chain(client.certificate, client.key)
     # No proxy: the address is this machine's own.
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({}))

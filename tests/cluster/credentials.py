@@ -24,7 +24,7 @@ class Pair:
     key: Path
 
 
-class Authority:
+class CA:
     """The cluster's one CA: it signs serving and client certificates alike."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,12 +32,12 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pillion-tests")])
-        authority = (
+        ca = (
             _builder(self._name, self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        self.pair = self._write("ca", authority, self._key)
+        self.pair = self._write("ca", ca, self._key)
 
     def serving(self, name: str, addresses: Sequence[str]) -> Pair:
         """Return a new server certificate for DNS names and IP addresses."""

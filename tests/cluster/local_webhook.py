@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from certs.authority import Authority
+from certs.ca import CA
+from certs.logs import LogFormat
 from tests.chart.rendering import objects
 from tests.service.serving import ANY_PORT, Running, start, write_pair
 from webhook.injection.profile import Configuration
-from webhook.service.settings import LogFormat, Settings
+from webhook.service.settings import Settings
 
 from .client import Client
 
@@ -30,7 +31,7 @@ class LocalWebhook:
 
     def configure(self, configuration: Configuration) -> None:
         """Decide by this configuration from now on."""
-        self._running.call(setattr, self._running.server.in_force, "configuration", configuration)
+        self._running.call(setattr, self._running.server.state, "configuration", configuration)
 
     def bugs(self) -> list[dict[str, Any]]:
         """Return the log's lines about bugs of ours: whoever created the pod saw nothing but a warning."""
@@ -45,17 +46,17 @@ def local_webhook(kubectl: Client, folder: Path) -> Iterator[LocalWebhook]:
 
     A call that fails refuses the pod, so that a test sees it.
     """
-    authority = Authority.create(datetime.now(UTC))
-    certificate, key = write_pair(folder, authority)
+    ca = CA.create(datetime.now(UTC))
+    certificate, key = write_pair(folder, ca)
     settings = Settings(
         listen=ANY_PORT, plain_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
     )
     with ExitStack() as stack:
-        running = start(settings, authority, folder / "log", stack)
+        running = start(settings, ca, folder / "log", stack)
         configuration = chart_entries()
         for entry in configuration["webhooks"]:
             url = f"{running.url}{entry['clientConfig']['service']['path']}"
-            entry["clientConfig"] = {"url": url, "caBundle": base64.b64encode(authority.certificate_pem).decode()}
+            entry["clientConfig"] = {"url": url, "caBundle": base64.b64encode(ca.certificate_pem).decode()}
         kubectl("create", "-f", "-", stdin=configuration)
         try:
             yield LocalWebhook(running)

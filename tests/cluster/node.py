@@ -161,8 +161,8 @@ class Node:
         return self.run.start(name, [*self.network.enter, program, *as_arguments(flags)])
 
     def _kubeconfig(self, plane: ControlPlane, name: str, user: str, groups: Sequence[str] = ()) -> Path:
-        pair = plane.authority.client(name, user, groups)
-        return plane.authority.kubeconfig(self.run.folder / f"{name}.kubeconfig", self.site.url, pair)
+        pair = plane.ca.client(name, user, groups)
+        return plane.ca.kubeconfig(self.run.folder / f"{name}.kubeconfig", self.site.url, pair)
 
     def _is_ready(self) -> bool:
         """Return whether a pod that is created now would be scheduled and started."""
@@ -249,7 +249,7 @@ def _kubelet_config(run: Run, plane: ControlPlane) -> dict[str, Any]:
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
-            "x509": {"clientCAFile": str(plane.authority.pair.certificate)},
+            "x509": {"clientCAFile": str(plane.ca.pair.certificate)},
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
@@ -268,14 +268,14 @@ def _kubelet_config(run: Run, plane: ControlPlane) -> dict[str, Any]:
 
 
 def _controller_manager_flags(plane: ControlPlane) -> dict[str, object]:
-    authority = plane.authority.pair
+    ca = plane.ca.pair
     return {
         "allocate-node-cidrs": "true",
         "cluster-cidr": POD_RANGE,
-        "cluster-signing-cert-file": authority.certificate,
-        "cluster-signing-key-file": authority.key,
+        "cluster-signing-cert-file": ca.certificate,
+        "cluster-signing-key-file": ca.key,
         "leader-elect": "false",
-        "root-ca-file": authority.certificate,
+        "root-ca-file": ca.certificate,
         "service-account-private-key-file": plane.service_account_key,
         "service-cluster-ip-range": SERVICE_RANGE,
         # Each controller with its own rights, as in a cluster that people have.

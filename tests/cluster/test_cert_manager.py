@@ -57,8 +57,8 @@ class Issued:
         return x509.load_pem_x509_certificate(self.secret("tls")["tls.crt"])
 
     @property
-    def authority(self) -> x509.Certificate:
-        """The authority that cert-manager signs with."""
+    def ca(self) -> x509.Certificate:
+        """The CA that cert-manager signs with."""
         return x509.load_pem_x509_certificate(self.secret("ca")["tls.crt"])
 
     @property
@@ -116,7 +116,7 @@ class Issued:
         assert wait_until(is_another, ISSUE_SECONDS, poll=0.1)
 
     def remind(self) -> bool:
-        """Have the kubelet look at each pod now, as when a pod changes; return whether every server has the leaf."""
+        """Have the kubelet look at each pod now, as when a pod changes; say whether every server has the leaf."""
         pods = ("pods", "-l", f"app.kubernetes.io/instance={self.release.name}", "-n", self.release.namespace)
         self.kubectl("annotate", *pods, "--overwrite", f"reminded={time.monotonic()}")
         return self.is_served()
@@ -130,8 +130,8 @@ class Issued:
 
     def is_trusted(self) -> bool:
         """Return whether every entry trusts what cert-manager put beside the leaf."""
-        (authority,) = x509.load_pem_x509_certificates(self.secret("tls")["ca.crt"])
-        return all(authority in trusted for trusted in self.trusted)
+        (ca,) = x509.load_pem_x509_certificates(self.secret("tls")["ca.crt"])
+        return all(ca in trusted for trusted in self.trusted)
 
     def restart(self) -> None:
         """Have all servers started anew: whoever starts is called over new connections."""
@@ -157,7 +157,7 @@ def issued(install: Install) -> Issued:
 
 
 def test_it_is_issued_trusted_and_served(issued: Issued) -> None:
-    """The leaf has no subject and critical names, every entry trusts its authority, and a pod is injected."""
+    """The leaf has no subject and critical names, every entry trusts its CA, and a pod is injected."""
     assert not issued.leaf.subject
     assert issued.leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
     content, server = issued.secret("tls"), f"{issued.release.deployment}.{issued.release.namespace}.svc"
@@ -171,25 +171,25 @@ def test_it_is_issued_trusted_and_served(issued: Issued) -> None:
 def test_no_call_fails_whatever_becomes_of_the_certificates(
     issued: Issued, new_namespace: NewNamespace, node: RunningCluster
 ) -> None:
-    """The leaf's Secret is deleted; leaf and authority are renewed; the authority's Secret, and its key, are lost."""
-    first = issued.authority
+    """The leaf's Secret is deleted; leaf and CA are renewed; the CA's Secret, and its key, are lost."""
+    first = issued.ca
     with watched(issued.release, new_namespace(), node) as watch:
         issued.delete_secret("tls")
         assert wait_until(issued.remind, SERVE_SECONDS, poll=2)
 
         issued.renew("ca")
-        assert issued.authority.serial_number != first.serial_number
-        assert issued.authority.public_key() == first.public_key()
+        assert issued.ca.serial_number != first.serial_number
+        assert issued.ca.public_key() == first.public_key()
         issued.renew("tls")
         assert wait_until(issued.is_trusted, ISSUE_SECONDS, poll=0.2)
         assert issued.secret("ca")["tls.crt"] == issued.secret("tls")["ca.crt"]
         assert wait_until(issued.remind, SERVE_SECONDS, poll=2)
 
         issued.delete_secret("ca")
-        assert issued.authority.public_key() != first.public_key()
+        assert issued.ca.public_key() != first.public_key()
         issued.renew("tls")
         assert wait_until(issued.is_trusted, ISSUE_SECONDS, poll=0.2)
-        # in its own time: servers show a leaf of the former authority for as long as they ever do
+        # in its own time: servers show a leaf of the former CA for as long as they ever do
         assert wait_until(issued.is_served, SERVE_SECONDS, poll=1)
         issued.restart()
     assert_nothing_failed(watch)
@@ -199,8 +199,8 @@ def test_switching_to_cert_manager_and_back_fails_no_call(
     install: Install, new_namespace: NewNamespace, node: RunningCluster, pillion_image: tuple[str, ...]
 ) -> None:
     """One `helm upgrade` each way: cainjector adds to what is trusted, the keepers adopt it."""
-    # a former authority must be trusted until the last server that shows its leaf has left: as long as a rollout takes
-    times = {"authorityLifetime": "720s", "leafLifetime": "240s", "settling": "2s", "overlap": "75s"}
+    # a former CA must be trusted until the last server that shows its leaf has left: as long as a rollout takes
+    times = {"caLifetime": "720s", "leafLifetime": "240s", "caPropagationDelay": "2s", "caOverlap": "75s"}
     common = (
         "--set=prefix=swapping.example.org/",
         *pillion_image,

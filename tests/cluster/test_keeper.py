@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from certs.api import ApiServer, RefusedError
-from certs.authority import Authority
+from certs.ca import CA
 from certs.delivery import Folder
 from certs.keeper import Keeper
 from certs.kubeconfig import load
-from certs.rotation import ApplyBundles, CreateSecret, Seen, Settings, Step, Target, WriteSecret
-from certs.store import Place, Store
+from certs.rotation import ApplyBundles, CreateSecret, Observed, Settings, Step, Target, WriteSecret
+from certs.store import ReleaseObjects, Store
 from certs.verify import verify
+from tests.certs.recording import RecordingLog
 from tests.chart.rendering import objects
 
 from .client import Client, CommandError
@@ -48,7 +49,7 @@ class Installed:
     api: ApiServer
     folder: Path
     stack: ExitStack
-    said: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    log: RecordingLog = field(default_factory=RecordingLog)
 
     @property
     def settings(self) -> Settings:
@@ -57,20 +58,18 @@ class Installed:
         return Settings((server,), 120 * SECOND, 30 * SECOND, 0.5 * SECOND, 2 * SECOND)
 
     @property
-    def place(self) -> Place:
+    def objects(self) -> ReleaseObjects:
         """Return where its objects are."""
         own = f"{self.name}-certificate"
-        return Place(self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.name}.{self.namespace}",))
+        return ReleaseObjects(
+            self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.name}.{self.namespace}",)
+        )
 
     def keeper(self, identity: str = "one", api: ApiServer | None = None) -> Keeper:
         """Return a keeper with a folder of its own."""
         folder = self.folder / identity
         folder.mkdir(exist_ok=True)
-
-        def say(level: str, event: str, **fields: Any) -> None:
-            self.said.append((level, event, fields))
-
-        return Keeper(api or self.api, self.place, self.settings, Folder(folder), identity=identity, say=say)
+        return Keeper(api or self.api, self.objects, self.settings, Folder(folder), identity=identity, log=self.log)
 
     def run(self, keeper: Keeper) -> Callable[[], None]:
         """Let a keeper run in a thread until the test ends, or until what is returned is called."""
@@ -87,7 +86,7 @@ class Installed:
 
     def content(self) -> dict[str, bytes]:
         """Return the Secret's content, empty where there is none."""
-        words = ("get", "secret", self.place.secret, "-n", self.namespace, "-o", "json", "--ignore-not-found")
+        words = ("get", "secret", self.objects.secret, "-n", self.namespace, "-o", "json", "--ignore-not-found")
         try:
             data = self.kubectl(*words).get("data") or {}
         except ValueError:  # nothing found, nothing printed
@@ -104,17 +103,17 @@ class Installed:
 
     def holder(self) -> str:
         """Return who holds the Lease, nobody where there is none."""
-        words = ("get", "lease", self.place.lease, "-n", self.namespace)
+        words = ("get", "lease", self.objects.lease, "-n", self.namespace)
         return self.kubectl.attempt(*words, "-o", "jsonpath={.spec.holderIdentity}").stdout
 
     def settled(self) -> bool:
-        """Return whether servers could show a good leaf, every entry trusts its authority, and no rotation goes on."""
+        """Return whether servers could show a good leaf, every entry trusts its CA, and no rotation goes on."""
         content = self.content()
         if {"ca.crt", "ca.key", "tls.crt", "tls.key"} != content.keys() - {"removed-ca.crt"}:
             return False
         if self.bundles() != [content["ca.crt"]] * 2:
             return False
-        now = self.store(lambda store: store.look()).time
+        now = self.store(lambda store: store.observe()).time
         names = self.settings.names
         verify(content["tls.crt"], content["tls.key"], now=now, names=names, roots_pem=content["ca.crt"])
         return True
@@ -122,9 +121,9 @@ class Installed:
     def store(self, do: Callable[[Store], Any]) -> Any:
         """Do something with the keeper's own rights."""
         with self.api.connect() as connection:
-            return do(Store(connection, self.place))
+            return do(Store(connection, self.objects))
 
-    def perform(self, step: Step, seen: Seen) -> None:
+    def perform(self, step: Step, seen: Observed) -> None:
         """Take a step with the keeper's own rights."""
         self.store(lambda store: store.perform(step, seen))
 
@@ -152,7 +151,7 @@ def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Cal
                 kubectl,
                 name,
                 namespace,
-                ApiServer.of_this_pod(environment, account),
+                ApiServer.in_cluster(environment, account),
                 account,
                 stack.enter_context(ExitStack()),
             )
@@ -179,12 +178,12 @@ def test_an_installation_is_served_by_its_first_looks(install: Callable[[str], I
     release = install("first")
     keeper = release.keeper()
     for _ in range(4):
-        keeper.look()
+        keeper.reconcile()
     assert release.settled()
     pem = Folder(release.folder / "one").pair.read_bytes()
     content = release.content()
     assert pem == content["tls.crt"] + content["tls.key"]
-    assert [fields["kind"] for _, event, fields in release.said if event == "step"] == [
+    assert [fields["kind"] for _, event, fields in release.log.events if event == "step"] == [
         "write_secret",
         "apply_bundles",
         "write_secret",
@@ -197,16 +196,16 @@ def test_helm_takes_over_what_servers_made_again(
 ) -> None:
     """Servers that are about to leave make a Secret again that an upgrade has just removed; the way back stays open."""
     helm, name, namespace = helm_on(apiserver), "again", "again-system"
-    place = Place(namespace, f"{name}-pillion-certificate", f"{name}-pillion-certificate", (), name)
+    place = ReleaseObjects(namespace, f"{name}-pillion-certificate", f"{name}-pillion-certificate", (), name)
     options = (name, str(CHART), "-n", namespace, "--set=prefix=again.example.org/")
-    (tmp_path / "ca.pem").write_bytes(Authority.create(datetime.now(UTC)).certificate_pem)
+    (tmp_path / "ca.pem").write_bytes(CA.create(datetime.now(UTC)).certificate_pem)
     bundle = f"--set-file=certificates.caBundle={tmp_path / 'ca.pem'}"
     provided = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair", bundle)
     helm("install", *options, "--create-namespace", *provided)
     try:
         with load(apiserver.kubeconfig, None, {}).server.connect() as connection:
             store = Store(connection, place)
-            store.perform(CreateSecret("there is no Secret"), store.look())
+            store.perform(CreateSecret("there is no Secret"), store.observe())
             store.lease()
         helm("upgrade", *options)
         labels = [
@@ -225,7 +224,7 @@ def test_what_is_deleted_is_made_again_with_the_charts_rights(install: Callable[
     release.run(release.keeper())
     eventually(release.settled)
     before = release.content()["ca.crt"]
-    release.kubectl("delete", lost, release.place.secret, "-n", release.namespace)
+    release.kubectl("delete", lost, release.objects.secret, "-n", release.namespace)
     if lost == "secret":
         eventually(lambda: release.content().get("retired-ca.crt") == before)
     eventually(lambda: release.holder() == "one")
@@ -264,16 +263,14 @@ def test_an_old_version_is_refused(install: Callable[[str], Installed]) -> None:
     release = install("versions")
     keeper = release.keeper()
     for _ in range(4):
-        keeper.look()
-    seen: Seen = release.store(lambda store: store.look())
+        keeper.reconcile()
+    seen: Observed = release.store(lambda store: store.observe())
     assert seen.secret is not None
     ((name, configuration),) = seen.configurations.items()
     assert configuration is not None
     write = WriteSecret({**seen.secret.content, "x": b"1"}, seen.secret.version, False, "")
     entries = tuple(configuration.bundles)
-    apply = ApplyBundles(
-        Authority.create(seen.time).certificate_pem, (Target(name, configuration.version, entries),), ""
-    )
+    apply = ApplyBundles(CA.create(seen.time).certificate_pem, (Target(name, configuration.version, entries),), "")
     for step in (write, apply):
         release.perform(step, seen)
         with pytest.raises(RefusedError) as raised:
@@ -284,20 +281,20 @@ def test_an_old_version_is_refused(install: Callable[[str], Installed]) -> None:
 def test_what_is_written_is_what_is_held(install: Callable[[str], Installed]) -> None:
     """What is left out is taken away, with the annotation that asked; what is not ours to know stays."""
     release = install("written")
-    own = ("secret", release.place.secret, "-n", release.namespace)
+    own = ("secret", release.objects.secret, "-n", release.namespace)
     release.kubectl("annotate", *own, "pillion.dev/rotate=leaf", "theirs=stays")
     release.kubectl("label", *own, "their=label")
-    first: Seen = release.store(lambda store: store.look())
+    first: Observed = release.store(lambda store: store.observe())
     assert first.secret is not None
-    assert first.secret.asked == "leaf"
+    assert first.secret.rotation_requested == "leaf"
     release.perform(WriteSecret({"a": b"1", "b": b"\xff"}, first.secret.version, False, ""), first)
-    second: Seen = release.store(lambda store: store.look())
+    second: Observed = release.store(lambda store: store.observe())
     assert second.secret is not None
-    assert (second.secret.content, second.secret.asked) == ({"a": b"1", "b": b"\xff"}, "leaf")
+    assert (second.secret.content, second.secret.rotation_requested) == ({"a": b"1", "b": b"\xff"}, "leaf")
     release.perform(WriteSecret({"b": b"2"}, second.secret.version, True, ""), second)
-    third: Seen = release.store(lambda store: store.look())
+    third: Observed = release.store(lambda store: store.observe())
     assert third.secret is not None
-    assert (third.secret.content, third.secret.asked) == ({"b": b"2"}, "")
+    assert (third.secret.content, third.secret.rotation_requested) == ({"b": b"2"}, "")
     metadata = release.kubectl("get", *own, "-o", "json")["metadata"]
     assert metadata["annotations"]["theirs"] == "stays"
     assert metadata["labels"]["their"] == "label"
@@ -311,8 +308,8 @@ def test_another_keeper_goes_on_where_one_ended(install: Callable[[str], Install
     release.run(release.keeper("two"))
     eventually((release.folder / "two" / "pair.pem").exists)
     before = release.content()["ca.crt"]
-    own = ("secret", release.place.secret, "-n", release.namespace)
-    release.kubectl("annotate", *own, "pillion.dev/rotate=authority")
+    own = ("secret", release.objects.secret, "-n", release.namespace)
+    release.kubectl("annotate", *own, "pillion.dev/rotate=CA")
     eventually(lambda: "next-ca.crt" in release.content())
     end()
     eventually(lambda: release.holder() == "two")
@@ -324,7 +321,7 @@ def test_bundles_of_another_mode_are_left_alone(install: Callable[[str], Install
     release = install("other-mode")
     release.run(release.keeper())
     eventually(release.settled)
-    theirs = Authority.create(release.store(lambda store: store.look()).time).certificate_pem
+    theirs = CA.create(release.store(lambda store: store.observe()).time).certificate_pem
     entry = {"clientConfig": {"caBundle": base64.b64encode(theirs).decode()}}
     patch = {
         "metadata": {"annotations": {"pillion.dev/certificate": "theirs"}},
@@ -332,9 +329,9 @@ def test_bundles_of_another_mode_are_left_alone(install: Callable[[str], Install
     }
     words = ("patch", "mutatingwebhookconfiguration", f"{release.name}.{release.namespace}", "--type=strategic")
     release.kubectl(*words, f"--patch={json.dumps(patch)}")
-    release.kubectl("annotate", "secret", release.place.secret, "-n", release.namespace, "pillion.dev/rotate=leaf")
-    looks = len(release.said)
-    eventually(lambda: any(event == "leaf" for _, event, _ in release.said[looks:]))
+    release.kubectl("annotate", "secret", release.objects.secret, "-n", release.namespace, "pillion.dev/rotate=leaf")
+    looks = len(release.log.events)
+    eventually(lambda: any(event == "leaf published" for _, event, _ in release.log.events[looks:]))
     assert release.bundles() == [theirs] * 2
 
 
@@ -348,7 +345,7 @@ def test_releases_do_not_meet(install: Callable[[str], Installed]) -> None:
     assert one.content()["ca.crt"] != two.content()["ca.crt"]
     foreign = replace(one, name="right", namespace="right-system")
     with pytest.raises(RefusedError, match="403"):
-        foreign.store(lambda store: store.look())
+        foreign.store(lambda store: store.observe())
 
 
 def test_without_its_rights_it_says_so_and_goes_on_when_they_are_back(install: Callable[[str], Installed]) -> None:
@@ -359,8 +356,8 @@ def test_without_its_rights_it_says_so_and_goes_on_when_they_are_back(install: C
     keeper = release.keeper()
 
     def refused() -> bool:
-        keeper.look()
-        return any("cannot get resource" in str(fields.get("message")) for _, _, fields in release.said)
+        keeper.reconcile()
+        return any("cannot get resource" in str(fields.get("message")) for _, _, fields in release.log.events)
 
     eventually(refused)
     release.kubectl(
@@ -426,11 +423,11 @@ def test_a_bad_wire_costs_time_and_nothing_else(install: Callable[[str], Install
     release = install("wire")
     seed = random.randrange(2**32)
     with faulty(release.api, random.Random(seed)) as (bad, mended):
-        ends = [release.run(release.keeper(identity, bad)) for identity in ("one", "two")]
+        not_after = [release.run(release.keeper(identity, bad)) for identity in ("one", "two")]
         eventually(lambda: "tls.crt" in release.content())
-        own = ("secret", release.place.secret, "-n", release.namespace)
+        own = ("secret", release.objects.secret, "-n", release.namespace)
         for _ in range(3):
-            release.kubectl("annotate", "--overwrite", *own, "pillion.dev/rotate=authority")
+            release.kubectl("annotate", "--overwrite", *own, "pillion.dev/rotate=CA")
             for _ in range(15):
                 before, bundles, after = release.content(), release.bundles(), release.content()
                 if before == after and before.get("tls.crt"):
@@ -438,15 +435,15 @@ def test_a_bad_wire_costs_time_and_nothing_else(install: Callable[[str], Install
                         verify(
                             before["tls.crt"],
                             before["tls.key"],
-                            now=release.store(lambda store: store.look()).time,
+                            now=release.store(lambda store: store.observe()).time,
                             roots_pem=bundle,
                         )
         mended.set()
         eventually(release.settled)
-        for end in ends:
+        for end in not_after:
             end()
-    assert any(fields.get("kind") == "unreachable" for _, _, fields in release.said), seed
-    assert not any(fields.get("kind") == "bug" for _, _, fields in release.said), (seed, release.said)
+    assert any(fields.get("kind") == "unreachable" for _, _, fields in release.log.events), seed
+    assert not any(fields.get("kind") == "bug" for _, _, fields in release.log.events), (seed, release.log.events)
 
 
 def test_the_token_is_read_anew(install: Callable[[str], Installed]) -> None:
@@ -456,18 +453,18 @@ def test_the_token_is_read_anew(install: Callable[[str], Installed]) -> None:
     good = token.read_text()
     token.write_text("old")
     keeper = release.keeper()
-    keeper.look()
-    assert release.said[-1][2]["kind"] == "refused"
+    keeper.reconcile()
+    assert release.log.events[-1][2]["kind"] == "refused"
     token.write_text(good)
-    keeper.look()
-    assert release.said[-1][1] == "step"
+    keeper.reconcile()
+    assert release.log.events[-1][1] == "step"
 
 
 def test_rights_end_at_its_own_objects(install: Callable[[str], Installed]) -> None:
     """The token can't do what nobody needs."""
     release = install("bound")
     account = f"--as=system:serviceaccount:{release.namespace}:{release.name}"
-    own = release.place.secret
+    own = release.objects.secret
     for words in (
         ("delete", "secret", own),
         ("get", "secret", "other"),

@@ -14,7 +14,7 @@ import pytest
 
 from .client import Client
 from .conftest import RunningCluster
-from .credentials import Authority
+from .credentials import CA
 from .node import Node
 from .processes import wait_until
 from .release import Release, annotated_pod, prints, sidecars
@@ -69,15 +69,15 @@ def additions(spec: dict[str, Any], *, native: bool) -> list[dict[str, Any]]:
 def mesh(cluster: Node, name: str, kind: str, folder: Path) -> Iterator[None]:
     """Serve the mesh's webhook, which the API server asks in the order of configurations' names."""
     host = cluster.webhook_host
-    authority = Authority(folder)
-    pair = authority.serving("mesh", [host])
+    ca = CA(folder)
+    pair = ca.serving("mesh", [host])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     with ThreadingHTTPServer((host, 0), Mesh) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        bundle = base64.b64encode(authority.pair.certificate.read_bytes()).decode()
+        bundle = base64.b64encode(ca.pair.certificate.read_bytes()).decode()
         rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
         webhook = {
             "name": "mesh.example.org",

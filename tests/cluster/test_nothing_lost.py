@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
 from tests.promtool import series_values
 
 from .api import direct
@@ -58,7 +58,7 @@ class Disturbances:
 
     release: Release
     node: Node
-    authority: Authority
+    ca: CA
     #: When servers were killed, from and to.
     kills: list[tuple[float, float]] = field(default_factory=list)
     changes: int = 0
@@ -107,7 +107,7 @@ class Disturbances:
     def rotate_certificate(self) -> None:
         """Give every server a new certificate of the same authority."""
         counted = self._reloads("certificate", "success")
-        self._merge("secret", "pair", {"data": pair(self.authority, self.release)})
+        self._merge("secret", "pair", {"data": pair(self.ca, self.release)})
         self._await_reload("certificate", "success", counted)
 
     def _await_reload(self, what: str, result: str, counted: dict[str, float]) -> None:
@@ -154,10 +154,10 @@ def restarts(pod: Any) -> int:
     return count
 
 
-def pair(authority: Authority, release: Release | str) -> dict[str, str]:
+def pair(ca: CA, release: Release | str) -> dict[str, str]:
     """Return a Secret's data: a new leaf for a release's Service."""
     name = release if isinstance(release, str) else f"{release.deployment}.{release.namespace}.svc"
-    leaf = authority.issue((name,), datetime.now(UTC))
+    leaf = ca.issue((name,), datetime.now(UTC))
     made = {"tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
     return {key: base64.b64encode(value).decode() for key, value in made.items()}
 
@@ -168,13 +168,13 @@ def disturbances(node: RunningCluster, install: Install, new_namespace: NewNames
     if not isinstance(node, Node):
         pytest.skip("processes of a cluster of one's own can't be killed from here")
     namespace = new_namespace("restricted")
-    authority = Authority.create(datetime.now(UTC))
-    data = pair(authority, f"lossless-pillion.{namespace}.svc")
+    ca = CA.create(datetime.now(UTC))
+    data = pair(ca, f"lossless-pillion.{namespace}.svc")
     metadata = {"name": "pair", "namespace": namespace}
     secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data}
     node.kubectl("create", "-f", "-", stdin=secret)
     bundle = tmp_path / "ca.pem"
-    bundle.write_bytes(authority.certificate_pem)
+    bundle.write_bytes(ca.certificate_pem)
     release = install(
         "lossless",
         "--set=replicas=2",
@@ -185,7 +185,7 @@ def disturbances(node: RunningCluster, install: Install, new_namespace: NewNames
         f"--set-file=certificates.caBundle={bundle}",
         namespace=namespace,
     )
-    return Disturbances(release, node, authority)
+    return Disturbances(release, node, ca)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
 
 from .client import Client, CommandError
 from .conftest import Cluster, Install, NewNamespace, RunningCluster
@@ -264,8 +264,8 @@ def events(kubectl: Client, namespace: str) -> str:
 def provided(service: str, namespace: str, folder: Path) -> tuple[dict[str, Any], Path]:
     """Return a Secret with a pair for the Service, and the file of its authority."""
     now = datetime.now(UTC)
-    authority = Authority.create(now)
-    leaf = authority.issue((f"{service}.{namespace}.svc",), now)
+    ca = CA.create(now)
+    leaf = ca.issue((f"{service}.{namespace}.svc",), now)
     data = {"tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
     secret = {
         "apiVersion": "v1",
@@ -275,5 +275,5 @@ def provided(service: str, namespace: str, folder: Path) -> tuple[dict[str, Any]
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }
     bundle = folder / "ca.pem"
-    bundle.write_bytes(authority.certificate_pem)
+    bundle.write_bytes(ca.certificate_pem)
     return secret, bundle

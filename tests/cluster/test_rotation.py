@@ -1,6 +1,6 @@
 """Certificates rotate while pods are created all the time, under `failurePolicy: Fail`: no call may fail.
 
-Lifetimes are seconds. `PILLION_ROTATIONS=20` is the long run: so many authorities and ten times as many leaves (eight
+Lifetimes are seconds. `PILLION_ROTATIONS=20` is the long run: so many CAs and ten times as many leaves (eight
 minutes on two cores); without it there are two.
 """
 
@@ -33,8 +33,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
 ROTATIONS = int(os.environ.get("PILLION_ROTATIONS", "2"))
 LEAVES = 10 * ROTATIONS
 KILLS = 5 if ROTATIONS >= 5 else 1
-#: An authority lives for three minutes, a leaf for one; a rotation takes what settling and overlap take.
-LIFETIMES = {"authorityLifetime": "180s", "leafLifetime": "60s", "settling": "2s", "overlap": "8s"}
+#: A CA lives for three minutes, a leaf for one; a rotation takes what caPropagationDelay and caOverlap take.
+LIFETIMES = {"caLifetime": "180s", "leafLifetime": "60s", "caPropagationDelay": "2s", "caOverlap": "8s"}
 OPTIONS = (
     "--set=replicas=3",
     "--set=webhook.failurePolicy=Fail",
@@ -56,7 +56,7 @@ class Watched:
     handshakes: int = 0
     refused: list[str] = field(default_factory=list)
     leaves: set[str] = field(default_factory=set)
-    authorities: set[str] = field(default_factory=set)
+    cas: set[str] = field(default_factory=set)
     broken: list[BaseException] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -85,9 +85,9 @@ class Watched:
             self.failed.append("created without a sidecar")
 
     def remember(self) -> None:
-        """Note which authority and which leaf there are."""
+        """Note which CA and which leaf there are."""
         content = self.content()
-        for key, known in (("ca.crt", self.authorities), ("tls.crt", self.leaves)):
+        for key, known in (("ca.crt", self.cas), ("tls.crt", self.leaves)):
             if content.get(key):
                 known.add(content[key])
 
@@ -223,7 +223,7 @@ def garble(watch: Watched) -> None:
 def test_no_call_fails_while_certificates_rotate(
     install: Install, new_namespace: NewNamespace, node: object, record_property: Callable[[str, object], None]
 ) -> None:
-    """Authorities and leaves one after the other, the leader killed, Secret lost and garbled, upgrade, restart."""
+    """CAs and leaves one after the other, the leader killed, Secret lost and garbled, upgrade, restart."""
     namespace = new_namespace()
     release = install("rotating", *OPTIONS)
     deployment = (f"deployment/{release.deployment}", "-n", release.namespace)
@@ -240,7 +240,7 @@ def test_no_call_fails_while_certificates_rotate(
         for rotation in range(ROTATIONS):
             for _ in range(LEAVES // ROTATIONS):
                 ask(watch, "leaf")
-            ask(watch, "authority")
+            ask(watch, "CA")
             if rotation < KILLS:
                 kill_leader(watch, node)
             # in the middle of a rotation, all of them, from the first to the last one
@@ -255,7 +255,7 @@ def test_no_call_fails_while_certificates_rotate(
         "failed": len(watch.failed),
         "handshakes": watch.handshakes,
         "refused": len(watch.refused),
-        "authorities": len(watch.authorities) - 1,
+        "cas": len(watch.cas) - 1,
         "leaves": len(watch.leaves) - 1,
     }
     for name, value in figures.items():
@@ -265,7 +265,7 @@ def test_no_call_fails_while_certificates_rotate(
     assert not watch.refused, (figures, watch.refused[:5])
     assert not watch.broken, watch.broken
     assert watch.created >= 20 * ROTATIONS
-    assert len(watch.authorities) > ROTATIONS
+    assert len(watch.cas) > ROTATIONS
     assert len(watch.leaves) > LEAVES
 
 
@@ -279,8 +279,8 @@ def test_switching_to_self_managed_and_back_fails_no_call(
     kubectl("create", "-f", "-", stdin=secret)
     pair = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair")
     release = install("switching", *OPTIONS, *pair, f"--set-file=certificates.caBundle={ca}", namespace=where)
-    # a former authority must be trusted until the last server that shows its leaf has left: as long as a rollout takes
-    times = {"authorityLifetime": "720s", "leafLifetime": "240s", "settling": "2s", "overlap": "75s"}
+    # a former CA must be trusted until the last server that shows its leaf has left: as long as a rollout takes
+    times = {"caLifetime": "720s", "leafLifetime": "240s", "caPropagationDelay": "2s", "caOverlap": "75s"}
     longer = f"--set-json=certificates={json.dumps(times)}"
     common = ("--set=prefix=switching.example.org/", *pillion_image, *OPTIONS, longer, "--timeout=300s")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .control_plane import ApiServer
-from .credentials import Authority
+from .credentials import CA
 from .node import Node
 from .processes import wait_until
 
@@ -57,15 +57,15 @@ class Labeller(BaseHTTPRequestHandler):
 @contextmanager
 def labeller(host: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Serve a labeller at the host's address and yield the clientConfig that leads to it."""
-    authority = Authority(folder)
-    pair = authority.serving("labeller", [host])
+    ca = CA(folder)
+    pair = ca.serving("labeller", [host])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     with ThreadingHTTPServer((host, 0), Labeller) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        bundle = base64.b64encode(authority.pair.certificate.read_bytes()).decode()
+        bundle = base64.b64encode(ca.pair.certificate.read_bytes()).decode()
         yield {"url": f"https://{host}:{server.server_port}/mutate", "caBundle": bundle}
         server.shutdown()
         thread.join()

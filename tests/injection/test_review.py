@@ -99,7 +99,7 @@ def test_what_is_no_review_is_refused(change: dict[str, Any], message: str) -> N
 
 def test_an_answer_has_the_patch_in_base64() -> None:
     """In the version of the request, with its uid."""
-    patch = encode([Operation("add", "/a", 1)], None, None)
+    patch = encode([Operation("add", "/a", 1)])
     request = Request("u", api_version="admission.k8s.io/v1beta1")
     answer = json.loads(review.encode(request, Response("u", allowed=True, patchType="JSONPatch", patch=patch)))
     assert answer["apiVersion"] == "admission.k8s.io/v1beta1"

@@ -1,4 +1,4 @@
-"""Fixtures of the server tests: an authority, and real servers with a certificate of its."""
+"""Fixtures of the server tests: a CA, and real servers with a certificate of its."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from certs.authority import Authority
+from certs.ca import CA
+from certs.logs import LogFormat
 from tests.service.process import Process
 from tests.service.process import launch as launch_process
 from tests.service.serving import ANY_PORT, Running, start, write_pair
 from webhook.service.server import RECURSION_LIMIT
-from webhook.service.settings import LogFormat, Settings
+from webhook.service.settings import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,18 +29,18 @@ def recursion_limit() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def authority() -> Authority:
-    """Return an authority whose leaves the tests' clients trust."""
-    return Authority.create(datetime.now(UTC))
+def ca() -> CA:
+    """Return a CA whose leaves the tests' clients trust."""
+    return CA.create(datetime.now(UTC))
 
 
 @pytest.fixture
-def serve(tmp_path: Path, authority: Authority) -> Iterator[Callable[..., Running]]:
-    """Start a server with these settings, on free ports, with a certificate of the authority."""
+def serve(tmp_path: Path, ca: CA) -> Iterator[Callable[..., Running]]:
+    """Start a server with these settings, on free ports, with a certificate of the CA."""
     with ExitStack() as stack:
 
         def start_one(**settings: Any) -> Running:
-            certificate, key = write_pair(tmp_path, authority)
+            certificate, key = write_pair(tmp_path, ca)
             settings = {
                 "listen": ANY_PORT,
                 "plain_listen": ANY_PORT,
@@ -50,21 +51,21 @@ def serve(tmp_path: Path, authority: Authority) -> Iterator[Callable[..., Runnin
                 "drain_quiet": 0.2,
                 **settings,
             }
-            return start(Settings(**settings), authority, tmp_path / "log", stack)
+            return start(Settings(**settings), ca, tmp_path / "log", stack)
 
         yield start_one
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, ca: CA) -> Iterator[Running]:
     """Yield a server with default settings that the tests of a module share."""
     folder = tmp_path_factory.mktemp("server")
-    certificate, key = write_pair(folder, authority)
+    certificate, key = write_pair(folder, ca)
     settings = Settings(
         listen=ANY_PORT, plain_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
     )
     with ExitStack() as stack:
-        yield start(settings, authority, folder / "log", stack)
+        yield start(settings, ca, folder / "log", stack)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Process:
         return (self.folder / "err").read_text()
 
     def trust(self) -> ssl.SSLContext:
-        """Return a context that trusts the process's own authority."""
+        """Return a context that trusts the process's own CA."""
         return ssl.create_default_context(cafile=self.folder / "state/pillion/ca.pem")
 
     def connect(self) -> http.client.HTTPSConnection:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from certs.authority import Authority
-from webhook.service.logs import Log
+from certs.ca import CA
+from certs.logs import Log
 from webhook.service.metrics import Metrics
 from webhook.service.server import Server, build
 from webhook.service.settings import Address, Settings
@@ -41,9 +42,9 @@ def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     return pytest.fail(f"{condition} stayed false for {seconds} s")
 
 
-def write_pair(folder: Path, authority: Authority, *names: str, now: datetime | None = None) -> tuple[Path, Path]:
+def write_pair(folder: Path, ca: CA, *names: str, now: datetime | None = None) -> tuple[Path, Path]:
     """Write a leaf for the names, replacing each file whole; return the paths of certificate and key."""
-    leaf = authority.issue(names or ("localhost", "127.0.0.1"), now or datetime.now(UTC))
+    leaf = ca.issue(names or ("localhost", "127.0.0.1"), now or datetime.now(UTC))
     paths = folder / "tls.crt", folder / "tls.key"
     for path, content in zip(paths, (leaf.certificate_pem, leaf.key_pem), strict=True):
         temporary = path.with_suffix(".new")
@@ -74,7 +75,7 @@ class Running:
         return f"http://127.0.0.1:{self.server.health.port}"
 
     def client(self, **options: Any) -> httpx2.Client:
-        """Return a client that trusts the server's authority and nothing else."""
+        """Return a client that trusts the server's CA and nothing else."""
         options = {"verify": self.trust, "base_url": self.url, "trust_env": False, "timeout": 30, **options}
         return httpx2.Client(**options)
 
@@ -107,25 +108,30 @@ class Running:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the lines of the log."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        """Return the lines of the log, every one that was logged before this call."""
+        mark = uuid4().hex
+        self.server.log.info("mark", mark=mark)
+        eventually(lambda: mark in self.log_file.read_text())
+        lines = [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        return [line for line in lines if line["event"] != "mark"]
 
 
-def start(settings: Settings, authority: Authority, log_file: Path, stack: ExitStack) -> Running:
+def start(settings: Settings, ca: CA, log_file: Path, stack: ExitStack) -> Running:
     """Start a server in a thread; the stack ends both."""
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     stack.callback(os.close, descriptor)
     metrics = Metrics(CollectorRegistry())
-    server = build(settings, metrics, Log(descriptor, settings.log_format, dropped=metrics.log_line_dropped))
+    log = stack.enter_context(Log(descriptor, settings.log_format, dropped=metrics.log_line_dropped))
+    server = build(settings, metrics, log)
     started, leave = threading.Event(), asyncio.Event()
     loop = uvloop.new_event_loop()
 
     async def serve() -> None:
-        following = server.start()
+        polling = server.start()
         started.set()
         await leave.wait()
-        following.cancel()
-        await server.leave(most=0)
+        polling.cancel()
+        await server.shutdown(most=0)
 
     def in_thread() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -142,7 +148,7 @@ def start(settings: Settings, authority: Authority, log_file: Path, stack: ExitS
 
     stack.callback(stop)
     assert started.wait(20), "the server did not start"
-    trust = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    trust = ssl.create_default_context(cadata=ca.certificate_pem.decode())
     return Running(server, metrics, trust, loop, thread, log_file)
 
 

@@ -279,7 +279,7 @@ def test_a_ready_server_says_so(server: Running) -> None:
 def test_a_draining_server_is_alive_but_not_ready(serve: Callable[..., Running]) -> None:
     """Readiness fails first; a restart would not help."""
     server = serve()
-    server.server.in_force.draining = True
+    server.server.state.draining = True
     response = server.get("/readyz")
     assert response.status_code == 503
     assert "draining" in response.text
@@ -289,10 +289,10 @@ def test_a_draining_server_is_alive_but_not_ready(serve: Callable[..., Running])
 def test_a_server_whose_certificate_ended_is_not_ready(serve: Callable[..., Running]) -> None:
     """No API server would take its answers."""
     server = serve()
-    server.server.in_force.certificate_end = datetime(2020, 1, 1, tzinfo=UTC)
+    server.server.state.certificate_end = datetime(2020, 1, 1, tzinfo=UTC)
     response = server.get("/readyz")
     assert response.status_code == 503
-    assert "ended 2020-01-01" in response.text
+    assert "expired at 2020-01-01" in response.text
 
 
 def test_metrics_are_exposed_in_both_formats(server: Running) -> None:

@@ -45,7 +45,7 @@ EXPRESSIONS = {**{rule["alert"]: rule["expr"] for rule in RULES}, **QUERIES}
 def of_a_keeper() -> str:
     """Return the page of a server with a keeper beside it, as in a cluster."""
     metrics = Metrics(CollectorRegistry())
-    metrics.keeper_says(Notice)
+    metrics.set_keeper_source(Notice)
     return generate_latest(metrics.registry).decode()
 
 

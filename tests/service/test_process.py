@@ -65,7 +65,7 @@ def test_sigterm_drains(launch: Callable[..., Process]) -> None:
     for connection in (held, fresh):
         connection.close()
     assert process.popen.wait(20) == 0
-    assert [line["event"] for line in process.output][-1] == "left"
+    assert [line["event"] for line in process.output][-1] == "stopped"
     assert "Traceback" not in process.errors
 
 
@@ -257,12 +257,12 @@ def test_settings_come_from_the_environment(launch: Callable[..., Process]) -> N
 
 def test_a_second_start_has_the_same_authority(launch: Callable[..., Process]) -> None:
     """Clients that were told to trust it need not be told again."""
-    authority = []
+    ca = []
     for _ in range(2):
         process = launch("--drain-quiet=0s")
-        authority.append((process.folder / "state/pillion/ca.pem").read_bytes())
+        ca.append((process.folder / "state/pillion/ca.pem").read_bytes())
         ask(connection := process.connect())
         connection.close()
         process.popen.send_signal(signal.SIGTERM)
         assert process.popen.wait(20) == 0
-    assert authority[0] == authority[1]
+    assert ca[0] == ca[1]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.authority import Authority, Leaf
+from certs.ca import CA, Leaf
 from tests.service.process import Process
 from tests.service.serving import eventually
 from tests.service.test_process import ask
@@ -103,18 +103,18 @@ def load_on(process: Process, trust: ssl.SSLContext) -> Iterator[Load]:
 
 
 @pytest.fixture
-def authority() -> Authority:
+def ca() -> CA:
     """Return the one that clients trust."""
-    return Authority.create(datetime.now(UTC))
+    return CA.create(datetime.now(UTC))
 
 
 @pytest.fixture
-def mount(tmp_path: Path, authority: Authority) -> Mount:
+def mount(tmp_path: Path, ca: CA) -> Mount:
     """Return a mounted Secret with a first pair."""
     folder = tmp_path / "mount"
     folder.mkdir()
     mount = Mount(folder)
-    leaf = issue(authority)
+    leaf = issue(ca)
     mount.write(leaf.certificate_pem, leaf.key_pem)
     return mount
 
@@ -126,9 +126,9 @@ def process(launch: Callable[..., Process], mount: Mount) -> Process:
     return launch(*files, "--tls-names=localhost", "--reload-interval=20ms")
 
 
-def issue(authority: Authority) -> Leaf:
+def issue(ca: CA) -> Leaf:
     """Return a new leaf."""
-    return authority.issue(("localhost",), datetime.now(UTC))
+    return ca.issue(("localhost",), datetime.now(UTC))
 
 
 def reloads(process: Process, result: str) -> int:
@@ -138,15 +138,15 @@ def reloads(process: Process, result: str) -> int:
     return int(float(value))
 
 
-def test_no_handshake_and_no_request_fails(process: Process, mount: Mount, authority: Authority) -> None:
+def test_no_handshake_and_no_request_fails(process: Process, mount: Mount, ca: CA) -> None:
     """Each good pair is taken over, each torn one is not; log and metric say which; no client notices."""
-    trust = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    trust = ssl.create_default_context(cadata=ca.certificate_pem.decode())
     good = torn = 0
-    current = issue(authority)
+    current = issue(ca)
     whole: set[bytes] = set()
     with load_on(process, trust) as load:
         for number in range(1, RELOADS + 1):
-            before, new = current, issue(authority)
+            before, new = current, issue(ca)
             if number % TORN_EACH == 0:
                 mount.write(new.certificate_pem, before.key_pem)
                 torn += 1
@@ -163,9 +163,11 @@ def test_no_handshake_and_no_request_fails(process: Process, mount: Mount, autho
     assert counts[0] >= good
     assert counts[1] >= torn
     lines = [line["event"] for line in process.output]
-    assert (lines.count("certificate read"), lines.count("certificate kept")) == counts
+    assert (lines.count("certificate reloaded"), lines.count("certificate reload failed")) == counts
     assert all(
-        "key does not belong" in line["message"] for line in process.output if line["event"] == "certificate kept"
+        "key does not belong" in line["message"]
+        for line in process.output
+        if line["event"] == "certificate reload failed"
     )
     # the load was there: about a handshake for each pair, and more requests than that
     assert load.requests > load.handshakes >= RELOADS

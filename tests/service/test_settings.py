@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from certs.logs import LogFormat
 from webhook.errors import SettingsError
-from webhook.service.settings import SETTINGS, Address, LogFormat, Setting, Settings
+from webhook.service.settings import SETTINGS, Address, Setting, Settings
 
 HOME = {"HOME": "/home/x"}
 
@@ -100,7 +101,7 @@ def test_all_bad_values_are_said_at_once() -> None:
     ],
 )
 def test_half_of_something_is_refused(options: dict[str, str], says: str) -> None:
-    """A certificate without key can't be served; names without an authority prove nothing."""
+    """A certificate without key can't be served; names without a CA prove nothing."""
     with pytest.raises(SettingsError, match=says):
         Settings.read(options, HOME)
 

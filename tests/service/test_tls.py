@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import files
-from certs.authority import CLOCK_SKEW, Authority
+from certs.ca import CA, CLOCK_SKEW
 from certs.verify import FaultKind, UnusablePairError
 from tests.service.serving import Running, eventually, make_review, write_pair
-from webhook.service import tls
+from webhook.service.tls import context as tls
 
 
 def contents(paths: tls.Paths) -> dict[Path, files.Content]:
@@ -37,9 +37,9 @@ def shown_by(server: Running, trust: ssl.SSLContext | None = None, name: str | N
         return connection.getpeercert(binary_form=True) or b""
 
 
-def trusting(authority: Authority) -> ssl.SSLContext:
+def trusting(ca: CA) -> ssl.SSLContext:
     """Return a client's context."""
-    return ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    return ssl.create_default_context(cadata=ca.certificate_pem.decode())
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
@@ -79,31 +79,27 @@ def test_another_authoritys_client_leaves(server: Running) -> None:
     """Who does not trust us finds out, and so do we."""
     before = server.sample("pillion_tls_handshake_failures_total")
     with pytest.raises(ssl.SSLCertVerificationError):
-        shown_by(server, trusting(Authority.create(datetime.now(UTC))))
+        shown_by(server, trusting(CA.create(datetime.now(UTC))))
     eventually(lambda: server.sample("pillion_tls_handshake_failures_total") == before + 1)
 
 
-def test_a_new_certificate_is_shown_to_new_connections(
-    serve: Callable[..., Running], authority: Authority, tmp_path: Path
-) -> None:
+def test_a_new_certificate_is_shown_to_new_connections(serve: Callable[..., Running], ca: CA, tmp_path: Path) -> None:
     """Open connections go on; new ones are shown what lies on disk now; metric and log say so."""
     server = serve()
     first = shown_by(server)
     with server.client() as client:
         assert client.get("/mutate").status_code == 405
-        write_pair(tmp_path, authority)
+        write_pair(tmp_path, ca)
         eventually(lambda: shown_by(server) != first)
         assert client.get("/mutate").status_code == 405
     assert server.sample("pillion_certificate_reloads_total", result="success") >= 1
-    assert any(line["event"] == "certificate read" for line in server.log())
+    assert any(line["event"] == "certificate reloaded" for line in server.log())
 
 
-def test_handshakes_go_on_while_certificates_change(
-    serve: Callable[..., Running], authority: Authority, tmp_path: Path
-) -> None:
-    """Certificates swapped in again and again, of one authority and another: no handshake ever fails."""
-    other = Authority.create(datetime.now(UTC))
-    trust = trusting(authority)
+def test_handshakes_go_on_while_certificates_change(serve: Callable[..., Running], ca: CA, tmp_path: Path) -> None:
+    """Certificates swapped in again and again, of one CA and another: no handshake ever fails."""
+    other = CA.create(datetime.now(UTC))
+    trust = trusting(ca)
     trust.load_verify_locations(cadata=other.certificate_pem.decode())
     server = serve(reload_interval=0.01)
     failures: list[Exception] = []
@@ -123,7 +119,7 @@ def test_handshakes_go_on_while_certificates_change(
     try:
         for number in range(12):
             count = len(shown)
-            write_pair(tmp_path, (authority, other)[number % 2])
+            write_pair(tmp_path, (ca, other)[number % 2])
             eventually(lambda: len(shown) > count or failures)  # noqa: B023 — called at once
     finally:
         stop.set()
@@ -139,40 +135,40 @@ def test_handshakes_go_on_while_certificates_change(
         lambda folder, _: (folder / "tls.key").write_bytes(b""),
         lambda folder, _: (folder / "tls.crt").write_bytes(b"hello"),
         lambda folder, _: (folder / "tls.crt").unlink(),
-        lambda folder, authority: (folder / "tls.key").write_bytes(authority.key_pem),
-        lambda folder, authority: write_pair(folder, authority, "other.svc"),
-        lambda folder, authority: write_pair(folder, authority, now=datetime.now(UTC) - timedelta(days=60)),
+        lambda folder, ca: (folder / "tls.key").write_bytes(ca.key_pem),
+        lambda folder, ca: write_pair(folder, ca, "other.svc"),
+        lambda folder, ca: write_pair(folder, ca, now=datetime.now(UTC) - timedelta(days=60)),
     ],
     ids=["no key", "no certificate", "gone", "another key", "another name", "ended"],
 )
 def test_a_bad_pair_keeps_the_old_one(
     serve: Callable[..., Running],
-    authority: Authority,
+    ca: CA,
     tmp_path: Path,
-    spoil: Callable[[Path, Authority], object],
+    spoil: Callable[[Path, CA], object],
 ) -> None:
     """Whatever is wrong with the new files: the old certificate is shown on, log and metric say why, once."""
     server = serve(tls_names=("localhost",))
     first = shown_by(server)
-    spoil(tmp_path, authority)
+    spoil(tmp_path, ca)
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="failure") >= 1)
     assert server.sample("pillion_certificate_last_reload_successful") == 0
     assert shown_by(server) == first
     assert server.get("/readyz").status_code == 200
-    kept = [line for line in server.log() if line["event"] == "certificate kept"]
+    kept = [line for line in server.log() if line["event"] == "certificate reload failed"]
     assert kept[0]["message"]
-    write_pair(tmp_path, authority)
+    write_pair(tmp_path, ca)
     eventually(lambda: shown_by(server) != first)
 
 
 def test_a_pair_whose_time_comes_is_taken_over_without_a_change(
-    serve: Callable[..., Running], authority: Authority, tmp_path: Path
+    serve: Callable[..., Running], ca: CA, tmp_path: Path
 ) -> None:
     """An issuer whose clock is ahead of ours, and who does not backdate, makes such pairs; once they are told."""
     server = serve()
     first = shown_by(server)
     soon = datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=3)
-    write_pair(tmp_path, authority, now=soon)
+    write_pair(tmp_path, ca, now=soon)
     eventually(lambda: any("is not valid before" in str(line.get("message")) for line in server.log()))
     assert shown_by(server) == first
     eventually(lambda: shown_by(server) != first)
@@ -180,8 +176,8 @@ def test_a_pair_whose_time_comes_is_taken_over_without_a_change(
     assert len(told) <= 2  # the two files are replaced one after the other
 
 
-def intermediate(authority: Authority) -> tuple[bytes, bytes]:
-    """Return the authority's certificate as a root of its own signed it, and that root's."""
+def intermediate(ca: CA) -> tuple[bytes, bytes]:
+    """Return the CA's certificate as a root of its own signed it, and that root's."""
     now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
     root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
 
@@ -200,14 +196,14 @@ def intermediate(authority: Authority) -> tuple[bytes, bytes]:
             .public_bytes(Encoding.PEM)
         )
 
-    return sign(authority.certificate.subject, authority.key.public_key()), sign(root, key.public_key())
+    return sign(ca.certificate.subject, ca.key.public_key()), sign(root, key.public_key())
 
 
-def test_a_chain_is_shown_whole(serve: Callable[..., Running], authority: Authority, tmp_path: Path) -> None:
+def test_a_chain_is_shown_whole(serve: Callable[..., Running], ca: CA, tmp_path: Path) -> None:
     """A client that trusts the root alone is shown what stands between it and the leaf."""
-    between, root = intermediate(authority)
+    between, root = intermediate(ca)
     server = serve()
-    certificate, _ = write_pair(tmp_path, authority)
+    certificate, _ = write_pair(tmp_path, ca)
     certificate.write_bytes(certificate.read_bytes() + between)
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") >= 1)
     trust = ssl.create_default_context(cadata=root.decode())
@@ -222,7 +218,7 @@ def succeeds(server: Running, trust: ssl.SSLContext) -> bool:
         return False
 
 
-def client_context(folder: Path, trust: Authority, signer: Authority, *usages: x509.ObjectIdentifier) -> ssl.SSLContext:
+def client_context(folder: Path, trust: CA, signer: CA, *usages: x509.ObjectIdentifier) -> ssl.SSLContext:
     """Return the context of a client called ``kube-apiserver``, whose certificate ``signer`` signed."""
     now = datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -247,9 +243,9 @@ def client_context(folder: Path, trust: Authority, signer: Authority, *usages: x
 
 
 @pytest.fixture
-def client_ca(tmp_path: Path) -> tuple[Authority, Path]:
-    """Return an authority for clients, and the file with its certificate."""
-    clients = Authority.create(datetime.now(UTC), name="clients")
+def client_ca(tmp_path: Path) -> tuple[CA, Path]:
+    """Return a CA for clients, and the file with its certificate."""
+    clients = CA.create(datetime.now(UTC), name="clients")
     path = tmp_path / "clients.pem"
     path.write_bytes(clients.certificate_pem)
     return clients, path
@@ -262,21 +258,21 @@ def asked(server: Running, context: ssl.SSLContext) -> int:
 
 
 def test_only_clients_with_a_certificate_are_let_in(
-    serve: Callable[..., Running], authority: Authority, tmp_path: Path, client_ca: tuple[Authority, Path]
+    serve: Callable[..., Running], ca: CA, tmp_path: Path, client_ca: tuple[CA, Path]
 ) -> None:
-    """With a client authority set: its clients, and nobody else."""
+    """With a client CA set: its clients, and nobody else."""
     clients, path = client_ca
     server = serve(client_ca=path)
-    assert asked(server, client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
+    assert asked(server, client_context(tmp_path, ca, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
     strangers = (
         server.trust,
-        client_context(tmp_path, authority, authority, ExtendedKeyUsageOID.CLIENT_AUTH),
-        client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.SERVER_AUTH),
+        client_context(tmp_path, ca, ca, ExtendedKeyUsageOID.CLIENT_AUTH),
+        client_context(tmp_path, ca, clients, ExtendedKeyUsageOID.SERVER_AUTH),
     )
     for stranger in strangers:
         with pytest.raises(httpx2.TransportError):
             asked(server, stranger)
-    assert asked(server, client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
+    assert asked(server, client_context(tmp_path, ca, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
 
 
 @pytest.mark.parametrize(
@@ -284,50 +280,50 @@ def test_only_clients_with_a_certificate_are_let_in(
 )
 def test_only_clients_of_these_names_are_let_in(
     serve: Callable[..., Running],
-    authority: Authority,
-    client_ca: tuple[Authority, Path],
+    ca: CA,
+    client_ca: tuple[CA, Path],
     names: tuple[str, ...],
     status: int,
 ) -> None:
-    """A cluster's authority signs every node's certificate, too; only the API server's name is let in."""
+    """A cluster's CA signs every node's certificate, too; only the API server's name is let in."""
     clients, path = client_ca
     server = serve(client_ca=path, client_names=names)
-    assert asked(server, client_context(path.parent, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == status
+    assert asked(server, client_context(path.parent, ca, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == status
     # probes and scrapes come without a certificate
     assert server.get("/readyz").status_code == 200
 
 
 def test_a_new_client_authority_is_taken_over(
-    serve: Callable[..., Running], authority: Authority, tmp_path: Path, client_ca: tuple[Authority, Path]
+    serve: Callable[..., Running], ca: CA, tmp_path: Path, client_ca: tuple[CA, Path]
 ) -> None:
     """It rotates as well; who was let in before is not any more."""
     clients, path = client_ca
     server = serve(client_ca=path)
-    other = Authority.create(datetime.now(UTC))
+    other = CA.create(datetime.now(UTC))
     path.write_bytes(other.certificate_pem)
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
     with pytest.raises(httpx2.TransportError):
-        asked(server, client_context(tmp_path, authority, clients, ExtendedKeyUsageOID.CLIENT_AUTH))
-    assert asked(server, client_context(tmp_path, authority, other, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
+        asked(server, client_context(tmp_path, ca, clients, ExtendedKeyUsageOID.CLIENT_AUTH))
+    assert asked(server, client_context(tmp_path, ca, other, ExtendedKeyUsageOID.CLIENT_AUTH)) == 200
 
 
-def test_load_says_what_is_wrong(authority: Authority, tmp_path: Path) -> None:
+def test_load_says_what_is_wrong(ca: CA, tmp_path: Path) -> None:
     """Names and times are checked before anything is shown."""
-    paths = tls.Paths(*write_pair(tmp_path, authority))
+    paths = tls.Paths(*write_pair(tmp_path, ca))
     with pytest.raises(UnusablePairError) as raised:
         tls.load(paths, contents(paths), now=datetime.now(UTC) + timedelta(days=100), names=("other.svc",))
     assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME, FaultKind.NAME]
 
 
 def test_files_that_change_while_they_are_read_are_noticed(
-    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ca: CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What OpenSSL loaded must be what was verified: the files are read twice, and may change in between."""
-    paths = tls.Paths(*write_pair(tmp_path, authority))
+    paths = tls.Paths(*write_pair(tmp_path, ca))
 
     def verify_then_change(*arguments: Any, **options: Any) -> object:
         pair = verify(*arguments, **options)
-        write_pair(tmp_path, authority)
+        write_pair(tmp_path, ca)
         return pair
 
     verify = tls.verify  # type: ignore[attr-defined] # it is replaced where it is used

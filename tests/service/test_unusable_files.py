@@ -1,4 +1,4 @@
-"""A certificate, a key or an authority that can't be used: the start ends with one sentence, a reload keeps the old."""
+"""A certificate, a key or a CA that can't be used: the start ends with one sentence, a reload keeps the old."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from certs import files
-from tests.certs.keys import AUTHORITY, CERTIFICATES, GOOD, KEYS, LEAF, pem_of
+from certs.logs import Log, LogFormat
+from tests.certs.keys import CERTIFICATES, GOOD, KEYS, LEAF, TEST_CA, pem_of
 from tests.certs.test_pem import BAD
 from tests.service.process import Process
 from tests.service.serving import ANY_PORT, Running, eventually
-from webhook.service.logs import Log
 from webhook.service.metrics import Metrics
 from webhook.service.server import Server, StartError, build
-from webhook.service.settings import LogFormat, Settings
+from webhook.service.settings import Settings
 
 
 def start(**settings: Any) -> Server:
@@ -87,12 +87,12 @@ def test_the_start_says_what_is_wrong_with_a_pair(tmp_path: Path, kind: str) -> 
 def test_the_start_says_what_is_no_file(tmp_path: Path, name: str, spoil: Callable[[Path], object], says: str) -> None:
     """Nothing is waited for."""
     settings = {**pair(tmp_path), "client_ca": tmp_path / "clients.pem"}
-    settings["client_ca"].write_bytes(AUTHORITY.certificate_pem)
+    settings["client_ca"].write_bytes(TEST_CA.certificate_pem)
     spoil(tmp_path / name)
     assert f"{tmp_path / name} {says}" in sentence(**settings)
 
 
-@pytest.mark.parametrize("name", ["tls.crt", "tls.key", "authority.pem"])
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca-with-key.pem"])
 def test_the_start_says_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Root may read everything, so the refusal is made up."""
     settings: dict[str, Any] = pair(tmp_path) if name.startswith("tls") else {"state_folder": tmp_path}
@@ -129,12 +129,12 @@ def test_a_good_pair_is_served(serve: Callable[..., Running], tmp_path: Path, ki
 def test_an_authority_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password: bytes) -> None:
     """Clients may trust it already; the start says what to do."""
     if password:
-        pem = AUTHORITY.certificate_pem + pem_of(AUTHORITY.key, password=password)
-        says = "the authority holds an encrypted private key; write it without a password"
+        pem = TEST_CA.certificate_pem + pem_of(TEST_CA.key, password=password)
+        says = "the CA holds an encrypted private key; write it without a password"
     else:
         pem = b"".join(GOOD["RSA"])
-        says = "the authority's key is not an elliptic-curve key"
-    file = tmp_path / "authority.pem"
+        says = "the CA's key is not an elliptic-curve key"
+    file = tmp_path / "ca-with-key.pem"
     file.write_bytes(pem)
     text = sentence(state_folder=tmp_path)
     assert f"{file}: {says}" in text
@@ -142,7 +142,7 @@ def test_an_authority_that_somebody_else_chose_is_not_replaced(tmp_path: Path, p
     assert file.read_bytes() == pem
 
 
-@pytest.mark.parametrize("name", ["authority.pem", "ca.pem", "server.pem"])
+@pytest.mark.parametrize("name", ["ca-with-key.pem", "ca.pem", "server.pem"])
 def test_a_folder_in_place_of_a_file_of_its_own_is_said(tmp_path: Path, name: str) -> None:
     """It is nothing that we made."""
     (tmp_path / name).mkdir()
@@ -152,7 +152,7 @@ def test_a_folder_in_place_of_a_file_of_its_own_is_said(tmp_path: Path, name: st
 
 
 def test_a_leaf_of_its_own_that_is_encrypted_is_made_again(serve: Callable[..., Running], tmp_path: Path) -> None:
-    """The authority signs another one: nobody has to do anything."""
+    """The CA signs another one: nobody has to do anything."""
     leaf = tmp_path / "state/server.pem"
     leaf.parent.mkdir()
     leaf.write_bytes(LEAF.certificate_pem + pem_of(LEAF.key, password=b"x"))
@@ -173,8 +173,10 @@ def test_a_reload_says_what_is_wrong_with_a_key(serve: Callable[..., Running], t
     else:
         key.write_bytes(KEYS[kind][0])
         says = "the key does not belong" if kind in {"another's", "two keys"} else f"{key} holds "
-    kept = eventually(lambda: [line for line in server.log() if line["event"] == "certificate kept"])
-    eventually(lambda: any(says in line["message"] for line in server.log() if line["event"] == "certificate kept"))
+    kept = eventually(lambda: [line for line in server.log() if line["event"] == "certificate reload failed"])
+    eventually(
+        lambda: any(says in line["message"] for line in server.log() if line["event"] == "certificate reload failed")
+    )
     assert all("exception" not in line for line in kept)
     assert server.sample("pillion_certificate_last_reload_successful") == 0
     assert server.get("/readyz").status_code == 200
@@ -186,7 +188,7 @@ def test_an_encrypted_key_is_one_sentence_and_an_exit_code(
 ) -> None:
     """As whoever starts the program sees it."""
     pair(tmp_path, key=pem_of(LEAF.key, password=b"x"))
-    (tmp_path / "authority.pem").write_bytes(AUTHORITY.certificate_pem + pem_of(AUTHORITY.key, password=b"x"))
+    (tmp_path / "ca-with-key.pem").write_bytes(TEST_CA.certificate_pem + pem_of(TEST_CA.key, password=b"x"))
     process = launch(*options, wait=False)
     assert process.popen.wait(60) == 3
     (line,) = process.errors.splitlines()

@@ -10,7 +10,7 @@ from typing import Any
 
 from certs.contents import Certificate, Item, Key, Unreadable, belongs, contents
 from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
-from webhook.cli.releases import MARK, Entry, Release, connect
+from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, connect
 from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, painter, visible
 from webhook.errors import CertificateError
 
@@ -144,7 +144,7 @@ def _lines(found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iter
 def _described(item: Item, found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iterator[str]:
     match item:
         case Certificate():
-            yield f"{'authority' if item.authority else 'certificate'} {visible(item.name)}"
+            yield f"{'authority' if item.is_ca else 'certificate'} {visible(item.name)}"
             yield f"  signed by  {visible(item.issuer)}"
             yield f"  good       {_term(item, now, paint)}"
             yield f"  SHA-256    {item.fingerprint}"
@@ -176,7 +176,7 @@ def _as_json(name: str, item: Item, found: Mapping[str, list[Item]]) -> dict[str
     match item:
         case Certificate():
             facts: dict[str, Any] = {
-                "kind": "authority" if item.authority else "certificate",
+                "kind": "authority" if item.is_ca else "certificate",
                 "name": item.name,
                 "names": item.names,
                 "issuer": item.issuer,
@@ -306,7 +306,9 @@ def _releases(arguments: argparse.Namespace) -> list[Release]:
 def _some(releases: list[Release], arguments: argparse.Namespace) -> list[Release]:
     if not releases:
         where = f"namespace {arguments.namespace}" if arguments.namespace else "this cluster"
-        raise CertificateError(f"there is no release in {where}: no webhook configuration has the annotation {MARK}")
+        raise CertificateError(
+            f"there is no release in {where}: no webhook configuration has the annotation {CERTIFICATE_ANNOTATION}"
+        )
     return releases
 
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from certs.api import ApiError, Connection, RefusedError
 from certs.kubeconfig import KubeconfigError, load
-from certs.store import ASKS, MARK, decoded
+from certs.store import CERTIFICATE_ANNOTATION, ROTATE_ANNOTATION, decode_base64
 from webhook.errors import CertificateError
 
-__all__ = ["MARK", "Cluster", "Entry", "Release", "connect"]
+__all__ = ["CERTIFICATE_ANNOTATION", "Cluster", "Entry", "Release", "connect"]
 
 #: The annotation of a Secret that cert-manager keeps.
 _CERT_MANAGERS = "cert-manager.io/certificate-name"
@@ -65,7 +65,7 @@ class Cluster(NamedTuple):
         found = []
         for document in self.connection.get(f"{self.root}{_CONFIGURATIONS}").document["items"]:
             metadata = document["metadata"]
-            secret = (metadata.get("annotations") or {}).get(MARK)
+            secret = (metadata.get("annotations") or {}).get(CERTIFICATE_ANNOTATION)
             entries = tuple(_entries(document))
             if secret and entries:
                 where = document["webhooks"][0]["clientConfig"]["service"]["namespace"]
@@ -74,9 +74,9 @@ class Cluster(NamedTuple):
         return found
 
     def ask(self, release: Release, what: str) -> None:
-        """Ask for a rotation: ``leaf`` or ``authority``."""
+        """Ask for a rotation: ``leaf`` or ``ca``."""
         self.connection.merge(
-            self._path(release.namespace, release.secret), {"metadata": {"annotations": {ASKS: what}}}
+            self._path(release.namespace, release.secret), {"metadata": {"annotations": {ROTATE_ANNOTATION: what}}}
         )
 
     def _release(self, name: str, namespace: str, secret: str, entries: tuple[Entry, ...]) -> Release:
@@ -86,7 +86,7 @@ class Cluster(NamedTuple):
             if not error.missing:
                 raise
             return Release(name, namespace, secret, entries, None, "")
-        content = {key: decoded(value) for key, value in (document.get("data") or {}).items()}
+        content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         issuer = (document["metadata"].get("annotations") or {}).get(_CERT_MANAGERS, "")
         return Release(name, namespace, secret, entries, content, issuer)
 
@@ -110,4 +110,4 @@ def _entries(document: Mapping[str, Any]) -> Iterator[Entry]:
         service = each["clientConfig"].get("service")
         if service:
             server = f"{service['name']}.{service['namespace']}.svc"
-            yield Entry(each["name"], server, decoded(each["clientConfig"].get("caBundle")))
+            yield Entry(each["name"], server, decode_base64(each["clientConfig"].get("caBundle")))

@@ -22,7 +22,7 @@ USAGE, NOT_STARTED = 2, 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting."""
     parser.description = (
-        "Serve the webhook. Without arguments: on this machine only, with a certificate of its own making. "
+        "Serve the webhook. Without arguments: on this machine only, with a self-signed certificate. "
         "Each option can be set by an environment variable, too."
     )
     for row in SETTINGS:
@@ -70,15 +70,15 @@ def _announce(server: "Server") -> None:
         reviews=f"https://{_reachable(settings.listen.host)}:{server.reviews.port}/mutate",
         health=f"http://{_reachable(settings.plain_listen.host)}:{server.health.port}/readyz",
         configuration=str(settings.config or "built-in"),
-        revision=server.in_force.configuration.revision,
+        revision=server.state.configuration.revision,
     )
-    if server.embedded is None:
+    if server.self_signed is None:
         return
     url = f"https://{_reachable(settings.listen.host)}:{server.reviews.port}/mutate"
     sample = Path(__file__).parent.parent / "service" / "sample-review.json"
-    command = ["curl", "--cacert", str(server.embedded.trusted), "-H", "Content-Type: application/json"]
+    command = ["curl", "--cacert", str(server.self_signed.ca_file), "-H", "Content-Type: application/json"]
     command += ["--data-binary", f"@{sample}", url]
-    print(f"The authority that clients must trust: {server.embedded.trusted}", file=sys.stderr)
+    print(f"The CA that clients must trust: {server.self_signed.ca_file}", file=sys.stderr)
     print(f"To try it:\n  {shlex.join(command)}", file=sys.stderr, flush=True)
 
 

@@ -143,7 +143,6 @@ class Admission:
             editor.add_mount(located, mount)
         editor.add_volumes(volumes.values())
         _add_sidecar(editor, made, profile, container)
-        verdict.sidecar_operation_index = len(editor.operations) - 1
         findings += annotate(
             editor,
             profile,

@@ -4,17 +4,16 @@ The patch is recorded, not computed from two versions: a diff costs a hundred ti
 was meant. Property: the operations applied to the original give the working copy.
 """
 
-from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook.injection.pod import Container, EnvVar, Metadata, PodSpec, Reference, VolumeMount
 
-__all__ = ["Constant", "Located", "Operation", "Patch", "PodEditor", "encode", "pointer"]
+__all__ = ["Located", "Operation", "PodEditor", "encode", "pointer"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,61 +33,9 @@ class Located(Struct, gc=False):
     pointer: str
 
 
-class Constant(NamedTuple):
-    """A JSON value that many patches have in them, encoded once: as text and as base64."""
-
-    text: bytes
-    base64: bytes
-
-    @classmethod
-    def of(cls, value: Any) -> Self:
-        """Return the value, with blanks up to whole groups of three bytes: what base64 encodes at a time."""
-        text = _encode(value)
-        text += b" " * (-len(text) % 3)
-        return cls(text, b2a_base64(text, newline=False))
-
-
-class Patch:
-    """A JSON Patch document in parts: what comes before the constant, the constant, and what comes behind it."""
-
-    __slots__ = ("_constant", "_head", "_tail")
-
-    def __init__(self, head: bytes, constant: Constant, tail: bytes) -> None:
-        # blanks up to whole groups here too: then base64 of the whole is that of the parts
-        self._head = head + b" " * (-len(head) % 3)
-        self._constant = constant
-        self._tail = tail
-
-    def __bytes__(self) -> bytes:
-        return self._head + self._constant.text + self._tail
-
-    def __len__(self) -> int:
-        return len(self._head) + len(self._constant.text) + len(self._tail)
-
-    def base64(self) -> tuple[bytes, bytes, bytes]:
-        """Return the document in base64, in parts."""
-        head, tail = b2a_base64(self._head, newline=False), b2a_base64(self._tail, newline=False)
-        return head, self._constant.base64, tail
-
-
-_NOTHING = Constant(b"", b"")
-#: Stands where the constant belongs. JSON has no such byte: in texts it is always escaped.
-_GAP = b"\0"
-
-
-def encode(operations: Sequence[Operation], sidecar: int | None, command: Constant | None) -> Patch:
-    """Return the patch that the operations make.
-
-    ``command`` is what the container in the operation of the number ``sidecar`` has under that key. It is most of the
-    patch, and was encoded before; None where there is no such thing.
-    """
-    if sidecar is not None and command is not None:
-        path, value = operations[sidecar].path, operations[sidecar].value
-        container = {**(value[0] if isinstance(value, list) else value), "command": Raw(_GAP)}
-        operations = list(operations)
-        operations[sidecar] = Operation("add", path, [container] if isinstance(value, list) else container)
-    head, _, tail = _encode(operations).partition(_GAP)
-    return Patch(head, command or _NOTHING, tail)
+def encode(operations: Sequence[Operation]) -> bytes:
+    """Return the JSON Patch document that the operations make."""
+    return _encode(operations)
 
 
 def pointer(path: Iterable[str | int]) -> str:

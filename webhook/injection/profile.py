@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webhook.injection.annotations import LogFiles
-from webhook.injection.edit import Constant
 from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
@@ -93,8 +92,8 @@ class Profile:
     container_name: str = field(init=False)
     #: The resources in a pod that asks for nothing special.
     resources: Mapping[str, Mapping[str, str]] = field(init=False)
-    #: The command, which may be a program of many KiB; None where it is another one in each pod.
-    encoded_command: Constant | None = field(init=False)
+    #: Whether the command has places that are filled in for each pod.
+    fills_command: bool = field(init=False)
     #: The container as it begins in every pod.
     beginning: Mapping[str, Any] = field(init=False)
     #: The variables, and whether some are filled in for each pod.
@@ -107,16 +106,16 @@ class Profile:
             kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
             for kind, given in (("requests", self.requests), ("limits", self.limits))
         }
-        fixed = bool(self.command) and not self.patch and PLACES.keys().isdisjoint(self.command)
+        fills_command = not PLACES.keys().isdisjoint(self.command)
         beginning = {"name": f"{NAME_PREFIX}{self.name}", **self.container}
         if self.native:
             beginning["restartPolicy"] = "Always"
-        if fixed:
-            beginning["command"] = self.command
+        if self.command and not fills_command:
+            beginning["command"] = list(self.command)
         worked_out = {
             "container_name": beginning["name"],
             "resources": amounts,
-            "encoded_command": Constant.of(self.command) if fixed else None,
+            "fills_command": fills_command,
             "beginning": beginning,
             "variables": (*SIDECAR_VARIABLES, *self.env),
             "fills_variables": any(variable.value in PLACES for variable in self.env),

@@ -46,7 +46,7 @@ def build(
     environment = Environment(_filled(profile.variables, plan) if profile.fills_variables else profile.variables)
     mounts = [_log_mount(place, environment) for place in plan.places]
     container = dict(profile.beginning)
-    if profile.command and profile.encoded_command is None:
+    if profile.fills_command:
         container["command"] = _fill(profile.command, plan)
     if profile.args:
         container["args"] = _fill(profile.args, plan)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from webhook.injection.edit import Operation, Patch, encode
+from webhook.injection.edit import Operation, encode
 from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, Severity
@@ -26,10 +26,8 @@ class Verdict(Struct):
     profile: str = ""
     revision: str = ""
     operations: list[Operation] = []
-    #: Which of them adds the sidecar.
-    sidecar_operation_index: int | None = None
     #: What the operations make, once somebody asked for it.
-    encoded: Patch | None = None
+    encoded: bytes | None = None
     #: Whether the pod itself asked, and not only its namespace.
     asked: bool = False
     #: What is worth knowing of the volume plan, and no warning.
@@ -80,12 +78,10 @@ class Verdict(Struct):
     @property
     def patch(self) -> bytes:
         """Return the operations as a JSON Patch document, empty where there are none."""
-        return bytes(self._patch()) if self.operations else b""
-
-    def _patch(self) -> Patch:
+        if not self.operations:
+            return b""
         if self.encoded is None:
-            profile = self.configuration.profiles[self.profile]
-            self.encoded = encode(self.operations, self.sidecar_operation_index, profile.encoded_command)
+            self.encoded = encode(self.operations)
         return self.encoded
 
     def response(self) -> Response:
@@ -103,7 +99,7 @@ class Verdict(Struct):
         )
         if self.operations and not self.configuration.shadow:
             response.patchType = "JSONPatch"
-            response.patch = self._patch()
+            response.patch = self.patch
         if not response.allowed:
             response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
         return response

@@ -1,53 +1,38 @@
-"""Memory that a burst has left behind goes back to the system."""
+"""Memory that a burst leaves behind goes back to the system; docs/decisions/0011 says why."""
 
 import ctypes
 import gc
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["Memory", "settle"]
-
-#: mallopt(3), malloc.h
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-#: What is larger goes back to the system as soon as it is freed: bodies of megabytes, but no answer and no read.
-MAPPED = 1 << 20
+__all__ = ["MemoryTrimmer"]
 
 STATM = Path("/proc/self/statm")
-#: What requests may leave without anybody caring: about what 64 connections more hold.
-SLACK = 8 << 20
+#: More than what API servers' connections take above what the process begins with; less than the chart's limit leaves.
+SLACK = 24 << 20
+#: Trimming stops the loop for some milliseconds: a thousandth of this.
+TRIM_INTERVAL = 5.0
 
 
-#: Giving back stops the loop for milliseconds: where it was in vain, so many looks are left out at most.
-MOST_LEFT_OUT = 60
+class MemoryTrimmer:
+    """A poller that has the C library return free pages while much more is resident than at first.
 
-
-class Memory:
-    """Looks at what the process has resident.
-
-    The C library keeps freed memory that has something in use above it: after hundreds of connections at once, or
-    bodies of megabytes, many times what is in use. Pages in the middle it gives back only when told to.
+    glibc returns only what is free at the end of its heap. After hundreds of connections at once, or bodies of
+    megabytes, many times what is in use lies before that.
     """
 
-    def __init__(self) -> None:
-        self._at_first = resident()
-        self._left_out = self._leave_out = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._limit = resident() + SLACK
+        self._next = clock()
 
-    async def look(self) -> None:
-        """Give back what can be given back, if much more is resident than at first.
-
-        Where that was in vain, because it is in use, the next try comes after twice as many looks.
-        """
-        self._left_out += 1
-        if self._left_out <= self._leave_out:
-            return
-        self._left_out = 0
-        before = resident()
-        if before <= self._at_first + SLACK:
-            self._leave_out = 0
-            return
-        give_back()
-        helped = resident() <= before - SLACK
-        self._leave_out = 0 if helped else min(2 * self._leave_out + 1, MOST_LEFT_OUT)
+    async def poll(self) -> None:
+        """Trim, if more is resident than may be and the last time is long enough ago."""
+        if self._clock() >= self._next and resident() > self._limit:
+            self._next = self._clock() + TRIM_INTERVAL
+            trim()
 
 
 def resident() -> int:
@@ -59,22 +44,10 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def settle() -> None:
-    """Let the C library keep what each request needs anew.
-
-    A read from a TLS connection asks for 256 KiB and returns most of it. Until something as large was freed, glibc
-    makes a mapping of its own for that, and ends it: forty microseconds of page faults for each read.
-    """
-    library = ctypes.CDLL(None)
-    # glibc's own; others do it in another way
-    if hasattr(library, "mallopt"):
-        library.mallopt(M_MMAP_THRESHOLD, MAPPED)
-        library.mallopt(M_TRIM_THRESHOLD, 2 * MAPPED)
-
-
-def give_back() -> None:
-    """Free what only cycles hold, and return the C library's free pages; takes some milliseconds."""
+def trim() -> None:
+    """Free what only cycles hold, and return the C library's free pages."""
     gc.collect()
     library = ctypes.CDLL(None)
+    # glibc's own; others need none
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

@@ -23,11 +23,11 @@ PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
 
 
 class Limit(StrEnum):
-    """What a client can run into before anything is reviewed."""
+    """The limits on what clients send and hold."""
 
     BODY_SIZE = "body_size"
-    BODIES = "bodies"
-    ANSWERS = "answers"
+    BUFFERED_BODIES = "buffered_bodies"
+    BUFFERED_RESPONSES = "buffered_responses"
     BODY_TIME = "body_time"
     HEADER_SIZE = "header_size"
     HEADER_TIME = "header_time"
@@ -39,7 +39,7 @@ class Limit(StrEnum):
 
 
 class Bug(StrEnum):
-    """Where an exception came up that nobody expected."""
+    """Where an unexpected exception was caught."""
 
     REVIEW = "review"
     RELOAD = "reload"
@@ -59,7 +59,7 @@ class Metrics:
         )
         self._duration = Histogram(
             "pillion_review_duration_seconds",
-            "Time from a request's head to its answer.",
+            "Time from the end of a request's head to its response.",
             buckets=DURATIONS,
             registry=registry,
         )
@@ -71,23 +71,21 @@ class Metrics:
         )
         self._in_flight = Gauge("pillion_requests_in_flight", "Requests being received or answered.", registry=registry)
         self._buffered = Gauge(
-            "pillion_request_buffered_bytes", "Bodies that are being received, together.", registry=registry
+            "pillion_request_buffered_bytes", "Bytes of request bodies held in memory.", registry=registry
         )
         self._connections = Gauge(
             "pillion_connections", "Open connections, handshakes included.", ["port"], registry=registry
         )
-        self._handshakes = Counter(
-            "pillion_tls_handshake_failures", "TLS handshakes that came to nothing.", registry=registry
-        )
+        self._handshakes = Counter("pillion_tls_handshake_failures", "Failed TLS handshakes.", registry=registry)
         self._limits = Counter(
             "pillion_limit_exceeded",
-            "Requests and connections that ran into a limit; idle ones only ended.",
+            'Requests and connections that exceeded a limit; for "idle", connections closed for being idle.',
             ["limit"],
             registry=registry,
         )
         self._bad_requests = Counter(
             "pillion_bad_requests",
-            "Requests that were no admission review, by HTTP status.",
+            "Requests that were not admission reviews, by HTTP status.",
             ["status"],
             registry=registry,
         )
@@ -99,7 +97,7 @@ class Metrics:
         )
         self._configuration_reloads = Counter(
             "pillion_configuration_reloads",
-            "Changed configuration files read, by result.",
+            "Reloads of the configuration file after a change, by result.",
             ["result"],
             registry=registry,
         )
@@ -110,12 +108,12 @@ class Metrics:
         )
         self._certificate_end = Gauge(
             "pillion_certificate_not_after_timestamp_seconds",
-            "When the serving certificate ends.",
+            "When the serving certificate expires.",
             registry=registry,
         )
         self._certificate_reloads = Counter(
             "pillion_certificate_reloads",
-            "Changed certificate files read, by result.",
+            "Reloads of the certificate files after a change, by result.",
             ["result"],
             registry=registry,
         )
@@ -124,13 +122,13 @@ class Metrics:
             "Whether the certificate files, as they are now, are in force.",
             registry=registry,
         )
-        self._bugs = Counter(
-            "pillion_bugs", "Exceptions that nobody expected; the log says where.", ["where"], registry=registry
-        )
-        self._keeper = _Keeper()
+        self._bugs = Counter("pillion_bugs", "Unexpected exceptions; the log says where.", ["where"], registry=registry)
+        self._keeper = _KeeperCollector()
         registry.register(self._keeper)
         self._log_lines = Counter(
-            "pillion_log_lines_dropped", "Log lines that nobody was ready to read.", registry=registry
+            "pillion_log_lines_dropped",
+            "Log lines dropped because their reader was too slow or gone.",
+            registry=registry,
         )
         build = Gauge(
             "pillion_build_info",
@@ -166,60 +164,60 @@ class Metrics:
             self._patch.observe(patch_size)
 
     def count_connections(self, port: str, count: Callable[[], int]) -> None:
-        """Let ``count`` say how many connections are open at a port."""
+        """Read the number of a port's open connections from ``count``."""
         self._connections.labels(port).set_function(count)
 
     def count_requests(self, in_flight: Callable[[], int], buffered: Callable[[], int]) -> None:
-        """Let the two say how many requests are being served, and how many bytes of their bodies are held."""
+        """Read the number of requests in flight, and the bytes of their bodies, from the two functions."""
         self._in_flight.set_function(in_flight)
         self._buffered.set_function(buffered)
 
     def exceeded(self, limit: Limit) -> None:
-        """Count something that ran into a limit."""
+        """Count a request or connection that exceeded a limit."""
         self._limits.labels(limit).inc()
 
     def handshake_failed(self) -> None:
-        """Count a TLS handshake that came to nothing: a client that does not trust us, or a port scan."""
+        """Count a failed TLS handshake: a client that does not trust us, or a port scan."""
         self._handshakes.inc()
 
     def bad_request(self, status: int) -> None:
-        """Count a request that was no admission review."""
+        """Count a request that was not an admission review."""
         self._bad_requests.labels(str(status)).inc()
 
     def log_line_dropped(self) -> None:
-        """Count a lost log line."""
+        """Count a dropped log line."""
         self._log_lines.inc()
 
-    def configured(self, revision: str) -> None:
-        """Show the revision in force."""
+    def set_revision(self, revision: str) -> None:
+        """Set the revision of the configuration in force."""
         self._configuration.clear()
         self._configuration.labels(revision).set(1)
 
-    def configuration_read(self, *, success: bool) -> None:
-        """Count a configuration file that was read anew, and show whether it could be used."""
+    def configuration_reloaded(self, *, success: bool) -> None:
+        """Count a reload of the configuration file, and show whether it succeeded."""
         self._configuration_reloads.labels("success" if success else "failure").inc()
         self._configuration_good.set(success)
 
-    def certified(self, not_after: float) -> None:
-        """Show when the certificate in force ends, in seconds of the epoch."""
+    def set_certificate_expiry(self, not_after: float) -> None:
+        """Set when the certificate in force expires, in seconds of the epoch."""
         self._certificate_end.set(not_after)
 
-    def certificate_read(self, *, success: bool) -> None:
-        """Count certificate files that were read anew, and show whether they could be used."""
+    def certificate_reloaded(self, *, success: bool) -> None:
+        """Count a reload of the certificate files, and show whether it succeeded."""
         self._certificate_reloads.labels("success" if success else "failure").inc()
         self._certificate_good.set(success)
 
     def bug(self, where: Bug) -> None:
-        """Count an exception that nobody expected."""
+        """Count an unexpected exception."""
         self._bugs.labels(where).inc()
 
-    def keeper_says(self, notice: Callable[[], Notice]) -> None:
-        """Let ``notice`` say what the certificate's keeper has done."""
+    def set_keeper_source(self, notice: Callable[[], Notice]) -> None:
+        """Read what the certificate's keeper has done from ``notice``."""
         self._keeper.notice = notice
 
 
-class _Keeper(Collector):
-    """What the certificate's keeper counts: it is a process of its own, beside each server."""
+class _KeeperCollector(Collector):
+    """The metrics of the certificate's keeper, which runs as a process of its own beside each server."""
 
     def __init__(self) -> None:
         self.notice: Callable[[], Notice] | None = None
@@ -227,17 +225,19 @@ class _Keeper(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the metrics; without a keeper they have no series."""
         steps = CounterMetricFamily(
-            "pillion_certificate_steps", "Steps that the certificate's keeper took.", labels=["kind"]
+            "pillion_certificate_steps", "Rotation steps taken by this server's certificate keeper.", labels=["kind"]
         )
         failures = CounterMetricFamily(
-            "pillion_certificate_failures", "Looks of the certificate's keeper that failed.", labels=["kind"]
+            "pillion_certificate_failures",
+            "Failed reconciliations of this server's certificate keeper.",
+            labels=["kind"],
         )
-        looked = GaugeMetricFamily(
-            "pillion_certificate_looked_timestamp_seconds",
-            "When the certificate's keeper last looked at the cluster without a failure.",
+        last_sync = GaugeMetricFamily(
+            "pillion_certificate_last_successful_sync_timestamp_seconds",
+            "When the certificate keeper last reconciled successfully.",
         )
         leading = GaugeMetricFamily(
-            "pillion_certificate_leading", "Whether this server's keeper is the one that rotates."
+            "pillion_certificate_leading", "Whether this server's certificate keeper holds the Lease."
         )
         if self.notice is not None:
             notice = self.notice()
@@ -246,6 +246,6 @@ class _Keeper(Collector):
                 steps.add_metric([step], notice.steps.get(step, 0))
             for failure in Failure:
                 failures.add_metric([failure], notice.failures.get(failure, 0))
-            looked.add_metric([], notice.looked)
+            last_sync.add_metric([], notice.last_sync)
             leading.add_metric([], notice.leading)
-        yield from (steps, failures, looked, leading)
+        yield from (steps, failures, last_sync, leading)

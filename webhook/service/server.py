@@ -1,4 +1,4 @@
-"""The process: two listeners in one loop, from start-up to the last goodbye."""
+"""The process: two listeners in one loop, from the start to a graceful shutdown."""
 
 import asyncio
 import gc
@@ -21,19 +21,23 @@ from uvicorn import Config
 
 from certs.delivery import Folder
 from certs.files import Unreadable
+from certs.logs import Log, traceback_fields
 from certs.verify import UnusablePairError
 from webhook import configuration
 from webhook.errors import ConfigurationError, PillionError, Problem
 from webhook.injection.profile import Configuration
-from webhook.service import memory, reload, tls
-from webhook.service.app import App, InForce, health_app, webhook_app
-from webhook.service.connection import Connection
-from webhook.service.embedded import NAMES, Embedded
-from webhook.service.kept import Kept
-from webhook.service.listener import Listener
-from webhook.service.logs import Log, LogHandler, where
+from webhook.service import reloading
+from webhook.service.applications import Application, health_app, webhook_app
+from webhook.service.http.connection import Connection
+from webhook.service.http.listener import Listener
+from webhook.service.memory import MemoryTrimmer
 from webhook.service.metrics import Bug, Metrics
+from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
+from webhook.service.state import ServerState
+from webhook.service.tls import context as tls
+from webhook.service.tls.keeper_notice import KeeperNotice
+from webhook.service.tls.self_signed import NAMES, SelfSignedCertificates
 
 __all__ = ["Server", "StartError", "build", "run"]
 
@@ -50,40 +54,37 @@ class StartError(PillionError):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Everything that serves: :func:`build` makes one, :meth:`start` begins, :meth:`leave` ends."""
+    """Everything that serves: :func:`build` makes one, :meth:`start` begins, :meth:`shutdown` ends."""
 
     settings: Settings
-    in_force: InForce
+    state: ServerState
     reviews: Listener
     health: Listener
-    looks: tuple[reload.Look, ...]
+    pollers: tuple[reloading.Poller, ...]
     log: Log
     metrics: Metrics
-    embedded: Embedded | None
+    self_signed: SelfSignedCertificates | None
 
     def start(self) -> "asyncio.Task[None]":
-        """Begin to serve in the running loop; return the task that follows changed files."""
+        """Begin to serve in the running loop; return the task that reloads changed files."""
         self.reviews.start()
         self.health.start()
         loop = asyncio.get_running_loop()
-        self.log.gather(loop.call_soon)
-        following = reload.follow(self.settings.reload_interval, self.log, self.metrics, *self.looks)
-        return loop.create_task(following)
+        polling = reloading.poll_forever(self.settings.reload_interval, self.log, self.metrics, *self.pollers)
+        return loop.create_task(polling)
 
-    async def leave(self, *, most: float) -> None:
-        """Stop being ready, serve on until nobody comes any more or ``most`` seconds are over, and close."""
-        self.in_force.draining = True
+    async def shutdown(self, *, most: float) -> None:
+        """Stop being ready, serve on until no connection comes any more or ``most`` seconds are over, and close."""
+        self.state.draining = True
         await self.reviews.drain(most, self.settings.drain_quiet)
         await self.reviews.close()
         # last: until then it says that we are not ready
         await self.health.close()
-        self.log.gather(None)
 
     def abort(self) -> None:
-        """Leave at once."""
+        """Close everything at once."""
         self.reviews.abort()
         self.health.abort()
-        self.log.gather(None)
 
 
 def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
@@ -97,52 +98,54 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     except PillionError:
         raise
     except Exception as error:
-        bug = where(type(error), error.__traceback__)
-        raise StartError(f"can't start, by a bug of Pillion: {bug['exception']} at {bug['trace']}") from error
+        bug = traceback_fields(type(error), error.__traceback__)
+        raise StartError(f"can't start, because of a bug in Pillion: {bug['exception']} at {bug['trace']}") from error
 
 
 def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
-    configuration_watch = reload.Watch(*(() if settings.config is None else (settings.config,)))
+    configuration_watch = reloading.Watch(*(() if settings.config is None else (settings.config,)))
     configuration_watch.changed()
     load = partial(_configuration, settings, configuration_watch)
-    in_force = InForce(load())
-    metrics.configured(in_force.configuration.revision)
-    for note in in_force.configuration.notes:
+    state = ServerState(load())
+    metrics.set_revision(state.configuration.revision)
+    for note in state.configuration.notes:
         log.info("configuration", message=note)
-    embedded = _embedded(settings)
-    paths = _paths(settings, embedded)
-    watch = reload.Watch(*paths.files())
+    self_signed = _self_signed(settings)
+    paths = _paths(settings, self_signed)
+    watch = reloading.Watch(*paths.files())
     identify = partial(_identity, settings, paths, watch)
-    identity = _first_identity(settings, paths, watch, embedded)
-    front = tls.Front(identity, verify_clients=paths.client_ca is not None)
+    identity = _first_identity(settings, paths, watch, self_signed)
+    context = tls.ReloadingContext(identity, verify_clients=paths.client_ca is not None)
     if identity is not None:
-        reload.show(identity, in_force, metrics)
-    looks: list[reload.Look] = [
-        memory.Memory(),
-        reload.Certificate(watch, identify, front, in_force=in_force, metrics=metrics, log=log, embedded=embedded),
+        reloading.publish_expiry(identity, state, metrics)
+    pollers: list[reloading.Poller] = [
+        MemoryTrimmer(),
+        reloading.CertificateReloader(
+            watch, identify, context, state=state, metrics=metrics, log=log, self_signed=self_signed
+        ),
     ]
     if settings.tls_folder is not None:
-        kept = Kept(Folder(settings.tls_folder), front)
-        in_force.objection = kept.objection
-        metrics.keeper_says(lambda: kept.notice)
-        looks.append(kept)
+        notice = KeeperNotice(Folder(settings.tls_folder), context)
+        state.certificate_error = notice.readiness_error
+        metrics.set_keeper_source(lambda: notice.notice)
+        pollers.append(notice)
     if settings.config is not None:
-        looks.append(
-            reload.ConfigurationFile(
-                settings.config, configuration_watch, load, in_force=in_force, metrics=metrics, log=log
+        pollers.append(
+            reloading.ConfigurationReloader(
+                settings.config, configuration_watch, load, state=state, metrics=metrics, log=log
             )
         )
-    reviews = webhook_app(in_force, settings, metrics, log)
-    health = health_app(in_force, metrics)
+    reviews = webhook_app(ReviewService(state, settings, metrics, log))
+    health = health_app(state, metrics)
     return Server(
         settings,
-        in_force,
-        _listener(settings.listen, reviews, settings, metrics, front.context),
+        state,
+        _listener(settings.listen, reviews, settings, metrics, context.context),
         _listener(settings.plain_listen, health, settings, metrics, None),
-        tuple(looks),
+        tuple(pollers),
         log,
         metrics,
-        embedded,
+        self_signed,
     )
 
 
@@ -152,26 +155,26 @@ def run(settings: Settings, announce: Callable[[Server], None]) -> None:
     Raises :class:`ConfigurationError` or :class:`StartError` where it does not come to that.
     """
     sys.setrecursionlimit(RECURSION_LIMIT)
-    memory.settle()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, of use to nobody
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     metrics = Metrics(registry)
-    log = Log(sys.stdout.fileno(), settings.log_format, dropped=metrics.log_line_dropped)
-    logging.basicConfig(handlers=[LogHandler(log, failed=partial(metrics.bug, Bug.LIBRARY))], level=logging.WARNING)
-    server = build(settings, metrics, log)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(server, announce))
+    with Log(sys.stdout.fileno(), settings.log_format, dropped=metrics.log_line_dropped) as log:
+        handler = log.library_handler(failed=partial(metrics.bug, Bug.LIBRARY))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
+        server = build(settings, metrics, log)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signalled(server, announce))
 
 
-async def _until_told(server: Server, announce: Callable[[Server], None]) -> None:
+async def _until_signalled(server: Server, announce: Callable[[Server], None]) -> None:
     """Serve; the first signal begins to drain, the second ends at once."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    following = server.start()
+    polling = server.start()
     # What lives now lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -180,21 +183,21 @@ async def _until_told(server: Server, announce: Callable[[Server], None]) -> Non
     # SIGINT is somebody at a keyboard: no API server has to hear of it first
     most = server.settings.drain if first is signal.SIGTERM else 0.0
     server.log.info("draining", signal=first.name, seconds=most)
-    leaving = loop.create_task(server.leave(most=most))
+    stopping = loop.create_task(server.shutdown(most=most))
     second = loop.create_task(signals.get())
-    await asyncio.wait({leaving, second}, return_when=asyncio.FIRST_COMPLETED)
-    if leaving.done():
-        leaving.result()  # a bug in it must not pass for an orderly end
+    await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        stopping.result()  # a bug in it must not pass for an orderly end
     else:
-        leaving.cancel()
+        stopping.cancel()
         server.abort()
-    for task in (following, second):
+    for task in (polling, second):
         task.cancel()
-    server.log.info("left")
+    server.log.info("stopped")
 
 
 def _listener(
-    address: Address, app: App, settings: Settings, metrics: Metrics, context: ssl.SSLContext | None
+    address: Address, app: Application, settings: Settings, metrics: Metrics, context: ssl.SSLContext | None
 ) -> Listener:
     """Return a listener at the address."""
     config = Config(
@@ -210,7 +213,7 @@ def _listener(
         date_header=False,
         timeout_keep_alive=math.ceil(settings.keep_alive),
     )
-    listener = Listener(_socket(address), config, settings, metrics, context=context, doors=app.doors)
+    listener = Listener(_socket(address), config, settings, metrics, context=context)
     metrics.count_connections("plain" if context is None else "tls", lambda: listener.open)
     return listener
 
@@ -229,7 +232,7 @@ def _socket(address: Address) -> socket.socket:
         raise StartError(f"can't listen on {address}: {reason}; --listen and --plain-listen choose others") from None
 
 
-def _configuration(settings: Settings, watch: reload.Watch) -> Configuration:
+def _configuration(settings: Settings, watch: reloading.Watch) -> Configuration:
     """Return the configuration in the file as the watch has read it, or the built-in one."""
     prefix, strict, shadow = settings.prefix, settings.strict, settings.shadow
     if settings.config is None:
@@ -240,38 +243,40 @@ def _configuration(settings: Settings, watch: reload.Watch) -> Configuration:
     return configuration.parse(content, str(settings.config), prefix=prefix, strict=strict, shadow=shadow)
 
 
-def _embedded(settings: Settings) -> Embedded | None:
-    """Return the folder of the pair that we make ourselves, or None where one is provided."""
+def _self_signed(settings: Settings) -> SelfSignedCertificates | None:
+    """Return the self-signed certificates, or None where a certificate is provided."""
     if settings.tls_cert is not None or settings.tls_folder is not None or settings.state_folder is None:
         return None
     hosts = (settings.listen.host,) if settings.listen.host else ()
-    return Embedded(settings.state_folder, tuple(dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))))
+    return SelfSignedCertificates(
+        settings.state_folder, tuple(dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ()))))
+    )
 
 
-def _paths(settings: Settings, embedded: Embedded | None) -> tls.Paths:
-    if embedded is not None:
-        return tls.Paths(embedded.leaf, embedded.leaf, settings.client_ca)
+def _paths(settings: Settings, self_signed: SelfSignedCertificates | None) -> tls.Paths:
+    if self_signed is not None:
+        return tls.Paths(self_signed.leaf, self_signed.leaf, settings.client_ca)
     if settings.tls_folder is not None:
         pair = Folder(settings.tls_folder).pair
         return tls.Paths(pair, pair, settings.client_ca)
     return tls.Paths(settings.tls_cert or Path(), settings.tls_key or Path(), settings.client_ca)
 
 
-def _identity(settings: Settings, paths: tls.Paths, watch: reload.Watch) -> tls.Identity:
+def _identity(settings: Settings, paths: tls.Paths, watch: reloading.Watch) -> tls.ServerIdentity:
     return tls.load(paths, watch.content, now=datetime.now(UTC), names=settings.tls_names or ())
 
 
 def _first_identity(
-    settings: Settings, paths: tls.Paths, watch: reload.Watch, embedded: Embedded | None
-) -> tls.Identity | None:
-    """Return what to begin with, made if need be; None where a keeper will leave it."""
-    if embedded is not None:
+    settings: Settings, paths: tls.Paths, watch: reloading.Watch, self_signed: SelfSignedCertificates | None
+) -> tls.ServerIdentity | None:
+    """Return what to begin with, made if need be; None where a keeper will write it."""
+    if self_signed is not None:
         try:
-            embedded.renew(datetime.now(UTC))
+            self_signed.ensure(datetime.now(UTC))
         except UnusablePairError as error:
             raise StartError(f"can't make a certificate: {error}") from None
         except OSError as error:
-            path = error.filename2 or error.filename or embedded.folder
+            path = error.filename2 or error.filename or self_signed.folder
             raise StartError(f"can't make a certificate: {path}: {error.strerror}") from None
     watch.changed()
     try:

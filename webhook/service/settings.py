@@ -5,14 +5,14 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from certs import duration
+from certs.logs import LogFormat
 from webhook.errors import SettingsError
-from webhook.service import duration
 
-__all__ = ["SETTINGS", "Address", "LogFormat", "Setting", "Settings"]
+__all__ = ["SETTINGS", "Address", "Setting", "Settings"]
 
 VARIABLE_PREFIX = "PILLION_"
 
@@ -29,13 +29,6 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         """Return ``HOST:PORT``, with brackets around an IPv6 address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class LogFormat(StrEnum):
-    """How a line of the log is written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,39 +117,35 @@ class Settings:
         "",
         Path,
         "FILE",
-        "the configuration: profiles and rules; read again when it changes; without: built-in",
+        "the configuration: profiles and rules; reloaded when it changes; default: built-in",
     )
     prefix: str | None = _row("", str, "PREFIX", "the annotations' prefix, instead of the configuration's")
-    strict: bool | None = _row("", _flag, "BOOL", "deny pods whose annotations can't be followed")
+    strict: bool | None = _row("", _flag, "BOOL", "deny pods with invalid annotations")
     shadow: bool | None = _row("", _flag, "BOOL", "decide, count and log, but never patch")
 
-    tls_cert: Path | None = _row(
-        "", Path, "FILE", "the server's certificate and its chain, PEM; without: one of its own making"
-    )
+    tls_cert: Path | None = _row("", Path, "FILE", "the server's certificate and its chain, PEM; default: self-signed")
     tls_key: Path | None = _row("", Path, "FILE", "the certificate's private key, PEM")
     tls_folder: Path | None = _row(
-        "", Path, "FOLDER", "where python -m certs.keeper leaves certificate and key; not ready until there are some"
+        "", Path, "FOLDER", "where python -m certs.keeper writes certificate and key; not ready until they exist"
     )
     tls_names: tuple[str, ...] | None = _row(
-        "", _names, "NAMES", "names that the certificate must be good for, as pillion.pillion-system.svc"
+        "", _names, "NAMES", "names that the certificate must be valid for, as pillion.pillion-system.svc"
     )
-    client_ca: Path | None = _row("", Path, "FILE", "let in only clients with a certificate of these authorities, PEM")
+    client_ca: Path | None = _row("", Path, "FILE", "accept only clients with a certificate of these CAs, PEM")
     client_names: tuple[str, ...] | None = _row(
-        "", _names, "NAMES", "of those, let in only these common or alternative names"
+        "", _names, "NAMES", "of those, accept only these common or alternative names"
     )
     state_folder: Path | None = _row(
-        "", Path, "FOLDER", "where a certificate of its own making is kept; without: $XDG_STATE_HOME/pillion"
+        "", Path, "FOLDER", "where a self-signed certificate is kept; default: $XDG_STATE_HOME/pillion"
     )
 
     log_format: LogFormat = _row("text", _log_format, "FORMAT", "text or json")
     reload_interval: float = _row(
-        "1s", duration.seconds, "DURATION", "how often configuration and certificate files are compared"
+        "1s", duration.seconds, "DURATION", "how often configuration and certificate files are checked for changes"
     )
-    drain: float = _row(
-        "15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then leave"
-    )
+    drain: float = _row("15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then exit")
     drain_quiet: float = _row(
-        "3s", duration.seconds, "DURATION", "leave earlier, once no connection has been open for this long"
+        "3s", duration.seconds, "DURATION", "exit earlier, once no connection has been open for this long"
     )
 
     keep_alive: float = _row(
@@ -165,20 +154,20 @@ class Settings:
         "DURATION",
         "how long an idle connection is kept; an API server keeps it for 90s",
     )
-    handshake_timeout: float = _row("5s", duration.seconds, "DURATION", "within which a TLS handshake must be over")
-    header_timeout: float = _row("5s", duration.seconds, "DURATION", "within which a request's head must be here")
-    body_timeout: float = _row("10s", duration.seconds, "DURATION", "within which a request's body must be here")
+    handshake_timeout: float = _row("5s", duration.seconds, "DURATION", "the time limit for a TLS handshake")
+    header_timeout: float = _row("5s", duration.seconds, "DURATION", "the time limit for a request's headers")
+    body_timeout: float = _row("10s", duration.seconds, "DURATION", "the time limit for a request's body")
     # 7 MiB: the API server takes requests of up to 3 MiB, and a review of an update holds the object twice
     max_body: int = _row("7MiB", _size, "SIZE", "the largest request body")
-    max_buffered: int = _row("64MiB", _size, "SIZE", "all bodies that are being received together")
-    max_header: int = _row("32KiB", _size, "SIZE", "all of a request's headers together")
-    max_headers: int = _row("64", _count, "COUNT", "a request's headers")
+    max_buffered: int = _row("64MiB", _size, "SIZE", "all bodies that are being received, together")
+    max_header: int = _row("32KiB", _size, "SIZE", "a request's headers, together")
+    max_headers: int = _row("64", _count, "COUNT", "the number of a request's headers")
     max_connections: int = _row("512", _count, "COUNT", "open connections, handshakes included")
     max_in_flight: int = _row(
         "256",
         _count,
         "COUNT",
-        "requests being served; those beyond are allowed without injection, and warned",
+        "requests being served; pods beyond are created unchanged, with a warning",
     )
 
     @classmethod
@@ -206,7 +195,7 @@ class Settings:
 
     @staticmethod
     def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-        """Return the variables that look like ours and are none, for a warning: most likely a slip."""
+        """Return the variables with our prefix that are no settings, for a warning: most likely typos."""
         known = {row.variable for row in SETTINGS}
         return sorted(
             name
@@ -216,7 +205,7 @@ class Settings:
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each setting that makes no sense without another."""
+    """Return a sentence for each setting that needs another, or excludes one."""
     needs = (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_names", "client_ca"))
     rows = {row.name: row for row in SETTINGS}
     sentences = [
@@ -225,7 +214,7 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         if one in values and other not in values
     ]
     if {"tls_cert", "tls_folder"} <= values.keys():
-        sentences.append(f"{rows['tls_cert'].option} and {rows['tls_folder'].option} are two certificates; choose one")
+        sentences.append(f"{rows['tls_cert'].option} and {rows['tls_folder'].option} are mutually exclusive")
     return sentences
 
 

@@ -22,7 +22,7 @@
 {{- fail "certificates.mode is provided: set certificates.secretName to the Secret with tls.crt and tls.key" }}
 {{- end }}
 {{- if not (or .Values.certificates.caBundle (hasKey .Values.webhook.annotations "cert-manager.io/inject-ca-from")) }}
-{{- fail "certificates.mode is provided: set certificates.caBundle to the authority's certificate (--set-file certificates.caBundle=ca.pem)" }}
+{{- fail "certificates.mode is provided: set certificates.caBundle to the CA's certificate (--set-file certificates.caBundle=ca.pem)" }}
 {{- end }}
 {{- else if .Values.certificates.secretName }}
 {{- fail "certificates.secretName is for certificates.mode provided: set the mode, or remove it" }}
@@ -31,17 +31,17 @@
 {{- fail "certificates.caBundle is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}
 {{- end }}
 {{- with .Values.certificates }}
-{{- $settling := include "pillion.milliseconds" .settling | int64 }}
-{{- $overlap := include "pillion.milliseconds" .overlap | int64 }}
+{{- $propagationDelay := include "pillion.milliseconds" .caPropagationDelay | int64 }}
+{{- $caOverlap := include "pillion.milliseconds" .caOverlap | int64 }}
 {{- $leaf := include "pillion.milliseconds" .leafLifetime | int64 }}
-{{- if lt (min $settling $overlap $leaf) 1 }}
-{{- fail "certificates.settling, certificates.overlap and certificates.leafLifetime must be longer than nothing" }}
+{{- if lt (min $propagationDelay $caOverlap $leaf) 1 }}
+{{- fail "certificates.caPropagationDelay, certificates.caOverlap and certificates.leafLifetime must be longer than nothing" }}
 {{- end }}
-{{- if gt (mul 3 (add $settling $overlap)) $leaf }}
-{{- fail (printf "certificates.settling %s and certificates.overlap %s are together more than a third of certificates.leafLifetime %s: a rotation would not end before the next one begins; shorten the overlap or lengthen the lifetime" .settling .overlap .leafLifetime) }}
+{{- if gt (mul 3 (add $propagationDelay $caOverlap)) $leaf }}
+{{- fail (printf "certificates.caPropagationDelay %s and certificates.caOverlap %s are together more than a third of certificates.leafLifetime %s: a rotation would not end before the next one begins; shorten caOverlap or lengthen the lifetime" .caPropagationDelay .caOverlap .leafLifetime) }}
 {{- end }}
-{{- if gt (mul 3 $leaf) (include "pillion.milliseconds" .authorityLifetime | int64) }}
-{{- fail (printf "certificates.leafLifetime %s is more than a third of certificates.authorityLifetime %s: shorten it, or lengthen the authority's" .leafLifetime .authorityLifetime) }}
+{{- if gt (mul 3 $leaf) (include "pillion.milliseconds" .caLifetime | int64) }}
+{{- fail (printf "certificates.leafLifetime %s is more than a third of certificates.caLifetime %s: shorten it, or lengthen the CA's" .leafLifetime .caLifetime) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.certificates.certManager.issuerRef (not (include "pillion.certManager" .)) }}
@@ -55,7 +55,7 @@
 {{- end }}
 {{- end }}
 {{- if and .Values.server.clientNames (not .Values.server.clientCA) }}
-{{- fail "server.clientNames needs server.clientCA: the authority whose certificates have these names" }}
+{{- fail "server.clientNames needs server.clientCA: the CA whose certificates have these names" }}
 {{- end }}
 {{- if and .Values.server.clientCA (not (contains "-----BEGIN CERTIFICATE-----" .Values.server.clientCA)) }}
 {{- fail "server.clientCA is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}

@@ -82,7 +82,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq .Values.certificates.mode "cert-manager" }}true{{ end }}
 {{- end }}
 
-{{/* Whether the release has an authority of its own, which cert-manager keeps. */}}
+{{/* Whether the release has a CA of its own, which cert-manager keeps. */}}
 {{- define "pillion.certManagerAuthority" -}}
 {{- if and (include "pillion.certManager" .) (not .Values.certificates.certManager.issuerRef) }}true{{ end }}
 {{- end }}

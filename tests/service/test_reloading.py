@@ -10,15 +10,15 @@ from typing import Any, NoReturn
 import pytest
 from prometheus_client import CollectorRegistry
 
-from certs.authority import Authority
+from certs.ca import CA
+from certs.logs import Log, LogFormat
 from tests.service.serving import ANY_PORT, Running, eventually, make_review, write_pair
 from webhook import configuration
-from webhook.service import tls
-from webhook.service.logs import Log
 from webhook.service.metrics import Metrics
-from webhook.service.reload import Watch, follow
+from webhook.service.reloading import Watch, poll_forever
 from webhook.service.server import StartError, build
-from webhook.service.settings import LogFormat, Settings
+from webhook.service.settings import Settings
+from webhook.service.tls import context as tls
 
 BAD = {"metadata": {"annotations": {"pillion.dev/inject": "maybe"}}, "spec": {"containers": [{"name": "app"}]}}
 BODY = json.dumps(make_review(BAD)).encode()
@@ -66,18 +66,18 @@ def test_a_good_configuration_is_taken_over(serve: Callable[..., Running], tmp_p
     file = tmp_path / "pillion.yaml"
     file.write_text("strict: false\n")
     server = serve(config=file)
-    before = server.server.in_force.configuration.revision
+    before = server.server.state.configuration.revision
     assert not denies(server)
     file.write_text("strict: true\n")
     eventually(lambda: denies(server))
-    after = server.server.in_force.configuration.revision
+    after = server.server.state.configuration.revision
     assert server.sample("pillion_configuration_info", revision=after) == 1
     assert (
         after == before
         or server.metrics.registry.get_sample_value("pillion_configuration_info", {"revision": before}) is None
     )
     assert server.sample("pillion_configuration_reloads_total", result="success") == 1
-    assert any(line["event"] == "configuration read" for line in server.log())
+    assert any(line["event"] == "configuration reloaded" for line in server.log())
 
 
 def test_a_bad_configuration_keeps_the_old_one(serve: Callable[..., Running], tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_bad_configuration_keeps_the_old_one(serve: Callable[..., Running], tm
     assert server.sample("pillion_configuration_last_reload_successful") == 0
     assert denies(server)
     assert server.get("/readyz").status_code == 200
-    kept = [line["message"] for line in server.log() if line["event"] == "configuration kept"]
+    kept = [line["message"] for line in server.log() if line["event"] == "configuration reload failed"]
     assert any(":1:1: " in message and "strict" in message for message in kept)
     assert any(":2:1: " in message and "nonsense" in message for message in kept)
     file.write_text("strict: false\n")
@@ -117,9 +117,9 @@ def test_any_exception_is_a_failed_reload(
         assert server.sample("pillion_configuration_last_reload_successful") == 0
         assert server.sample("pillion_bugs_total", where="reload") == 1
         assert denies(server)
-        (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "configuration kept"])
+        (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "configuration reload failed"])
         assert line["exception"] == kind.__name__
-        assert "test_reload.py" in line["trace"]
+        assert "test_reloading.py" in line["trace"]
         assert "hunter" not in server.log_file.read_text()
     file.write_text("strict: false # again\n")
     eventually(lambda: not denies(server))
@@ -129,14 +129,14 @@ def test_any_exception_is_a_failed_reload(
 @pytest.mark.parametrize("kind", [ZeroDivisionError, MemoryError, ValueError])
 def test_any_exception_is_a_failed_reload_of_the_certificate(
     serve: Callable[..., Running],
-    authority: Authority,
+    ca: CA,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Exception],
 ) -> None:
     """As above; it is tried again at each look, and said once."""
     server = serve()
-    before = server.server.in_force.certificate_end
+    before = server.server.state.certificate_end
     tries: list[object] = []
 
     def broken(*_: object, **__: object) -> NoReturn:
@@ -150,33 +150,37 @@ def test_any_exception_is_a_failed_reload_of_the_certificate(
         assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
         assert server.sample("pillion_certificate_last_reload_successful") == 0
         assert server.sample("pillion_bugs_total", where="reload") == 1
-        assert server.server.in_force.certificate_end == before
-        (line,) = [line for line in server.log() if line["event"] == "certificate kept"]
+        assert server.server.state.certificate_end == before
+        (line,) = [line for line in server.log() if line["event"] == "certificate reload failed"]
         assert line["exception"] == kind.__name__
         assert "hunter" not in server.log_file.read_text()
-    write_pair(tmp_path, authority)
+    write_pair(tmp_path, ca)
     eventually(lambda: server.sample("pillion_certificate_last_reload_successful") == 1)
 
 
 def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
-    """It is counted and logged, and everything is looked at again."""
+    """It is counted and logged, and everything is polled at again."""
     metrics = Metrics(CollectorRegistry())
-    looked: list[str] = []
+    polled: list[str] = []
 
     class Broken:
-        async def look(self) -> NoReturn:
-            looked.append("broken")
+        async def poll(self) -> NoReturn:
+            polled.append("broken")
             raise ZeroDivisionError
 
     class Last:
-        async def look(self) -> None:
-            looked.append("last")
-            if looked.count("last") == 2:
+        async def poll(self) -> None:
+            polled.append("last")
+            if polled.count("last") == 2:
                 raise asyncio.CancelledError
 
-    with (tmp_path / "log").open("wb") as file, pytest.raises(asyncio.CancelledError):
-        asyncio.run(follow(0, Log(file.fileno(), LogFormat.JSON), metrics, Broken(), Last()))
-    assert looked == ["broken", "last"] * 2
+    with (
+        (tmp_path / "log").open("wb") as file,
+        Log(file.fileno(), LogFormat.JSON) as log,
+        pytest.raises(asyncio.CancelledError),
+    ):
+        asyncio.run(poll_forever(0, log, metrics, Broken(), Last()))
+    assert polled == ["broken", "last"] * 2
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["exception"] for line in lines] == ["ZeroDivisionError"] * 2
     assert metrics.registry.get_sample_value("pillion_bugs_total", {"where": "reload"}) == 2
@@ -190,7 +194,9 @@ def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(configuration, "load", broken)
     settings = Settings(listen=ANY_PORT, plain_listen=ANY_PORT, state_folder=tmp_path)
-    with pytest.raises(StartError, match=r"^can't start, by a bug of Pillion: ZeroDivisionError at .*\.py:\d+$"):
+    with pytest.raises(
+        StartError, match=r"^can't start, because of a bug in Pillion: ZeroDivisionError at .*\.py:\d+$"
+    ):
         build(settings, Metrics(CollectorRegistry()), Log(1, LogFormat.JSON))
 
 
@@ -216,15 +222,15 @@ def test_a_configuration_that_changes_while_the_server_starts_is_taken_over(
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_certificate_that_changes_while_the_server_starts_is_taken_over(
     serve: Callable[..., Running],
-    authority: Authority,
+    ca: CA,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
 ) -> None:
-    """Also where the client's authorities change, which no handshake in memory would notice."""
-    load, changed = tls.load, Authority.create(datetime.now(UTC)).certificate_pem
+    """Also where the client's CAs change, which no handshake in memory would notice."""
+    load, changed = tls.load, CA.create(datetime.now(UTC)).certificate_pem
     clients = tmp_path / "clients.pem"
-    clients.write_bytes(authority.certificate_pem)
+    clients.write_bytes(ca.certificate_pem)
 
     def load_and_change(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(tls, "load", load)
@@ -232,7 +238,7 @@ def test_a_certificate_that_changes_while_the_server_starts_is_taken_over(
             clients.write_bytes(changed)
         result = load(*arguments, **options)
         if moment == "after":
-            write_pair(tmp_path, authority)
+            write_pair(tmp_path, ca)
         return result
 
     monkeypatch.setattr(tls, "load", load_and_change)

@@ -4,15 +4,14 @@ import json
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from webhook.service.logs import LINE_LENGTH, Log, LogHandler, where
-from webhook.service.settings import LogFormat
+from certs import logs
+from certs.logs import LINE_LENGTH, QUEUE_LENGTH, Log, LogFormat, traceback_fields
 
 NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -24,7 +23,8 @@ def written(tmp_path: Path) -> Callable[..., str]:
     def write(act: Callable[[Log], None], form: LogFormat = LogFormat.JSON) -> str:
         descriptor = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
-            act(Log(descriptor, form, clock=lambda: NOW))
+            with Log(descriptor, form, clock=lambda: NOW) as log:
+                act(log)
         finally:
             os.close(descriptor)
         return (tmp_path / "log").read_text()
@@ -86,76 +86,49 @@ def test_a_name_as_long_as_kubernetes_allows_is_whole(written: Callable[..., str
     assert json.loads(written(lambda log: log.info("review", pod="p" * 253)))["pod"] == "p" * 253
 
 
-def test_a_stalled_reader_stalls_nothing() -> None:
-    """A full pipe loses lines, and counts them; what was read before is whole."""
+def test_a_stalled_reader_stalls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines wait, then they are dropped and counted; nobody waits for the reader, at the end neither."""
+    monkeypatch.setattr(logs, "CLOSE_TIMEOUT", 0.1)
     reader, writer = os.pipe()
     dropped: list[None] = []
-    try:
-        log = Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None))
-        for _ in range(2000):
-            log.info("review", pod="p" * 200)
-        os.close(writer)
-        with os.fdopen(reader) as file:
-            lines = file.readlines()
-    finally:
-        with pytest.raises(OSError, match="descriptor"):
-            os.close(writer)
-    assert len(lines) + len(dropped) == 2000
-    assert dropped
-    assert all(json.loads(line)["event"] == "review" for line in lines)
+    with os.fdopen(reader) as file:
+        with Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None)) as log:
+            for number in range(3 * QUEUE_LENGTH):
+                log.info("review", number=number, pod="p" * 200)
+        stalled = len(dropped)
+        assert 0 < stalled < 3 * QUEUE_LENGTH
+        numbers = [json.loads(file.readline())["number"] for _ in range(3 * QUEUE_LENGTH - stalled)]
+    os.close(writer)
+    assert numbers == sorted(numbers)
+    assert len(dropped) == stalled
 
 
-def test_what_happens_all_the_time_is_written_together() -> None:
-    """Lines wait for the loop's next turn and go out in few writes, before any other line; in order, none cut."""
-    later: list[Callable[[], None]] = []
+def test_lines_that_wait_are_written_together() -> None:
+    """In order, none cut, in few writes."""
     # of which each read returns what one write wrote
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with reader, writer:
-        reader.setblocking(False)
         log = Log(writer.fileno(), LogFormat.JSON)
-        log.gather(later.append)
-        for number in range(40):
-            log.often("review", number=number, pod="p" * 120)
-        with pytest.raises(BlockingIOError):
-            reader.recv(1)
-        (flush,) = later
-        log.warning("refused", number=40)
-        flush()
-        log.often("review", number=41)
-        log.gather(None)
+        for number in range(150):
+            log.info("review", number=number, pod="p" * 120)
+        with log:
+            pass
         writer.close()
         writes = list(iter(lambda: reader.recv(1 << 20), b""))
-    assert [json.loads(line)["number"] for line in b"".join(writes).splitlines()] == list(range(42))
-    assert all(write.endswith(b"\n") and len(write) <= LINE_LENGTH for write in writes)
-    assert len(writes) < 6
-
-
-def test_lines_that_waited_in_vain_are_counted() -> None:
-    """Each of them, not each write."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    dropped: list[None] = []
-    try:
-        log = Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None))
-        log.gather(lambda _: None)
-        for _ in range(40):
-            log.often("review", pod="p" * 200)
-        log.flush()
-    finally:
-        os.close(writer)
-    assert len(dropped) == 40
+    assert [json.loads(line)["number"] for line in b"".join(writes).splitlines()] == list(range(150))
+    assert len(writes) == 1
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:
-    """A closed pipe loses lines, and counts them."""
+    """A closed pipe loses lines, and counts each of them."""
     reader, writer = os.pipe()
     os.close(reader)
     dropped: list[None] = []
-    try:
-        Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None)).info("review")
-    finally:
-        os.close(writer)
-    assert len(dropped) == 1
+    with Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None)) as log:
+        for _ in range(40):
+            log.info("review")
+    os.close(writer)
+    assert len(dropped) == 40
 
 
 def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
@@ -163,7 +136,7 @@ def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
     failed: list[None] = []
 
     def act(log: Log) -> None:
-        handler = LogHandler(log, failed=lambda: failed.append(None))
+        handler = log.library_handler(failed=lambda: failed.append(None))
         logger = logging.getLogger("test_logs")
         logger.addHandler(handler)
         try:
@@ -183,7 +156,7 @@ def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
     assert "hunter2" not in str(line)
 
 
-def test_where_says_which_lines_an_exception_came_through() -> None:
+def test_traceback_fields_say_which_lines_an_exception_came_through() -> None:
     """Outermost first."""
 
     def inner() -> None:
@@ -192,15 +165,13 @@ def test_where_says_which_lines_an_exception_came_through() -> None:
     try:
         inner()
     except KeyError as error:
-        found = where(type(error), error.__traceback__)
+        found = traceback_fields(type(error), error.__traceback__)
     assert found["exception"] == "KeyError"
     assert str(found["trace"]).count("test_logs.py:") == 2
 
 
-def test_a_line_while_lines_are_written_stops_nobody() -> None:
+def test_a_line_from_within_another_stops_nobody() -> None:
     """A garbage collection begins anywhere, and asyncio logs what it finds: here, while a line is being dropped."""
-    reader, writer = os.pipe()
-    os.close(reader)
     dropped: list[None] = []
 
     def drop() -> None:
@@ -208,10 +179,7 @@ def test_a_line_while_lines_are_written_stops_nobody() -> None:
         if len(dropped) == 1:
             log.warning("library", message="Task was destroyed but it is pending!")
 
-    log = Log(writer, LogFormat.JSON, dropped=drop)
-    writing = threading.Thread(target=log.info, args=("review",), daemon=True)
-    writing.start()
-    writing.join(10)
-    os.close(writer)
-    assert not writing.is_alive()
+    log = Log(0, LogFormat.JSON, dropped=drop)
+    for _ in range(QUEUE_LENGTH + 1):
+        log.info("review")
     assert len(dropped) == 2

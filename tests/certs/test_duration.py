@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.service import duration
+from certs import duration
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from certs.authority import CLOCK_SKEW, Authority, Leaf
-from certs.delivery import Folder, Notice, instant
+from certs.ca import CA, CLOCK_SKEW, Leaf
+from certs.delivery import Folder, Notice, boot_time
 from certs.verify import verify
 from tests.service.serving import Running, eventually
 from webhook.errors import SettingsError
@@ -18,7 +18,13 @@ from webhook.service.settings import Settings
 
 NAMES = ("localhost", "127.0.0.1")
 GOOD = Notice(
-    "", begins=0.0, ends=2.0**33, stale=2.0**33, looked=12.5, steps={"write_secret": 3}, failures={"refused": 2}
+    "",
+    not_before=0.0,
+    not_after=2.0**33,
+    valid_until=2.0**33,
+    last_sync=12.5,
+    steps={"write_secret": 3},
+    failures={"refused": 2},
 )
 
 
@@ -35,13 +41,13 @@ def kept(serve: Callable[..., Running], folder: Folder) -> Callable[..., Running
     return lambda **settings: serve(tls_cert=None, tls_key=None, tls_folder=folder.path, **settings)
 
 
-def leave(folder: Folder, authority: Authority, **said: Any) -> Leaf:
+def leave(folder: Folder, ca: CA, **said: Any) -> Leaf:
     """Leave a pair and a notice about it, as a keeper does."""
-    leaf = authority.issue(NAMES, datetime.now(UTC))
+    leaf = ca.issue(NAMES, datetime.now(UTC))
     pem = leaf.certificate_pem + leaf.key_pem
     pair = verify(pem, pem, now=datetime.now(UTC))
-    folder.leave(leaf.certificate_pem, leaf.key_pem)
-    folder.say(replace(GOOD, certificate=pair.fingerprint, **said))
+    folder.write_pair(leaf.certificate_pem, leaf.key_pem)
+    folder.write_notice(replace(GOOD, certificate=pair.fingerprint, **said))
     return leaf
 
 
@@ -50,34 +56,32 @@ def readiness(server: Running) -> str:
     return server.get("/readyz").text.strip()
 
 
-def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: Folder, authority: Authority) -> None:
+def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: Folder, ca: CA) -> None:
     """It answers probes, refuses handshakes, says what it lacks; then it is ready without a restart."""
     server = kept()
     assert readiness(server) == "no certificate yet"
     assert server.get("/livez").status_code == 200
     with pytest.raises(ssl.SSLError):
         server.connect()
-    leave(folder, authority)
+    leave(folder, ca)
     eventually(lambda: readiness(server) == "ok")
     server.connect().close()
 
 
-def test_a_pair_that_is_there_is_shown_from_the_start(
-    kept: Callable[..., Running], folder: Folder, authority: Authority
-) -> None:
+def test_a_pair_that_is_there_is_shown_from_the_start(kept: Callable[..., Running], folder: Folder, ca: CA) -> None:
     """As after a restart of the server alone."""
-    leaf = leave(folder, authority)
+    leaf = leave(folder, ca)
     server = kept()
-    assert server.server.in_force.certificate_end == leaf.certificate.not_valid_after_utc
+    assert server.server.state.certificate_end == leaf.certificate.not_valid_after_utc
     eventually(lambda: readiness(server) == "ok")
 
 
 def test_a_pair_that_becomes_valid_is_taken_without_a_change(
-    kept: Callable[..., Running], folder: Folder, authority: Authority
+    kept: Callable[..., Running], folder: Folder, ca: CA
 ) -> None:
     """While there is none, each look tries."""
-    leaf = authority.issue(NAMES, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=2))
-    folder.leave(leaf.certificate_pem, leaf.key_pem)
+    leaf = ca.issue(NAMES, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=2))
+    folder.write_pair(leaf.certificate_pem, leaf.key_pem)
     server = kept()
     assert readiness(server) == "no certificate yet"
     eventually(lambda: readiness(server) != "no certificate yet")
@@ -86,43 +90,43 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"stale": 0.0}, "has not seen the Secret for too long"),
-        ({"ends": 1.0}, "is to be shown from"),
-        ({"begins": 2.0**32}, "is to be shown from"),
+        ({"valid_until": 0.0}, "has not read the Secret for too long"),
+        ({"not_after": 1.0}, "may be served from"),
+        ({"not_before": 2.0**32}, "may be served from"),
     ],
 )
 def test_it_is_ready_only_within_what_the_keeper_says(
-    kept: Callable[..., Running], folder: Folder, authority: Authority, said: dict[str, float], why: str
+    kept: Callable[..., Running], folder: Folder, ca: CA, said: dict[str, float], why: str
 ) -> None:
     """And ready again with the next good notice."""
-    leave(folder, authority)
+    leave(folder, ca)
     server = kept()
     eventually(lambda: readiness(server) == "ok")
-    leave(folder, authority, **said)
+    leave(folder, ca, **said)
     eventually(lambda: why in readiness(server))
-    leave(folder, authority)
+    leave(folder, ca)
     eventually(lambda: readiness(server) == "ok")
 
 
 def test_a_notice_about_a_pair_that_was_refused_does_not_count(
-    kept: Callable[..., Running], folder: Folder, authority: Authority
+    kept: Callable[..., Running], folder: Folder, ca: CA
 ) -> None:
     """The server shows the former one, which others may have stopped to trust: its time runs out."""
-    leave(folder, authority, stale=instant() + 2)
+    leave(folder, ca, valid_until=boot_time() + 2)
     server = kept(tls_names=NAMES)
     eventually(lambda: readiness(server) == "ok")
-    stranger = authority.issue(("elsewhere",), datetime.now(UTC))
-    folder.leave(stranger.certificate_pem, stranger.key_pem)
-    folder.say(replace(GOOD, certificate="of another"))
-    eventually(lambda: "has not seen the Secret for too long" in readiness(server))
+    stranger = ca.issue(("elsewhere",), datetime.now(UTC))
+    folder.write_pair(stranger.certificate_pem, stranger.key_pem)
+    folder.write_notice(replace(GOOD, certificate="of another"))
+    eventually(lambda: "has not read the Secret for too long" in readiness(server))
     assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
 
 
-def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: Folder, authority: Authority) -> None:
+def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: Folder, ca: CA) -> None:
     """It has no port of its own; kinds that did not happen are zero."""
-    leave(folder, authority, leading=True)
+    leave(folder, ca, leading=True)
     server = kept()
-    eventually(lambda: server.sample("pillion_certificate_looked_timestamp_seconds") == 12.5)
+    eventually(lambda: server.sample("pillion_certificate_last_successful_sync_timestamp_seconds") == 12.5)
     assert server.sample("pillion_certificate_steps_total", kind="write_secret") == 3
     assert server.sample("pillion_certificate_failures_total", kind="refused") == 2
     assert server.metrics.registry.get_sample_value("pillion_certificate_failures_total", {"kind": "bug"}) == 0
@@ -131,10 +135,12 @@ def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: 
 
 def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:
     """Nobody is alerted about a time that never was."""
-    assert server.metrics.registry.get_sample_value("pillion_certificate_looked_timestamp_seconds") is None
+    assert (
+        server.metrics.registry.get_sample_value("pillion_certificate_last_successful_sync_timestamp_seconds") is None
+    )
 
 
 def test_two_certificates_are_one_too_many() -> None:
     """The error names both options."""
-    with pytest.raises(SettingsError, match="--tls-cert and --tls-folder are two certificates; choose one"):
+    with pytest.raises(SettingsError, match="--tls-cert and --tls-folder are mutually exclusive"):
         Settings.read({"tls_cert": "a", "tls_key": "b", "tls_folder": "c"}, {"HOME": "/home/x"})

@@ -1,4 +1,4 @@
-"""An authority and the leaves that it signs, made from a clock that the caller holds."""
+"""A CA and the leaves that it signs, made by a clock that the caller holds."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,10 +17,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import pem
 
-__all__ = ["AUTHORITY_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Authority", "ForeignKeyError", "Leaf", "due"]
+__all__ = ["CA", "CA_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Leaf", "UnsupportedKeyError", "due"]
 
-#: Long enough that a new authority reaches every trust bundle before the old one ends.
-AUTHORITY_LIFETIME = timedelta(days=365)
+#: Long enough that a new CA reaches every trust bundle before the old one ends.
+CA_LIFETIME = timedelta(days=365)
 #: Short: a stolen key is of use for a month at most, and renewal is exercised often.
 LEAF_LIFETIME = timedelta(days=30)
 #: A verifier whose clock is this far behind ours still accepts a new certificate.
@@ -31,7 +31,7 @@ RENEWAL_AT = 2 / 3
 Key = ec.EllipticCurvePrivateKey
 
 
-class ForeignKeyError(ValueError):
+class UnsupportedKeyError(ValueError):
     """The key is none that is written here: it is encrypted, or of another kind."""
 
 
@@ -44,7 +44,7 @@ class Leaf:
 
     @property
     def certificate_pem(self) -> bytes:
-        """Return the certificate; an authority signs its leaves itself, so this is the whole chain."""
+        """Return the certificate; a CA signs its leaves itself, so this is the whole chain."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     @property
@@ -54,8 +54,8 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """A certificate authority; :meth:`create` makes one, :meth:`load` brings one back."""
+class CA:
+    """A CA; :meth:`create` makes one, :meth:`load` brings one back."""
 
     certificate: x509.Certificate
     key: Key
@@ -66,12 +66,12 @@ class Authority:
         now: datetime,
         *,
         name: str = "Pillion",
-        lifetime: timedelta = AUTHORITY_LIFETIME,
+        lifetime: timedelta = CA_LIFETIME,
         key: Key | None = None,
     ) -> Self:
-        """Return a new authority that is good from an hour before ``now`` (aware) to ``now + lifetime``."""
+        """Return a new CA that is good from an hour before ``now`` (aware) to ``now + lifetime``."""
         key = key or ec.generate_private_key(ec.SECP256R1())
-        # Each authority has a subject of its own: where two are trusted at once, as during a rotation,
+        # Each CA has a subject of its own: where two are trusted at once, as during a rotation,
         # verifiers look an issuer up by its subject and would try the wrong one.
         serial = x509.random_serial_number()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} CA {serial:040x}"[:64])])
@@ -86,20 +86,20 @@ class Authority:
 
     @classmethod
     def load(cls, certificate_pem: bytes, key_pem: bytes) -> Self:
-        """Return the authority in these bytes.
+        """Return the CA in these bytes.
 
-        Raises :class:`ForeignKeyError` for a key that somebody else chose, ValueError for anything else that is no
+        Raises :class:`UnsupportedKeyError` for a key that somebody else chose, ValueError for anything else that is no
         pair; the text is a sentence.
         """
         try:
-            key = pem.private_key(key_pem, "the authority")
+            key = pem.private_key(key_pem, "the CA")
         except pem.EncryptedError as error:
-            raise ForeignKeyError(str(error)) from None
+            raise UnsupportedKeyError(str(error)) from None
         if not isinstance(key, Key):
-            raise ForeignKeyError("the authority's key is not an elliptic-curve key")
-        certificate = pem.certificates(certificate_pem, "the authority")[0]
-        if pem.public_key(certificate, "the authority") != key.public_key():
-            raise ValueError("the authority's key does not belong to its certificate")
+            raise UnsupportedKeyError("the CA's key is not an elliptic-curve key")
+        certificate = pem.certificates(certificate_pem, "the CA")[0]
+        if pem.public_key(certificate, "the CA") != key.public_key():
+            raise ValueError("the CA's key does not belong to its certificate")
         return cls(certificate, key)
 
     def issue(
@@ -112,7 +112,7 @@ class Authority:
     ) -> Leaf:
         """Return a leaf for a server that is called by ``names``: DNS names, and IP addresses as text.
 
-        It never outlives the authority: a verifier would refuse the chain while the leaf still looks good.
+        It never outlives the CA: a verifier would refuse the chain while the leaf still looks good.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
         lifetime = min(lifetime, self.certificate.not_valid_after_utc - _whole(now))
@@ -149,7 +149,7 @@ def due(certificate: x509.Certificate, now: datetime) -> bool:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: Key, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
-    """Return what an authority's and a leaf's certificate have in common."""
+    """Return what a CA's and a leaf's certificate have in common."""
     now = _whole(now)
     return (
         x509.CertificateBuilder()
@@ -168,7 +168,7 @@ def _whole(now: datetime) -> datetime:
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    """Return an authority's bits, or a leaf's: with an EC key, TLS 1.2 and 1.3 only ever sign."""
+    """Return a CA's bits, or a leaf's: with an EC key, TLS 1.2 and 1.3 only ever sign."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,

@@ -1,10 +1,10 @@
-"""Whether a line is worth writing to a log, by what was written before: changes are, repetitions seldom."""
+"""Which log lines to write, by what was written before: changes, and repetitions seldom."""
 
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-__all__ = ["Repetition"]
+__all__ = ["LogLimiter"]
 
 #: What stays as it is is written again after this many seconds: whoever looks at the newest lines finds it.
 INTERVAL = 600.0
@@ -12,7 +12,7 @@ INTERVAL = 600.0
 CHANGES = 6
 
 
-class Repetition:
+class LogLimiter:
     """Remembers by topic what was written: topics do not displace each other."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -20,11 +20,11 @@ class Repetition:
         self._current: dict[str, str] = {}
         self._written: dict[str, deque[float]] = {}
 
-    def worth(self, topic: str, text: str) -> bool:
+    def should_log(self, topic: str, text: str) -> bool:
         """Return whether to write the text now; if so, it counts as written.
 
         ==========================================  =====
-        text                                        worth
+        text                                        logged
         ==========================================  =====
         the topic's first, or another than before   unless six were written within ten minutes
         the same as before                          ten minutes after it was written
@@ -42,6 +42,6 @@ class Repetition:
         written.append(now)
         return True
 
-    def over(self, topic: str) -> None:
+    def reset(self, topic: str) -> None:
         """Forget what the topic's text is: if it is true again, that is a change."""
         self._current.pop(topic, None)

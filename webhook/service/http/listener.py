@@ -1,27 +1,29 @@
-"""A listening socket: lets connections in, as many as are allowed, and lets them all out again."""
+"""A listening socket: accepts as many connections as are allowed, and closes them in the end."""
 
 import asyncio
 import errno
 import socket
 import ssl
 import time
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
+import uvicorn.server
 from uvicorn import Config
-from uvicorn.server import ServerState
 
-from webhook.service.connection import Connection, Door
+from webhook.service.http.connection import Connection
 from webhook.service.metrics import Limit, Metrics
 from webhook.service.settings import Settings
 
 __all__ = ["Listener"]
 
-#: A peer that does not answer our goodbye within this time, in seconds, is not waited for.
-GOODBYE = 2.0
+#: How long closing waits for open requests, and then for the peers' part of closing, in seconds.
+CLOSE_TIMEOUT = 2.0
 
-#: Large answers that open connections hold together, in bytes; of API servers' pods there are none or a few.
-LARGE_TOGETHER = 16 << 20
+#: Large responses that open connections hold together, in bytes; of API servers' pods there are none or a few.
+MAX_BUFFERED_RESPONSES = 16 << 20
+
+#: The client need not ask: a draining server's response is the last in its connection.
+CLOSE = (b"connection", b"close")
 
 #: accept(2): the process or the machine has no descriptor or memory left for another connection.
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -42,22 +44,19 @@ class Listener:
         metrics: Metrics,
         *,
         context: ssl.SSLContext | None = None,
-        doors: Mapping[bytes, Door[Any]] | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        #: Paths at which a request is answered without ASGI.
-        self.doors = doors or {}
-        self.draining = False
         self._sock = sock
         self._config = config
         self._context = context
-        self._state = ServerState()
-        #: Connections whose handshake goes on.
-        self._greeted: dict[Connection, asyncio.Task[None]] = {}
-        self._sweep: asyncio.Task[None] | None = None
-        #: The largest answer of those that had a large one; who had one last is last.
-        self._grown: dict[Connection, int] = {}
+        #: What uvicorn's connections share; ``default_headers`` is copied into every response.
+        self._state = uvicorn.server.ServerState()
+        #: Connections whose handshake is not over.
+        self._handshaking: dict[Connection, asyncio.Task[None]] = {}
+        self._expiry_task: asyncio.Task[None] | None = None
+        #: The largest response of each connection that had a large one; the latest is last.
+        self._buffered: dict[Connection, int] = {}
 
     @property
     def port(self) -> int:
@@ -68,7 +67,7 @@ class Listener:
     @property
     def open(self) -> int:
         """Return how many connections are open, handshakes included."""
-        return len(self._connections) + len(self._greeted)
+        return len(self._connections) + len(self._handshaking)
 
     @property
     def _connections(self) -> set[Connection]:
@@ -81,17 +80,20 @@ class Listener:
         self._sock.setblocking(False)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._sock, self._accept)
-        self._sweep = loop.create_task(self._expire())
+        self._expiry_task = loop.create_task(self._close_overdue())
+
+    def end_keep_alive(self) -> None:
+        """Let every response from now on be its connection's last: a header says so, and uvicorn closes."""
+        if CLOSE not in self._state.default_headers:
+            self._state.default_headers.append(CLOSE)
 
     async def drain(self, most: float, quiet: float) -> None:
-        """Serve on, each answer being its connection's last, for ``most`` seconds.
+        """Serve on, each response being its connection's last, for ``most`` seconds.
 
-        Return earlier once no connection has been open for ``quiet`` seconds: until the last API server has
-        heard that we are leaving, new ones may still come.
+        Return earlier once no connection has been open for ``quiet`` seconds: until the last API server knows that
+        this server shuts down, new ones may still come.
         """
-        self.draining = True
-        for connection in self._connections:
-            connection.drain()
+        self.end_keep_alive()
         loop = asyncio.get_running_loop()
         end = loop.time() + most
         last_seen = loop.time()
@@ -100,33 +102,33 @@ class Listener:
             if self.open:
                 last_seen = loop.time()
 
-    async def close(self, grace: float = GOODBYE) -> None:
-        """Stop listening, answer what is being served, say goodbye; wait ``grace`` seconds for each of these."""
-        self.draining = True
+    async def close(self, grace: float = CLOSE_TIMEOUT) -> None:
+        """Stop listening, answer open requests, close connections; wait ``grace`` seconds for each of these."""
+        self.end_keep_alive()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         # the kernel has completed these connections for us; closing the socket would reset them
         self._accept()
         self._sock.close()
-        if self._greeted:
-            await asyncio.wait(self._greeted.values(), timeout=grace)
+        if self._handshaking:
+            await asyncio.wait(self._handshaking.values(), timeout=grace)
         # a turn of the loop reads what has arrived by now: who seems idle may have sent a request
         await asyncio.sleep(0.01)
         for connection in list(self._connections):
-            connection.leave()
+            connection.close_if_idle()
         end = loop.time() + grace
         while (self._connections or self._state.tasks) and loop.time() < end:  # noqa: ASYNC110 — uvicorn's sets
             await asyncio.sleep(0.01)
         self.abort()
 
     def abort(self) -> None:
-        """Leave at once."""
+        """Close everything at once."""
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._sock)
             self._sock.close()
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for task in [*self._greeted.values(), *self._state.tasks]:
+        if self._expiry_task is not None:
+            self._expiry_task.cancel()
+        for task in [*self._handshaking.values(), *self._state.tasks]:
             task.cancel()
         for connection in list(self._connections):
             connection.transport.abort()
@@ -144,19 +146,19 @@ class Listener:
                     self._pause()
                     return
                 continue  # that client is gone already
-            if self.open >= self.settings.max_connections and not self._make_room():
+            if self.open >= self.settings.max_connections and not self._close_longest_idle():
                 self.metrics.exceeded(Limit.CONNECTIONS)
                 accepted.close()
                 continue
             accepted.setblocking(False)
             connection = Connection(self._config, self._state, self)
-            task = asyncio.get_running_loop().create_task(self._greet(accepted, connection))
-            self._greeted[connection] = task
+            task = asyncio.get_running_loop().create_task(self._handshake(accepted, connection))
+            self._handshaking[connection] = task
 
     def _pause(self) -> None:
         """Let the kernel keep new connections for a moment: asking it again at once would only spin."""
         self.metrics.exceeded(Limit.CONNECTIONS)
-        self._make_room()
+        self._close_longest_idle()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         loop.call_later(0.1, self._resume)
@@ -165,8 +167,8 @@ class Listener:
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
-    def _make_room(self) -> bool:
-        """End the connection that has been idle for longest, and return whether there was one.
+    def _close_longest_idle(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there was one.
 
         So nobody can keep an API server out by holding connections that do nothing.
         """
@@ -179,33 +181,33 @@ class Listener:
         longest.transport.abort()
         return True
 
-    def welcome(self, connection: Connection) -> None:
-        """Count a connection as open from here on: its handshake is over."""
-        self._greeted.pop(connection, None)
+    def handshake_done(self, connection: Connection) -> None:
+        """Count a connection as open from here on."""
+        self._handshaking.pop(connection, None)
 
-    def grown(self, connection: Connection, size: int) -> None:
-        """Make room for a large answer, by ending who has had one for longest.
+    def response_buffered(self, connection: Connection, size: int) -> None:
+        """Make room for a large response by closing the connection that has held one for longest.
 
-        A connection holds an answer until it is read, which may be never, and its TLS buffers stay as large as that
-        answer for as long as it is open. An API server's pods have small answers; whoever asks for large ones (by a
-        ``uid`` of megabytes) gets them, but not from all connections at once.
+        A connection holds a response until it is read, which may be never, and its TLS buffers stay as large as that
+        response for as long as it is open. An API server's pods have small responses; whoever asks for large ones (by
+        a ``uid`` of megabytes) gets them, but not on all connections at once.
         """
-        self._grown[connection] = max(size, self._grown.pop(connection, 0))
-        while len(self._grown) > 1 and sum(self._grown.values()) > LARGE_TOGETHER:
+        self._buffered[connection] = max(size, self._buffered.pop(connection, 0))
+        while len(self._buffered) > 1 and sum(self._buffered.values()) > MAX_BUFFERED_RESPONSES:
             # whoever is idle loses nothing that was read
-            first = next((each for each in self._grown if each.idle_since is not None), next(iter(self._grown)))
-            self.metrics.exceeded(Limit.ANSWERS)
-            self.forget(first)
+            first = next((each for each in self._buffered if each.idle_since is not None), next(iter(self._buffered)))
+            self.metrics.exceeded(Limit.BUFFERED_RESPONSES)
+            self.closed(first)
             first.transport.abort()
 
-    def forget(self, connection: Connection) -> None:
-        """Take a connection's large answer for gone."""
-        self._grown.pop(connection, None)
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection's large response."""
+        self._buffered.pop(connection, None)
 
-    async def _greet(self, accepted: socket.socket, connection: Connection) -> None:
+    async def _handshake(self, accepted: socket.socket, connection: Connection) -> None:
         """Shake hands."""
         timeouts = (
-            {"ssl_handshake_timeout": self.settings.handshake_timeout, "ssl_shutdown_timeout": GOODBYE}
+            {"ssl_handshake_timeout": self.settings.handshake_timeout, "ssl_shutdown_timeout": CLOSE_TIMEOUT}
             if self._context is not None
             else {}
         )
@@ -216,10 +218,10 @@ class Listener:
         except OSError:  # TLS errors and timeouts are OSErrors as well
             self.metrics.handshake_failed()
         finally:
-            self._greeted.pop(connection, None)
+            self._handshaking.pop(connection, None)
 
-    async def _expire(self) -> None:
-        """Once a second, end what is overdue."""
+    async def _close_overdue(self) -> None:
+        """Close what is overdue, once a second."""
         while True:
             await asyncio.sleep(1)
             now = time.monotonic()

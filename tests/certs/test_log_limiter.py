@@ -1,6 +1,6 @@
 """Which lines are worth writing again."""
 
-from certs.repetition import CHANGES, INTERVAL, Repetition
+from certs.log_limiter import CHANGES, INTERVAL, LogLimiter
 
 
 class Clock:
@@ -17,36 +17,36 @@ class Clock:
 def test_what_stays_is_written_at_a_slow_interval() -> None:
     """Whoever looks at the newest lines finds it."""
     clock = Clock()
-    repetition = Repetition(clock)
-    written = [clock.now for clock.now in range(0, 3600, 10) if repetition.worth("a", "x")]
+    repetition = LogLimiter(clock)
+    written = [clock.now for clock.now in range(0, 3600, 10) if repetition.should_log("a", "x")]
     assert written == [0, 600, 1200, 1800, 2400, 3000]
 
 
 def test_a_change_is_written_at_once() -> None:
     """Also back to what it was."""
-    repetition = Repetition(Clock())
-    assert [repetition.worth("a", text) for text in "xxyyx"] == [True, False, True, False, True]
+    repetition = LogLimiter(Clock())
+    assert [repetition.should_log("a", text) for text in "xxyyx"] == [True, False, True, False, True]
 
 
 def test_topics_do_not_displace_each_other() -> None:
     """Two reasons in turn are two lines, not two at each look."""
-    repetition = Repetition(Clock())
-    assert sum(repetition.worth(topic, topic) for topic in "abababab") == 2
+    repetition = LogLimiter(Clock())
+    assert sum(repetition.should_log(topic, topic) for topic in "abababab") == 2
 
 
 def test_what_changes_again_and_again_is_a_repetition_too() -> None:
     """At most six in any ten minutes."""
     clock = Clock()
-    repetition = Repetition(clock)
-    written = [clock.now for clock.now in range(3600) if repetition.worth("a", str(clock.now))]
+    repetition = LogLimiter(clock)
+    written = [clock.now for clock.now in range(3600) if repetition.should_log("a", str(clock.now))]
     assert max(sum(start <= each < start + INTERVAL for each in written) for start in range(3600)) == CHANGES
 
 
 def test_what_is_over_is_a_change_when_it_comes_back() -> None:
     """Though within the same bound."""
-    repetition = Repetition(Clock())
+    repetition = LogLimiter(Clock())
     written = 0
     for _ in range(20):
-        written += repetition.worth("a", "x")
-        repetition.over("a")
+        written += repetition.should_log("a", "x")
+        repetition.reset("a")
     assert written == CHANGES

@@ -1,4 +1,4 @@
-"""The server's TLS: a front context that gives each handshake the newest verified certificate."""
+"""The server's TLS context, which gives each handshake the newest verified certificate."""
 
 import ssl
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from certs import pem
 from certs.files import Content, Unreadable
 from certs.verify import Fault, FaultKind, Pair, Sources, UnusablePairError, verify
 
-__all__ = ["Front", "Identity", "Paths", "load"]
+__all__ = ["Paths", "ReloadingContext", "ServerIdentity", "load"]
 
 
 class Paths(NamedTuple):
-    """Where the server's certificate, its key and the clients' authorities lie."""
+    """The files of the server's certificate, its key and the CAs of clients."""
 
     certificate: Path
     key: Path
@@ -28,33 +28,33 @@ class Paths(NamedTuple):
         return tuple(dict.fromkeys(path for path in paths if path is not None))
 
 
-class Identity(NamedTuple):
-    """A certificate that was verified, and a context that shows it."""
+class ServerIdentity(NamedTuple):
+    """A certificate that was verified, and a context that serves it."""
 
     pair: Pair
     context: ssl.SSLContext
 
 
-class Front:
-    """Holds the context that listens, and swaps what it shows.
+class ReloadingContext:
+    """Holds the context of the listener, and swaps the certificate that it serves.
 
     ``load_cert_chain`` on a context in use may leave it with one pair's certificate and another's key, for good.
     So the context in use has no certificate at all: each handshake is handed to the newest context, which nobody
     changes again. OpenSSL asks at every ClientHello, also without a server name.
     """
 
-    def __init__(self, identity: Identity | None, *, verify_clients: bool) -> None:
+    def __init__(self, identity: ServerIdentity | None, *, verify_clients: bool) -> None:
         self._identity = identity
-        self.context = _bare_context(verify_clients=verify_clients)
+        self.context = _base_context(verify_clients=verify_clients)
         self.context.sni_callback = self._hand_over
 
     @property
-    def identity(self) -> Identity | None:
-        """Return what is shown to new connections; None before there is anything, when no handshake succeeds."""
+    def identity(self) -> ServerIdentity | None:
+        """Return what new connections get; None before there is a certificate, when no handshake succeeds."""
         return self._identity
 
-    def swap(self, identity: Identity) -> None:
-        """Show another certificate from the next handshake on; connections that are open stay as they are."""
+    def swap(self, identity: ServerIdentity) -> None:
+        """Serve another certificate from the next handshake on; open connections stay as they are."""
         self._identity = identity
 
     def _hand_over(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
@@ -62,7 +62,7 @@ class Front:
             handshake.context = self._identity.context
 
 
-def load(paths: Paths, files: Mapping[Path, Content], *, now: datetime, names: tuple[str, ...] = ()) -> Identity:
+def load(paths: Paths, files: Mapping[Path, Content], *, now: datetime, names: tuple[str, ...] = ()) -> ServerIdentity:
     """Return the identity in these files, of which ``files`` has the content.
 
     Raises :class:`certs.verify.UnusablePairError` where it is not good for ``names`` at ``now``, or can't be used at
@@ -70,19 +70,19 @@ def load(paths: Paths, files: Mapping[Path, Content], *, now: datetime, names: t
     """
     chain, key = _content(files, paths.certificate), _content(files, paths.key)
     pair = verify(chain, key, now=now, names=names, sources=Sources(str(paths.certificate), str(paths.key)))
-    context = _bare_context(verify_clients=paths.client_ca is not None)
+    context = _base_context(verify_clients=paths.client_ca is not None)
     try:
         context.load_cert_chain(paths.certificate, paths.key)
         if paths.client_ca is not None:
-            context.load_verify_locations(cadata=_trusted(files, paths.client_ca))
-        _rehearse(context, pair)
+            context.load_verify_locations(cadata=_client_cas(files, paths.client_ca))
+        _self_test_handshake(context, pair)
     except ssl.SSLError as error:
         # as "EE_KEY_TOO_SMALL"; the text has the line of OpenSSL's source besides
         reason = error.reason.replace("_", " ").lower() if error.reason else str(error)
         raise _unusable(f"OpenSSL refuses what is in {paths.certificate}: {reason}") from None
     except OSError as error:
         raise _unusable(f"{paths.certificate} can't be read: {error.strerror}") from None
-    return Identity(pair, context)
+    return ServerIdentity(pair, context)
 
 
 def _content(files: Mapping[Path, Content], path: Path) -> bytes:
@@ -92,20 +92,20 @@ def _content(files: Mapping[Path, Content], path: Path) -> bytes:
     return content
 
 
-def _trusted(files: Mapping[Path, Content], path: Path) -> bytes:
-    """Return the clients' authorities, as DER."""
+def _client_cas(files: Mapping[Path, Content], path: Path) -> bytes:
+    """Return the CAs of clients, as DER."""
     try:
-        authorities = pem.certificates(_content(files, path), str(path))
+        cas = pem.certificates(_content(files, path), str(path))
     except pem.UnreadableError as error:
         raise _unusable(str(error)) from None
-    return b"".join(authority.public_bytes(Encoding.DER) for authority in authorities)
+    return b"".join(ca.public_bytes(Encoding.DER) for ca in cas)
 
 
 def _unusable(sentence: str) -> UnusablePairError:
     return UnusablePairError([Fault(FaultKind.UNREADABLE, sentence)])
 
 
-def _bare_context(*, verify_clients: bool) -> ssl.SSLContext:
+def _base_context(*, verify_clients: bool) -> ssl.SSLContext:
     """Return a context for TLS 1.2 and 1.3 without certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -122,8 +122,8 @@ def _bare_context(*, verify_clients: bool) -> ssl.SSLContext:
     return context
 
 
-def _rehearse(context: ssl.SSLContext, pair: Pair) -> None:
-    """Shake hands in memory: whether OpenSSL takes the pair, and whether it is the one that was verified.
+def _self_test_handshake(context: ssl.SSLContext, pair: Pair) -> None:
+    """Do a handshake in memory: OpenSSL must accept the pair, and serve the certificate that was verified.
 
     The files may have changed between our reading and OpenSSL's. Raises ssl.SSLError, or UnusablePairError.
     """

@@ -1,21 +1,21 @@
-"""The authority and the certificate that ``pillion serve`` makes for itself outside a cluster."""
+"""The CA and the certificate that ``pillion serve`` makes for itself outside a cluster."""
 
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from certs import files
-from certs.authority import Authority, ForeignKeyError, due
+from certs.ca import CA, UnsupportedKeyError, due
 from certs.verify import Fault, FaultKind, UnusablePairError, verify
 
-__all__ = ["NAMES", "Embedded"]
+__all__ = ["NAMES", "SelfSignedCertificates"]
 
 #: What a client on this machine may call the server.
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-class Embedded(NamedTuple):
-    """A folder with an authority and a leaf, each certificate in one file with its key.
+class SelfSignedCertificates(NamedTuple):
+    """A folder with a CA and a leaf, each certificate in one file with its key.
 
     One file for both halves is replaced whole: nobody ever reads one pair's certificate and another's key.
     """
@@ -24,8 +24,8 @@ class Embedded(NamedTuple):
     names: tuple[str, ...] = NAMES
 
     @property
-    def trusted(self) -> Path:
-        """Return the file for clients: the authority's certificate alone."""
+    def ca_file(self) -> Path:
+        """Return the file for clients: the CA's certificate alone."""
         return self.folder / "ca.pem"
 
     @property
@@ -34,44 +34,44 @@ class Embedded(NamedTuple):
         return self.folder / "server.pem"
 
     @property
-    def _authority(self) -> Path:
-        return self.folder / "authority.pem"
+    def _ca_with_key(self) -> Path:
+        return self.folder / "ca-with-key.pem"
 
-    def renew(self, now: datetime) -> bool:
+    def ensure(self, now: datetime) -> bool:
         """Make what is missing, broken, near its end, or for other names; return whether anything was made.
 
         Raises OSError where the folder can't be written, :class:`certs.verify.UnusablePairError` where it holds what
         somebody else put there: that is not replaced.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = self._read_authority()
+        ca = self._read_ca()
         made = False
-        if authority is None or due(authority.certificate, now):
-            authority = Authority.create(now)
-            files.replace(self._authority, authority.certificate_pem + authority.key_pem)
+        if ca is None or due(ca.certificate, now):
+            ca = CA.create(now)
+            files.replace(self._ca_with_key, ca.certificate_pem + ca.key_pem)
             made = True
         # a lost or stale copy misleads every client
-        if _read(self.trusted) != authority.certificate_pem:
-            files.replace(self.trusted, authority.certificate_pem)
-        if made or not self._leaf_is_good(authority, now):
-            leaf = authority.issue(self.names, now)
+        if _read(self.ca_file) != ca.certificate_pem:
+            files.replace(self.ca_file, ca.certificate_pem)
+        if made or not self._leaf_is_good(ca, now):
+            leaf = ca.issue(self.names, now)
             files.replace(self.leaf, leaf.certificate_pem + leaf.key_pem)
             made = True
         return made
 
-    def _read_authority(self) -> Authority | None:
-        pem = _read(self._authority)
+    def _read_ca(self) -> CA | None:
+        pem = _read(self._ca_with_key)
         try:
-            return Authority.load(pem, pem)
-        except ForeignKeyError as error:
-            raise _unusable(f"{self._authority}: {error}; or remove the file, and another one is made") from None
+            return CA.load(pem, pem)
+        except UnsupportedKeyError as error:
+            raise _unusable(f"{self._ca_with_key}: {error}; or remove the file, and another one is made") from None
         except ValueError:
             return None
 
-    def _leaf_is_good(self, authority: Authority, now: datetime) -> bool:
+    def _leaf_is_good(self, ca: CA, now: datetime) -> bool:
         pem = _read(self.leaf)
         try:
-            pair = verify(pem, pem, now=now, names=self.names, roots_pem=authority.certificate_pem)
+            pair = verify(pem, pem, now=now, names=self.names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
         return not due(pair.leaf, now)

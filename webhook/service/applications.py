@@ -1,0 +1,86 @@
+"""The FastAPI applications: admission reviews on one port, health and metrics on the other."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client.exposition import choose_encoder
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webhook.service.http.asgi import TEXT, refuse, respond
+from webhook.service.metrics import Metrics
+from webhook.service.reviews import ReviewEndpoint, ReviewService
+from webhook.service.state import ServerState
+
+__all__ = ["OPTED_IN_PATH", "PATH", "Application", "health_app", "webhook_app"]
+
+#: Pods that ask by annotation.
+PATH = "/mutate"
+#: Pods of namespaces that opted in: the entry's ``namespaceSelector`` knows, we read no namespaces.
+OPTED_IN_PATH = "/mutate/opted-in"
+
+
+def webhook_app(service: ReviewService) -> "Application":
+    """Return the application that answers admission reviews."""
+    return Application(
+        {
+            PATH: ReviewEndpoint(service, opted_in=False),
+            OPTED_IN_PATH: ReviewEndpoint(service, opted_in=True),
+        }
+    )
+
+
+def health_app(state: ServerState, metrics: Metrics) -> "Application":
+    """Return the application for the plain port: liveness, readiness and metrics."""
+
+    async def livez(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await respond(send, 200, b"ok\n", TEXT)
+
+    async def readyz(_scope: Scope, _receive: Receive, send: Send) -> None:
+        error = state.readiness_error(datetime.now(UTC))
+        await respond(send, 503 if error else 200, f"{error or 'ok'}\n".encode(), TEXT)
+
+    async def exposition(scope: Scope, _receive: Receive, send: Send) -> None:
+        accept = dict(scope["headers"]).get(b"accept", b"")
+        encode, content_type = choose_encoder(accept.decode("latin-1"))
+        await respond(send, 200, encode(metrics.registry), (b"content-type", content_type.encode()))
+
+    return Application(
+        {"/livez": GetEndpoint(livez), "/readyz": GetEndpoint(readyz), "/metrics": GetEndpoint(exposition)}
+    )
+
+
+class Application(FastAPI):
+    """A FastAPI application whose endpoints are ASGI applications, and which sends nothing anywhere by itself.
+
+    They are routes of the router like any other, but looked up before FastAPI's middleware and the router: those take
+    as long as a review (docs/decisions/0011-reviews-are-raw-asgi-endpoints.md). FastAPI answers everything else.
+    """
+
+    def __init__(self, endpoints: Mapping[str, ASGIApp]) -> None:
+        telemetry = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+        off: dict[str, Any] = {"telemetry": telemetry}
+        super().__init__(title="Pillion", openapi_url=None, docs_url=None, redoc_url=None, **off)
+        self._endpoints = endpoints
+        self.router.routes += [Route(path, endpoint) for path, endpoint in endpoints.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)
+
+
+class GetEndpoint:
+    """An ASGI application that answers GET and HEAD only; the server leaves HEAD's body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["method"] in {"GET", "HEAD"}:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(send, 405, "only GET is answered here", (b"allow", b"GET, HEAD"))

@@ -1,0 +1,222 @@
+"""Admission reviews over HTTP: a request's body to its response, with a metric and a log line for each."""
+
+import time
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from certs import duration
+from certs.logs import Log, traceback_fields
+from webhook.errors import ReviewError
+from webhook.injection import admission, review
+from webhook.injection.reasons import Reason
+from webhook.injection.review import Request
+from webhook.injection.verdict import Verdict, allow_unmodified
+from webhook.service.http.asgi import JSON, Header, respond
+from webhook.service.metrics import Bug, Limit, Metrics
+from webhook.service.settings import Settings
+from webhook.service.state import ServerState
+
+__all__ = ["ReviewEndpoint", "ReviewService"]
+
+#: The share of the caller's timeout after which it is too late to look at a pod: the response must travel, too.
+LATE = 0.9
+
+#: The parser takes 64 bits and any number of zeros in front; Python refuses to read thousands of digits.
+LENGTH_DIGITS = 20
+
+#: No API server's query is longer; what is remembered of others is bounded, too.
+QUERY_LENGTH = 256
+
+METHOD_NOT_ALLOWED = 405
+
+
+class Reply(NamedTuple):
+    """A response, and what it was made from: a verdict, or the error for which there is none."""
+
+    status: int
+    body: bytes
+    verdict: Verdict | None
+    patch_size: int = 0
+    error: str = ""
+    headers: tuple[Header, ...] = ()
+
+
+class ReviewService:
+    """Answers reviews within the limits on requests in flight and on buffered bodies; counts and logs each."""
+
+    def __init__(self, state: ServerState, settings: Settings, metrics: Metrics, log: Log) -> None:
+        self.state = state
+        self.settings = settings
+        self.metrics = metrics
+        self.log = log
+        #: Requests from their head to their response, and the bytes of their bodies.
+        self.in_flight = 0
+        self.buffered = 0
+        metrics.count_requests(lambda: self.in_flight, lambda: self.buffered)
+
+    def reply(self, body: bytes, *, opted_in: bool, late: bool) -> Reply:
+        """Return the reply to a request's body: 200 and an AdmissionReview for every review, 4xx for the rest."""
+        try:
+            request = review.parse(body, namespace_opted_in=opted_in)
+        except ReviewError as error:
+            return _error_reply(error)
+        try:
+            return _reply(self._decide(request, late=late))
+        except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
+            verdict = allow_unmodified(request, Reason.INTERNAL_ERROR, self.state.configuration)
+            verdict.error = error
+            return _reply(verdict)
+
+    def _decide(self, request: Request, *, late: bool) -> Verdict:
+        configuration = self.state.configuration
+        if late:
+            return allow_unmodified(request, Reason.DEADLINE, configuration)
+        if self.in_flight > self.settings.max_in_flight:
+            return allow_unmodified(request, Reason.OVERLOADED, configuration)
+        return admission.admit(request, configuration)
+
+    def size_error(self, size: int) -> ReviewError | None:
+        """Return why a body of ``size`` bytes can't be taken now, or None; count the limit that it hit."""
+        if size > self.settings.max_body:
+            self.metrics.exceeded(Limit.BODY_SIZE)
+            return ReviewError(f"the body is larger than {self.settings.max_body} bytes", 413)
+        if self.buffered > self.settings.max_buffered:
+            self.metrics.exceeded(Limit.BUFFERED_BODIES)
+            return ReviewError("too many large requests at once", 429)
+        return None
+
+    def record(self, reply: Reply, seconds: float) -> None:
+        """Count and log a reply that was sent."""
+        verdict = reply.verdict
+        if verdict is None:
+            self.metrics.bad_request(reply.status)
+            self.log.warning("refused", status=reply.status, message=reply.error)
+            return
+        outcome = verdict.outcome
+        self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, reply.patch_size)
+        request = verdict.request
+        self.log.info(
+            "review",
+            uid=request.uid,
+            namespace=request.namespace or "",
+            pod=request.pod_name,
+            decision=outcome.value,
+            reason=verdict.reason.value,
+            profile=verdict.profile,
+            milliseconds=round(seconds * 1000, 3),
+        )
+        if verdict.error is not None:
+            error = verdict.error
+            self.metrics.bug(Bug.REVIEW)
+            self.log.error("bug", uid=request.uid, **traceback_fields(type(error), error.__traceback__))
+
+
+class ReviewEndpoint:
+    """The ASGI application of one webhook entry's path."""
+
+    def __init__(self, service: ReviewService, *, opted_in: bool) -> None:
+        self._service = service
+        self._opted_in = opted_in
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        service = self._service
+        arrived = scope["state"]["arrived"]
+        service.in_flight += 1
+        try:
+            body = await self._read(scope, receive)
+            late = time.monotonic() - arrived >= _deadline(scope["query_string"])
+            reply = service.reply(body, opted_in=self._opted_in, late=late)
+        except ReviewError as error:
+            reply = _error_reply(error)
+        except ClientDisconnected:
+            return
+        finally:
+            service.in_flight -= 1
+        await respond(send, reply.status, reply.body, JSON, *reply.headers)
+        service.record(reply, time.monotonic() - arrived)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """Return the request's body; :class:`ReviewError` if it, or all bodies together, are too large.
+
+        What is too large is read to its end and dropped: a client that is still sending would see a reset
+        connection instead of our response. The connection bounds how much that can be.
+        """
+        service = self._service
+        headers = dict(scope["headers"])
+        error = service.size_error(_content_length(scope["method"], headers))
+        if error is not None and headers.get(b"expect", b"").lower() == b"100-continue":
+            raise error  # it asked before sending
+        # one block for a body that comes in parts: as a list of parts it would leave the heap in pieces
+        body = bytearray()
+        size, more = 0, True
+        try:
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnected
+                part, more = message["body"], message["more_body"]
+                if error is not None:
+                    continue
+                size += len(part)
+                service.buffered += len(part)
+                body += part
+                error = service.size_error(size)
+                if error is not None:
+                    # what is dropped makes room for others now, not when the last of it is here
+                    body.clear()
+                    service.buffered -= size
+                    size = 0
+        finally:
+            service.buffered -= size
+        if error is not None:
+            raise error
+        return bytes(body)
+
+
+class ClientDisconnected(Exception):  # noqa: N818 — no error: clients may
+    """The client closed the connection before its request was complete."""
+
+
+def _content_length(method: str, headers: dict[bytes, bytes]) -> int:
+    """Return the announced length, 0 if there is none; :class:`ReviewError` for a head that no API server sends."""
+    if method != "POST":
+        raise ReviewError("admission reviews are sent by POST", METHOD_NOT_ALLOWED)
+    media_type = headers.get(b"content-type", b"")
+    if media_type != JSON[1] and media_type.partition(b";")[0].strip().lower() != JSON[1]:
+        raise ReviewError("admission reviews are application/json; set the Content-Type", 415)
+    if headers.get(b"content-encoding", b"") not in {b"", b"identity"}:
+        raise ReviewError("admission reviews are not compressed; leave Content-Encoding out", 415)
+    length = headers.get(b"content-length", b"0")
+    if len(length) > LENGTH_DIGITS:
+        raise ReviewError("the Content-Length has too many digits")
+    return int(length)
+
+
+def _reply(verdict: Verdict) -> Reply:
+    response = verdict.response()
+    return Reply(200, review.encode(verdict.request, response), verdict, len(response.patch or b""))
+
+
+def _error_reply(error: ReviewError) -> Reply:
+    headers = ((b"allow", b"POST"),) if error.status == METHOD_NOT_ALLOWED else ()
+    detail = str(error)
+    return Reply(error.status, msgspec.json.encode({"detail": detail}), None, error=detail, headers=headers)
+
+
+# an API server sends the same few over and over
+@lru_cache(maxsize=64)
+def _deadline(query: bytes) -> float:
+    """Return after how many seconds it is too late to look at a pod: never, if the query names no timeout.
+
+    An API server sends its ``timeoutSeconds``, at most 30, less what it has used up.
+    """
+    try:
+        texts = parse_qs(query[:QUERY_LENGTH].decode()).get("timeout", [""])
+        return duration.seconds(texts[0]) * LATE
+    except ValueError:
+        return float("inf")
