@@ -220,7 +220,7 @@ pub fn help() -> String {
     .to_owned();
     for (name, value, default, what) in OPTIONS {
         let left = format!("{name} {value}");
-        text += &format!("  {left:<30} {what} (default: {default})\n");
+        text += &["  ", &format!("{left:<30}"), " ", what, " (default: ", default, ")\n"].concat();
     }
     text += "  --help, --version              print that, and end
 

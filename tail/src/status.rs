@@ -1,5 +1,7 @@
 //! `pillion-tail status`: what the checkpoint says, compared with the files as they are.
 
+use std::fmt::Write;
+
 use crate::checkpoint::{Journal, State, Unusable};
 use crate::complaints::shown;
 use crate::stat::Stat;
@@ -34,9 +36,9 @@ pub fn status(folder: &[u8]) -> Result<String, String> {
         let behind = size.map(|size| size.saturating_sub(*at));
         sum = sum.saturating_add(behind.unwrap_or(0));
         let shown = |number: Option<u64>| number.map_or_else(|| "removed".to_owned(), |number| number.to_string());
-        text += &format!("{at:>14} {:>14} {:>14}  {path}\n", shown(*size), shown(behind));
+        let _ = writeln!(text, "{at:>14} {:>14} {:>14}  {path}", shown(*size), shown(behind));
     }
-    text += &format!("{} files, {sum} bytes behind, {} bytes dropped\n", rows.len(), state.dropped);
+    let _ = writeln!(text, "{} files, {sum} bytes behind, {} bytes dropped", rows.len(), state.dropped);
     Ok(text)
 }
 

@@ -87,10 +87,11 @@ fn root(folder: &[u8], mounts: &[PathBuf]) -> PathBuf {
         }
         match fs::canonicalize(&place) {
             Ok(real) => place = real,
-            Err(_) => return absolute,
+            Err(_) => break,
         }
     }
-    place
+    // where there is no volume a symlink on the way leads out, too
+    absolute
 }
 
 /// Return the mount points in proc(5)'s mountinfo.
@@ -104,15 +105,12 @@ fn unescape(text: &[u8]) -> PathBuf {
     let mut found = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
-        match (first, after) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
-                found.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = after;
-            }
-            _ => {
-                found.push(first);
-                rest = after;
-            }
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) = (first, after) {
+            found.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+            rest = after;
+        } else {
+            found.push(first);
+            rest = after;
         }
     }
     PathBuf::from(std::ffi::OsString::from_vec(found))
