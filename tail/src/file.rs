@@ -11,7 +11,7 @@ use crate::stat::{Growth, Id, Stat};
 
 /// A file is known again by so many bytes before the position.
 const CONTEXT: u64 = 256;
-/// So much is read at once; a pipe takes as much.
+/// So much is read at once, with the context; a pipe takes as much.
 const READ: usize = 64 << 10;
 /// So many NUL bytes are no text: a hole that was left by a truncation, or space that was allocated beforehand.
 const HOLE: usize = 16;
@@ -29,7 +29,7 @@ pub struct Buffer {
 
 impl Default for Buffer {
     fn default() -> Self {
-        Self { bytes: vec![0; READ + CONTEXT as usize], kept: 0 }
+        Self { bytes: vec![0; READ], kept: 0 }
     }
 }
 
@@ -100,6 +100,8 @@ pub struct Followed {
     pub unread: bool,
     /// It became shorter.
     pub shrunk: bool,
+    /// When it was last written before that, as far as we saw.
+    pub whole_until: i64,
     /// It is a copy that was made before a truncation: read to its end, then let go.
     pub is_copy: bool,
     /// It was removed, and nothing came for long: print the rest, and let go.
@@ -147,6 +149,7 @@ impl Followed {
             since: 0,
             unread: stat.size > 0 || at > 0,
             shrunk: stat.size < at,
+            whole_until: i64::MIN,
             is_copy: false,
             closing: false,
             target: u64::MAX,
@@ -187,8 +190,10 @@ impl Followed {
     pub fn refresh(&mut self, now: Growth, time: u64) -> bool {
         let before = std::mem::replace(&mut self.growth, now);
         let written = (before.size, before.modified) != (now.size, now.modified);
-        if now.size < before.size {
-            self.shrunk |= self.at > 0 || !self.tail.is_empty();
+        // what never was longer than nothing may have been written and emptied meanwhile
+        if now.size < before.size || (written && now.size == 0 && self.at == 0) {
+            self.whole_until = before.modified;
+            self.shrunk = true;
             self.scanned = 0;
             self.blank = None;
             self.unread = true;

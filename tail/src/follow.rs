@@ -638,9 +638,14 @@ impl<S: Sink> Follower<S> {
     fn is_copy(&self, one: &Found, file: &Followed) -> bool {
         let Some(ours) = &file.descriptor else { return false };
         let Ok((other, stat)) = self.volumes.open(&one.path) else { return false };
-        let truncated = file.shrunk || Growth::of(ours).is_ok_and(|now| now.size < file.at);
-        let continues = file.at > 0 && file.is_continued_by(&other, stat.size);
-        if truncated { continues } else { continues || begin_alike(ours, &other) }
+        if file.at > 0 && file.is_continued_by(&other, stat.size) {
+            return true;
+        }
+        if file.shrunk || Growth::of(ours).is_ok_and(|now| now.size < file.growth.size) {
+            // nothing of it is printed yet: a copy has all that we saw
+            return file.at == 0 && stat.size >= file.growth.size && stat.modified >= file.growth.modified;
+        }
+        begin_alike(ours, &other)
     }
 
     /// Return where reading a file begins that nobody of this pod has read.
@@ -1129,7 +1134,9 @@ impl<S: Sink> Follower<S> {
         let mut copies = Vec::new();
         for (_, _, path, descriptor, stat) in candidates {
             let first = copies.is_empty();
-            if first && !file.is_continued_by(&descriptor, stat.size) {
+            // before the first line every file goes on: then the time tells
+            let too_old = file.at == 0 && stat.modified < file.whole_until;
+            if first && (too_old || !file.is_continued_by(&descriptor, stat.size)) {
                 continue;
             }
             let (at, context) = if first { (at, context) } else { (0, crate::checkpoint::hash(b"")) };

@@ -223,7 +223,9 @@ class TestTrouble:
             sidecar.looks()
             sidecar.kill()
             append(logs / "app.log", "four")
-            start("app.log").prints(["four"])
+            last = start("app.log")
+            last.prints(["four"])
+            last.kill()
         finally:
             subprocess.run(["umount", str(state)], check=True)
 
