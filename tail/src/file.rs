@@ -106,6 +106,8 @@ pub struct Followed {
     pub is_copy: bool,
     /// It was removed, and nothing came for long: print the rest, and let go.
     pub closing: bool,
+    /// It is closed, and a listing did not have it.
+    pub missed: bool,
     /// How far it is to be printed once the end has begun.
     pub target: u64,
     /// The checkpoint does not have this position.
@@ -152,6 +154,7 @@ impl Followed {
             whole_until: i64::MIN,
             is_copy: false,
             closing: false,
+            missed: false,
             target: u64::MAX,
             dirty: true,
             used: true,

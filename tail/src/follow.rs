@@ -50,6 +50,8 @@ struct Neighbour {
     copy: bool,
     /// The folder and listing in which it was seen.
     seen_in: (u32, u64),
+    /// A listing did not have it: renamed meanwhile, or gone.
+    missed: bool,
     /// It came up while the file it may come from was in place: it is a copy, if that is truncated now.
     candidate: Option<Candidate>,
 }
@@ -228,6 +230,7 @@ impl<S: Sink> Follower<S> {
                     born: known.born,
                     copy: known.copy,
                     seen_in: (u32::MAX, 0),
+                    missed: false,
                     candidate: None,
                 };
                 self.neighbours = state.known.into_iter().map(|(id, known)| (id, neighbour(known))).collect();
@@ -266,7 +269,7 @@ impl<S: Sink> Follower<S> {
                     }
                     continue;
                 }
-                Pumped::Busy => {}
+                Pumped::Busy => self.save(),
                 Pumped::Nothing | Pumped::Broken => {
                     self.save();
                     if self.phase != Phase::Running && self.advance() {
@@ -505,7 +508,7 @@ impl<S: Sink> Follower<S> {
                 let recent = neighbour.candidate.as_ref().is_some_and(|candidate| candidate.look + 1 >= looks);
                 let same = neighbour.born == one.stat.born;
                 if same && !recent && (neighbour.copy || !one.wanted) {
-                    neighbour.seen_in = seen_in;
+                    (neighbour.seen_in, neighbour.missed) = (seen_in, false);
                     if let Some(candidate) = &mut neighbour.candidate {
                         candidate.path.clone_from(&one.path);
                     }
@@ -595,7 +598,7 @@ impl<S: Sink> Follower<S> {
 
     fn note_neighbour(&mut self, one: &Found, copy: bool, candidate: Option<Candidate>) {
         let (born, seen_in) = (one.stat.born, (one.folder, one.generation));
-        let known = self.neighbours.insert(one.stat.id, Neighbour { born, copy, seen_in, candidate });
+        let known = self.neighbours.insert(one.stat.id, Neighbour { born, copy, seen_in, missed: false, candidate });
         if known.is_none_or(|before| before.born != born || before.copy != copy) {
             self.records.push(Record::Known(one.stat.id, Known { born, copy }));
             self.dirty = true;
@@ -608,7 +611,7 @@ impl<S: Sink> Follower<S> {
     /// |---|---|---|
     /// | as of a rotation | was there, and is not in place any more | rotated |
     /// | as of a rotation | is in place | a copy; if an argument means it, only if it begins alike |
-    /// | as only a rotation makes | was never seen | rotated, if it came up after our first look |
+    /// | as only a rotation makes | was never seen | rotated, if it came up after our first look, or is not older than the pod |
     /// | an argument means it | otherwise | a file of its own |
     fn place(&self, one: &Found) -> Place {
         let (folder, name) = one.path.split_at(one.name);
@@ -623,8 +626,11 @@ impl<S: Sink> Follower<S> {
                     Some(file) if self.is_copy(one, file) => return Place::CopyOf(path),
                     Some(_) => {}
                 }
-            } else if !one.wanted && origin.certain && self.settled && self.discovery.means(one.folder, &origin.name) {
-                return Place::RotatedFrom(path);
+            } else if !one.wanted && origin.certain && self.discovery.means(one.folder, &origin.name) {
+                // what was there at our first look may be older than the pod, which made the state volume first
+                if self.settled || (self.state_born > 0 && one.stat.born > self.state_born) {
+                    return Place::RotatedFrom(path);
+                }
             }
         }
         if one.wanted { Place::Own } else { Place::Foreign }
@@ -724,16 +730,20 @@ impl<S: Sink> Follower<S> {
         }
     }
 
-    /// Forget neighbours that are gone.
+    /// Forget neighbours that are gone: a listing may miss what is renamed meanwhile, so two have to.
     fn forget_neighbours(&mut self) {
-        let (discovery, records) = (&self.discovery, &mut self.records);
+        let (discovery, records) = (&mut self.discovery, &mut self.records);
         self.neighbours.retain(|id, neighbour| {
             let (folder, generation) = neighbour.seen_in;
-            let stays = folder == u32::MAX || discovery.is_current(folder, generation);
-            if !stays {
-                records.push(Record::Forget(*id));
+            if folder == u32::MAX || discovery.is_current(folder, generation) {
+                return true;
             }
-            stays
+            if std::mem::replace(&mut neighbour.missed, true) {
+                records.push(Record::Forget(*id));
+                return false;
+            }
+            discovery.list_again(folder);
+            true
         });
         self.dirty |= !self.records.is_empty();
     }
@@ -752,8 +762,14 @@ impl<S: Sink> Follower<S> {
                         grew |= file.refresh(growth, time);
                     }
                 } else if !self.discovery.is_current(file.seen_in.0, file.seen_in.1) {
-                    lost.push((number, file.serial));
+                    // a listing may miss what is renamed meanwhile, so two have to
+                    if file.missed {
+                        lost.push((number, file.serial));
+                    }
+                    file.missed = true;
+                    self.discovery.list_again(file.seen_in.0);
                 } else {
+                    file.missed = false;
                     match Stat::of_path(&file.path) {
                         Ok(stat) if stat.id == file.id && stat.born == file.born => {
                             grew |= file.refresh(Growth::from(&stat), time);
@@ -1002,7 +1018,7 @@ impl<S: Sink> Follower<S> {
         };
         let Some(file) = self.remove(number, serial) else { return };
         if file.growth.links > 0 {
-            let neighbour = Neighbour { born: file.born, copy: true, seen_in: file.seen_in, candidate: None };
+            let neighbour = Neighbour { born: file.born, copy: true, seen_in: file.seen_in, missed: false, candidate: None };
             self.neighbours.insert(file.id, neighbour);
             self.records.push(Record::Known(file.id, Known { born: file.born, copy: true }));
         }

@@ -1,7 +1,6 @@
 """The `tail` sidecar as a process, as the kubelet would start it."""
 
 import contextlib
-import fcntl
 import os
 import re
 import resource
@@ -9,8 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +19,6 @@ from webhook.profiles import builtins
 SECONDS = 20.0
 #: Between two looks of the tests' sidecars: less than the profile's, so that tests are quick.
 POLL = 0.02
-#: What a pipe holds, pipe(7).
-PIPE_BYTES = 65536
 
 
 def busybox() -> str | None:
@@ -151,7 +146,7 @@ class Sidecar:
         seen: set[str] = set()
 
         def looked() -> bool:
-            if self._is_full() and self._pauses():
+            if self._pauses(waiting_for=2):
                 seen.add(self._switches())
             return len(seen) > times
 
@@ -177,17 +172,13 @@ class Sidecar:
         self._closing.set()
         self._rest()
 
-    def _is_full(self) -> bool:
-        """Say whether the pipe that is its standard output takes nothing more."""
-        assert self.process.stdout is not None
-        waiting = fcntl.ioctl(self.process.stdout.fileno(), termios.FIONREAD, bytes(4))
-        return int.from_bytes(waiting, sys.byteorder) > PIPE_BYTES - select.PIPE_BUF
-
-    def _pauses(self) -> bool:
-        """Say whether it waits."""
+    def _pauses(self, waiting_for: int = 1) -> bool:
+        """Say whether it waits: for time and signals, or, with 2, for its output, too."""
         self._alive()
         switches = self._switches()
-        return self._stat()[0] == "S" and self._switches() == switches  # both at one moment
+        call = Path(f"/proc/{self.process.pid}/syscall").read_text().split()  # its number, and its arguments
+        waits = self._stat()[0] == "S" and len(call) > 2 and int(call[2], 16) == waiting_for  # poll(2)'s nfds
+        return waits and self._switches() == switches  # all at one moment
 
     def _switches(self) -> str:
         return "".join(re.findall(r"^voluntary_ctxt_switches:.*$", self._status(), re.MULTILINE))

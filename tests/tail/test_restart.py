@@ -13,7 +13,7 @@ from .test_files import append
 
 def status(program: Path, sidecar: Sidecar) -> str:
     """Return the last line of what `pillion-tail status` says."""
-    words = [program, "status", "--state", sidecar.state]
+    words = [str(program), "status", "--state", str(sidecar.state)]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()[-1]
 
 

@@ -81,6 +81,19 @@ class TestAuto:
         sidecar.prints(["one", "two"])
 
 
+def test_what_this_pod_rotated_before_the_sidecar_started(start: Start, logs: Path, tmp_path: Path) -> None:
+    """It is printed, too; what is older than the pod is not."""
+    append(logs / "app.log.9", "of another pod")
+    time.sleep(0.05)  # a tick of the kernel's clock
+    (tmp_path / "state").mkdir()
+    time.sleep(0.05)
+    append(logs / "app.log", "one")
+    (logs / "app.log").rename(logs / "app.log.1")
+    append(logs / "app.log", "two")
+    append(logs / "app.log.old", "perhaps a file of its own")
+    assert start("app.log").end() == b"one\ntwo\n"
+
+
 @pytest.mark.usefixtures("old")
 class TestChosen:
     """By the user."""
