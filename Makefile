@@ -13,6 +13,10 @@ KUBERNETES ?=
 WORKERS ?= auto --maxprocesses 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
+# tail/ is built by cargo, into a folder beside the other programs that tests build.
+CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
+CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tail-checks
+without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster clean
@@ -35,6 +39,11 @@ serve: $(VENV)/.installed ## run the webhook here, with a certificate of its own
 
 test: $(VENV)/.installed ## run the tests (not those that need a Kubernetes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+ifneq ($(CARGO),)
+	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) test --locked --quiet
+else
+	@$(call without_cargo,the tests of tail/ and those that run it)
+endif
 
 check: $(VENV)/.installed ## style, types, walls between modules, lock and generated files
 	$(BIN)/ruff check .
@@ -44,10 +53,17 @@ check: $(VENV)/.installed ## style, types, walls between modules, lock and gener
 	$(BIN)/shellcheck webhook/profiles/*.sh .ci/run
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
+ifneq ($(CARGO),)
+	cd tail && $(CARGO) fmt --check
+	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) clippy --locked --quiet --all-targets -- -D warnings
+else
+	@$(call without_cargo,style and lints of tail/)
+endif
 
 format: $(VENV)/.installed ## put every file into shape
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
+	$(if $(CARGO),cd tail && $(CARGO) fmt)
 
 golden: $(VENV)/.installed ## make the golden files anew; review them with git diff
 	$(BIN)/python -m tests.goldens --update

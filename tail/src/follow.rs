@@ -1018,7 +1018,8 @@ impl<S: Sink> Follower<S> {
         };
         let Some(file) = self.remove(number, serial) else { return };
         if file.growth.links > 0 {
-            let neighbour = Neighbour { born: file.born, copy: true, seen_in: file.seen_in, missed: false, candidate: None };
+            let neighbour =
+                Neighbour { born: file.born, copy: true, seen_in: file.seen_in, missed: false, candidate: None };
             self.neighbours.insert(file.id, neighbour);
             self.records.push(Record::Known(file.id, Known { born: file.born, copy: true }));
         }
