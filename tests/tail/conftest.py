@@ -17,8 +17,8 @@ from .sidecar import Sidecar, busybox, install
 class Start(Protocol):
     """Starts a sidecar; a second one has the checkpoint of the first."""
 
-    def __call__(self, *patterns: str, descriptors: int = 1024, **settings: str) -> Sidecar:
-        """Run it on these patterns, relative to the log folder, with these settings."""
+    def __call__(self, *patterns: str, descriptors: int = 1024, stalled: bool = False, **settings: str) -> Sidecar:
+        """Run it on these patterns, relative to the log folder, with these settings; stalled: nobody reads yet."""
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +54,10 @@ def start(tmp_path: Path, logs: Path, program: Path) -> Iterator[Start]:
     """Start sidecars, and end them after the test."""
     started: list[Sidecar] = []
 
-    def start_one(*patterns: str, descriptors: int = 1024, **settings: str) -> Sidecar:
+    def start_one(*patterns: str, descriptors: int = 1024, stalled: bool = False, **settings: str) -> Sidecar:
         words = [f"{logs}/{pattern}" for pattern in patterns or ("*.log",)]
         environment = {f"PILLION_{name.upper()}": text for name, text in settings.items()}
-        sidecar = Sidecar(tmp_path, program, words, environment, descriptors=descriptors)
+        sidecar = Sidecar(tmp_path, program, words, environment, descriptors=descriptors, stalled=stalled)
         started.append(sidecar)
         return sidecar
 

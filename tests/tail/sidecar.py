@@ -61,6 +61,7 @@ class Sidecar:
         *,
         descriptors: int = 1024,
         user: int | None = None,
+        stalled: bool = False,
     ) -> None:
         self._errors = folder / "stderr"
         state = folder / "state"
@@ -71,7 +72,8 @@ class Sidecar:
         self.state = state
         self.printed = bytearray()
         self.valve = threading.Event()
-        self.valve.set()
+        if not stalled:
+            self.valve.set()
         self._closing = threading.Event()
         with self._errors.open("ab") as errors:
             self.process = subprocess.Popen(

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from .conftest import Start
-from .sidecar import Sidecar, until
+from .sidecar import until
 from .test_files import append
 
 
@@ -21,16 +19,6 @@ def copy_and_truncate(path: Path, copy: str = "app.log.1") -> None:
             old.rename(path.with_name(f"{path.name}.{number + 1}"))
     shutil.copy(path, path.with_name(copy))
     os.truncate(path, 0)
-
-
-@contextmanager
-def stalled(sidecar: Sidecar) -> Iterator[None]:
-    """Close the valve meanwhile; the output is full already."""
-    sidecar.valve.clear()
-    sidecar.looks_while_stalled()
-    yield
-    sidecar.looks_while_stalled()
-    sidecar.valve.set()
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "*.log", "app*", "*", "**/*"])
@@ -70,10 +58,12 @@ class TestRecovery:
         """While nobody reads, everything that was not printed is in the copy."""
         first = [f"first {number} {'x' * 100}" for number in range(20_000)]
         append(logs / "app.log", *first)
-        sidecar = start(pattern)
-        with stalled(sidecar):
-            copy_and_truncate(logs / "app.log")
-            append(logs / "app.log", "second")
+        sidecar = start(pattern, stalled=True)
+        sidecar.looks_while_stalled()
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", "second")
+        sidecar.looks_while_stalled()
+        sidecar.valve.set()
         sidecar.prints([*first, "second"])
         assert sidecar.settled().decode().splitlines() == [*first, "second"]
 

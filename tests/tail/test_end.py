@@ -85,8 +85,7 @@ class TestSigterm:
     def test_a_backlog(self, start: Start, logs: Path) -> None:
         """However long it takes to print it."""
         lines = [f"{number} {'x' * 100}" for number in range(100_000)]
-        sidecar = start()
-        sidecar.valve.clear()
+        sidecar = start(stalled=True)
         append(logs / "app.log", *lines)
         sidecar.process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -139,8 +138,7 @@ class TestSlowOutput:
         """They are printed afterwards, in order."""
         first = [f"{number} {'x' * 100}" for number in range(10_000)]
         append(logs / "app.log", *first)
-        sidecar = start("app.log")
-        sidecar.valve.clear()
+        sidecar = start("app.log", stalled=True)
         sidecar.looks_while_stalled()
         for number in range(5):
             (logs / "app.log").rename(logs / "app.log.1")
@@ -155,8 +153,7 @@ class TestSlowOutput:
         """The oldest are dropped, and how much is said."""
         first = [f"{number} {'x' * 100}" for number in range(10_000)]
         append(logs / "app.log", *first)
-        sidecar = start("app.log", held_bytes="2500000")
-        sidecar.valve.clear()
+        sidecar = start("app.log", held_bytes="2500000", stalled=True)
         sidecar.looks_while_stalled()
         for number in range(5):
             (logs / "app.log").rename(logs / "app.log.1")
@@ -177,8 +174,7 @@ class TestSlowOutput:
     def test_what_was_dropped_is_not_held(self, start: Start, logs: Path) -> None:
         """The disk space is free."""
         append(logs / "app.log", *["x" * 100] * 10_000)
-        sidecar = start(held_bytes="1")
-        sidecar.valve.clear()
+        sidecar = start(held_bytes="1", stalled=True)
         sidecar.looks_while_stalled(6)
         append(logs / "other.log", *["x" * 100] * 10_000)
         until(lambda: str(logs / "other.log") in sidecar.open_files, "the other file is held")

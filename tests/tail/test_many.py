@@ -144,8 +144,7 @@ class TestStalledReader:
 
     def test_many_rotations(self, start: Start, logs: Path) -> None:
         """Every line comes out afterwards, in order, and memory stays small."""
-        sidecar = start("app.log", poll="0.005")
-        sidecar.valve.clear()
+        sidecar = start("app.log", poll="0.005", stalled=True)
         expected = [f"first {number} {'x' * 100}" for number in range(2000)]
         append(logs / "app.log", *expected)
         sidecar.looks_while_stalled()
@@ -167,8 +166,7 @@ class TestStalledReader:
         """What it had not printed comes from its successor."""
         lines = [f"{number} {'x' * 100}" for number in range(5000)]
         append(logs / "app.log", *lines)
-        sidecar = start("app.log")
-        sidecar.valve.clear()
+        sidecar = start("app.log", stalled=True)
         sidecar.looks_while_stalled()
         (logs / "app.log").rename(logs / "app.log.1")
         append(logs / "app.log", "next")
