@@ -52,15 +52,11 @@ struct Neighbour {
     seen_in: (u32, u64),
     /// A listing did not have it: renamed meanwhile, or gone.
     missed: bool,
-    /// It came up while the file it may come from was in place: it is a copy, if that is truncated now.
-    candidate: Option<Candidate>,
-}
-
-#[derive(Debug)]
-struct Candidate {
-    origin: Vec<u8>,
     path: Vec<u8>,
-    look: u64,
+    /// When it was last written, as far as that was dealt with: a rotation may write each copy into the same file.
+    modified: i64,
+    /// The look at which it came up, if the file that it may come from was in place then.
+    candidate: Option<u64>,
 }
 
 /// Where a new file belongs.
@@ -70,8 +66,8 @@ enum Place {
     Own,
     /// It was rotated from this path.
     RotatedFrom(Vec<u8>),
-    /// It is, or may become, a copy of the file that is at this path still.
-    CopyOf(Vec<u8>),
+    /// It is, or may become, a copy of a file that is in place.
+    CopyOf,
     /// It is none of ours.
     Foreign,
     /// It is empty: nobody can tell yet.
@@ -231,6 +227,8 @@ impl<S: Sink> Follower<S> {
                     copy: known.copy,
                     seen_in: (u32::MAX, 0),
                     missed: false,
+                    path: Vec::new(),
+                    modified: i64::MIN,
                     candidate: None,
                 };
                 self.neighbours = state.known.into_iter().map(|(id, known)| (id, neighbour(known))).collect();
@@ -505,13 +503,11 @@ impl<S: Sink> Follower<S> {
             }
             let looks = self.looks;
             if let Some(neighbour) = self.neighbours.get_mut(&one.stat.id) {
-                let recent = neighbour.candidate.as_ref().is_some_and(|candidate| candidate.look + 1 >= looks);
+                let recent = neighbour.candidate.is_some_and(|look| look + 1 >= looks);
                 let same = neighbour.born == one.stat.born;
                 if same && !recent && (neighbour.copy || !one.wanted) {
                     (neighbour.seen_in, neighbour.missed) = (seen_in, false);
-                    if let Some(candidate) = &mut neighbour.candidate {
-                        candidate.path.clone_from(&one.path);
-                    }
+                    neighbour.path.clone_from(&one.path);
                     continue;
                 }
                 if !same || !recent {
@@ -572,8 +568,6 @@ impl<S: Sink> Follower<S> {
                 }
                 continue;
             }
-            let was_candidate = self.neighbours.get(&one.stat.id).and_then(|neighbour| neighbour.candidate.as_ref());
-            let look = was_candidate.map_or(self.looks, |candidate| candidate.look);
             match place {
                 Place::Own => {
                     let (at, context) = self.start_of(&one);
@@ -586,9 +580,9 @@ impl<S: Sink> Follower<S> {
                         self.neighbours.remove(&one.stat.id);
                     }
                 }
-                Place::CopyOf(origin) => {
-                    let path = one.path.clone();
-                    self.note_neighbour(&one, one.wanted, Some(Candidate { origin, path, look }));
+                Place::CopyOf => {
+                    let before = self.neighbours.get(&one.stat.id).and_then(|neighbour| neighbour.candidate);
+                    self.note_neighbour(&one, one.wanted, before.or(Some(self.looks)));
                 }
                 Place::Foreign => self.note_neighbour(&one, false, None),
                 Place::Undecided => self.discovery.list_again(one.folder),
@@ -596,9 +590,11 @@ impl<S: Sink> Follower<S> {
         }
     }
 
-    fn note_neighbour(&mut self, one: &Found, copy: bool, candidate: Option<Candidate>) {
-        let (born, seen_in) = (one.stat.born, (one.folder, one.generation));
-        let known = self.neighbours.insert(one.stat.id, Neighbour { born, copy, seen_in, missed: false, candidate });
+    fn note_neighbour(&mut self, one: &Found, copy: bool, candidate: Option<u64>) {
+        let (born, modified, seen_in) = (one.stat.born, one.stat.modified, (one.folder, one.generation));
+        let path = one.path.clone();
+        let neighbour = Neighbour { born, copy, seen_in, missed: false, path, modified, candidate };
+        let known = self.neighbours.insert(one.stat.id, neighbour);
         if known.is_none_or(|before| before.born != born || before.copy != copy) {
             self.records.push(Record::Known(one.stat.id, Known { born, copy }));
             self.dirty = true;
@@ -621,9 +617,9 @@ impl<S: Sink> Follower<S> {
                 let in_place = stream.files.iter().find(|file| *file.path == *path && self.is_wanted(file));
                 match in_place {
                     None => return Place::RotatedFrom(path),
-                    Some(_) if !one.wanted => return Place::CopyOf(path),
+                    Some(_) if !one.wanted => return Place::CopyOf,
                     Some(_) if one.stat.size == 0 => return Place::Undecided,
-                    Some(file) if self.is_copy(one, file) => return Place::CopyOf(path),
+                    Some(file) if self.is_copy(one, file) => return Place::CopyOf,
                     Some(_) => {}
                 }
             } else if !one.wanted && origin.certain && self.discovery.means(one.folder, &origin.name) {
@@ -1018,8 +1014,15 @@ impl<S: Sink> Follower<S> {
         };
         let Some(file) = self.remove(number, serial) else { return };
         if file.growth.links > 0 {
-            let neighbour =
-                Neighbour { born: file.born, copy: true, seen_in: file.seen_in, missed: false, candidate: None };
+            let neighbour = Neighbour {
+                born: file.born,
+                copy: true,
+                seen_in: file.seen_in,
+                missed: false,
+                path: file.path.to_vec(),
+                modified: file.growth.modified,
+                candidate: None,
+            };
             self.neighbours.insert(file.id, neighbour);
             self.records.push(Record::Known(file.id, Known { born: file.born, copy: true }));
         }
@@ -1137,11 +1140,18 @@ impl<S: Sink> Follower<S> {
             return Vec::new();
         }
         let mut candidates = Vec::new();
-        for (id, neighbour) in &self.neighbours {
-            if let Some(candidate) = neighbour.candidate.as_ref().filter(|candidate| candidate.origin == *origin) {
-                if let Ok((descriptor, stat)) = self.volumes.open(&candidate.path) {
+        for (id, neighbour) in &mut self.neighbours {
+            if !comes_from(&neighbour.path, origin) {
+                continue;
+            }
+            let Ok(stat) = Stat::of_path(&neighbour.path) else { continue };
+            let written = std::mem::replace(&mut neighbour.modified, stat.modified) != stat.modified;
+            if neighbour.candidate.take().is_some() || written {
+                if let Ok((descriptor, stat)) = self.volumes.open(&neighbour.path) {
                     if stat.id == *id {
-                        candidates.push((stat.born, stat.modified, candidate.path.clone(), descriptor, stat));
+                        // one that was written again counts from then on
+                        let made = if written { stat.modified } else { stat.born };
+                        candidates.push((made, stat.modified, neighbour.path.clone(), descriptor, stat));
                     }
                 }
             }
@@ -1158,12 +1168,6 @@ impl<S: Sink> Follower<S> {
             }
             let (at, context) = if first { (at, context) } else { (0, crate::checkpoint::hash(b"")) };
             copies.push((path, descriptor, stat, at, context));
-        }
-        let origin = origin.clone();
-        for neighbour in self.neighbours.values_mut() {
-            if neighbour.candidate.as_ref().is_some_and(|candidate| candidate.origin == origin) {
-                neighbour.candidate = None;
-            }
         }
         let since = self.milliseconds();
         copies
@@ -1238,6 +1242,13 @@ fn position(origin: &[u8], file: &Followed) -> Record {
         path: file.path.to_vec(),
     };
     Record::File(file.id, position)
+}
+
+/// Say whether a file's name is one that rotations make of another path.
+fn comes_from(path: &[u8], origin: &[u8]) -> bool {
+    let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (folder, name) = path.split_at(name);
+    origin.strip_prefix(folder).is_some_and(|of| origins(name).iter().any(|one| one.name == of))
 }
 
 /// What new files are sorted by: of those written at the same time, the one with the higher number is older.

@@ -40,6 +40,23 @@ class TestRecovery:
             sidecar.looks()
         assert sidecar.settled().decode().splitlines() == expected
 
+    def test_always_the_same_copy(self, start: Start, logs: Path, pattern: str) -> None:
+        """Each copy may be written into the same file."""
+        append(logs / "app.log", "one")
+        sidecar = start(pattern)
+        sidecar.prints(["one"])
+        expected = ["one"]
+        for number in range(5):
+            append(logs / "app.log", f"late {number}")
+            shutil.copy(logs / "app.log", logs / "app.log.1")
+            os.truncate(logs / "app.log", 0)
+            append(logs / "app.log", f"next {number}")
+            expected += [f"late {number}", f"next {number}"]
+            sidecar.prints(expected)
+            if number % 2:
+                sidecar.looks()
+        assert sidecar.settled().decode().splitlines() == expected
+
     def test_twice_between_two_looks(self, start: Start, logs: Path, pattern: str) -> None:
         """Both copies are read, the older one first."""
         append(logs / "app.log", "one")
