@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.promtool import REQUIRED
+
 from .conftest import Start
 from .sidecar import Sidecar, until
 from .test_files import append
@@ -180,7 +182,9 @@ class TestStalledReader:
 CALLS = "open,openat,write,rename,renameat,ftruncate,unlink,unlinkat,pread64,ppoll,close"
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="there is no strace to kill it with")
+@pytest.mark.skipif(
+    not (shutil.which("strace") or os.environ.get(REQUIRED)), reason="there is no strace; apt-get install strace"
+)
 class TestKilledAtAnySystemCall:
     """Whatever it was doing: the next one goes on, nothing is lost, and little comes again."""
 
