@@ -16,6 +16,10 @@ CLUSTER_WORKERS ?= 3
 PYTEST ?=
 # pip trusts what the system trusts, a proxy's own certificate authority included; uv does so only if it is told.
 export UV_SYSTEM_CERTS ?= true
+# tail/ is built by cargo, into a folder beside the other programs that tests build.
+CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
+CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tail-checks
+without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check check-lowest format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
@@ -38,6 +42,11 @@ serve: $(VENV)/.installed ## run the webhook here, with a certificate of its own
 
 test: $(VENV)/.installed ## run the tests (not those that need a Kubernetes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+ifneq ($(CARGO),)
+	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) test --locked --quiet
+else
+	@$(call without_cargo,the tests of tail/ and those that run it)
+endif
 
 check: $(VENV)/.installed ## style, types, walls between modules, lock and generated files
 	$(BIN)/ruff check .
@@ -47,6 +56,12 @@ check: $(VENV)/.installed ## style, types, walls between modules, lock and gener
 	$(BIN)/shellcheck webhook/profiles/*.sh .ci/run
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
+ifneq ($(CARGO),)
+	cd tail && $(CARGO) fmt --check
+	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) clippy --locked --quiet --all-targets -- -D warnings
+else
+	@$(call without_cargo,style and lints of tail/)
+endif
 
 check-lowest: $(VENV)/.installed ## the tests that use dependencies most, with the oldest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
@@ -57,6 +72,7 @@ check-lowest: $(VENV)/.installed ## the tests that use dependencies most, with t
 format: $(VENV)/.installed ## put every file into shape
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
+	$(if $(CARGO),cd tail && $(CARGO) fmt)
 
 golden: $(VENV)/.installed ## make the golden files anew; review them with git diff
 	$(BIN)/python -m tests.goldens --update

@@ -1,19 +1,24 @@
 """Fixtures: sidecars that run, a folder for log files, and its names."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from tests.cluster.programs import BuildError
+from tests.promtool import REQUIRED
+
+from .program import program as build
 from .sidecar import Sidecar, busybox, install
 
 
 class Start(Protocol):
     """Starts a sidecar; a second one has the checkpoint of the first."""
 
-    def __call__(self, *patterns: str, descriptors: int = 1024, **settings: str) -> Sidecar:
-        """Run it on these patterns, relative to the log folder, with these settings."""
+    def __call__(self, *patterns: str, descriptors: int = 1024, stalled: bool = False, **settings: str) -> Sidecar:
+        """Run it on these patterns, relative to the log folder, with these settings; stalled: nobody reads yet."""
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +30,17 @@ def applets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(program, tmp_path_factory.mktemp("image") / "bin")
 
 
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """Return the built program, or skip the tests where it can't be built."""
+    try:
+        return build()
+    except BuildError as error:
+        if os.environ.get(REQUIRED):
+            raise
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
     """Return the folder of the app's log files."""
@@ -34,14 +50,14 @@ def logs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, logs: Path, applets: Path) -> Iterator[Start]:
+def start(tmp_path: Path, logs: Path, program: Path) -> Iterator[Start]:
     """Start sidecars, and end them after the test."""
     started: list[Sidecar] = []
 
-    def start_one(*patterns: str, descriptors: int = 1024, **settings: str) -> Sidecar:
+    def start_one(*patterns: str, descriptors: int = 1024, stalled: bool = False, **settings: str) -> Sidecar:
         words = [f"{logs}/{pattern}" for pattern in patterns or ("*.log",)]
         environment = {f"PILLION_{name.upper()}": text for name, text in settings.items()}
-        sidecar = Sidecar(tmp_path, applets, words, environment, descriptors=descriptors)
+        sidecar = Sidecar(tmp_path, program, words, environment, descriptors=descriptors, stalled=stalled)
         started.append(sidecar)
         return sidecar
 

@@ -1,7 +1,6 @@
-"""The `tail` sidecar as a process: its program is run by busybox, as the kubelet would start it in the image."""
+"""The `tail` sidecar as a process, as the kubelet would start it."""
 
 import contextlib
-import fcntl
 import os
 import re
 import resource
@@ -9,8 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +19,6 @@ from webhook.profiles import builtins
 SECONDS = 20.0
 #: Between two looks of the tests' sidecars: less than the profile's, so that tests are quick.
 POLL = 0.02
-#: What a pipe holds, pipe(7).
-PIPE_BYTES = 65536
 
 
 def busybox() -> str | None:
@@ -60,28 +55,29 @@ class Sidecar:
     def __init__(
         self,
         folder: Path,
-        applets: Path,
+        program: Path,
         patterns: Sequence[str],
         settings: dict[str, str],
         *,
         descriptors: int = 1024,
         user: int | None = None,
+        stalled: bool = False,
     ) -> None:
         self._errors = folder / "stderr"
-        shell, *words = command()
         state = folder / "state"
         state.mkdir(exist_ok=True)
         if user is not None:
             os.chown(state, user, user)
-        environment = {"PATH": str(applets), "PILLION_STATE": str(state), "PILLION_POLL": str(POLL), **settings}
+        environment = {"PILLION_STATE": str(state), "PILLION_POLL": str(POLL), **settings}
         self.state = state
         self.printed = bytearray()
         self.valve = threading.Event()
-        self.valve.set()
+        if not stalled:
+            self.valve.set()
         self._closing = threading.Event()
         with self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [str(applets / Path(shell).name), *words, *patterns],
+                [str(program), *patterns],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -149,13 +145,12 @@ class Sidecar:
 
     def looks_while_stalled(self, times: int = 3) -> None:
         """Return when it has looked around as many times while its output waits for a reader."""
-        seen: dict[str, set[str]] = {}
+        seen: set[str] = set()
 
         def looked() -> bool:
-            child = self._pauses_beside()
-            if child and self._is_full():
-                seen.setdefault(child, set()).add(self._switches())
-            return any(len(pauses) > times for pauses in seen.values())  # no other child lives that long
+            if self._pauses(waiting_for=2):
+                seen.add(self._switches())
+            return len(seen) > times
 
         until(looked, "a look")
 
@@ -168,14 +163,8 @@ class Sidecar:
                 paths.append(str(link.readlink()))
         return paths
 
-    def printer_files(self) -> list[str]:
-        """Return the paths of the log files that its children hold."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        paths = {str(link.readlink()) for child in children for link in Path(f"/proc/{child}/fd").iterdir()}
-        return [path for path in paths if ".log" in path]
-
     def heap(self) -> int:
-        """Return the size of the shell's own data in KiB."""
+        """Return the size of its own data in KiB."""
         size = re.search(r"^VmData:\s*(\d+) kB$", self._status(), re.MULTILINE)
         assert size is not None
         return int(size[1])
@@ -185,23 +174,13 @@ class Sidecar:
         self._closing.set()
         self._rest()
 
-    def _is_full(self) -> bool:
-        """Say whether the pipe that is its standard output takes nothing more."""
-        assert self.process.stdout is not None
-        waiting = fcntl.ioctl(self.process.stdout.fileno(), termios.FIONREAD, bytes(4))
-        return int.from_bytes(waiting, sys.byteorder) > PIPE_BYTES - select.PIPE_BUF
-
-    def _pauses(self) -> bool:
-        """Say whether it waits, and for none of its children."""
-        return self._pauses_beside() == ""
-
-    def _pauses_beside(self) -> str | None:
-        """Return its only child where it waits, empty if it has none; None where it does something, or has more."""
+    def _pauses(self, waiting_for: int = 1) -> bool:
+        """Say whether it waits: for time and signals, or, with 2, for its output, too."""
         self._alive()
         switches = self._switches()
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        waits = self._stat()[0] == "S" and self._switches() == switches  # all at one moment
-        return "".join(children) if waits and len(children) <= 1 else None
+        call = Path(f"/proc/{self.process.pid}/syscall").read_text().split()  # its number, and its arguments
+        waits = self._stat()[0] == "S" and len(call) > 2 and int(call[2], 16) == waiting_for  # poll(2)'s nfds
+        return waits and self._switches() == switches  # all at one moment
 
     def _switches(self) -> str:
         return "".join(re.findall(r"^voluntary_ctxt_switches:.*$", self._status(), re.MULTILINE))

@@ -9,8 +9,9 @@ import pytest
 from tests.bench.tail import __main__ as bench
 from tests.bench.tail import contestants, cost
 from tests.bench.tail.cases import CASES, append, blocks
-from tests.bench.tail.contestants import EVERYONE, Contestant, Running
+from tests.bench.tail.contestants import EVERYONE, OURS, Contestant, Running
 from tests.bench.tail.score import Score, line, score
+from tests.tail import program as program_of_tests
 from tests.tail.sidecar import until
 
 PERFECT = [text for stream in ("a", "b") for text in b"".join(blocks(stream, 0, 10)).splitlines()]
@@ -78,9 +79,11 @@ class TestPromises:
         assert not bench.kept(case, Score(torn=1))
 
     def test_copytruncate_may_lose(self) -> None:
-        """It may not print again."""
+        """A few lines, and it may do nothing else."""
         case = replace(CASE, copytruncate=True)
-        assert bench.kept(case, Score(lost=9, torn=1))
+        assert bench.kept(case, Score(lost=2000))
+        assert not bench.kept(case, Score(lost=2001))
+        assert not bench.kept(case, Score(torn=1))
         assert not bench.kept(case, Score(repeated=1))
 
 
@@ -92,24 +95,25 @@ class TestCommand:
         code = bench.main(["--only", CASE.name, "--lines", "2000", *words])
         return code, capsys.readouterr().out
 
-    @pytest.mark.usefixtures("applets")
+    @pytest.mark.usefixtures("program")
     def test_kept(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Zero: our script loses nothing of a burst."""
-        code, table = self.run(capsys, "--against", "pillion")
+        """Zero: our program loses nothing of a burst."""
+        code, table = self.run(capsys, "--against", OURS)
         assert (code, f"| {CASE.name} | 0; " in table) == (0, True)
 
     def test_broken(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         """One: the same with a script that ends at once when it is told to."""
         lossy = Contestant("lossy", "1", lambda *_: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"])
-        monkeypatch.setattr(contestants, "EVERYONE", {**EVERYONE, "pillion": lambda _: lossy})
-        code, table = self.run(capsys, "--against", "pillion")
+        monkeypatch.setattr(contestants, "EVERYONE", {**EVERYONE, OURS: lambda _: lossy})
+        code, table = self.run(capsys, "--against", OURS)
         assert (code, table.splitlines()[-1]) == (1, f"broken promise: {CASE.name}: 2,000 lost")
 
     def test_who_can_not_be_had(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Two without busybox, as there is nothing to check; it says what to install."""
-        monkeypatch.setattr(contestants, "busybox", lambda: None)
-        assert bench.main(["--only", CASE.name, "--against", "pillion"]) == 2
-        assert "apt-get install busybox-static" in capsys.readouterr().out
+        """Two without cargo, as there is nothing to check; it says what to install."""
+        monkeypatch.delenv("PILLION_TAIL", raising=False)
+        monkeypatch.setattr(program_of_tests, "cargo", lambda: None)
+        assert bench.main(["--only", CASE.name, "--against", OURS]) == 2
+        assert "apt-get install cargo" in capsys.readouterr().out
 
     def test_no_such_case(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Two, and the names of those that there are."""
@@ -119,20 +123,29 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("found", "told"),
         [
-            (cost.Rest(memory_kib=2000, peak_kib=2500, processor=0.004), 0),
-            (cost.Rest(memory_kib=2049, peak_kib=2500, processor=0.004), 1),
-            (cost.Rest(memory_kib=2000, peak_kib=2500, processor=0.011), 2),
+            (cost.Rest(memory_kib=1024, peak_kib=2048, processor=0.0002), 0),
+            (cost.Rest(memory_kib=1025, peak_kib=2048, processor=0.0002), 1),
+            (cost.Rest(memory_kib=1024, peak_kib=2049, processor=0.0002), 1),
+            (cost.Rest(memory_kib=1024, peak_kib=2048, processor=0.0006), 2),
         ],
-        ids=["kept", "memory", "processor, with 1 and with 20 files"],
+        ids=["kept", "memory", "memory at most", "processor, with 1 and with 20 files"],
     )
     def test_costs(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: cost.Rest, told: int) -> None:
         """Each figure that misses its target is a broken promise."""
         monkeypatch.setattr(bench, "rest", lambda *_: found)
-        monkeypatch.setattr(bench, "speed", lambda *_: cost.Speed(50, 1, 1))
+        monkeypatch.setattr(bench, "speed", lambda *_: cost.Speed(700, 0.5, 1))
         ours = Contestant("ours", "1", lambda *_: [])
-        assert len(bench.costs({"pillion": ours}, 1, tmp_path)) == told
-        monkeypatch.setattr(bench, "speed", lambda *_: cost.Speed(49, 1, 1))
-        assert len(bench.costs({"pillion": ours}, 1, tmp_path)) == told + 1
+        assert len(bench.costs({OURS: ours}, 1, tmp_path)) == told
+        monkeypatch.setattr(bench, "speed", lambda *_: cost.Speed(699, 0.6, 1))
+        assert len(bench.costs({OURS: ours}, 1, tmp_path)) == told + 2
+
+    def test_scale(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """So do those of many files."""
+        ours = {OURS: Contestant("ours", "1", lambda *_: [])}
+        monkeypatch.setattr(bench, "many", lambda *_: cost.Many(seconds=1.0, processor=0.03))
+        assert bench.scale(ours, tmp_path) == []
+        monkeypatch.setattr(bench, "many", lambda *_: cost.Many(seconds=1.1, processor=0.031))
+        assert len(bench.scale(ours, tmp_path)) == 2
 
 
 class TestRunning:

@@ -17,7 +17,8 @@ from .test_files import append
 class TestSigterm:
     """All that was written is printed, however long it takes; a second without growth is the end.
 
-    Of a native sidecar the kubelet asks it after all others have ended: there one more look is enough.
+    A native sidecar prints what is there at the signal and looks once more: the kubelet asks it after all others have
+    ended, or replaces just the sidecar, and then the next one goes on.
     """
 
     @pytest.mark.parametrize(("native", "least"), [("true", 0.2), ("false", 1.0)])
@@ -32,14 +33,38 @@ class TestSigterm:
         assert least <= time.monotonic() - begin < 1.5
 
     def test_of_a_native_sidecar(self, start: Start, logs: Path) -> None:
-        """What is written in the last moment is printed all the same, and a growing file is followed."""
-        sidecar = start(native="true")
+        """What is written in the last moment is printed all the same."""
+        sidecar = start(poll="0.5", native="true")
         sidecar.looks(1)
+        append(logs / "app.log", "before")
         sidecar.process.send_signal(signal.SIGTERM)
-        for number in range(10):
-            append(logs / "app.log", str(number))
-            until(lambda number=number: len(sidecar.lines) > number, "a line")  # type: ignore[misc]
-        assert sidecar.end() == b"".join(b"%d\n" % number for number in range(10))
+        until(lambda: sidecar.lines == ["before"], "what was there at the signal")
+        append(logs / "app.log", "after")
+        assert sidecar.end() == b"before\nafter\n"
+
+    def test_of_a_native_sidecar_while_the_app_goes_on(self, start: Start, logs: Path) -> None:
+        """It does not wait for calm; its successor goes on where it ended."""
+        writing = threading.Event()
+        with (logs / "app.log").open("a", buffering=1) as file:
+
+            def write() -> None:
+                number = 0
+                while not writing.wait(0.002):
+                    file.write(f"line {number}\n")
+                    number += 1
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            try:
+                sidecar = start(native="true")
+                until(lambda: sidecar.lines, "a line")
+                first = sidecar.end(5).decode().splitlines()
+            finally:
+                writing.set()
+                writer.join()
+        rest = start(native="true").end().decode().splitlines()
+        assert first + rest == [f"line {number}" for number in range(len(first + rest))]
+        assert rest
 
     def test_without_any_file(self, start: Start) -> None:
         """It is gone as quickly."""
@@ -60,8 +85,7 @@ class TestSigterm:
     def test_a_backlog(self, start: Start, logs: Path) -> None:
         """However long it takes to print it."""
         lines = [f"{number} {'x' * 100}" for number in range(100_000)]
-        sidecar = start()
-        sidecar.valve.clear()
+        sidecar = start(stalled=True)
         append(logs / "app.log", *lines)
         sidecar.process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -98,15 +122,13 @@ class TestSigterm:
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.end() == b"one\n"
 
-    def test_for_all_its_processes(self, start: Start, logs: Path) -> None:
-        """A signal that reaches the process that prints doesn't cut anything off."""
-        lines = [f"{number} {'x' * 100}" for number in range(100_000)]
-        append(logs / "app.log", *lines)
-        sidecar = start()
-        sidecar.valve.clear()
-        sidecar.looks_while_stalled()
-        os.killpg(sidecar.process.pid, signal.SIGTERM)
-        assert sidecar.end().decode().splitlines() == lines
+    def test_sigint(self, start: Start, logs: Path) -> None:
+        """People press ^C, and lose no line either."""
+        append(logs / "app.log", "one")
+        sidecar = start(native="true")
+        sidecar.process.send_signal(signal.SIGINT)
+        assert sidecar.process.wait(5) == 0
+        assert sidecar.kill() == b"one\n"
 
 
 class TestSlowOutput:
@@ -116,8 +138,7 @@ class TestSlowOutput:
         """They are printed afterwards, in order."""
         first = [f"{number} {'x' * 100}" for number in range(10_000)]
         append(logs / "app.log", *first)
-        sidecar = start("app.log")
-        sidecar.valve.clear()
+        sidecar = start("app.log", stalled=True)
         sidecar.looks_while_stalled()
         for number in range(5):
             (logs / "app.log").rename(logs / "app.log.1")
@@ -132,8 +153,7 @@ class TestSlowOutput:
         """The oldest are dropped, and how much is said."""
         first = [f"{number} {'x' * 100}" for number in range(10_000)]
         append(logs / "app.log", *first)
-        sidecar = start("app.log", held_bytes="2500000")
-        sidecar.valve.clear()
+        sidecar = start("app.log", held_bytes="2500000", stalled=True)
         sidecar.looks_while_stalled()
         for number in range(5):
             (logs / "app.log").rename(logs / "app.log.1")
@@ -151,23 +171,16 @@ class TestSlowOutput:
         assert numbers == sorted(numbers)
         assert all(numbers.count(number) in (0, 10_000) for number in "01234")
 
-    def test_nobody_holds_what_was_dropped(self, start: Start, logs: Path) -> None:
-        """Not even the process that prints: the disk space is free."""
+    def test_what_was_dropped_is_not_held(self, start: Start, logs: Path) -> None:
+        """The disk space is free."""
         append(logs / "app.log", *["x" * 100] * 10_000)
-        append(logs / "other.log", *["x" * 100] * 10_000)
-        sidecar = start(held_bytes="1")
-        sidecar.valve.clear()
+        sidecar = start(held_bytes="1", stalled=True)
         sidecar.looks_while_stalled(6)
-        held = sidecar.open_files
-        until(lambda: len(sidecar.printer_files()) == 1, "the one that prints")  # others end soon
-        (printed,) = sidecar.printer_files()
-        other = next(path for path in held if path.endswith(".log") and path != printed)
-        Path(other).unlink()
+        append(logs / "other.log", *["x" * 100] * 10_000)
+        until(lambda: str(logs / "other.log") in sidecar.open_files, "the other file is held")
+        (logs / "other.log").unlink()
         sidecar.complains("dropped")
-        until(
-            lambda: not any(path.startswith(other) for path in (*sidecar.open_files, *sidecar.printer_files())),
-            "free disk space",
-        )
+        assert not any("other.log" in path for path in sidecar.open_files)
 
 
 class TestTrouble:
@@ -203,8 +216,12 @@ class TestTrouble:
             (state / "ballast").unlink()
             append(logs / "app.log", "three")
             sidecar.prints(["one", "two", "three"])
-            until(lambda: (state / "files").exists() and (state / "files").read_text(), "a checkpoint")
+            sidecar.looks()
             sidecar.kill()
+            append(logs / "app.log", "four")
+            last = start("app.log")
+            last.prints(["four"])
+            last.kill()
         finally:
             subprocess.run(["umount", str(state)], check=True)
 
@@ -215,31 +232,70 @@ class TestTrouble:
         sidecar.prints(["one"])
         assert "a restart prints lines again" in sidecar.complains("/nowhere")
 
-    def test_a_damaged_checkpoint(self, start: Start, logs: Path) -> None:
-        """It is as if there were none."""
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"", "damaged"),
+            (b"\0\xff - 1:2 x y z $(exit) a// \n1:1 -1 0 0 /x// y\n", "damaged"),
+            (b"pillion-tail checkpoint 999\nwhatever\n", "newer"),
+        ],
+        ids=["empty", "garbage", "a newer version"],
+    )
+    def test_a_checkpoint_that_is_none(self, start: Start, logs: Path, content: bytes, told: str) -> None:
+        """It says so, and begins as in a new pod."""
         append(logs / "app.log", "one")
+        append(logs / "app.log.1", "old")
+        first = start()
+        first.prints(["one"])
+        first.end()
+        (checkpoint,) = first.state.iterdir()
+        checkpoint.write_bytes(content)
         sidecar = start()
-        (sidecar.state / "files").write_bytes(b"\0\xff - 1:2 x y z $(exit) a// \n1:1 -1 0 0 /x// y\n1:9 9\n- \n")
-        sidecar.kill()
-        inode = (logs / "app.log").stat()
-        garbage = f"{inode.st_dev}:{inode.st_ino} $(exit 1) `exit 1` 1+ /x// y\n"
-        (sidecar.state / "files").write_text(garbage)
-        start().prints(["one"])
+        sidecar.prints(["one"])
+        assert "as in a new pod" in sidecar.complains(told)
+        sidecar.end()
+        append(logs / "app.log", "two")
+        start().prints(["two"])
+
+    @pytest.mark.parametrize("keep", [0.3, 0.9, 0.99])
+    def test_a_torn_checkpoint(self, start: Start, logs: Path, keep: float) -> None:
+        """Lines may come again, and none is lost."""
+        for number in range(20):
+            append(logs / f"{number}.log", f"line {number}")
+        first = start()
+        until(lambda: len(first.lines) == 20, "all lines")
+        first.end()
+        (checkpoint,) = first.state.iterdir()
+        content = checkpoint.read_bytes()
+        checkpoint.write_bytes(content[: int(len(content) * keep)])
+        for number in range(20):
+            append(logs / f"{number}.log", f"more {number}")
+        assert {f"more {number}" for number in range(20)} <= set(start().end().decode().splitlines())
 
     def test_more_files_than_descriptors(self, start: Start, logs: Path) -> None:
-        """Those that fit are printed, it is said which ones wait, and they get their turn."""
+        """All are printed, and all are followed: idle ones are closed and known again."""
+        sidecar = start(descriptors=20)
         for number in range(40):
             append(logs / f"{number:02}.log", f"line {number}")
-        sidecar = start(descriptors=60, patience="1")
-        until(lambda: len(sidecar.lines) == 30, "thirty files")
-        assert "too many files for" in sidecar.errors[0]
-        for number in range(20):
-            (logs / f"{number:02}.log").unlink()
-        until(lambda: len(sidecar.lines) == 40, "the others")
+        until(lambda: len(sidecar.lines) == 40, "all files")
+        for number in range(40):
+            append(logs / f"{number:02}.log", f"more {number}")
+        until(lambda: len(sidecar.lines) == 80, "all files again")
+        assert sum(".log" in path for path in sidecar.open_files) < 20
+        for number in range(40):
+            (logs / f"{number:02}.log").rename(logs / f"{number:02}.log.1")
+            append(logs / f"{number:02}.log.1", f"last {number}")
+            append(logs / f"{number:02}.log", f"new {number}")
+        printed = sidecar.end().decode().splitlines()
+        words = ("line", "more", "last", "new")
+        assert sorted(printed) == sorted(f"{word} {number}" for word in words for number in range(40))
+        for number in range(40):
+            assert [line.split()[0] for line in printed if line.endswith(f" {number}")] == list(words)
+        assert not sidecar.errors
 
 
 def test_memory_does_not_grow(start: Start, logs: Path) -> None:
-    """A thousand looks with something to print leave the shell as small as it was."""
+    """A thousand looks with something to print leave it as small as it was."""
     with (logs / "app.log").open("a", buffering=1) as file:
         stop = threading.Event()
 

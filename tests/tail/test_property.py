@@ -161,17 +161,17 @@ steps = st.one_of(
     if EXAMPLES > 4
     else [Phase.explicit, Phase.generate],
 )
-@given(program=st.lists(steps, min_size=5, max_size=40), pattern=st.sampled_from(["*.log", "**/*.log", "*"]))
-def test_everything_is_printed(applets: Path, program: list[tuple[object, ...]], pattern: str) -> None:
+@given(script=st.lists(steps, min_size=5, max_size=40), pattern=st.sampled_from(["*.log", "**/*.log", "*"]))
+def test_everything_is_printed(program: Path, script: list[tuple[object, ...]], pattern: str) -> None:
     """Nothing is lost, printed twice, torn or out of order."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "logs"
         folder.mkdir()
         app = App(folder)
-        sidecar = Sidecar(Path(scratch), applets, [f"{folder}/{pattern}"], {"PILLION_POLL": "0.03"})
+        sidecar = Sidecar(Path(scratch), program, [f"{folder}/{pattern}"], {"PILLION_POLL": "0.03"})
         try:
             sidecar.looks(1)
-            for word, *arguments in program:
+            for word, *arguments in script:
                 if word == "pause":
                     sidecar.looks()
                     app.looked()

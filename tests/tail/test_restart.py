@@ -1,13 +1,20 @@
 """A sidecar that was killed: the next one goes on from the checkpoint."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from .conftest import Start
-from .sidecar import until
+from .sidecar import Sidecar, until
 from .test_files import append
+
+
+def status(program: Path, sidecar: Sidecar) -> str:
+    """Return the last line of what `pillion-tail status` says."""
+    words = [str(program), "status", "--state", str(sidecar.state)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()[-1]
 
 
 class TestCheckpoint:
@@ -104,7 +111,7 @@ class TestCheckpoint:
         append(logs / "app.log", "three")
         start().prints(["three"])
 
-    def test_it_never_grows(self, start: Start, logs: Path) -> None:
+    def test_it_never_grows(self, start: Start, logs: Path, program: Path) -> None:
         """Files that are gone leave nothing behind."""
         sidecar = start("app.log", poll="0.005", patience="1")
         for number in range(15):
@@ -112,8 +119,8 @@ class TestCheckpoint:
             sidecar.looks(1)
             (logs / "app.log").unlink()
         append(logs / "app.log", "last")
-        until(lambda: (sidecar.state / "files").read_text().count("\n") == 1, "only the last file")
-        assert [path.name for path in sidecar.state.iterdir()] == ["files"]
+        until(lambda: status(program, sidecar).startswith("1 files, 0 bytes behind"), "only the last file")
+        assert len(list(sidecar.state.iterdir())) == 1
 
     def test_it_is_written_only_if_there_is_something_new(self, start: Start, logs: Path) -> None:
         """At rest the disk is left alone."""
@@ -121,6 +128,17 @@ class TestCheckpoint:
         sidecar = start()
         sidecar.prints(["one"])
         sidecar.looks()
-        before = (sidecar.state / "files").stat()
+        (checkpoint,) = sidecar.state.iterdir()
+        before = checkpoint.stat()
         sidecar.looks(5)
-        assert (sidecar.state / "files").stat() == before
+        assert checkpoint.stat() == before
+
+    def test_it_stays_small(self, start: Start, logs: Path) -> None:
+        """However often a file grows."""
+        sidecar = start(poll="0.0005")
+        with (logs / "app.log").open("a", buffering=1) as file:
+            for number in range(3000):
+                file.write(f"line {number}\n")
+                until(lambda number=number: len(sidecar.lines) > number, "the line")  # type: ignore[misc]
+        (checkpoint,) = sidecar.state.iterdir()
+        assert checkpoint.stat().st_size < 70_000

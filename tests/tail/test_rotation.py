@@ -249,8 +249,7 @@ class TestRewriting:
     def test_truncated_while_its_backlog_is_printed(self, start: Start, logs: Path) -> None:
         """What is left of it is not printed; what comes then is, from its beginning."""
         append(logs / "app.log", *(f"old {number} {'x' * 100}" for number in range(200_000)))
-        sidecar = start("app.log")
-        sidecar.valve.clear()
+        sidecar = start("app.log", stalled=True)
         sidecar.looks_while_stalled()
         (logs / "app.log").write_text("new 1\nnew 2\n")
         sidecar.looks_while_stalled()

@@ -17,6 +17,7 @@ from tests.bench.tail.cases import Case
 from tests.bench.tail.programs import FILEBEAT, OTELCOL
 from tests.chart.programs import find
 from tests.cluster.programs import BuildError
+from tests.tail.program import program
 from tests.tail.sidecar import busybox, command, install
 
 #: The kubelet's default; a sidecar that does not heed SIGTERM is killed after it.
@@ -164,12 +165,24 @@ def _applets(scratch: Path) -> Path:
     return folder
 
 
-def pillion(scratch: Path) -> Contestant:
-    """Return our own: the profile's command, on the profile's shell."""
+def pillion_tail(scratch: Path) -> Contestant:
+    """Return our own: the program."""
+    own = scratch / "pillion-tail"
+    if not own.exists():
+        shutil.copy(program(), own)
+    return Contestant(
+        "pillion-tail",
+        version(own, "--version"),
+        lambda case, logs, _: [own, logs / case.pattern],
+    )
+
+
+def script(scratch: Path) -> Contestant:
+    """Return what was before the program: the profile's command, on the profile's shell."""
     folder = _applets(scratch)
     shell, *words = command()
     return Contestant(
-        "pillion",
+        "pillion's script",
         f"on busybox {version(folder / 'busybox')}",
         lambda case, logs, _: [folder / Path(shell).name, *words, logs / case.pattern],
         path=folder,
@@ -277,9 +290,10 @@ def otelcol(_: Path) -> Contestant:
     return Contestant("otelcol filelog", OTELCOL.version.removeprefix("v"), words, lines=_BODY.findall)
 
 
-OURS = "pillion"
+OURS = "pillion-tail"
 EVERYONE: Mapping[str, Callable[[Path], Contestant]] = {
-    OURS: pillion,
+    OURS: pillion_tail,
+    "script": script,
     "busybox": busybox_tail,
     "gnu": gnu_tail,
     "filebeat": filebeat,

@@ -16,6 +16,8 @@ from tests.cluster import cgroups
 CASE = Case("cost", burst)
 WARM_SECONDS = 3.0
 REST_SECONDS = 15.0
+#: Whoever has not printed many files by then never will.
+MANY_SECONDS = 120.0
 #: Whoever gives out nothing for so long is done.
 STALLED_SECONDS = 5.0
 #: The kubelet's cpu.cfs_period_us.
@@ -45,6 +47,16 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Many:
+    """A contestant with many files."""
+
+    seconds: float
+    """Processor time from its start until a line of each file is out."""
+    processor: float
+    """Share of one core at rest after that."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a container may use, as the kubelet says it to the kernel."""
 
@@ -60,12 +72,28 @@ def rest(contestant: Contestant, count: int, folder: Path) -> Rest:
         append(_logs(folder) / name, "a", 0, 1)
     with Running(contestant, replace(CASE, names=names), _logs(folder), folder / "scratch") as running:
         time.sleep(WARM_SECONDS)
-        before, begin, samples = _ticks(running), time.monotonic(), []
+        before, begin, samples = _seconds(running), time.monotonic(), []
         while time.monotonic() < begin + REST_SECONDS:
             samples.append(_memory(running))
             time.sleep(0.02)
-        used = (_ticks(running) - before) / TICKS / (time.monotonic() - begin)
+        used = (_seconds(running) - before) / (time.monotonic() - begin)
     return Rest(sorted(samples)[len(samples) // 2], max(samples), used)
+
+
+def many(contestant: Contestant, count: int, folder: Path) -> Many:
+    """Return what it costs to print a line of each of so many files, and to watch them then."""
+    names = tuple(f"{number}.log" for number in range(count))
+    for name in names:
+        append(_logs(folder) / name, "a", 0, 1)
+    with Running(contestant, replace(CASE, names=names), _logs(folder), folder / "scratch") as running:
+        deadline = time.monotonic() + MANY_SECONDS
+        while running.size < count * LINE_BYTES and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seconds = _seconds(running) if running.size >= count * LINE_BYTES else float("inf")
+        time.sleep(WARM_SECONDS)
+        before, begin = _seconds(running), time.monotonic()
+        time.sleep(REST_SECONDS)
+        return Many(seconds, (_seconds(running) - before) / (time.monotonic() - begin))
 
 
 def speed(contestant: Contestant, megabytes: int, folder: Path, limits: Limits | None = None) -> Speed:
@@ -80,9 +108,9 @@ def speed(contestant: Contestant, megabytes: int, folder: Path, limits: Limits |
                 if running.size > size:
                     size, grown = running.size, time.monotonic()
                 time.sleep(0.01)
-            ticks = _ticks(running)
+            used = _seconds(running)
     read = sum(len(text) + 1 for text in running.lines())
-    return Speed(read / (grown - begin) / 1e6, ticks / TICKS / read * 1e9, peak)
+    return Speed(read / (grown - begin) / 1e6, used / read * 1e9, peak)
 
 
 def _logs(folder: Path) -> Path:
@@ -137,9 +165,12 @@ def _memory(running: Running) -> int:
     return total
 
 
-def _ticks(running: Running) -> int:
-    """Return the processor time of its process and of that one's ended children, in ticks."""
-    return sum(map(int, Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+def _seconds(running: Running) -> float:
+    """Return the processor time of its threads, to the nanosecond, and of its ended children, in ticks of a clock."""
+    threads = Path(f"/proc/{running.process.pid}/task").glob("*/schedstat")
+    own = sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    children = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()[13:15]
+    return own + sum(map(int, children)) / TICKS
 
 
 def machine() -> str:

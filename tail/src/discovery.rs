@@ -1,0 +1,430 @@
+//! Which files there are: folders are listed when they change, and now and then in any case.
+//!
+//! A folder's modification time tells whether a name came or went, so at rest a folder costs one stat(2) a look. Time
+//! stamps are as coarse as a tick of the kernel's clock: after a change the folder is listed once more at the next look.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, open, statx};
+use rustix::io::Errno;
+
+use crate::pattern::Pattern;
+use crate::rotation::origins;
+use crate::stat::{Id, Stat};
+
+/// More folders than this are not entered: each takes memory, and a tenant can make as many as inodes are left.
+const MOST_FOLDERS: usize = 50_000;
+/// What getdents(2) fills at once.
+const ENTRIES: usize = 8 << 10;
+
+/// A file that an argument means, or that may have been rotated from one.
+#[derive(Debug)]
+pub struct Found {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// Where in it the name begins.
+    pub name: usize,
+    /// The number of the folder, and that of the listing.
+    pub folder: u32,
+    /// See `folder`.
+    pub generation: u64,
+    /// What it is.
+    pub stat: Stat,
+    /// An argument means it.
+    pub wanted: bool,
+}
+
+/// What went wrong with a folder or a file in it.
+#[derive(Debug)]
+pub struct Trouble {
+    /// Which one.
+    pub path: Vec<u8>,
+    /// Why.
+    pub error: Errno,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: Vec<u8>,
+    /// The patterns whose names count here, and of them those that count in its folders, too.
+    patterns: Vec<usize>,
+    deep: Vec<usize>,
+    /// An argument names it.
+    top: bool,
+    /// Which folder it was at the last listing, and when that was changed.
+    seen: Option<(Id, i64)>,
+    /// List it at the next look whether it changes or not.
+    again: bool,
+    /// The number of the last listing; what was not in that is gone.
+    generation: u64,
+    /// Symlinks among its files, and what they led to.
+    links: Vec<(Vec<u8>, Option<Id>)>,
+}
+
+/// The folders that are watched.
+#[derive(Debug)]
+pub struct Discovery {
+    patterns: Vec<Pattern>,
+    folders: Vec<Option<Folder>>,
+    by_path: BTreeMap<Vec<u8>, u32>,
+    /// Numbers that are free, and those of folders that were never looked at.
+    free: Vec<u32>,
+    fresh: Vec<u32>,
+    generation: u64,
+}
+
+/// Asked of a regular file in a listing: is it known under this path? Then its stat(2) is spared.
+pub type IsKnown<'a> = dyn FnMut(Id, &[u8], u32, u64) -> bool + 'a;
+
+impl Discovery {
+    /// Watch for what the patterns mean.
+    #[must_use]
+    pub fn new(patterns: Vec<Pattern>) -> Self {
+        let mut discovery = Self {
+            patterns,
+            folders: Vec::new(),
+            by_path: BTreeMap::new(),
+            free: Vec::new(),
+            fresh: Vec::new(),
+            generation: 0,
+        };
+        for number in 0..discovery.patterns.len() {
+            let Pattern { folder, deep, .. } = discovery.patterns[number].clone();
+            let numbers = [number];
+            discovery.watch(&folder, &numbers, &numbers[..usize::from(deep)], true);
+        }
+        discovery
+    }
+
+    /// Return how many folders are watched.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_path.len()
+    }
+
+    /// Say whether no folder is watched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_path.is_empty()
+    }
+
+    /// Say whether a file that was in a folder at a listing was there at the last one, too.
+    #[must_use]
+    pub fn is_current(&self, folder: u32, generation: u64) -> bool {
+        self.folders
+            .get(folder as usize)
+            .is_some_and(|one| one.as_ref().is_some_and(|one| one.generation == generation))
+    }
+
+    /// List a folder at the next look whether it changes or not.
+    pub fn list_again(&mut self, folder: u32) {
+        if let Some(Some(folder)) = self.folders.get_mut(folder as usize) {
+            folder.again = true;
+        }
+    }
+
+    /// Say whether an argument means a name in a folder.
+    #[must_use]
+    pub fn means(&self, folder: u32, name: &[u8]) -> bool {
+        let folder = self.folders.get(folder as usize).and_then(Option::as_ref);
+        folder.is_some_and(|folder| folder.patterns.iter().any(|&number| self.patterns[number].means(name)))
+    }
+
+    /// Look at all folders, and list those that changed, or all of them. Return whether any was listed.
+    pub fn scan(
+        &mut self,
+        all: bool,
+        is_known: &mut IsKnown<'_>,
+        found: &mut Vec<Found>,
+        troubles: &mut Vec<Trouble>,
+    ) -> bool {
+        let mut listed = false;
+        self.fresh.clear();
+        for number in 0..self.folders.len() as u32 {
+            listed |= self.scan_folder(number, all, is_known, found, troubles);
+        }
+        // those that came up meanwhile
+        while let Some(number) = self.fresh.pop() {
+            listed |= self.scan_folder(number, all, is_known, found, troubles);
+        }
+        listed
+    }
+
+    fn scan_folder(
+        &mut self,
+        number: u32,
+        all: bool,
+        is_known: &mut IsKnown<'_>,
+        found: &mut Vec<Found>,
+        troubles: &mut Vec<Trouble>,
+    ) -> bool {
+        let changed = self.has_changed(number as usize, all, troubles);
+        if changed {
+            self.list(number, all, is_known, found, troubles);
+        }
+        changed
+    }
+
+    fn watch(&mut self, path: &[u8], patterns: &[usize], deep: &[usize], top: bool) {
+        if let Some(&number) = self.by_path.get(path) {
+            if let Some(folder) = &mut self.folders[number as usize] {
+                for (to, from) in [(&mut folder.patterns, patterns), (&mut folder.deep, deep)] {
+                    to.extend(from);
+                    to.sort_unstable();
+                    to.dedup();
+                }
+                folder.top |= top;
+            }
+            return;
+        }
+        let folder = Folder {
+            path: path.to_vec(),
+            patterns: patterns.to_vec(),
+            deep: deep.to_vec(),
+            top,
+            seen: None,
+            again: false,
+            generation: 0,
+            links: Vec::new(),
+        };
+        let number = self.free.pop().unwrap_or(self.folders.len() as u32);
+        if number as usize == self.folders.len() {
+            self.folders.push(None);
+        }
+        self.folders[number as usize] = Some(folder);
+        self.by_path.insert(path.to_vec(), number);
+        self.fresh.push(number);
+    }
+
+    /// Say whether a folder has to be listed. One that is gone has lost its files; if no argument names it, it is
+    /// forgotten.
+    fn has_changed(&mut self, number: usize, all: bool, troubles: &mut Vec<Trouble>) -> bool {
+        let Some(folder) = &mut self.folders[number] else { return false };
+        match Stat::of_path(&folder.path) {
+            Ok(stat) if stat.kind == FileType::Directory => {
+                let seen = Some((stat.id, stat.modified));
+                let moved = seen != folder.seen;
+                let again = std::mem::replace(&mut folder.again, moved);
+                folder.seen = seen;
+                let switched = |(path, id): &(Vec<u8>, Option<Id>)| Stat::of_path(path).ok().map(|stat| stat.id) != *id;
+                moved || again || all || folder.links.iter().any(switched)
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {
+                if folder.seen.take().is_some() {
+                    self.generation += 1;
+                    folder.generation = self.generation;
+                    folder.links.clear();
+                }
+                if !folder.top {
+                    self.by_path.remove(&folder.path);
+                    self.folders[number] = None;
+                    self.free.push(number as u32);
+                }
+                false
+            }
+            Err(error) => {
+                folder.seen = None;
+                let path = obstacle(&folder.path);
+                troubles.push(Trouble { path, error });
+                false
+            }
+        }
+    }
+
+    fn list(
+        &mut self,
+        number: u32,
+        all: bool,
+        is_known: &mut IsKnown<'_>,
+        found: &mut Vec<Found>,
+        troubles: &mut Vec<Trouble>,
+    ) {
+        let Some(Some(mut folder)) = self.folders.get_mut(number as usize).map(Option::take) else { return };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let descriptor = match open(folder.path.as_slice(), flags, Mode::empty()) {
+            Ok(descriptor) => descriptor,
+            Err(error) => {
+                folder.again = true;
+                if error != Errno::NOENT && error != Errno::NOTDIR {
+                    troubles.push(Trouble { path: folder.path.clone(), error });
+                    self.name_by_name(number, &mut folder, found);
+                }
+                self.folders[number as usize] = Some(folder);
+                return;
+            }
+        };
+        self.generation += 1;
+        let generation = self.generation;
+        folder.generation = generation;
+        folder.links.clear();
+        let device = folder.seen.map_or(0, |seen| seen.0.device);
+        let mut path = folder.path.clone();
+        if path != b"/" {
+            path.push(b'/');
+        }
+        let begin = path.len();
+        let mut space = [MaybeUninit::uninit(); ENTRIES];
+        let mut entries = RawDir::new(&descriptor, &mut space);
+        while let Some(entry) = entries.next() {
+            let Ok(entry) = entry else {
+                folder.again = true;
+                break;
+            };
+            let name = entry.file_name();
+            let bytes = name.to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let mut kind = entry.file_type();
+            if kind == FileType::Unknown {
+                kind = kind_of_entry(&descriptor, name);
+            }
+            path.truncate(begin);
+            path.extend_from_slice(bytes);
+            if kind == FileType::Directory {
+                if !folder.deep.is_empty() && !bytes.starts_with(b".") {
+                    if self.by_path.len() < MOST_FOLDERS || self.by_path.contains_key(&path) {
+                        self.watch(&path, &folder.deep, &folder.deep, false);
+                    } else {
+                        troubles.push(Trouble { path: path.clone(), error: Errno::NOMEM });
+                    }
+                }
+                continue;
+            }
+            if kind != FileType::RegularFile && kind != FileType::Symlink {
+                continue;
+            }
+            let means = |name: &[u8]| folder.patterns.iter().any(|&one| self.patterns[one].means(name));
+            let wanted = means(bytes);
+            if !wanted && !origins(bytes).iter().any(|origin| means(&origin.name)) {
+                continue;
+            }
+            let id = Id { device, inode: entry.ino() };
+            if kind == FileType::RegularFile && wanted && !all && is_known(id, &path, number, generation) {
+                continue;
+            }
+            let stat = Stat::of_entry(&descriptor, name);
+            if kind == FileType::Symlink {
+                folder.links.push((path.clone(), stat.ok().map(|stat| stat.id)));
+            }
+            match stat {
+                Ok(stat) if stat.is_regular() => {
+                    found.push(Found { path: path.clone(), name: begin, folder: number, generation, stat, wanted });
+                }
+                Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => {
+                    folder.again = true;
+                    troubles.push(Trouble { path: path.clone(), error });
+                }
+            }
+        }
+        self.folders[number as usize] = Some(folder);
+    }
+
+    /// Look for files that arguments name in a folder that can't be listed.
+    fn name_by_name(&mut self, number: u32, folder: &mut Folder, found: &mut Vec<Found>) {
+        self.generation += 1;
+        folder.generation = self.generation;
+        for &one in &folder.patterns {
+            let Some(name) = self.patterns[one].literal() else { continue };
+            let path = [folder.path.as_slice(), b"/", name].concat();
+            if let Some(stat) = Stat::of_path(&path).ok().filter(Stat::is_regular) {
+                let (name, generation) = (folder.path.len() + 1, self.generation);
+                found.push(Found { path, name, folder: number, generation, stat, wanted: true });
+            }
+        }
+    }
+}
+
+fn kind_of_entry(folder: &std::os::fd::OwnedFd, name: &CStr) -> FileType {
+    let found = statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, rustix::fs::StatxFlags::TYPE);
+    found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.stx_mode.into()))
+}
+
+/// Return the folder on the way to a path whose permissions keep us from going on.
+fn obstacle(path: &[u8]) -> Vec<u8> {
+    let mut ends: Vec<usize> = (1..path.len()).filter(|&at| path[at] == b'/').collect();
+    ends.push(path.len());
+    let reachable = ends
+        .iter()
+        .rev()
+        .find(|&&end| statx(CWD, &path[..end], AtFlags::empty(), rustix::fs::StatxFlags::TYPE).is_ok());
+    path[..reachable.copied().unwrap_or(1)].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    fn scan(discovery: &mut Discovery) -> (bool, Vec<String>) {
+        let mut found = Vec::new();
+        let listed = discovery.scan(false, &mut |_, _, _, _| false, &mut found, &mut Vec::new());
+        let mut names: Vec<String> = found
+            .iter()
+            .map(|one| {
+                format!("{}{}", String::from_utf8_lossy(&one.path[one.name..]), if one.wanted { "" } else { "?" })
+            })
+            .collect();
+        names.sort();
+        (listed, names)
+    }
+
+    fn discovery(folder: &Path, pattern: &str) -> Discovery {
+        Discovery::new(vec![Pattern::parse(folder.join(pattern).as_os_str().as_bytes())])
+    }
+
+    #[test]
+    fn a_folder_is_listed_when_it_changes_and_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.log"), "").unwrap();
+        let mut discovery = discovery(folder.path(), "*.log");
+        assert_eq!(scan(&mut discovery), (true, vec!["a.log".to_owned()]));
+        assert!(scan(&mut discovery).0);
+        assert!(!scan(&mut discovery).0);
+        fs::write(folder.path().join("b.log"), "").unwrap();
+        fs::write(folder.path().join("b.log.1"), "").unwrap();
+        fs::write(folder.path().join("b.txt"), "").unwrap();
+        assert_eq!(scan(&mut discovery).1, ["a.log", "b.log", "b.log.1?"]);
+    }
+
+    #[test]
+    fn folders_below_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        fs::create_dir_all(folder.path().join(".git")).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
+        for place in ["top.log", "a/b/deep.log", ".git/hidden.log"] {
+            fs::write(folder.path().join(place), "").unwrap();
+        }
+        let mut discovery = discovery(folder.path(), "**/*.log");
+        assert_eq!(scan(&mut discovery).1, ["deep.log", "top.log"]);
+        assert_eq!(discovery.len(), 3);
+        fs::remove_dir_all(folder.path().join("a")).unwrap();
+        scan(&mut discovery);
+        assert_eq!(discovery.len(), 1);
+    }
+
+    #[test]
+    fn a_symlink_is_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("x"), folder.path().join("a.log")).unwrap();
+        let mut discovery = discovery(folder.path(), "*.log");
+        scan(&mut discovery);
+        scan(&mut discovery);
+        assert!(!scan(&mut discovery).0);
+        fs::write(elsewhere.path().join("x"), "").unwrap();
+        assert_eq!(scan(&mut discovery), (true, vec!["a.log".to_owned()]));
+    }
+
+    #[test]
+    fn the_folder_in_the_way_is_named() {
+        assert_eq!(obstacle(b"/nowhere/at/all"), b"/");
+        assert_eq!(obstacle(b"/proc/none/at/all"), b"/proc");
+    }
+}

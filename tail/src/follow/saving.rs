@@ -1,0 +1,112 @@
+//! The checkpoint: what a sidecar before us wrote down, and what we do.
+
+use rustix::io::Errno;
+
+use super::{Follower, Neighbour};
+use crate::checkpoint::{Journal, Known, Position, Record, State, Unusable};
+use crate::complaints::{say, shown};
+use crate::file::Followed;
+use crate::output::Sink;
+
+impl<S: Sink> Follower<S> {
+    /// Take over what a sidecar before us wrote down.
+    pub(super) fn resume(&mut self) {
+        let place = shown(&self.options.state);
+        let content = match Journal::read(&self.options.state) {
+            Ok(None) => return,
+            Ok(Some(content)) => content,
+            Err(error) => {
+                return say(&format!("can't read the checkpoint in {place} ({error}): begins as in a new pod"));
+            }
+        };
+        match State::parse(&content) {
+            Ok(state) => {
+                if state.torn > 1 {
+                    say(&format!(
+                        "{} lines of the checkpoint in {place} can't be read: some lines may come again",
+                        state.torn
+                    ));
+                }
+                self.remembered = state.files;
+                self.dropped = state.dropped;
+                let neighbour = |known: Known| Neighbour {
+                    born: known.born,
+                    copy: known.copy,
+                    seen_in: (u32::MAX, 0),
+                    missed: false,
+                    path: Vec::new(),
+                    modified: i64::MIN,
+                    candidate: None,
+                };
+                self.neighbours = state.known.into_iter().map(|(id, known)| (id, neighbour(known))).collect();
+                self.settled = true;
+                self.resumed = true;
+            }
+            Err(Unusable::Garbage) => say(&format!("the checkpoint in {place} is damaged: begins as in a new pod")),
+            Err(Unusable::Newer(version)) => {
+                say(&format!(
+                    "the checkpoint in {place} is of version {version}, newer than this program: begins as in a new pod"
+                ));
+            }
+        }
+    }
+
+    /// Write down how far each file is printed, if that changed, and all of it is durably out.
+    pub(super) fn save(&mut self) {
+        if !self.dirty || !self.output.is_durable() {
+            return;
+        }
+        self.saved_at = self.output.taken();
+        let result = if self.journal.wants_all() { self.save_all() } else { self.save_changes() };
+        match result {
+            Ok(left_out) => {
+                if left_out > 0 {
+                    self.complaints
+                        .once(&format!("too many files for the checkpoint: a restart prints some again ({left_out})"));
+                }
+                self.dirty = false;
+                self.records.clear();
+                for file in self.table.files_mut() {
+                    file.dirty = false;
+                }
+            }
+            Err(error) => {
+                let (place, reason) = (shown(&self.options.state), std::io::Error::from(error));
+                self.complaints.once(&format!("no checkpoint in {place}: a restart prints lines again ({reason})"));
+            }
+        }
+    }
+
+    pub(super) fn save_all(&mut self) -> Result<usize, Errno> {
+        let Self { table, neighbours, remembered, journal, dropped, .. } = self;
+        let files =
+            table.streams().flat_map(|(_, stream)| stream.files.iter().map(|file| position(&stream.origin, file)));
+        let known = neighbours.iter().map(|(id, one)| Record::Known(*id, Known { born: one.born, copy: one.copy }));
+        let remembered = remembered.iter().map(|(id, position)| Record::File(*id, position.clone()));
+        journal.rewrite(std::iter::once(Record::Dropped(*dropped)).chain(remembered).chain(known).chain(files))
+    }
+
+    pub(super) fn save_changes(&mut self) -> Result<usize, Errno> {
+        let mut text = Vec::new();
+        for record in &self.records {
+            record.write(&mut text);
+        }
+        for (_, stream) in self.table.streams() {
+            for file in stream.files.iter().filter(|file| file.dirty) {
+                position(&stream.origin, file).write(&mut text);
+            }
+        }
+        self.journal.append(&text).map(|()| 0)
+    }
+}
+
+fn position(origin: &[u8], file: &Followed) -> Record {
+    let position = Position {
+        born: file.born,
+        at: file.at,
+        context: file.context(),
+        origin: origin.to_vec(),
+        path: file.path.to_vec(),
+    };
+    Record::File(file.id, position)
+}

@@ -1,0 +1,49 @@
+//! The command.
+
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::ExitCode;
+
+use pillion_tail::complaints::say;
+use pillion_tail::follow::Follower;
+use pillion_tail::options::Command;
+use pillion_tail::output::Stdout;
+use pillion_tail::signals::Signals;
+use pillion_tail::status::status;
+
+fn main() -> ExitCode {
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.as_bytes().to_vec());
+    let arguments = std::env::args_os().skip(1).map(OsStringExt::into_vec);
+    match Command::read(arguments, variable) {
+        Command::Tell(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Command::Status(folder) => match status(&folder) {
+            Ok(text) => {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Err(text) => {
+                say(&text);
+                ExitCode::FAILURE
+            }
+        },
+        Command::Follow(options) => {
+            let signals = match Signals::catch() {
+                Ok(signals) => signals,
+                Err(error) => return fail(&format!("can't catch SIGTERM: {error}")),
+            };
+            match Stdout::open() {
+                Ok(output) => Follower::new(*options, output).run(&signals),
+                Err(error) => return fail(&format!("there is no standard output: {}", std::io::Error::from(error))),
+            }
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    say(text);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,68 @@
+"""The program under test, `tail/`: built once into a cache outside the repository."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.cluster.programs import BuildError, cache
+
+SOURCE = Path(__file__).parents[2] / "tail"
+#: Static, so that it runs in an image of its own; the first target that this machine's Rust has is built for.
+TARGETS = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
+BUILD_SECONDS = 1800.0
+
+
+def cargo() -> str | None:
+    """Return the cargo on PATH, or rustup's."""
+    own = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "bin/cargo"
+    return shutil.which("cargo") or (str(own) if own.exists() else None)
+
+
+def program() -> Path:
+    """Return the program: $PILLION_TAIL, or what cargo builds now (nothing, if no source has changed).
+
+    Raises BuildError with cargo's words, or with what to install.
+    """
+    if given := os.environ.get("PILLION_TAIL"):
+        return Path(given)
+    builder = cargo()
+    if builder is None:
+        raise BuildError("there is no cargo to build tail/ with; on Debian or Ubuntu: apt-get install cargo")
+    # beside rustup's cargo is rustup's rustc
+    path = f"{Path(builder).parent}:{os.environ.get('PATH', '')}"
+    # each checkout has a folder of its own: their programs have the same name
+    target = cache() / f"tail-{hashlib.sha256(os.fsencode(SOURCE)).hexdigest()[:8]}"
+    environment = {**os.environ, "PATH": path, "CARGO_TARGET_DIR": str(target)}
+    flags, folder = static_target(environment)
+    built = subprocess.run(
+        [builder, "build", "--release", "--locked", "--quiet", *flags],
+        cwd=SOURCE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BUILD_SECONDS,
+    )
+    if built.returncode:
+        raise BuildError(f"cargo build failed in tail/:\n{built.stderr[-2000:]}")
+    return target / folder / "release" / "pillion-tail"
+
+
+def static_target(environment: dict[str, str]) -> tuple[list[str], str]:
+    """Return cargo's flags for a static program, and the folder that it is built into.
+
+    Debian's Rust has glibc only, which can be linked statically, too.
+    """
+    told = subprocess.run(
+        ["rustc", "--print", "sysroot"], env=environment, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    machine = os.uname().machine
+    for target in TARGETS:
+        if target.startswith(machine) and Path(told, "lib/rustlib", target).is_dir():
+            return ["--target", target], target
+    # with a target named, the flags are for the program alone and not for what runs during the build
+    target = f"{machine}-unknown-linux-gnu"
+    environment["RUSTFLAGS"] = "-C target-feature=+crt-static"
+    return ["--target", target], target

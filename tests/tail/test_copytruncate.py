@@ -1,0 +1,257 @@
+"""Rotation that copies the file and truncates it: what was missed is read from the copy."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .conftest import Start
+from .sidecar import until
+from .test_files import append
+
+
+def copy_and_truncate(path: Path, copy: str = "app.log.1") -> None:
+    """Rotate as logrotate's copytruncate does, older copies first."""
+    for number in range(8, 0, -1):
+        old = path.with_name(f"{path.name}.{number}")
+        if old.exists() and copy == f"{path.name}.1":
+            old.rename(path.with_name(f"{path.name}.{number + 1}"))
+    shutil.copy(path, path.with_name(copy))
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "*.log", "app*", "*", "**/*"])
+class TestRecovery:
+    """Whatever the pattern, also where it means the copy itself."""
+
+    def test_lines_that_were_not_looked_at(self, start: Start, logs: Path, pattern: str) -> None:
+        """They are printed from the copy, in order, and nothing comes again."""
+        append(logs / "app.log", "one")
+        sidecar = start(pattern)
+        sidecar.prints(["one"])
+        expected = ["one"]
+        for number in range(5):
+            append(logs / "app.log", f"late {number}")
+            copy_and_truncate(logs / "app.log")
+            append(logs / "app.log", f"next {number}")
+            expected += [f"late {number}", f"next {number}"]
+            sidecar.prints(expected)
+            sidecar.looks()
+        assert sidecar.settled().decode().splitlines() == expected
+
+    def test_always_the_same_copy(self, start: Start, logs: Path, pattern: str) -> None:
+        """Each copy may be written into the same file."""
+        append(logs / "app.log", "one")
+        sidecar = start(pattern)
+        sidecar.prints(["one"])
+        expected = ["one"]
+        for number in range(5):
+            append(logs / "app.log", f"late {number}")
+            shutil.copy(logs / "app.log", logs / "app.log.1")
+            os.truncate(logs / "app.log", 0)
+            append(logs / "app.log", f"next {number}")
+            expected += [f"late {number}", f"next {number}"]
+            sidecar.prints(expected)
+            if number % 2:
+                sidecar.looks()
+        assert sidecar.settled().decode().splitlines() == expected
+
+    def test_twice_between_two_looks(self, start: Start, logs: Path, pattern: str) -> None:
+        """Both copies are read, the older one first."""
+        append(logs / "app.log", "one")
+        sidecar = start(pattern, poll="0.3")
+        sidecar.prints(["one"])
+        sidecar.looks()
+        append(logs / "app.log", "two")
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", "three")
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", "four")
+        sidecar.prints(["one", "two", "three", "four"])
+        assert sidecar.settled() == b"one\ntwo\nthree\nfour\n"
+
+    def test_a_large_backlog(self, start: Start, logs: Path, pattern: str) -> None:
+        """While nobody reads, everything that was not printed is in the copy."""
+        first = [f"first {number} {'x' * 100}" for number in range(20_000)]
+        append(logs / "app.log", *first)
+        sidecar = start(pattern, stalled=True)
+        sidecar.looks_while_stalled()
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", "second")
+        sidecar.looks_while_stalled()
+        sidecar.valve.set()
+        sidecar.prints([*first, "second"])
+        assert sidecar.settled().decode().splitlines() == [*first, "second"]
+
+    def test_while_it_was_down(self, start: Start, logs: Path, pattern: str) -> None:
+        """The next sidecar finds the copy, too."""
+        append(logs / "app.log", "one")
+        first = start(pattern)
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        append(logs / "app.log", "two")
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", "three")
+        second = start(pattern)
+        second.prints(["two", "three"])
+        assert second.settled() == b"two\nthree\n"
+
+    def test_a_line_that_was_being_written(self, start: Start, logs: Path, pattern: str) -> None:
+        """Its end is in the copy."""
+        (logs / "app.log").write_text("one\nbegin")
+        sidecar = start(pattern)
+        sidecar.prints(["one"])
+        sidecar.looks()
+        with (logs / "app.log").open("a") as file:
+            file.write(" and end\n")
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", "two")
+        sidecar.prints(["one", "begin and end", "two"])
+
+
+@pytest.mark.parametrize("copy", ["app.log.1", "app.log-20260101", "app.log.2026-01-01", "app-1.log", "app.log.bak"])
+def test_names_of_copies(start: Start, logs: Path, copy: str) -> None:
+    """As rotations name them."""
+    append(logs / "app.log", "one")
+    sidecar = start("app.log")
+    sidecar.prints(["one"])
+    append(logs / "app.log", "two")
+    copy_and_truncate(logs / "app.log", copy)
+    append(logs / "app.log", "three")
+    sidecar.prints(["one", "two", "three"])
+    assert sidecar.settled() == b"one\ntwo\nthree\n"
+
+
+def test_a_copy_that_takes_long(start: Start, logs: Path) -> None:
+    """It is seen while it is being made, and again when the file is truncated."""
+    lines = [f"line {number}" for number in range(1000)]
+    append(logs / "app.log", *lines)
+    sidecar = start("*")
+    sidecar.prints(lines)
+    sidecar.looks()
+    content = (logs / "app.log").read_bytes()
+    with (logs / "app.log.1").open("wb", buffering=0) as copy:
+        sidecar.looks()
+        copy.write(content[:3000])
+        sidecar.looks()
+        copy.write(content[3000:])
+        sidecar.looks()
+        append(logs / "app.log", "late")
+        copy.write(b"late\n")
+        os.truncate(logs / "app.log", 0)
+    append(logs / "app.log", "next")
+    sidecar.prints([*lines, "late", "next"])
+    assert sidecar.settled().decode().splitlines() == [*lines, "late", "next"]
+
+
+def test_a_backup_is_no_rotation(start: Start, logs: Path) -> None:
+    """Without a truncation a copy has nothing new."""
+    append(logs / "app.log", "one")
+    sidecar = start("*")
+    sidecar.prints(["one"])
+    shutil.copy(logs / "app.log", logs / "app.log.bak")
+    sidecar.looks()
+    append(logs / "app.log", "two")
+    sidecar.prints(["one", "two"])
+    assert sidecar.settled() == b"one\ntwo\n"
+
+
+def test_a_file_that_only_has_such_a_name(start: Start, logs: Path) -> None:
+    """With other content it is one of its own, if the pattern means it."""
+    append(logs / "app.log", "one")
+    sidecar = start("*")
+    sidecar.prints(["one"])
+    append(logs / "app.log.1", "another")
+    sidecar.prints(["one", "another"])
+    append(logs / "app.log.1", "more")
+    sidecar.prints(["one", "another", "more"])
+
+
+class TestNuls:
+    """What is no text."""
+
+    def test_a_writer_that_does_not_append(self, start: Start, logs: Path) -> None:
+        """After a truncation it writes where it was: the hole before that is skipped."""
+        with (logs / "app.log").open("wb", buffering=0) as file:
+            lines = [f"first {number} {'x' * 100}" for number in range(5000)]
+            file.write("".join(f"{line}\n" for line in lines).encode())
+            sidecar = start("app.log")
+            sidecar.prints(lines)
+            for number in range(3):
+                sidecar.looks()
+                copy_and_truncate(logs / "app.log")
+                file.write(f"next {number}\n".encode())
+                lines.append(f"next {number}")
+                sidecar.prints(lines)
+        assert b"\0" not in sidecar.settled()
+
+    @pytest.mark.parametrize("hole", [20, 5000, 300_000, 5_000_000])
+    def test_a_hole_that_was_there_before(self, start: Start, logs: Path, hole: int) -> None:
+        """It is skipped in a file that is new to us, too."""
+        with (logs / "app.log").open("wb") as file:
+            file.truncate(hole)
+            file.seek(hole)
+            file.write(b"one\n")
+        sidecar = start("app.log")
+        sidecar.prints(["one"])
+        append(logs / "app.log", "two")
+        sidecar.prints(["one", "two"])
+        sidecar.looks()
+        sidecar.kill()
+        append(logs / "app.log", "three")
+        start("app.log").prints(["three"])
+
+    @pytest.mark.parametrize("size", [10_000, 32 << 20])
+    def test_a_file_that_was_made_large_beforehand(self, start: Start, logs: Path, size: int) -> None:
+        """Its lines come out as they replace the NULs, through a mapping as well."""
+        import mmap  # noqa: PLC0415 — one test's own
+
+        with (logs / "app.log").open("w+b") as file:
+            file.truncate(size)
+            sidecar = start("app.log")
+            sidecar.looks()
+            with mmap.mmap(file.fileno(), size) as text:
+                at = 0
+                for number in range(30):
+                    line = f"line {number} {'x' * 200}\n".encode()
+                    text[at : at + len(line) // 2] = line[: len(line) // 2]
+                    if number % 10 == 0:
+                        sidecar.looks()
+                    text[at + len(line) // 2 : at + len(line)] = line[len(line) // 2 :]
+                    at += len(line)
+                    if number % 10 == 5:
+                        sidecar.prints(text[:at])
+                sidecar.prints(text[:at])
+                text[at : at + 4] = b"last"
+                at += 4
+                sidecar.looks()
+                assert sidecar.end() == text[:at]
+
+    def test_nuls_between_lines_are_content(self, start: Start, logs: Path) -> None:
+        """As soon as something follows."""
+        content = b"one\n" + bytes(100_000) + b"two\n" + bytes(3) + b"\nthree\n"
+        (logs / "app.log").write_bytes(content[:50_000])
+        sidecar = start("app.log")
+        sidecar.prints(b"one\n")
+        with (logs / "app.log").open("ab") as file:
+            file.write(content[50_000:])
+        sidecar.prints(content)
+
+
+def test_truncated_while_it_was_read(start: Start, logs: Path) -> None:
+    """Again and again, while nobody reads for a while: each line once or never, and in order."""
+    sidecar = start("app.log")
+    sidecar.looks(1)
+    expected: list[str] = []
+    for round_ in range(10):
+        lines = [f"{round_} {number} {'y' * 50}" for number in range(2000)]
+        append(logs / "app.log", *lines)
+        expected += lines
+        if round_ % 3 == 1:
+            sidecar.valve.clear()
+        copy_and_truncate(logs / "app.log")
+        sidecar.valve.set()
+        until(lambda: len(sidecar.lines) == 2000 * (round_ + 1), "all lines")  # noqa: B023 — called in this round
+    assert sidecar.settled().decode().splitlines() == expected

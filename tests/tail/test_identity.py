@@ -1,0 +1,96 @@
+"""A file is known again by device, inode, birth time and the bytes before the position: inodes are used again."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from .conftest import Start
+from .sidecar import until
+from .test_files import append
+
+
+def make_with_inode(path: Path, content: str, inode: int) -> None:
+    """Create a file that has this inode, as file systems like ext4 do of themselves."""
+    for number in range(200):
+        other = path.with_name(f"hold-{number}.tmp")
+        other.write_text(content)
+        if other.stat().st_ino == inode:
+            other.rename(path)
+            return
+    pytest.skip("this file system does not use inodes again")
+
+
+@pytest.mark.parametrize("content", ["one\ntwo\n", "one\n", "xxx\nyyy\n", ""])
+class TestUsedAgain:
+    """Another file in the same inode is printed from its beginning, even if it begins alike."""
+
+    def test_across_a_restart(self, start: Start, logs: Path, content: str) -> None:
+        """The checkpoint has the birth time."""
+        append(logs / "app.log", "one")
+        first = start("app.log")
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        inode = (logs / "app.log").stat().st_ino
+        (logs / "app.log").unlink()
+        make_with_inode(logs / "app.log", content, inode)
+        second = start("app.log")
+        second.prints(content)
+        append(logs / "app.log", "end")
+        second.prints(f"{content}end\n")
+
+    def test_while_it_was_closed(self, start: Start, logs: Path, content: str) -> None:
+        """An idle file that was closed to save its descriptor doesn't keep its inode from others."""
+        for number in range(40):
+            append(logs / f"{number:02}.log", "one")
+        sidecar = start("*.log", descriptors=20, poll="0.1")
+        until(lambda: len(sidecar.lines) == 40, "all files")
+        sidecar.looks()
+        held = sidecar.open_files
+        closed = next(path for path in sorted(logs.glob("*.log")) if str(path) not in held)
+        inode = closed.stat().st_ino
+        closed.unlink()
+        make_with_inode(closed, content, inode)
+        append(closed, "end")
+        sidecar.prints("one\n" * 40 + f"{content}end\n")
+        assert sidecar.end() == sidecar.printed
+
+
+def test_a_file_that_comes_back(start: Start, logs: Path, tmp_path: Path) -> None:
+    """Moved away and back it goes on where it was."""
+    append(logs / "app.log", "one")
+    sidecar = start("app.log")
+    sidecar.prints(["one"])
+    (logs / "app.log").rename(tmp_path / "elsewhere")
+    sidecar.looks()
+    append(tmp_path / "elsewhere", "two")
+    (tmp_path / "elsewhere").rename(logs / "app.log")
+    append(logs / "app.log", "three")
+    sidecar.prints(["one", "two", "three"])
+
+
+class TestClock:
+    """Time stamps may be anything."""
+
+    @pytest.mark.parametrize("jump", [-(10**9), 10**9])
+    def test_jumps(self, start: Start, logs: Path, jump: int) -> None:
+        """Files written in the past or the future are printed like any other."""
+        sidecar = start("app.log")
+        expected = []
+        for number in range(6):
+            append(logs / "app.log", f"line {number}")
+            expected.append(f"line {number}")
+            os.utime(logs / "app.log", (0, 1_700_000_000 + jump * (number % 2)))
+            if number % 2:
+                (logs / "app.log").rename(logs / "app.log.1")
+            sidecar.prints(expected)
+        assert sidecar.end() == sidecar.printed
+
+    def test_a_time_that_stands_still(self, start: Start, logs: Path) -> None:
+        """Growth is enough."""
+        sidecar = start("app.log")
+        for number in range(5):
+            append(logs / "app.log", f"line {number}")
+            os.utime(logs / "app.log", (0, 0))
+            sidecar.prints([f"line {n}" for n in range(number + 1)])
