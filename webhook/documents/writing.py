@@ -17,7 +17,7 @@ __all__ = ["NotInPlaceError", "prologue", "written"]
 
 _COMMENT = re.compile(r"(?P<pad>[ ]*)#[^\n]*(?:\n|\Z)")
 _COMPACT = re.compile(r'":\S')
-_PROLOGUE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_PROLOGUE = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\r))*")
 _COLON = re.compile(r"(?:\s|#[^\n]*\n)*:")
 _ANCHOR = re.compile(r"(?:!\S*\s+)?(?P<anchor>&\S+)")
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s*)*")
