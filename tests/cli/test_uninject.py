@@ -136,6 +136,32 @@ def test_what_a_manifest_lacks_it_lacks_again(text: str, pillion: Call) -> None:
     assert pillion("inject", "--namespace-opt-in", "-f", "-", stdin=out).out == out
 
 
+@pytest.mark.parametrize("null", ["", " ~", " null"])
+def test_a_null_below_a_list_or_among_annotations_is_back_as_it_was(null: str, pillion: Call) -> None:
+    """With its word, at its place; and a second injection changes nothing."""
+    text = f"""\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+  annotations:
+    cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes:{null}
+    pillion.dev/inject: "true"
+    pillion.dev/status:{null}
+    note: x
+spec:
+  containers:
+  - name: shop
+    env:{null}
+    volumeMounts:{null}
+    image: shop
+  - {{name: worker, image: shop, volumeMounts:{null or " Null"}}}
+"""
+    out = injected(pillion, text)
+    assert uninjected(pillion, out) == text
+    assert pillion("inject", "-f", "-", stdin=out).out == out
+
+
 def test_prints_a_patch_and_a_diff(pillion: Call) -> None:
     """The patch is RFC 6902; the diff only removes."""
     document = documents.read(APP, "app.yaml")[0]
