@@ -309,6 +309,46 @@ def test_strict_refuses_a_renewal_that_can_not_be(pillion: Call) -> None:
     assert (code, out) == (1, "")
 
 
+def test_strict_refuses_a_sidecar_that_a_pod_does_not_ask_for(pillion: Call) -> None:
+    """A pod with a key of ours that does nothing without inject is not met, with a sidecar or without."""
+    ask = '        pillion.dev/inject: "true"   # ask\n'
+    assert ask in APP
+    logs = "        pillion.dev/logs: /var/log/app/*.log\n"
+    for text in (APP.replace(ask, logs), injected(pillion, APP).replace(ask, logs)):
+        assert pillion("inject", "-f", "-", stdin=text)[:2] == (0, text)
+        assert pillion("inject", "--strict", "-f", "-", stdin=text)[:2] == (1, "")
+    refuses = injected(pillion, APP).replace(ask, ask.replace("true", "false"))
+    assert pillion("inject", "--strict", "-f", "-", stdin=refuses)[:2] == (0, refuses)
+
+
+def test_a_mistake_in_an_injected_pod_is_named_where_it_stands(pillion: Call) -> None:
+    """Our sidecar before it counts."""
+    text = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+  annotations:
+    pillion.dev/inject: "true"
+spec:
+  initContainers:
+  - name: first
+    image: shop
+    env:
+    - name: LEVEL
+      value: "5"
+  containers:
+  - name: shop
+    image: shop
+"""
+    out = injected(pillion, text).replace('value: "5"', "value: 5")
+    line = out.splitlines().index("      value: 5") + 1
+    code, again, err = pillion("inject", "-f", "-", stdin=out)
+    assert (code, again) == (0, out)
+    said = "spec.initContainers[1].env[0].value is the number 5, which the API server refuses; write"
+    assert err == f'stdin:{line}:7: Pod/shop: warning: not renewed: {said} "5", in quotes\n'
+
+
 def test_explain_names_both_ways(pillion: Call) -> None:
     """Of a file that carries a sidecar."""
     out = pillion("explain", "-f", "-", stdin=injected(pillion, APP)).out
