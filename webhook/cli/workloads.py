@@ -10,7 +10,7 @@ import jsonpatch
 import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
-from webhook.cli.misplaced import keys_of, misplaced
+from webhook.cli.misplaced import keys_of, malformed, misplaced, wrong_type
 from webhook.cli.objects import (
     Object,
     Path,
@@ -306,7 +306,10 @@ def _examine(item: Object, configuration: Configuration, *, opted_in: bool) -> R
     found = _workloads(item)
     remarks = misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
-    concerned = bool(keys) or opted_in
+    paths = [workload.template_path for workload in found]
+    # what is wrong in a pod is found when it is read
+    remarks += [wrong_type(item, path) for path in malformed(item.manifest, [()], prefix) if () not in paths]
+    concerned = bool(keys) or opted_in or bool(malformed(item.manifest, paths, prefix))
     reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
     return Report(item, reviews, remarks)
 
