@@ -349,6 +349,40 @@ spec:
     assert err == f'stdin:{line}:7: Pod/shop: warning: not renewed: {said} "5", in quotes\n'
 
 
+def test_a_renewal_names_lines_of_the_file_as_it_is(pillion: Call) -> None:
+    """Our sidecar, and mounts of ours that stand in front, count though they are taken out first."""
+    text = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  replicas: 3
+  template:
+    metadata:
+      annotations: {pillion.dev/inject: "true", pillion.dev/logs: "first:/data/*.log,first:/own/*.log"}
+    spec:
+      initContainers:
+      - name: first
+        image: shop
+        volumeMounts:
+        - name: data
+          mountPath: /data
+      containers:
+      - name: shop
+        image: shop
+      volumes:
+      - {name: data, persistentVolumeClaim: {claimName: data}}
+"""
+    ours = "        - name: pillion-logs-1\n          mountPath: /own\n          subPath: first\n"
+    own = "        - name: data\n          mountPath: /data\n"
+    out = injected(pillion, text)
+    assert own + ours in out
+    for carried in (out, out.replace(own + ours, ours + own)):
+        line = 1 + carried[: carried.rindex(own)].count("\n")
+        err = pillion("inject", "-f", "-", stdin=carried).err
+        assert f'stdin:{line}:11: Deployment/shop: warning: claim "data" is shared by 3 pods' in err
+
+
 def test_explain_names_both_ways(pillion: Call) -> None:
     """Of a file that carries a sidecar."""
     out = pillion("explain", "-f", "-", stdin=injected(pillion, APP)).out

@@ -68,6 +68,8 @@ class Workload(Object):
     is_only: bool = True
     #: How nulls of the template were written before an injection, by JSON pointer.
     null_words: Mapping[str, str] = field(default_factory=dict)
+    #: What was taken out of the document's object to make this one, in that order, as JSON pointers.
+    taken_out: Sequence[str] = ()
 
     @property
     def origin(self) -> str:
@@ -154,8 +156,11 @@ class Workload(Object):
         patch = self._mapped(found)
         status = parse(self.annotations, configuration.prefix)
         words = status.null_words if status is not None else {}
-        bare = replace(self, manifest=jsonpatch.apply_patch(self.manifest, patch), null_words=words) if patch else self
-        return Removed(self, patch, left, bare)
+        if not patch:
+            return Removed(self, patch, left, self)
+        manifest = jsonpatch.apply_patch(self.manifest, patch)
+        taken_out = [operation["path"] for operation in patch if operation["op"] == "remove"]
+        return Removed(self, patch, left, replace(self, manifest=manifest, null_words=words, taken_out=taken_out))
 
     def _mapped(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return operations on the pod as operations on the object."""
@@ -163,6 +168,19 @@ class Workload(Object):
 
     def _pointer(self, path: str) -> str:
         return pointer(self.template_path) + path
+
+    def position(self, path: Path = ()) -> Position:
+        """Return where something in the object stands in the file, or the nearest that exists above it."""
+        place = list(path)
+        for where in reversed(self.taken_out):
+            parent, _, index = where.rpartition("/")
+            depth = parent.count("/")
+            # an item that was in front of it, or in its place
+            if depth < len(place) and pointer(place[:depth]) == parent:
+                step = place[depth]
+                if isinstance(step, int) and int(index) <= step:
+                    place[depth] = step + 1
+        return super().position(tuple(place))
 
     def template_position(self, path: Path = ()) -> Position:
         """Return where something in the pod or its template stands in the file, or the nearest that exists above."""
