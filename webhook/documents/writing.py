@@ -244,6 +244,9 @@ class _Writer:
         pair = entry.pair
         lead = self.lead(_places(parent.node)[0][0])
         written = entry.null_word if value is None else ""
+        if value is None and not written and pair is not None and not self.is_json:
+            self.edit(self.colon(entry, pair), node.end, f" {self.anchor(node)}".rstrip())
+            return
         text = self.anchor(node) + (written or self.flow_value(value, lead, node.start))
         if pair is not None and node.start == node.end:
             colon = "" if self.original[pair.end : node.end].endswith(":") else ":"
