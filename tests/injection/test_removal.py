@@ -315,6 +315,7 @@ def test_a_volume_of_another_form_is_the_users(volume: dict[str, Any]) -> None:
         {"hostPath": {"path": "/srv"}},
         {"emptyDir": {}, "nfs": {"server": "x", "path": "/"}},
         {"csi": {"driver": "x"}},
+        {"emptyDir": {}},
         {},
     ],
     ids=json.dumps,

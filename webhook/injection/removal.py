@@ -226,7 +226,10 @@ class _Removing:
             if container.kind not in _KINDS or not container.name.startswith(NAME_PREFIX):
                 continue
             evidence = (
-                any(self.is_our_volume(mount["name"]) for mount in _mounts(container.value)),
+                any(
+                    self.is_our_volume(mount["name"]) and self.is_given_by_us(mount["name"])
+                    for mount in _mounts(container.value)
+                ),
                 _has_variables(container.value),
                 self.status is not None and self.status.sidecar == container.name,
             )
@@ -262,6 +265,10 @@ class _Removing:
             return True
         return not _is_log_volume(name) and self.is_of_a_profile(volume)
 
+    def is_given_by_us(self, name: str) -> bool:
+        """Return whether we give a volume this name today; a profile that is gone may have given it others."""
+        return _is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
+
     def is_of_a_profile(self, volume: dict[str, Any]) -> bool:
         """Return whether what the sidecar alone mounts is so in a profile that there is now."""
         return any(
@@ -278,12 +285,11 @@ class _Removing:
         listed = set(self.status.volumes) if self.status is not None else set()
         names: list[str] = []
         found: list[_Mount] = []
-        for index, (name, volume) in enumerate(self.volumes.items()):
+        for index, name in enumerate(self.volumes):
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            told = _is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(volume)
-            known = name in mounted or (name in listed and told)
+            known = name in mounted or (name in listed and self.is_given_by_us(name))
             if not self.is_our_volume(name) or not known:
                 if sidecars:
                     self.leave(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
