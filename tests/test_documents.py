@@ -15,6 +15,7 @@ from webhook.documents import line_of, position_of, read, written_at
 from webhook.documents.nodes import MAX_DEPTH
 from webhook.documents.rendering import flow
 from webhook.documents.scalars import resolve, text_of
+from webhook.documents.writing import prologue
 from webhook.errors import ManifestError
 
 TABLE = json.loads((Path(__file__).parent / "data" / "yaml-as-kubectl-reads-it.json").read_text(encoding="utf-8"))
@@ -278,6 +279,22 @@ class TestErrors:
         """Bytes that are no UTF-8 are an error that says what to do."""
         with pytest.raises(ManifestError, match=what):
             read(content, "a.yaml")
+
+    @pytest.mark.parametrize(
+        "content", [b"a: 1\rb: 2\r", b"# only\ra: 1\r", b"\xef\xbb\xbfa: 1\r---\rb: 2", b"a: {\rb: 2}"], ids=repr
+    )
+    def test_refuses_lines_that_end_with_cr_alone(self, content: bytes) -> None:
+        """Where each comment and each --- would be the whole file, nothing is read."""
+        with pytest.raises(ManifestError, match=r"^a\.yaml:1:1: the lines end with CR alone; save the file"):
+            read(content, "a.yaml")
+
+    def test_a_cr_alone_ends_a_comment(self) -> None:
+        """As it does for kubectl: what follows is content, and no part of what stays above it."""
+        (document,) = read("# one\ra: &a {b: 1}\nc: *a\n", "a.yaml")
+        assert not document.is_blank
+        assert document.text[document.first_content :].startswith("a: ")
+        assert prologue(document.text) == "# one\r"
+        assert read('{"a":\r1}\r', "a.json")[0].value == {"a": 1}
 
     def test_a_json_file_has_json_errors(self) -> None:
         """A file called .json is not taken for YAML."""

@@ -7,6 +7,7 @@
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
     ├── CertificateError    certificates in files or in a cluster can't be read
     ├── ManifestError       a manifest can't be read: says file, line and column
+    ├── OutputError         a result can't be written, as on a full disk
     └── SettingsError       an option or environment variable has a value that can't be used
 """
 
@@ -16,6 +17,7 @@ __all__ = [
     "CertificateError",
     "ConfigurationError",
     "ManifestError",
+    "OutputError",
     "PillionError",
     "Problem",
     "ReviewError",
@@ -97,6 +99,10 @@ class ManifestError(PillionError):
         super().__init__(text)
         self.problem = problem or text
         self.position = position
+
+
+class OutputError(PillionError):
+    """A command's result can't be written where it should go."""
 
 
 class SettingsError(PillionError):

@@ -397,3 +397,14 @@ class TestStrict:
         (folder / "config.yaml").write_text("strict: true\n")
         assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=HOST_NETWORK).code == 0
         assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=BAD).code == 1
+
+
+def test_why_nothing_is_injected_is_said_in_the_findings_own_words(pillion: Call) -> None:
+    """A patch has no containers, which is more than that none takes part; explain's verdict says the same."""
+    patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec: {template: {spec: {}}}\n"
+    said = "it has no containers: a Kustomize or strategic-merge patch? Inject what kustomize build prints"
+    code, out, err = pillion("inject", "--namespace-opt-in", "-f", "-", stdin=patch)
+    assert (code, out) == (0, patch)
+    assert err.endswith(f": Deployment/shop: not injected: {said}\n")
+    out = pillion("explain", "--namespace-opt-in", "-f", "-", stdin=patch).out
+    assert f"Not injected: {said} (no_containers)." in out

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Call
 from webhook import __version__
-from webhook.cli import COMMANDS, main
+from webhook.cli import COMMANDS, USAGE, main
 
 
 def test_version(pillion: Call) -> None:
@@ -83,6 +83,30 @@ def test_a_bad_configuration_is_2(pillion: Call, folder: Path) -> None:
         "config.yaml:3:5: pro",
         "config.yaml:4:1: non",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("command", ["inject", "uninject", "explain"])
+@pytest.mark.parametrize("size", [1, 300])
+def test_a_full_disk_is_said_in_a_sentence(command: str, size: int, folder: Path) -> None:
+    """Wherever writing fails, in the middle or at the very end: exit code 2, and no traceback."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: x}]}\n---\n"
+    (folder / "app.yaml").write_text(pod * size)
+    program = [sys.executable, "-c", "import sys; from webhook.cli import main; sys.exit(main())"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*program, command, "-f", "app.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            check=False,
+        )
+    assert done.returncode == USAGE
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith(": can't write the result: No space left on device")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:

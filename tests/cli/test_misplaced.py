@@ -172,6 +172,85 @@ def test_kinds_that_nobody_knows(value: Any, said: str, configuration: Configura
     assert not report.is_unmet
 
 
+TEMPLATE = {"metadata": {"annotations": ASKS | {"pillion.dev/logs": "/var/log/x/*.log"}}, "spec": SPEC}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "place"),
+    [
+        (("flink.apache.org/v1beta1", "FlinkDeployment"), {"spec": {"podTemplate": TEMPLATE}}, "spec.podTemplate"),
+        (("example.com/v1", "Farm"), {"spec": {"pools": [{"template": TEMPLATE}]}}, "spec.pools[0].template"),
+        (
+            ("example.com/v1", "Farm"),
+            {"spec": {"template": {"spec": SPEC}, "other": TEMPLATE}},
+            "spec.other",
+        ),
+        (
+            ("template.openshift.io/v1", "Template"),
+            {"objects": [{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": TEMPLATE}}]},
+            "objects[0].spec.template",
+        ),
+        (("v1", "Template"), {"objects": [{"kind": "Pod"} | TEMPLATE]}, "objects[0]"),
+        (
+            ("work.open-cluster-management.io/v1", "ManifestWork"),
+            {"spec": {"workload": {"manifests": [{"kind": "Job", "spec": {"template": TEMPLATE}}]}}},
+            "spec.workload.manifests[0].spec.template",
+        ),
+    ],
+)
+def test_a_pod_template_at_an_unknown_place(
+    kind: tuple[str, str], value: Any, place: str, configuration: Configuration
+) -> None:
+    """It is one beyond doubt, so it asks: one warning for all its keys, and strict is not met."""
+    version, name = kind
+    manifest = {"apiVersion": version, "kind": name, "metadata": {"name": "x"}} | value
+    (report,) = examined(manifest, configuration=configuration)
+    (text,) = texts(report)
+    said = "is a pod template at a place that Pillion does not edit; its pods go through the webhook"
+    assert text.endswith(f": warning: not injected: {place} {said}")
+    assert report.is_unmet
+
+
+def test_a_pod_template_at_an_unknown_place_that_refuses(configuration: Configuration) -> None:
+    """The webhook will read it, and nobody has to know more."""
+    template = TEMPLATE | {"metadata": {"annotations": {INJECT: "false"}}}
+    value = {"apiVersion": "example.com/v1", "kind": "Farm", "spec": {"pool": template}}
+    assert examined(value, configuration=configuration) == []
+
+
+def test_kubernetes_kinds_have_one_template(configuration: Configuration) -> None:
+    """What looks like a second one in them makes no pods."""
+    value = manifest("Deployment", {"spec": SPEC})
+    value["spec"]["other"] = TEMPLATE
+    (report,) = examined(value, configuration=configuration)
+    assert all("where it does nothing; move it to spec.template.metadata" in text for text in texts(report))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "what"),
+    [
+        ([{INJECT: "true"}], "a list"),
+        ([{"name": INJECT, "value": "true"}], "a list"),
+        ([f"{INJECT}=true"], "a list"),
+        (f"{INJECT}=true", 'the text "pillion.dev/inject=true"'),
+    ],
+)
+@pytest.mark.parametrize("field", ["annotations", "labels"])
+def test_annotations_that_are_no_mapping(annotations: Any, what: str, field: str, configuration: Configuration) -> None:
+    """Of the pod or of the object: said with the place, and strict is not met."""
+    said = f"metadata.{field} is {what}, which the API server refuses; write a mapping"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", field: annotations}, "spec": SPEC}
+    own = manifest("Deployment", {"spec": SPEC})
+    own["metadata"][field] = annotations
+    other = {"apiVersion": "example.com/v1", "kind": "Farm", "metadata": {"name": "x", field: annotations}}
+    template = manifest("Deployment", {"metadata": {field: annotations}, "spec": SPEC})
+    for value in (pod, own, other, template):
+        (report,) = examined(value, configuration=configuration)
+        assert [text.partition("warning: ")[2].removeprefix("not injected: ") for text in texts(report)] == [said]
+        assert not texts(report)[0].startswith("1:1:")
+        assert report.is_unmet
+
+
 def test_a_custom_kind_with_a_template_is_a_workload(configuration: Configuration) -> None:
     """Its own metadata is as useless as a Deployment's, and the place is known."""
     value = {

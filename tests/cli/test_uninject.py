@@ -136,6 +136,32 @@ def test_what_a_manifest_lacks_it_lacks_again(text: str, pillion: Call) -> None:
     assert pillion("inject", "--namespace-opt-in", "-f", "-", stdin=out).out == out
 
 
+@pytest.mark.parametrize("null", ["", " ~", " null"])
+def test_a_null_below_a_list_or_among_annotations_is_back_as_it_was(null: str, pillion: Call) -> None:
+    """With its word, at its place; and a second injection changes nothing."""
+    text = f"""\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+  annotations:
+    cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes:{null}
+    pillion.dev/inject: "true"
+    pillion.dev/status:{null}
+    note: x
+spec:
+  containers:
+  - name: shop
+    env:{null}
+    volumeMounts:{null}
+    image: shop
+  - {{name: worker, image: shop, volumeMounts:{null or " Null"}}}
+"""
+    out = injected(pillion, text)
+    assert uninjected(pillion, out) == text
+    assert pillion("inject", "-f", "-", stdin=out).out == out
+
+
 def test_prints_a_patch_and_a_diff(pillion: Call) -> None:
     """The patch is RFC 6902; the diff only removes."""
     document = documents.read(APP, "app.yaml")[0]
@@ -281,6 +307,80 @@ def test_strict_refuses_a_renewal_that_can_not_be(pillion: Call) -> None:
     text = injected(pillion, APP).replace("   # ask", "\n        pillion.dev/logs: shop.log")
     code, out, _ = pillion("inject", "--strict", "-f", "-", stdin=text)
     assert (code, out) == (1, "")
+
+
+def test_strict_refuses_a_sidecar_that_a_pod_does_not_ask_for(pillion: Call) -> None:
+    """A pod with a key of ours that does nothing without inject is not met, with a sidecar or without."""
+    ask = '        pillion.dev/inject: "true"   # ask\n'
+    assert ask in APP
+    logs = "        pillion.dev/logs: /var/log/app/*.log\n"
+    for text in (APP.replace(ask, logs), injected(pillion, APP).replace(ask, logs)):
+        assert pillion("inject", "-f", "-", stdin=text)[:2] == (0, text)
+        assert pillion("inject", "--strict", "-f", "-", stdin=text)[:2] == (1, "")
+    refuses = injected(pillion, APP).replace(ask, ask.replace("true", "false"))
+    assert pillion("inject", "--strict", "-f", "-", stdin=refuses)[:2] == (0, refuses)
+
+
+def test_a_mistake_in_an_injected_pod_is_named_where_it_stands(pillion: Call) -> None:
+    """Our sidecar before it counts."""
+    text = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+  annotations:
+    pillion.dev/inject: "true"
+spec:
+  initContainers:
+  - name: first
+    image: shop
+    env:
+    - name: LEVEL
+      value: "5"
+  containers:
+  - name: shop
+    image: shop
+"""
+    out = injected(pillion, text).replace('value: "5"', "value: 5")
+    line = out.splitlines().index("      value: 5") + 1
+    code, again, err = pillion("inject", "-f", "-", stdin=out)
+    assert (code, again) == (0, out)
+    said = "spec.initContainers[1].env[0].value is the number 5, which the API server refuses; write"
+    assert err == f'stdin:{line}:7: Pod/shop: warning: not renewed: {said} "5", in quotes\n'
+
+
+def test_a_renewal_names_lines_of_the_file_as_it_is(pillion: Call) -> None:
+    """Our sidecar, and mounts of ours that stand in front, count though they are taken out first."""
+    text = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  replicas: 3
+  template:
+    metadata:
+      annotations: {pillion.dev/inject: "true", pillion.dev/logs: "first:/data/*.log,first:/own/*.log"}
+    spec:
+      initContainers:
+      - name: first
+        image: shop
+        volumeMounts:
+        - name: data
+          mountPath: /data
+      containers:
+      - name: shop
+        image: shop
+      volumes:
+      - {name: data, persistentVolumeClaim: {claimName: data}}
+"""
+    ours = "        - name: pillion-logs-1\n          mountPath: /own\n          subPath: first\n"
+    own = "        - name: data\n          mountPath: /data\n"
+    out = injected(pillion, text)
+    assert own + ours in out
+    for carried in (out, out.replace(own + ours, ours + own)):
+        line = 1 + carried[: carried.rindex(own)].count("\n")
+        err = pillion("inject", "-f", "-", stdin=carried).err
+        assert f'stdin:{line}:11: Deployment/shop: warning: claim "data" is shared by 3 pods' in err
 
 
 def test_explain_names_both_ways(pillion: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jsonpatch
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 from tests.goldens import CASES, Case
 from tests.injection.test_properties import CONFIGURATION, all_containers, many, verdict_on
 from tests.strategies import pods, ragged
+from webhook.configuration import load
+from webhook.injection.admission import Admission
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
 from webhook.injection.profile import Configuration
 from webhook.injection.removal import note_former_values, remove
@@ -172,6 +175,37 @@ def test_the_autoscalers_list_is_the_users_again() -> None:
         assert removed(injected(pod, verdict_on(pod))) == pod
 
 
+@pytest.mark.parametrize("key", [SAFE_TO_EVICT, STATUS])
+@pytest.mark.parametrize("word", ["", "~"])
+def test_a_null_annotation_is_null_again(key: str, word: str) -> None:
+    """As it was written; a list that was added to since keeps what was added."""
+    pod = shop()
+    pod["metadata"]["annotations"][key] = None
+    decoded = copy.deepcopy(pod)
+    decoded["metadata"]["annotations"][key] = ""
+    patch = json.loads(verdict_on(decoded).patch)
+    result = jsonpatch.apply_patch(pod, note_former_values(pod, patch, PREFIX, lambda _: word))
+    assert removed(result) == pod
+    (operation,) = (one for one in remove(result, CONFIGURATION).operations if one.get("value", "") is None)
+    assert operation.get("nullWord", "") == word
+
+
+def test_a_path_to_a_null_has_numbers_in_lists() -> None:
+    """As whoever looks for how it is written expects."""
+    pod = shop()
+    pod["spec"]["containers"][0]["volumeMounts"] = None
+    asked: list[Any] = []
+
+    def word(path: Any) -> str:
+        asked.append(path)
+        return ""
+
+    decoded = copy.deepcopy(pod)
+    del decoded["spec"]["containers"][0]["volumeMounts"]
+    note_former_values(pod, json.loads(verdict_on(decoded).patch), PREFIX, word)
+    assert set(asked) == {("spec", "containers", 0, "volumeMounts")}
+
+
 def test_the_autoscalers_list_was_changed_since() -> None:
     """Our volumes go, the others stay."""
     pod = injected_shop()
@@ -272,6 +306,70 @@ def test_a_volume_of_another_form_is_the_users(volume: dict[str, Any]) -> None:
     pod["spec"]["volumes"].append(volume)
     assert volume in removed(pod)["spec"]["volumes"]
     assert f'volume "{volume["name"]}" stays: nothing says that it was added' in left(pod)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"persistentVolumeClaim": {"claimName": "data"}},
+        {"hostPath": {"path": "/srv"}},
+        {"emptyDir": {}, "nfs": {"server": "x", "path": "/"}},
+        {"csi": {"driver": "x"}},
+        {"emptyDir": {}},
+        {},
+    ],
+    ids=json.dumps,
+)
+def test_a_forged_status_takes_out_no_container_and_no_volume(source: dict[str, Any]) -> None:
+    """A name of ours makes a volume ours only where we make such a volume."""
+    pod = shop()
+    mount = {"name": "pillion-data", "mountPath": "/data"}
+    pod["spec"]["containers"].append({"name": "pillion-x", "image": "mine", "volumeMounts": [mount]})
+    pod["spec"]["volumes"] = [{"name": "pillion-data", **source}]
+    pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
+    with_status(pod, sidecar="pillion-x", volumes=["pillion-data"])
+    assert remove(pod, CONFIGURATION).operations == []
+    assert left(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
+
+
+PROFILE_VOLUMES = """\
+profiles:
+  files:
+    base: tail
+    description: with volumes of its own
+    volumes:
+    - {name: settings, configMap: {name: settings, items: [{key: a, path: a}]}}
+    - {name: pod, projected: {sources: [{downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}}]}}
+    - {name: claim, persistentVolumeClaim: {claimName: shared}}
+    sidecar:
+      volumeMounts:
+      - {name: settings, mountPath: /settings}
+      - {name: pod, mountPath: /pod}
+      - {name: claim, mountPath: /claim}
+defaultProfile: files
+"""
+
+
+def test_a_profiles_volumes_go_as_the_api_server_completes_them(tmp_path: Path) -> None:
+    """With its defaults they are the profile's still; with anything else they are the user's."""
+    (tmp_path / "pillion.yaml").write_text(PROFILE_VOLUMES)
+    configuration = load(str(tmp_path / "pillion.yaml"))
+    verdict = Admission(verdict_on(shop()).request, configuration).run()
+    pod = injected(shop(), verdict)
+    assert removed(pod, configuration) == shop()
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    volumes["pillion-settings"]["configMap"]["defaultMode"] = 420
+    projected = volumes["pillion-pod"]["projected"]
+    projected["defaultMode"] = 420
+    projected["sources"][0]["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] = "v1"
+    assert removed(pod, configuration) == shop()
+    volumes["pillion-claim"]["persistentVolumeClaim"]["claimName"] = "mine"
+    volumes["pillion-settings"]["configMap"]["defaultMode"] = 256
+    stays = removed(pod, configuration)["spec"]["volumes"]
+    assert [volume["name"] for volume in stays] == ["pillion-settings", "pillion-claim"]
+    assert left(pod, configuration) == [
+        f'volume "pillion-{name}" stays: nothing says that it was added' for name in ("settings", "claim")
+    ]
 
 
 def test_a_container_that_is_not_ours_stays() -> None:

@@ -2,13 +2,13 @@
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from webhook import __version__
+from webhook.cli.terminal import abandon_output, deliver
 from webhook.errors import PillionError
 
 __all__ = ["USAGE", "main"]
@@ -52,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         code: int = import_module(f"{__name__}.{arguments.command}").run(arguments)
-        sys.stdout.flush()
+        deliver("")
     except PillionError as error:
         for line in str(error).splitlines():
             print(f"{parser.prog}: {line}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
-        # the reader has enough, as in `| head`; Python would complain once more when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # the reader has enough, as in `| head`
+        abandon_output()
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED

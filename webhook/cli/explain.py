@@ -11,7 +11,7 @@ import msgspec
 from webhook.cli import manifests
 from webhook.cli.inject import REFUSED, examined, fails, tell
 from webhook.cli.objects import Remark, Severity, dotted
-from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, painter, visible
+from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
 from webhook.cli.workloads import Report, Review
 from webhook.injection.edit import Operation
 from webhook.injection.places import Place
@@ -24,6 +24,9 @@ __all__ = ["add_arguments", "run"]
 #: The namespaces that the chart's webhook configuration leaves out with its default values: excludedNamespaces, and
 #: the one that docs install it into.
 UNSEEN = {"kube-system": "", "pillion-system": ", the namespace of Pillion itself,"}
+
+#: Of a manifest more is known than these reasons say: it may be a patch, and its mistakes have places.
+_VAGUE = frozenset({Reason.NO_CONTAINERS, Reason.UNREADABLE_POD})
 
 _EXAMPLES = """\
 examples:
@@ -54,10 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         tell([report._replace(reviews=[]) for report in reports], strict=strict)
         found = [_as_json(review, strict=strict) for report in reports for review in report.reviews]
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        deliver(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     elif reports:
         paint = painter(sys.stdout)
-        print("\n\n".join("\n".join(lines) for report in reports for lines in _blocks(report, paint, strict=strict)))
+        blocks = [lines for report in reports for lines in _blocks(report, paint, strict=strict)]
+        deliver("\n\n".join(map("\n".join, blocks)) + "\n")
     else:
         complain("pillion explain: no pods and no workloads in the input")
     return REFUSED if fails(reports, strict=strict) else 0
@@ -139,11 +143,13 @@ def _decisive(review: Review, remarks: Sequence[Remark]) -> Remark | None:
 
 def _verdict(review: Review, paint: Paint) -> str:
     verdict = review.verdict
+    decisive = verdict.findings[0]
+    said = visible(decisive.message) if decisive.reason in _VAGUE and decisive.message else verdict.reason.sentence
     if review.refused:
-        return f"{paint('Refused', RED)}, for strict is set: {verdict.reason.sentence} ({verdict.reason.value})."
+        return f"{paint('Refused', RED)}, for strict is set: {said} ({verdict.reason.value})."
     if verdict.operations:
         return f"{paint('Injected', GREEN)} with profile {verdict.profile}:"
-    return f"{paint('Not injected', YELLOW)}: {verdict.reason.sentence} ({verdict.reason.value})."
+    return f"{paint('Not injected', YELLOW)}: {said} ({verdict.reason.value})."
 
 
 def _additions(review: Review) -> Iterator[str]:

@@ -12,7 +12,7 @@ from webhook.cli import manifests
 from webhook.cli.manifests import File
 from webhook.cli.objects import Severity
 from webhook.cli.renewal import renewed
-from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, painter, visible
+from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, painter, visible
 from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.errors import ManifestError
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = render(files, reviews, arguments, "injected")
     if not any(found.patch for found in reviews):
         _say_why_nothing(reports, configuration)
-    sys.stdout.write(output)
+    deliver(output)
     return 0
 
 
@@ -125,7 +125,8 @@ def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) ->
             reason = found.verdict.reason
             outcome = "unchanged" if reason == "already_injected" else "not injected"
             hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
-            complain(f"{visible(found.workload.origin)}: {outcome}: {reason.sentence}{hint}")
+            said = found.verdict.findings[0].text(configuration.prefix)
+            complain(f"{visible(found.workload.origin)}: {outcome}: {visible(said)}{hint}")
 
 
 def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) -> str:

@@ -1,16 +1,18 @@
 """Keys of ours where they do nothing: on the wrong object, at the wrong place in it, or a label for an annotation."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from webhook.cli.decoding import in_words
-from webhook.cli.objects import Object, Path, Remark, Severity, as_mapping, at, dotted, mappings
+from webhook.cli.objects import Object, Path, Remark, Severity, as_list, as_mapping, at, dotted, mappings
 from webhook.cli.templates import not_edited
 from webhook.injection.annotations import STATUS
 from webhook.injection.decision import COMPONENT
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
+from webhook.injection.verdict import NOT_INJECTED
 
-__all__ = ["keys_of", "misplaced"]
+__all__ = ["keys_of", "malformed", "misplaced", "wrong_type"]
 
 #: So many keys of one object are named.
 MAX_NAMED = 8
@@ -19,6 +21,8 @@ _MARKS = frozenset({STATUS, COMPONENT, "certificate", "rotate"})
 #: A key of ours may stand in these, or belongs into one that somebody forgot or misspelt. Elsewhere it is the content
 #: of something else: a selector, for example.
 _HOLDERS = frozenset({"annotations", "labels", "annotation", "label", "metadata", "spec", "template"})
+#: Where the metadata's mappings are, from a pod or an object.
+_METADATA: tuple[Path, ...] = (("metadata",), ("metadata", "annotations"), ("metadata", "labels"))
 #: Groups of Kubernetes' own kinds that have a dot in them: of these it is known that no controller reads our keys.
 _KUBERNETES = frozenset(
     f"{group}.k8s.io"
@@ -41,6 +45,25 @@ def keys_of(manifest: dict[str, Any], prefix: str) -> list[Path]:
     ]
 
 
+def malformed(manifest: dict[str, Any], places: Sequence[Path], prefix: str) -> list[Path]:
+    """Return where a list or text with keys of ours stands for the metadata, annotations or labels of a place."""
+    paths = [(*place, *holder) for place in places for holder in _METADATA]
+    return [path for path in paths if _mentions(at(manifest, path), prefix)]
+
+
+def _mentions(value: Any, prefix: str) -> bool:
+    """Return whether a list or a text has our prefix in it, at any depth."""
+    if isinstance(value, str):
+        return prefix in value
+    return isinstance(value, list) and prefix in json.dumps(value, ensure_ascii=False, default=str)
+
+
+def wrong_type(item: Object, path: Path) -> Remark:
+    """Return a remark on what stands for an object's own metadata, annotations or labels and is no mapping."""
+    text = f"{dotted(path)} is {in_words(at(item.manifest, path))}, which the API server refuses; write a mapping"
+    return Remark(item.position(path), Severity.WARNING, text, unmet=True)
+
+
 def misplaced(item: Object, templates: Sequence[Path], keys: Sequence[Path], prefix: str) -> list[Remark]:
     """Return a remark for each of an object's keys that does nothing where it is, with the right place."""
     remarks = list(_remarks(item, templates, keys, prefix))
@@ -60,8 +83,17 @@ class _Wrong(NamedTuple):
 def _remarks(item: Object, templates: Sequence[Path], keys: Sequence[Path], prefix: str) -> Iterator[Remark]:
     own = not_edited(item.group, item.kind)
     places = [*templates] if own is None else [own]
+    unedited: set[Path] = set()
     for path in keys:
         if any(path[:-1] == (*place, "metadata", "annotations") for place in places):
+            continue
+        if _is_unedited_template(item, places, path):
+            template = path[:-3]
+            if template not in unedited and at(item.manifest, (*path[:-1], f"{prefix}inject")) != "false":
+                text = f"{dotted(template)} is a pod template at a place that Pillion does not edit"
+                text = f"{NOT_INJECTED}{text}; its pods go through the webhook"
+                yield Remark(item.position(path), Severity.WARNING, text, unmet=True)
+            unedited.add(template)
             continue
         wrong = _wrong(item, places, path, prefix)
         if wrong is None:
@@ -69,6 +101,23 @@ def _remarks(item: Object, templates: Sequence[Path], keys: Sequence[Path], pref
         severity = Severity.WARNING if wrong.certain else Severity.NOTE
         unmet = wrong.certain and not _stands_rightly(item, places, path)
         yield Remark(item.position(path), severity, wrong.text, unmet)
+
+
+def _is_unedited_template(item: Object, places: Sequence[Path], path: Path) -> bool:
+    """Return whether a key is among the annotations of a pod template in the object, beside its containers.
+
+    A kind of Kubernetes' own that has a template makes pods of no other.
+    """
+    holder = path[:-3]
+    if not holder or path[-3:-1] != ("metadata", "annotations") or item.group is None:
+        return False
+    return bool(as_list(at(item.manifest, (*holder, "spec", "containers")))) and not (
+        places and _is_of_kubernetes(item)
+    )
+
+
+def _is_of_kubernetes(item: Object) -> bool:
+    return item.group is not None and ("." not in item.group or item.group in _KUBERNETES)
 
 
 def _stands_rightly(item: Object, places: Sequence[Path], path: Path) -> bool:
@@ -87,7 +136,7 @@ def _wrong(item: Object, places: Sequence[Path], path: Path, prefix: str) -> _Wr
         return _wrong_on_namespace(key, path, at(item.manifest, path), prefix)
     if places:
         return _Wrong(_wrong_in_workload(item.kind, key, path, places))
-    if "." not in item.group or item.group in _KUBERNETES:
+    if _is_of_kubernetes(item):
         return _Wrong(f"{key} does nothing on the {item.kind}; move it to the annotations of a pod or a pod template")
     if path[-3:-1] == ("metadata", "annotations") and len(path) > len(("metadata", "annotations", key)):
         place = dotted(path[:-3])

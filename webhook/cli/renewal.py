@@ -28,6 +28,9 @@ def renewed(found: Review) -> Review:
     removed = workload.removed(configuration)
     if not removed.patch:
         return found
+    if found.verdict.reason is Reason.UNREADABLE_POD:
+        # what is wrong stands where this review says: without the sidecar everything has another place
+        return found._replace(remarks=[_not_renewed(remark) for remark in found.remarks])
     again = review(removed.bare, configuration, namespace_opted_in=found.verdict.request.namespace_opted_in)
     again = again._replace(workload=workload, removed=removed)
     verdict = again.verdict
@@ -36,7 +39,8 @@ def renewed(found: Review) -> Review:
         if unasked is None:
             return again._replace(remarks=[_not_renewed(remark) for remark in again.remarks])
         position = workload.position_of(verdict.findings[0], configuration.prefix)
-        return again._replace(remarks=[Remark(position, Severity.WARNING, unasked)])
+        unmet = any(remark.unmet for remark in again.remarks)
+        return again._replace(remarks=[Remark(position, Severity.WARNING, unasked, unmet)])
     if jsonpatch.apply_patch(workload.manifest, again.patch) == workload.manifest:
         verdict.operations = []
         verdict.reason = Reason.ALREADY_INJECTED

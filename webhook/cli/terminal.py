@@ -5,7 +5,22 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-__all__ = ["BOLD", "CYAN", "DIM", "GREEN", "RED", "YELLOW", "Paint", "complain", "painter", "visible"]
+from webhook.errors import OutputError
+
+__all__ = [
+    "BOLD",
+    "CYAN",
+    "DIM",
+    "GREEN",
+    "RED",
+    "YELLOW",
+    "Paint",
+    "abandon_output",
+    "complain",
+    "deliver",
+    "painter",
+    "visible",
+]
 
 # ECMA-48, select graphic rendition
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
@@ -26,6 +41,23 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def deliver(text: str) -> None:
+    """Write a result to standard output, all of it: OutputError where it takes no more, as a full disk does."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_output()
+        raise OutputError(f"can't write the result: {error.strerror}") from None
+
+
+def abandon_output() -> None:
+    """Let what is still to be written go nowhere: Python would fail once more when it closes standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:

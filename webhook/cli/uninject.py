@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from webhook.cli import manifests
 from webhook.cli.inject import add_output_options, render
-from webhook.cli.terminal import YELLOW, complain, painter, visible
+from webhook.cli.terminal import YELLOW, complain, deliver, painter, visible
 from webhook.cli.workloads import Removed, workloads
 from webhook.errors import ManifestError
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ManifestError("\n".join(problems))
     output = render(files, found, arguments, "uninjected")
     _tell(found)
-    sys.stdout.write(output)
+    deliver(output)
     return 0
 
 

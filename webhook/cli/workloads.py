@@ -10,7 +10,7 @@ import jsonpatch
 import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
-from webhook.cli.misplaced import keys_of, misplaced
+from webhook.cli.misplaced import keys_of, malformed, misplaced, wrong_type
 from webhook.cli.objects import (
     Object,
     Path,
@@ -68,6 +68,8 @@ class Workload(Object):
     is_only: bool = True
     #: How nulls of the template were written before an injection, by JSON pointer.
     null_words: Mapping[str, str] = field(default_factory=dict)
+    #: What was taken out of the document's object to make this one, in that order, as JSON pointers.
+    taken_out: Sequence[str] = ()
 
     @property
     def origin(self) -> str:
@@ -154,8 +156,11 @@ class Workload(Object):
         patch = self._mapped(found)
         status = parse(self.annotations, configuration.prefix)
         words = status.null_words if status is not None else {}
-        bare = replace(self, manifest=jsonpatch.apply_patch(self.manifest, patch), null_words=words) if patch else self
-        return Removed(self, patch, left, bare)
+        if not patch:
+            return Removed(self, patch, left, self)
+        manifest = jsonpatch.apply_patch(self.manifest, patch)
+        taken_out = [operation["path"] for operation in patch if operation["op"] == "remove"]
+        return Removed(self, patch, left, replace(self, manifest=manifest, null_words=words, taken_out=taken_out))
 
     def _mapped(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return operations on the pod as operations on the object."""
@@ -163,6 +168,19 @@ class Workload(Object):
 
     def _pointer(self, path: str) -> str:
         return pointer(self.template_path) + path
+
+    def position(self, path: Path = ()) -> Position:
+        """Return where something in the object stands in the file, or the nearest that exists above it."""
+        place = list(path)
+        for where in reversed(self.taken_out):
+            parent, _, index = where.rpartition("/")
+            depth = parent.count("/")
+            # an item that was in front of it, or in its place
+            if depth < len(place) and pointer(place[:depth]) == parent:
+                step = place[depth]
+                if isinstance(step, int) and int(index) <= step:
+                    place[depth] = step + 1
+        return super().position(tuple(place))
 
     def template_position(self, path: Path = ()) -> Position:
         """Return where something in the pod or its template stands in the file, or the nearest that exists above."""
@@ -306,7 +324,10 @@ def _examine(item: Object, configuration: Configuration, *, opted_in: bool) -> R
     found = _workloads(item)
     remarks = misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
-    concerned = bool(keys) or opted_in
+    paths = [workload.template_path for workload in found]
+    # what is wrong in a pod is found when it is read
+    remarks += [wrong_type(item, path) for path in malformed(item.manifest, [()], prefix) if () not in paths]
+    concerned = bool(keys) or opted_in or bool(malformed(item.manifest, paths, prefix))
     reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
     return Report(item, reviews, remarks)
 

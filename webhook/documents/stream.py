@@ -19,7 +19,8 @@ __all__ = ["BYTE_ORDER_MARK", "Document", "DocumentWarning", "line_of", "positio
 BYTE_ORDER_MARK = "\ufeff"
 _LINE_END = re.compile("\n")
 _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
-_BLANK = re.compile(r"\s*(?:#[^\n]*(?:\n\s*|\Z))*")
+# in YAML a CR alone ends a comment, too
+_BLANK = re.compile(r"\s*(?:#[^\r\n]*(?:[\r\n]\s*|\Z))*")
 _KIND = re.compile(r"""^kind:[ \t]*["']?(?P<kind>[A-Za-z0-9]+)["']?[ \t]*(?:#[^\n]*)?\r?$""", re.MULTILINE)
 #: What is no UTF-8 by its first bytes, and what to do.
 _ENCODINGS = (
@@ -131,8 +132,8 @@ def _error(source: str, position: Position, message: str) -> ManifestError:
 def read(content: bytes | str, source: str) -> list[Document]:
     """Return the documents of a file's content, blank ones too; ``source`` is its name for messages.
 
-    ManifestError for bytes that are no UTF-8 text and separators that kubectl refuses; what is wrong inside a
-    document is said when its ``root`` or ``value`` is asked for.
+    ManifestError for bytes that are no UTF-8 text, YAML whose lines end with CR alone, and separators that kubectl
+    refuses; what is wrong inside a document is said when its ``root`` or ``value`` is asked for.
     """
     text = content if isinstance(content, str) else _decoded(content, source)
     if text.removeprefix(BYTE_ORDER_MARK).lstrip().startswith("{"):
@@ -142,6 +143,9 @@ def read(content: bytes | str, source: str) -> list[Document]:
             if source.endswith(".json"):
                 raise _error(source, Position(error.lineno, error.colno), error.msg) from None
             # as kubectl does: a stream that begins with { may still be YAML
+    if "\r" in text and "\n" not in text:
+        # kubectl takes all of it for one line when it looks for ---, and no editor of today shows it otherwise
+        raise _error(source, Position(1, 1), "the lines end with CR alone; save the file with LF or CRLF")
     return _yaml_stream(text, source)
 
 

@@ -17,7 +17,7 @@ __all__ = ["NotInPlaceError", "prologue", "written"]
 
 _COMMENT = re.compile(r"(?P<pad>[ ]*)#[^\n]*(?:\n|\Z)")
 _COMPACT = re.compile(r'":\S')
-_PROLOGUE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_PROLOGUE = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\r))*")
 _COLON = re.compile(r"(?:\s|#[^\n]*\n)*:")
 _ANCHOR = re.compile(r"(?:!\S*\s+)?(?P<anchor>&\S+)")
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s*)*")
@@ -215,7 +215,7 @@ class _Writer:
         elif isinstance(node, Mapping | Sequence) and node.column < 0 and node.size > 1 and value == _type(node)():
             self.clear(node)
         elif parent.node.column < 0:
-            self.write_in_flow(parent, entry.pair, node, value)
+            self.write_in_flow(parent, entry, node, value)
         elif entry.pair is not None:
             self.write_pair(entry, entry.pair, node, value)
         else:
@@ -240,9 +240,14 @@ class _Writer:
             texts = [self.flow_value(item, None, start) for item in value]
         self.edit(start, start, self.comma.join(texts))
 
-    def write_in_flow(self, parent: Members, pair: Pair | None, node: Node, value: Json) -> None:
+    def write_in_flow(self, parent: Members, entry: Entry, node: Node, value: Json) -> None:
+        pair = entry.pair
         lead = self.lead(_places(parent.node)[0][0])
-        text = self.anchor(node) + self.flow_value(value, lead, node.start)
+        written = entry.null_word if value is None else ""
+        if value is None and not written and pair is not None and not self.is_json:
+            self.edit(self.colon(entry, pair), node.end, f" {self.anchor(node)}".rstrip())
+            return
+        text = self.anchor(node) + (written or self.flow_value(value, lead, node.start))
         if pair is not None and node.start == node.end:
             colon = "" if self.original[pair.end : node.end].endswith(":") else ":"
             text = f"{colon} {text}"
@@ -254,17 +259,17 @@ class _Writer:
         anchor = f" {self.anchor(node)}".rstrip()
         column = entry.parent.node.column if entry.parent else 0
         first, *lines = block({"": value}, column, self.layout)
-        behind = first.partition(":")[2]
+        behind = first.partition(":")[2] if value is not None else f" {entry.null_word}".rstrip()
         if isinstance(node, Mapping | Sequence) and node.column >= 0:
             header = self.header(entry, pair)
-            self.edit(header, header, f" {entry.null_word}".rstrip() if value is None else behind)
+            self.edit(header, header, behind)
             below = self.line_end(header)
             self.edit(below, self.line_end(node.end), self.lines(below, lines))
         elif lines and "\n" not in self.original[colon : node.end]:
             # a comment behind the key stays there
             self.edit(colon, node.end, anchor + behind)
             self.add_lines(self.line_end(node.end), lines)
-        elif lines or node.start == node.end:
+        elif lines or node.start == node.end or not behind:
             self.edit(colon, node.end, self.newline(colon).join([anchor + behind, *lines]))
         else:
             self.edit(node.start, node.end, (anchor + behind).removeprefix(" "))

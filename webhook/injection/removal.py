@@ -19,7 +19,7 @@ annotations                … they say what ours would say
 
 import copy
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,7 +99,7 @@ def note_former_values(
             found = _at(pod, place)
             if found in (None, [], {}) and _has(pod, place):
                 before[pointer(place)] = found
-                word = written(place) if found is None else ""
+                word = written(_with_indexes(pod, place)) if found is None else ""
                 if word in NULL_WORDS:
                     null_words[pointer(place)] = word
     annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
@@ -226,7 +226,10 @@ class _Removing:
             if container.kind not in _KINDS or not container.name.startswith(NAME_PREFIX):
                 continue
             evidence = (
-                any(self.is_our_volume(mount["name"]) for mount in _mounts(container.value)),
+                any(
+                    self.is_our_volume(mount["name"]) and self.is_given_by_us(mount["name"])
+                    for mount in _mounts(container.value)
+                ),
                 _has_variables(container.value),
                 self.status is not None and self.status.sidecar == container.name,
             )
@@ -257,10 +260,22 @@ class _Removing:
             return False
         if name == _TOKEN_VOLUME:
             return bool(volume == {"name": name, "emptyDir": {}})
-        if _LOG_VOLUME.fullmatch(name):
-            source = volume.get("emptyDir")
-            return volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _SIZED
-        return True
+        source = volume.get("emptyDir")
+        if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _SIZED:
+            return True
+        return not _is_log_volume(name) and self.is_of_a_profile(volume)
+
+    def is_given_by_us(self, name: str) -> bool:
+        """Return whether we give a volume this name today; a profile that is gone may have given it others."""
+        return _is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
+
+    def is_of_a_profile(self, volume: dict[str, Any]) -> bool:
+        """Return whether what the sidecar alone mounts is so in a profile that there is now."""
+        return any(
+            one["name"] == volume["name"] and _is_completed(volume, one)
+            for profile in self.configuration.profiles.values()
+            for one in profile.volumes
+        )
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -270,11 +285,11 @@ class _Removing:
         listed = set(self.status.volumes) if self.status is not None else set()
         names: list[str] = []
         found: list[_Mount] = []
-        for index, (name, volume) in enumerate(self.volumes.items()):
+        for index, name in enumerate(self.volumes):
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and (_is_log_volume(name) or volume in self.profile_volumes()))
+            known = name in mounted or (name in listed and self.is_given_by_us(name))
             if not self.is_our_volume(name) or not known:
                 if sidecars:
                     self.leave(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
@@ -295,12 +310,6 @@ class _Removing:
                     path, f"volume {quote_untrusted(name)} stays: container {container} mounts it in a way of its own"
                 )
         return names, found
-
-    def profile_volumes(self) -> Iterator[dict[str, Any]]:
-        """Yield what the sidecar alone mounts, in the form of each profile that there is now."""
-        yield {"name": _TOKEN_VOLUME, "emptyDir": {}}
-        for profile in self.configuration.profiles.values():
-            yield from profile.volumes
 
     def is_our_mount(self, mount: _Mount) -> bool:
         """Return whether a container mounts a volume of ours as we add it: with a folder of the container's name.
@@ -380,12 +389,16 @@ class _Removing:
         parent = _at(self.pod, path[:-1])
         if self.before(path) is None:
             parent[path[-1]] = None
-            word = self.status.null_words.get(pointer(path), "") if self.status is not None else ""
-            hint = {NULL_WORD: word} if word in NULL_WORDS else {}
-            self.operations.append({"op": "replace", "path": pointer(path), "value": None} | hint)
+            self.make_null(path)
         else:
             del parent[path[-1]]
             self.operations.append({"op": "remove", "path": pointer(path)})
+
+    def make_null(self, path: Path) -> None:
+        """Make something null, as it was written before."""
+        word = self.status.null_words.get(pointer(path), "") if self.status is not None else ""
+        hint = {NULL_WORD: word} if word in NULL_WORDS else {}
+        self.operations.append({"op": "replace", "path": pointer(path), "value": None} | hint)
 
     def before(self, path: Path) -> Any:
         """Return what was there before the injection: null or an empty collection; ``_MISSING`` for all others."""
@@ -409,7 +422,9 @@ class _Removing:
             own = self.status.before.get(pointer(("metadata", "annotations", status_key))) if self.status else None
             changed[status_key] = own if isinstance(own, str) else None
         path: Path = ("metadata", "annotations")
-        kept = [key for key in self.annotations if changed.get(key, "") is not None]
+        kept = [
+            key for key in self.annotations if changed.get(key, "") is not None or self.before((*path, key)) is None
+        ]
         if kept or not changed or self.before(path) == {}:
             for key, value in changed.items():
                 self.change_annotation(key, value)
@@ -419,8 +434,11 @@ class _Removing:
         self.remove_all(path)
 
     def change_annotation(self, key: str, value: str | None) -> None:
-        where = pointer(("metadata", "annotations", key))
-        if value is None:
+        path = ("metadata", "annotations", key)
+        where = pointer(path)
+        if value is None and self.before(path) is None:
+            self.make_null(path)
+        elif value is None:
             self.operations.append({"op": "remove", "path": where})
         elif value != self.annotations[key]:
             self.operations.append({"op": "replace", "path": where, "value": value})
@@ -441,12 +459,38 @@ class _Removing:
 
 
 _SIZED = {"medium", "sizeLimit"}
+#: What the API server writes into a volume where it says nothing: the field, by the kind of the mapping that has it.
+_VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
+    **{kind: {"defaultMode": 0o644} for kind in ("configMap", "secret", "downwardAPI", "projected")},
+    "hostPath": {"type": ""},
+    "fieldRef": {"apiVersion": "v1"},
+    "resourceFieldRef": {"divisor": "0"},
+    "serviceAccountToken": {"expirationSeconds": 3600},
+    "spec": {"volumeMode": "Filesystem"},
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+    "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
+}
 #: Stands for a key that an object has not.
 _MISSING = object()
 
 
 def _is_log_volume(name: str) -> bool:
     return _LOG_VOLUME.fullmatch(name) is not None
+
+
+def _is_completed(found: Any, written: Any, kind: str = "") -> bool:
+    """Return whether a value in a volume is the one that was written, as it is or as the API server completes it."""
+    if isinstance(found, dict) and isinstance(written, dict):
+        defaults = _VOLUME_DEFAULTS.get(kind, {})
+        return found.keys() >= written.keys() and all(
+            _is_completed(value, written[key], key) if key in written else key in defaults and value == defaults[key]
+            for key, value in found.items()
+        )
+    if isinstance(found, list) and isinstance(written, list):
+        return len(found) == len(written) and all(map(_is_completed, found, written))
+    return bool(found == written)
 
 
 def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
@@ -480,6 +524,15 @@ def _mounts(container: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _parsed(where: str) -> tuple[str, ...]:
     """Return the path that a JSON pointer means."""
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in where.split("/")[1:])
+
+
+def _with_indexes(value: Any, path: Sequence[str]) -> Path:
+    """Return a path into a value, parsed of a pointer, with numbers for what are items of a list."""
+    found: list[str | int] = []
+    for key in path:
+        found.append(int(key) if isinstance(value, list) and key.isdecimal() else key)
+        value = _child(value, key)[1]
+    return tuple(found)
 
 
 def _child(value: Any, key: str | int) -> tuple[bool, Any]:
