@@ -1,6 +1,7 @@
 """Asks the API server whether a pod is valid, by server-side dry run, a thousand times a minute."""
 
 import http.client
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -119,7 +120,24 @@ def _comparable(pod: Any) -> Any:
         if key not in ("uid", "creationTimestamp", "managedFields", "namespace")
         and not (key == "name" and "generateName" in pod["metadata"])
     }
-    return _unordered({**pod, "metadata": metadata})
+    return _unordered({**pod, "metadata": _without_former_values(metadata)})
+
+
+#: What a manifest can have and no pod in a cluster: the status that ``pillion inject`` writes says what was there.
+FORMER_VALUES = ("before", "nullWords")
+
+
+def _without_former_values(metadata: dict[str, Any]) -> dict[str, Any]:
+    annotations = metadata.get("annotations") or {}
+    status = annotations.get(f"{PREFIX}status")
+    try:
+        said = json.loads(status or "")
+    except ValueError:
+        return metadata
+    if not isinstance(said, dict):
+        return metadata
+    said = {key: value for key, value in said.items() if key not in FORMER_VALUES}
+    return {**metadata, "annotations": {**annotations, f"{PREFIX}status": json.dumps(said)}}
 
 
 def _unordered(value: Any) -> Any:
