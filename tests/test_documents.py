@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.layouts import added_members, json_texts, operations, yaml_texts
 from webhook import documents
-from webhook.documents import line_of, position_of, read, written_at
+from webhook.documents import position_of, read, written_at
 from webhook.documents.nodes import MAX_DEPTH
 from webhook.documents.rendering import flow
 from webhook.documents.scalars import resolve, text_of
@@ -336,7 +336,7 @@ class TestLines:
     )
     def test_finds_the_line(self, path: str | list[str | int], line: int) -> None:
         """A path has the line of its key; what is not there, that of the nearest thing above it."""
-        assert line_of(read(self.TEXT, "a.yaml")[1], path) == line
+        assert position_of(read(self.TEXT, "a.yaml")[1], path).line == line
 
     def test_a_column_is_that_of_the_key(self) -> None:
         """Both numbers are from 1; an item is where its content begins, behind the dash."""
@@ -347,7 +347,7 @@ class TestLines:
 
     def test_looks_through_aliases(self) -> None:
         """A path through an alias leads to what it stands for."""
-        assert line_of(only("a: &x\n  b:\n    c: 1\nd: *x\n"), "d.b.c") == 3
+        assert position_of(only("a: &x\n  b:\n    c: 1\nd: *x\n"), "d.b.c").line == 3
 
     def test_a_second_object_may_begin_in_mid_line(self) -> None:
         """Columns in a JSON stream are those of the file."""
@@ -362,7 +362,7 @@ class TestLines:
     def test_a_duplicate_key_is_where_the_last_one_is(self) -> None:
         """The one that counts."""
         document = only("a: 1\nb: 2\na: 3\n")
-        assert (line_of(document, "a"), line_of(document, ["a"])) == (3, 3)
+        assert (position_of(document, "a").line, position_of(document, ["a"]).line) == (3, 3)
 
     def test_shows_how_a_scalar_is_written(self) -> None:
         """Not what it means: an octal number is shown as such."""
@@ -372,7 +372,7 @@ class TestLines:
 
     def test_knows_json(self) -> None:
         """JSON has lines, too."""
-        assert line_of(only('{\n  "a": [\n    1,\n    2\n  ]\n}\n'), ["a", 1]) == 4
+        assert position_of(only('{\n  "a": [\n    1,\n    2\n  ]\n}\n'), ["a", 1]).line == 4
 
 
 POD = """\

@@ -16,8 +16,8 @@ from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliv
 from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.errors import ManifestError
+from webhook.injection.edit import NULL_WORD
 from webhook.injection.profile import Configuration
-from webhook.injection.removal import NULL_WORD
 
 __all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 

@@ -4,7 +4,7 @@ from webhook.documents.editing import edited
 from webhook.documents.positions import Position
 from webhook.documents.rendering import as_json, as_yaml
 from webhook.documents.scalars import Json
-from webhook.documents.stream import BYTE_ORDER_MARK, Document, DocumentWarning, line_of, position_of, read, written_at
+from webhook.documents.stream import BYTE_ORDER_MARK, Document, DocumentWarning, position_of, read, written_at
 
 __all__ = [
     "BYTE_ORDER_MARK",
@@ -15,7 +15,6 @@ __all__ = [
     "as_json",
     "as_yaml",
     "edited",
-    "line_of",
     "position_of",
     "read",
     "written_at",

@@ -9,13 +9,12 @@ import jsonpatch
 from webhook.documents import nodes
 from webhook.documents.nodes import Mapping, Node, Pair, Sequence
 from webhook.documents.scalars import Json
+from webhook.injection.edit import NULL_WORD
 
 __all__ = ["Change", "Entry", "Members", "Operation", "Path", "at"]
 
-#: An operation of RFC 6902: op, path, and value unless it removes. What else it has is ignored by everybody else:
-#: ours may say how YAML is to write a null.
+#: An operation of RFC 6902: op, path, and value unless it removes; ours may have a ``NULL_WORD``.
 Operation = dict[str, Any]
-NULL_WORD = "nullWord"
 Path = tuple[str | int, ...]
 
 

@@ -14,7 +14,7 @@ from webhook.documents.scalars import Json
 from webhook.errors import ManifestError
 from webhook.injection.reasons import quote_untrusted
 
-__all__ = ["BYTE_ORDER_MARK", "Document", "DocumentWarning", "line_of", "position_of", "read", "written_at"]
+__all__ = ["BYTE_ORDER_MARK", "Document", "DocumentWarning", "position_of", "read", "written_at"]
 
 BYTE_ORDER_MARK = "\ufeff"
 _LINE_END = re.compile("\n")
@@ -208,11 +208,6 @@ def _is_json(chunk: str) -> bool:
         return len(json_reader.compose_all(chunk)) == 1
     except JSONDecodeError:
         return False
-
-
-def line_of(document: Document, path: str | list[str | int]) -> int:
-    """Return the line of :func:`position_of`."""
-    return position_of(document, path).line
 
 
 def position_of(document: Document, path: str | list[str | int]) -> Position:

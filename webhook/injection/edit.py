@@ -13,7 +13,10 @@ from msgspec.structs import replace
 
 from webhook.injection.pod import Container, EnvVar, Metadata, PodSpec, Reference, VolumeMount
 
-__all__ = ["Located", "Operation", "PodEditor", "encode", "pointer"]
+__all__ = ["NULL_WORD", "Located", "Operation", "PodEditor", "encode", "pointer"]
+
+#: A member of an operation that RFC 6902 has nothing of, and whoever applies one ignores: how YAML is to write a null.
+NULL_WORD = "nullWord"
 
 _encode = msgspec.json.Encoder().encode
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import pointer
+from webhook.injection.edit import NULL_WORD, pointer
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
@@ -38,7 +38,7 @@ from webhook.injection.reasons import quote_untrusted
 from webhook.injection.status import parse
 from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
 
-__all__ = ["NULL_WORD", "Left", "Path", "Removal", "note_former_values", "remove"]
+__all__ = ["Left", "Path", "Removal", "note_former_values", "remove"]
 
 Path = tuple[str | int, ...]
 
@@ -46,8 +46,7 @@ Path = tuple[str | int, ...]
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
 _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
 
-#: A member of an operation that RFC 6902 has nothing of, and whoever applies one ignores: how YAML is to write a null.
-NULL_WORD = "nullWord"
+#: How YAML writes null.
 NULL_WORDS = frozenset({"null", "Null", "NULL", "~"})
 
 _LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
