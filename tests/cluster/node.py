@@ -1,6 +1,7 @@
 """A whole Kubernetes node in a network namespace of its own: pods really run."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Node:
             raise StartError(str(error)) from error
         site = Site(run, net.node, enter=net.enter)
         node = cls(run, net, site.kubectl(found["kubectl"]), site)
-        containerd = node._start_containerd()
+        containerd = node._start_containerd(found.get("containerd", _debian("containerd")))
         plane = start_control_plane(site, found)
         node._start_controllers(plane, found)
         node._load_images(containerd)
@@ -110,16 +111,18 @@ class Node:
         """Return when the namespace takes pods."""
         wait_for_service_account(self.kubectl, namespace)
 
-    def _start_containerd(self) -> Daemon:
+    def _start_containerd(self, program: Path) -> Daemon:
         config = self.run.folder / "containerd.toml"
         config.write_text(_containerd_config(self.run))
         cni = self.run.folder / "cni"
         cni.mkdir()
         (cni / "10-bridge.conflist").write_text(json.dumps(_cni_config(self.run), indent=1))
-        return self.run.start("containerd", [*self.network.enter, _debian("containerd"), "--config", config])
+        # it looks for its shim on PATH: the one beside it comes first
+        path = f"PATH={program.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        return self.run.start("containerd", [*self.network.enter, "env", path, program, "--config", config])
 
     def _load_images(self, containerd: Daemon) -> None:
-        ctr = [_debian("ctr"), "-a", str(socket(self.run)), "version"]
+        ctr = [str(_debian("ctr")), "-a", str(socket(self.run)), "version"]
         wait_ready(
             containerd,
             lambda: subprocess.run(ctr, capture_output=True, check=False).returncode == 0,
@@ -185,7 +188,7 @@ def image_layout(run: Run) -> str:
     for part in (lower, upper, work, merged):
         part.mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    mount = [_debian("mount"), "-t", "overlay", "overlay", "-o", options, str(merged)]
+    mount = [str(_debian("mount")), "-t", "overlay", "overlay", "-o", options, str(merged)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         return "native"
     mounts.unmount_below(merged)
@@ -305,8 +308,8 @@ def _pod_logs(run: Run) -> Path:
     return run.folder / "pod-logs"
 
 
-def _debian(name: str) -> str:
-    return programs.on_path(name) or name
+def _debian(name: str) -> Path:
+    return Path(programs.on_path(name) or name)
 
 
 def _quoted(text: object) -> str:

@@ -92,6 +92,16 @@ AGES = {
     for age in ("oldest", "newest")
 }
 """Others than KUBERNETES, for what an API server or a kubelet alone decides."""
+CONTAINERD = Source(
+    module="github.com/containerd/containerd/v2",
+    folder=HERE / "containerd",
+    packages={
+        name: f"github.com/containerd/containerd/v2/cmd/{name}"
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    },
+    stamps=("github.com/containerd/containerd/v2/version.Version={version}",),
+)
+"""For the newest kubelet: from 1.36 on they need 2.0, and Debian's 1.6 serves those before."""
 HELM = Source(
     module="helm.sh/helm/v4",
     folder=HERE / "helm",
@@ -149,9 +159,15 @@ def find(name: str, say: Say = say_on_stderr) -> Path:
 
 
 def find_all(names: Iterable[str], say: Say = say_on_stderr, *, age: str | None = None) -> dict[str, Path]:
-    """Return each program's path, of this age where there are several; what one source lacks is built in one go."""
+    """Return each program's path, of this age where there are several; what one source lacks is built in one go.
+
+    The newest kubelet comes with its containerd.
+    """
     wanted = set(names)
     sources = SOURCES if age is None else (AGES[age], *SOURCES)
+    if age == "newest" and "kubelet" in wanted:
+        wanted |= set(CONTAINERD.packages)
+        sources = (CONTAINERD, *sources)
     found: dict[str, Path] = {}
     for source in sources:
         found |= built_from(source, (wanted - set(found)) & set(source.packages), say)
