@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ruamel.yaml import YAML
+from webhook.profiles import RELEASED_IMAGE
 
 from .programs import Say, cache, on_path, say_on_stderr
 
@@ -61,20 +61,14 @@ def missing() -> list[str]:
     return lacks + ([f"Debian packages: apt-get install {' '.join(packages)}"] if packages else [])
 
 
-def default_name() -> str:
-    """Return the image that the chart asks for without values."""
-    values, chart = (YAML(typ="safe", pure=True).load(CHART / name) for name in ("values.yaml", "Chart.yaml"))
-    return f"{values['image']['repository']}:{chart['appVersion']}"
-
-
 def pillion(folder: Path, say: Say = say_on_stderr) -> Path:
     """Return an archive of the image that the Dockerfile makes of the working tree."""
-    return _Builder(say).build_pillion(folder / "pillion.tar", default_name())
+    return _Builder(say).build_pillion(folder / "pillion.tar", RELEASED_IMAGE.removesuffix("-tail"))
 
 
 def tail(folder: Path, say: Say = say_on_stderr) -> Path:
     """Return an archive of the image of pillion-tail alone."""
-    return _Builder(say).build_pillion(folder / "tail.tar", f"{default_name()}-tail", "--target=tail")
+    return _Builder(say).build_pillion(folder / "tail.tar", RELEASED_IMAGE, "--target=tail")
 
 
 def nginx(folder: Path, say: Say = say_on_stderr) -> Path:

@@ -67,9 +67,9 @@ def profile(
 ) -> Profile | None:
     """Return the profile in a merged document, None where something is wrong with it.
 
-    ``image`` is what ``<image>`` stands for: the key ``image``, and ``imagePullPolicy`` where one was said. The revision
-    is that of the document before it: another image is no other profile. ``own`` says that an operator wrote at least
-    part of the profile: then it must be complete, and it is tried out.
+    ``image`` is what ``<image>`` stands for: the key ``image``, and ``imagePullPolicy`` where one was said. The
+    revision does not depend on it: another image is no other profile. ``own`` says that an operator wrote at least part
+    of the profile: then it must be complete, and it is tried out.
     """
     before = problems.number
     path: Path = ("profiles", name)
