@@ -53,7 +53,8 @@ RUN set -eu; \
       echo "$(readlink -f "${file%/*}")/${file##*/}"; readlink -f "$file"; \
     done < /named | sort -u > /files
 
-# The final root; scanners find in status.d the packages that the libraries are from.
+# The final root; scanners find in status.d the packages that the libraries are from. Of a file that was moved aside
+# dpkg-query also says "diversion by".
 RUN set -eu; \
     mkdir -p /image/etc /image/var/lib/dpkg/status.d; \
     for folder in bin lib lib64; do \
@@ -62,7 +63,7 @@ RUN set -eu; \
     { cat /files /stdlib; printf '%s\n' /opt/pillion /usr/lib/os-release /etc/os-release /etc/ld.so.cache; } \
       | cut -c 2- | tar -cf - -C / -T - | tar -xf - -C /image; \
     while read -r file; do \
-      dpkg-query -S "$file" "${file#/usr}" 2>/dev/null | sed 's/:.*//' || true; \
+      dpkg-query -S "$file" "${file#/usr}" 2>/dev/null | sed -n '/^diversion by/!s/:.*//p' || true; \
     done < /files | sort -u \
       | while read -r package; do dpkg-query -s "$package" > "/image/var/lib/dpkg/status.d/$package"; done; \
     echo 'pillion:x:65532:65532::/nonexistent:/nonexistent' > /image/etc/passwd; \
