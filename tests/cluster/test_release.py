@@ -76,6 +76,7 @@ def test_sidecars_run_from_the_servers_image(install: Install, pillion_image: tu
     servers = release.kubectl("get", f"deployment/{release.deployment}", "-n", release.namespace, "-o", "json")
     (sidecar,) = made["spec"]["initContainers"]
     assert sidecar["image"] == servers["spec"]["template"]["spec"]["containers"][0]["image"]
+    release.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/app", "--timeout=60s")
     assert prints(release.kubectl, namespace, "app", ["a line"])
 
 
