@@ -12,7 +12,9 @@ import pytest
 
 from tests.chart import programs as checkers
 from tests.chart import schemas
-from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, rendered
+from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, objects, rendered
+from webhook.configuration import parse
+from webhook.profiles import RELEASED_IMAGE
 
 from .image import CHART
 
@@ -72,6 +74,17 @@ def conform(manifests: str, version: str) -> subprocess.CompletedProcess[str]:
     command = [str(checkers.find(checkers.KUBECONFORM)), "-summary", "-output=json"]
     command += [f"-skip={','.join(OPERATORS)}", f"-schema-location={location}"]
     return subprocess.run(command, input=manifests, capture_output=True, text=True, check=False)
+
+
+def test_the_configuration_names_the_sidecars_image() -> None:
+    """With it `pillion inject` makes of a pod what the servers do; without values that is the released image."""
+    (written,) = (
+        found["data"]["configuration.yaml"]
+        for found in objects({})
+        if found["kind"] == "ConfigMap" and "configuration.yaml" in found["data"]
+    )
+    container = parse(written.encode(), "configuration.yaml").profiles["tail"].container
+    assert (container["image"], container["imagePullPolicy"]) == (RELEASED_IMAGE, "IfNotPresent")
 
 
 def test_each_file_holds_one_object() -> None:
