@@ -112,7 +112,7 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
     [
         pytest.param({}, 'pillion.dev/inject: "true"', id="first-pod"),
         pytest.param({"prefix": "logs.example.org/"}, 'logs.example.org/inject: "true"', id="prefix"),
-        pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node goes, pods are created", id="one"),
+        pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node is down, pods are created", id="one"),
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
         pytest.param({}, "kubectl create --dry-run=server -f -", id="why-not"),
