@@ -40,15 +40,15 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     assert (code, err) == (0, "")
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[0] == "Deployment/shop (stdin:6:3, namespace default)"
-    assert '  yes Does the pod or its namespace ask?          pillion.dev/inject: "true"' in lines
-    assert "  yes Which containers take part?                 app, cache" in lines
+    assert '  yes Is injection requested?                      pillion.dev/inject: "true"' in lines
+    assert "  yes Which containers take part?                  app, cache" in lines
     tree = lines.index("  Where the logs are")
     assert lines[tree + 1 : tree + 7] == [
         "  ├─ volume pillion-logs-1, folder app (new, an emptyDir)",
-        "  │  ├─ app has it at /var/log/shop",
+        "  │  ├─ app mounts it at /var/log/shop",
         "  │  └─ tail reads /var/log/shop/*.log",
-        "  ├─ volume data, folder shop (reused, as the pod has it)",
-        "  │  ├─ app has it at /data",
+        "  ├─ volume data, folder shop (reused from the pod)",
+        "  │  ├─ app mounts it at /data",
         "  │  └─ tail reads /data/x/**/y.log",
     ]
     injected = lines.index("  Injected with profile tail:")
@@ -62,13 +62,13 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     [
         pytest.param(
             QUIET,
-            "Does the pod or its namespace ask? neither the pod nor its namespace asks for injection",
-            "Not injected: neither the pod nor its namespace asks for injection (not_asked).",
+            "Is injection requested? neither the pod nor its namespace requests injection",
+            "Not injected: neither the pod nor its namespace requests injection (not_asked).",
             id="not-asked",
         ),
         pytest.param(
             BAD,
-            'Can every annotation be used? stdin:7:5: pillion.dev/logs "shop.log": '
+            'Is every annotation valid? stdin:7:5: pillion.dev/logs "shop.log": '
             "must begin with /; write /var/log/app/shop.log",
             "Not injected: an annotation has a value that can't be used (bad_annotation).",
             id="bad-annotation",

@@ -95,7 +95,7 @@ def test_the_diff_of_nothing_is_empty(pillion: Call) -> None:
     code, out, err = pillion("inject", "-f", "-", "--diff", stdin=QUIET)
     assert (code, out) == (0, "")
     assert err == (
-        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
+        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace requests injection "
         '(annotate it with pillion.dev/inject: "true")\n'
     )
 

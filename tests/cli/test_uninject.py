@@ -236,7 +236,7 @@ def test_nothing_to_renew_is_said(pillion: Call) -> None:
     text = injected(pillion, QUIET.replace("quiet}", 'quiet, annotations: {pillion.dev/inject: "true"}}'))
     code, out, err = pillion("inject", "-f", "-", stdin=text)
     assert (code, out) == (0, text)
-    assert err == "stdin:1:1: Pod/quiet: unchanged: the pod carries our sidecar already\n"
+    assert err == "stdin:1:1: Pod/quiet: unchanged: the pod already has a sidecar of Pillion\n"
 
 
 def test_a_sidecar_that_mounts_nothing_of_ours_is_known(pillion: Call, folder: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_sidecar_that_mounts_nothing_of_ours_is_known(pillion: Call, folder: P
     assert "pillion-logs" not in out
     again = pillion("inject", "--config", "pillion.yaml", "-f", "-", stdin=out)
     assert again.out == out
-    assert "unchanged: the pod carries our sidecar already" in again.err
+    assert "unchanged: the pod already has a sidecar of Pillion" in again.err
     assert uninjected(pillion, out) == text
 
 
@@ -276,13 +276,13 @@ def test_one_that_was_deleted_by_hand_is_back(pillion: Call) -> None:
         pytest.param(
             'inject: "true"',
             'inject: "false"',
-            "the pod says inject: false, but carries our sidecar; pillion uninject takes it out",
+            "the pod has inject: false, but still has a sidecar; pillion uninject removes it",
             id="refuses",
         ),
         pytest.param(
             'pillion.dev/inject: "true"',
             "example.com/x: z",
-            "nobody asks for the sidecar that the pod carries; pillion uninject takes it out",
+            "injection is not requested, but the pod has a sidecar; pillion uninject removes it",
             id="nobody-asks",
         ),
         pytest.param(

@@ -39,7 +39,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         ([], "configuration: must be a mapping, is a list"),
         ({"strict": "yes"}, "strict: must be true or false, is text"),
         ({"nosuch": 1}, "nosuch: is unknown; known here: defaultProfile"),
-        ({"defaultProfile": "tial"}, "defaultProfile: 'tial' is no profile; did you mean tail?"),
+        ({"defaultProfile": "tial"}, "defaultProfile: 'tial' does not exist; did you mean tail?"),
         ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of small letters"),
         ({"profiles": {"own": "tail"}}, "profiles.own: must be a mapping, is text"),
         ({"profiles": {"own": {"base": "nosuch"}}}, "profiles.own.base: 'nosuch' is no built-in profile"),

@@ -202,7 +202,7 @@ def _tree(plan: Plan, profile: str) -> Iterator[str]:
         last = number == len(plan.places)
         yield f"  {'└─' if last else '├─'} {_place(place)}"
         trunk = "   " if last else "│  "
-        twigs = [f"{container} has it at {path}" for container, path in place.seen_by]
+        twigs = [f"{container} mounts it at {path}" for container, path in place.seen_by]
         twigs.append(f"{profile} reads {', '.join(place.patterns)}")
         for twig_number, twig in enumerate(twigs, 1):
             yield f"  {trunk}{'└─' if twig_number == len(twigs) else '├─'} {twig}"
@@ -211,7 +211,7 @@ def _tree(plan: Plan, profile: str) -> Iterator[str]:
 def _place(place: Place) -> str:
     mount = place.mount
     folder = f", folder {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
-    return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused, as the pod has it'})"
+    return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused from the pod'})"
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------

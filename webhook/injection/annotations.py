@@ -123,7 +123,7 @@ def _names(text: str) -> tuple[str, ...]:
         raise _bad(text, "write container names with commas between them")
     for name in names:
         if not is_dns_label(name):
-            raise _bad(name, "is no container name; write names with commas between them")
+            raise _bad(name, "is not a container name; write names separated by commas")
     return names
 
 
@@ -133,7 +133,7 @@ def _quantity(example: str) -> Callable[[str], str]:
     def read_quantity(text: str) -> str:
         value = quantity.parse(text)
         if value is None:
-            raise _bad(text, f"is no quantity; write for example {example}")
+            raise _bad(text, f"is not a quantity; write for example {example}")
         if value <= 0:
             raise _bad(text, f"must be above 0; write for example {example}")
         return text
@@ -165,7 +165,7 @@ def _check_path(path: str, entry: str) -> None:
         if part == "..":
             raise _bad(entry, "has a ..; write the path without it")
         if len(part.encode()) > MAX_COMPONENT_BYTES:
-            raise _bad(entry, f"has a part longer than {MAX_COMPONENT_BYTES} bytes")
+            raise _bad(entry, f"has a component longer than {MAX_COMPONENT_BYTES} bytes; shorten it")
 
 
 def _check_pattern(name: str, entry: str) -> None:
@@ -290,7 +290,7 @@ def read(annotations: Mapping[str, str] | None, prefix: str) -> RequestedOptions
         return None
     for files in options.logs or ():
         if _probably_directory(files):
-            message = "is read as a file; for all files in it write a / at the end"
+            message = "is read as a file; if it is a directory, write a / at the end"
             notes.append(Finding(Reason.PROBABLY_DIRECTORY, "logs", files.text, message))
     options.refused = tuple(refused)
     options.notes = tuple(notes)

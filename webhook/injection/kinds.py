@@ -36,9 +36,9 @@ _IN_WORDS = {
     "secret": "a Secret",
     "secrets": "a volume of secrets",
     "configMap": "a ConfigMap",
-    "downwardAPI": "the downward API",
-    "hugePages": "memory of huge pages",
-    "missing": "a volume that the pod has not",
+    "downwardAPI": "a downward-API volume",
+    "hugePages": "a huge-pages volume",
+    "missing": "a volume that the pod does not have",
 }
 
 

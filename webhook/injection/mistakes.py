@@ -113,7 +113,7 @@ def _no_file_of_a_pod(entry: str) -> str:
     if "{{" in entry:
         return "is a template that was not rendered; write the path itself"
     if _VARIABLE.search(entry):
-        return "has a variable; they are not filled in here, write the path itself"
+        return "has a variable, which is not expanded here; write the path itself"
     if entry.startswith("~"):
         return "has a ~; write the home folder's whole path"
     return ""
@@ -125,7 +125,7 @@ def _not_absolute(entry: str) -> str:
     if ".." in path.split("/"):
         return f"must be the whole path, without ..; write for example {EXAMPLE}"
     if not re.search(r"[/.*?]", path) or not re.search(r"\w", path):
-        return f"is no path; write for example {EXAMPLE}"
+        return f"is not a path; write for example {EXAMPLE}"
     if "/" not in path or not re.match(r"\w", path):
         path = f"var/log/app/{path}"
     return f"must begin with /; write {clean_untrusted(f'/{path}', _LONGEST_ADVICE)}"

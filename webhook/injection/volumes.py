@@ -58,7 +58,7 @@ class Plan(Struct, gc=False):
             if application_hidden(directory) is None
         ]
         moved = [
-            Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar has it at {place.path}")
+            Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar mounts it at {place.path}")
             for place in self.places
             if place.relocated
         ]
@@ -258,7 +258,7 @@ class _Planning:
         for name, (container, mount) in self.unwritten.items():
             if name not in self.writable:
                 place = quote_untrusted(mount.mountPath, 30)
-                message = f"{quote_untrusted(container.name, 24)} can't write at {place}: it is read-only there"
+                message = f"{quote_untrusted(container.name, 24)} mounts {place} read-only, so it can't write logs there"
                 findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", message))
         return findings
 
