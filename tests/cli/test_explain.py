@@ -134,10 +134,10 @@ def test_kube_system_is_never_seen(pillion: Call) -> None:
     """What holds of a manifest need not hold in the cluster: the namespaces that are left out are named."""
     out = pillion("explain", "-n", "kube-system", "-f", "-", stdin=SHOP).out
     assert out.endswith(
-        "  note: in a cluster with the chart's defaults, pods of kube-system are never shown to Pillion\n"
+        "  note: in a cluster with the chart's defaults, pods of kube-system are never sent to Pillion\n"
     )
     own = pillion("explain", "-n", "pillion-system", "-f", "-", stdin=SHOP).out
-    assert "pods of pillion-system, the namespace of Pillion itself, are never shown to Pillion\n" in own
+    assert "pods of pillion-system, the namespace of Pillion itself, are never sent to Pillion\n" in own
     assert "never shown" not in pillion("explain", "-n", "kube-public", "-f", "-", stdin=SHOP).out
 
 
@@ -145,7 +145,7 @@ def test_strict_exits_with_1(pillion: Call) -> None:
     """What a strict server denies is an error here."""
     code, out, _ = pillion("explain", "--strict", "-f", "-", stdin=BAD)
     assert code == 1
-    assert "Refused, for strict is set: an annotation has a value that can't be used (bad_annotation)." in out
+    assert "Refused, because strict is set: an annotation has a value that can't be used (bad_annotation)." in out
 
 
 def test_no_pods_is_said(pillion: Call) -> None:

@@ -374,7 +374,7 @@ class TestStrict:
         assert (code, out) == (1, "")
         first, *rest = err.splitlines()
         assert re.match(r"stdin:\d+:\d+: [A-Za-z]+/\w+: error: ", first)
-        assert rest == ["pillion inject: nothing is printed, for strict is set and there are errors"]
+        assert rest == ["pillion inject: nothing is printed, because strict is set and there are errors"]
 
     @pytest.mark.parametrize("text", [HOST_NETWORK, WINDOWS, MIRROR, LABELLED, KNATIVE, BAD], ids=range(6))
     def test_is_a_choice(self, text: str, pillion: Call) -> None:

@@ -177,7 +177,7 @@ def test_what_carries_no_sidecar_stays(pillion: Call) -> None:
     """To the byte, and that is said."""
     code, out, err = pillion("uninject", "-f", "-", stdin=QUIET)
     assert (code, out) == (0, QUIET)
-    assert err == "pillion uninject: nothing to do: no pod and no workload carries a sidecar of ours\n"
+    assert err == "pillion uninject: nothing to do: no pod and no workload has a sidecar of Pillion\n"
 
 
 def test_what_stays_is_named_with_its_line(pillion: Call) -> None:
@@ -386,4 +386,4 @@ spec:
 def test_explain_names_both_ways(pillion: Call) -> None:
     """Of a file that carries a sidecar."""
     out = pillion("explain", "-f", "-", stdin=injected(pillion, APP)).out
-    assert "note: pillion inject renews the sidecar in this file, pillion uninject takes it out" in out
+    assert "note: pillion inject renews the sidecar in this file, pillion uninject removes it" in out

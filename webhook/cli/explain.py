@@ -39,9 +39,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Say of each pod in manifests why it is injected or not: the rules in their order with what each found,\n"
-        "where the logs lie, and the verdict. Exit code 1: with --strict, a pod that asks is not injected as it asks;\n"
-        "2: input can't be read."
+        "Show for each pod in manifests why it is injected or not: each rule with its result, where the logs are, and\n"
+        "the verdict. Exit code 1: with --strict, a pod is not injected as requested; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -146,7 +145,7 @@ def _verdict(review: Review, paint: Paint) -> str:
     decisive = verdict.findings[0]
     said = visible(decisive.message) if decisive.reason in _VAGUE and decisive.message else verdict.reason.sentence
     if review.refused:
-        return f"{paint('Refused', RED)}, for strict is set: {said} ({verdict.reason.value})."
+        return f"{paint('Refused', RED)}, because strict is set: {said} ({verdict.reason.value})."
     if verdict.operations:
         return f"{paint('Injected', GREEN)} with profile {verdict.profile}:"
     return f"{paint('Not injected', YELLOW)}: {said} ({verdict.reason.value})."
@@ -187,11 +186,11 @@ def _notes(review: Review) -> Iterator[str]:
     for finding in review.verdict.notes:
         yield finding.text(review.verdict.configuration.prefix)
     if review.verdict.reason is Reason.ALREADY_INJECTED:
-        yield "pillion inject renews the sidecar in this file, pillion uninject takes it out"
+        yield "pillion inject renews the sidecar in this file, pillion uninject removes it"
     namespace = review.workload.namespace
     if namespace in UNSEEN:
         yield (
-            f"in a cluster with the chart's defaults, pods of {namespace}{UNSEEN[namespace]} are never shown to Pillion"
+            f"in a cluster with the chart's defaults, pods of {namespace}{UNSEEN[namespace]} are never sent to Pillion"
         )
 
 

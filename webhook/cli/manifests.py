@@ -40,13 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace-opt-in",
         action="store_true",
-        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
+        help="treat every namespace as labelled PREFIXinject=true (labels of Namespaces in the input always count)",
     )
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="fail unless every pod that asks is injected as it asks: an annotation that can't be used, is misplaced "
-        "or misspelt is an error, and so is whatever else stands in the way",
+        help="fail unless every pod is injected as requested: an annotation that is invalid, misplaced or misspelt is "
+        "an error, and so is any other reason not to inject",
     )
 
 
@@ -58,17 +58,17 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE",
         help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated, or "
-        "name several with commas",
+        "list several, separated by commas",
     )
-    parser.add_argument("-R", "--recursive", action="store_true", help="folders within folders, too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="include subfolders")
     parser.add_argument(
         *("-n", "--namespace"),
         default="default",
         metavar="NAME",
-        help="the namespace of objects that name none; default: default",
+        help="the namespace of objects without one; default: default",
     )
     parser.add_argument(
-        "--config", metavar="FILE", help="the webhook's configuration file; without it the built-in profiles"
+        "--config", metavar="FILE", help="the webhook's configuration file; default: the built-in profiles"
     )
     parser.add_argument("--prefix", help="the annotations' prefix; default: pillion.dev/")
 

@@ -216,9 +216,8 @@ def _reject_injected(context: AdmissionContext) -> Finding | None:
         taken = taken or container.name == context.profile.container_name
     if not taken:
         return None
-    message = (
-        f"the pod has a container {quote_untrusted(context.profile.container_name, 63)} that is not Pillion's; rename it"
-    )
+    name = quote_untrusted(context.profile.container_name, 63)
+    message = f"the pod has a container {name} that is not Pillion's; rename it"
     return Finding(Reason.NAME_TAKEN, "", "", message)
 
 
@@ -253,9 +252,8 @@ def _reject_taken_port(context: AdmissionContext) -> Finding | None:
     for container in context.containers:
         taken = ports & _ports(container)
         if taken:
-            message = (
-                f"{quote_untrusted(container.name)} uses port {min(taken)}, which the profile needs; use another profile"
-            )
+            name = quote_untrusted(container.name)
+            message = f"{name} uses port {min(taken)}, which the profile needs; use another profile"
             return Finding(Reason.PORT_TAKEN, "", "", message)
     return None
 

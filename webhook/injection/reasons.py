@@ -46,7 +46,11 @@ class Reason(StrEnum):
     OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are never injected"
     MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod only shows what a node already runs"
     WINDOWS = "windows", Severity.ASKED, "the pod runs on Windows"
-    NO_LOG_LOCATION = "no_log_location", Severity.NOTE, "the namespace is opted in, but nothing says where the pod has logs"
+    NO_LOG_LOCATION = (
+        "no_log_location",
+        Severity.NOTE,
+        "the namespace is opted in, but nothing says where the pod has logs",
+    )
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod already has a sidecar of Pillion"
 
     # the annotations can't be followed
@@ -63,12 +67,20 @@ class Reason(StrEnum):
     NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with our name"
     PORT_TAKEN = "port_taken", Severity.WARNING, "a container of the pod declares the profile's port"
     HOST_NETWORK = "host_network", Severity.WARNING, "the profile uses a port, and the pod uses the node's network"
-    WOULD_NOT_COMPLETE = "would_not_complete", Severity.WARNING, "the profile's ordinary container would keep the pod from completing"
+    WOULD_NOT_COMPLETE = (
+        "would_not_complete",
+        Severity.WARNING,
+        "the profile's ordinary container would keep the pod from completing",
+    )
     UNWRITABLE_VOLUME = "unwritable_volume", Severity.WARNING, "the volume that is mounted there can't hold logs"
     BLOCK_DEVICE = "block_device", Severity.WARNING, "a block device is there"
     SYSTEM_DIRECTORY = "system_directory", Severity.WARNING, "a volume there would hide what the image needs"
     HIDES_PROGRAM = "hides_program", Severity.WARNING, "a volume there would hide what the container runs"
-    UNKNOWN_VARIABLE = "unknown_variable", Severity.WARNING, "the subPathExpr needs a variable whose value is not visible"
+    UNKNOWN_VARIABLE = (
+        "unknown_variable",
+        Severity.WARNING,
+        "the subPathExpr needs a variable whose value is not visible",
+    )
     ROOT_UNDER_NON_ROOT = "root_under_non_root", Severity.WARNING, "the sidecar would run as root under runAsNonRoot"
     USER_NOT_MAPPED = "user_not_mapped", Severity.WARNING, "the pod's user namespace has no such user"
     TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs are in more directories than the sidecar mounts"
@@ -82,7 +94,11 @@ class Reason(StrEnum):
     # noteworthy beside an injection
     UNKNOWN_KEY = "unknown_key", Severity.WARNING, "no annotation has that name"
     NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
-    LABEL_WITHOUT_EFFECT = "label_without_effect", Severity.WARNING, "a label of that name has no effect; only an annotation has"
+    LABEL_WITHOUT_EFFECT = (
+        "label_without_effect",
+        Severity.WARNING,
+        "a label of that name has no effect; only an annotation has",
+    )
     BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
     PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part is probably a directory"
     PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another folder"

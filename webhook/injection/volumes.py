@@ -258,7 +258,9 @@ class _Planning:
         for name, (container, mount) in self.unwritten.items():
             if name not in self.writable:
                 place = quote_untrusted(mount.mountPath, 30)
-                message = f"{quote_untrusted(container.name, 24)} mounts {place} read-only, so it can't write logs there"
+                message = (
+                    f"{quote_untrusted(container.name, 24)} mounts {place} read-only, so it can't write logs there"
+                )
                 findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", message))
         return findings
 
