@@ -50,8 +50,7 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
         "  ├─ volume data, folder shop (reused, as the pod has it)",
         "  │  ├─ app has it at /data",
         "  │  ├─ tail reads /data/x/**/y.log",
-        "  │  └─ reading begins at the end of files older than the pod, and at the beginning of all others: "
-        "the volume outlives the pod",
+        "  │  └─ reading begins at the end of files older than the pod: the volume outlives it",
     ]
     injected = lines.index("  Injected with profile tail:")
     assert lines[injected + 1] == "    + init container pillion-tail"

@@ -29,7 +29,7 @@ def test_a_hole_of_a_terabyte(start: Start, logs: Path, before: bytes) -> None:
 
 
 def test_a_time_that_is_changed_alone(start: Start, logs: Path) -> None:
-    """A large file that a backup touches, or whose writer the disk holds up between time and data, is not printed again."""
+    """A large file is not printed again: a backup touched it, or the disk holds its writer up."""
     lines = [f"line {number}" for number in range(20_000)]
     append(logs / "app.log", *lines)
     sidecar = start()

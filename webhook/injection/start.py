@@ -36,5 +36,5 @@ def start_in_words(place: Place, profile: Profile, options: RequestedOptions) ->
         who = "the annotation start says so" if options.start else "the profile's start says so"
         return f"at the beginning: {who}" if start == "beginning" else f"at the end of files that are there: {who}"
     if place.persistent:
-        return "at the end of files older than the pod, and at the beginning of all others: the volume outlives the pod"
+        return "at the end of files older than the pod: the volume outlives it"
     return "at the beginning: the volume ends with the pod"
