@@ -22,7 +22,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check check-lowest format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
+.PHONY: help serve test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -68,6 +68,9 @@ check-lowest: $(VENV)/.installed ## the tests that use dependencies most, with t
 	VIRTUAL_ENV=$(LOWEST) $(BIN)/uv pip install --quiet --resolution lowest-direct --editable . --group dev
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) -p no:cacheprovider tests/injection/test_review.py tests/injection/test_admission.py \
 	  $(addprefix tests/service/test_,app.py http.py limits.py tls.py)
+
+deny: ## check licences, versions and sources of the dependencies of tail/; needs cargo-deny (cargo install cargo-deny --locked)
+	cd tail && $(CARGO) deny --locked check bans licenses sources
 
 format: $(VENV)/.installed ## format every file
 	$(BIN)/ruff check --fix --quiet . || true

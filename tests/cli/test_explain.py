@@ -43,13 +43,14 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     assert '  yes Is injection requested?                      pillion.dev/inject: "true"' in lines
     assert "  yes Which containers take part?                  app, cache" in lines
     tree = lines.index("  Where the logs are")
-    assert lines[tree + 1 : tree + 7] == [
+    assert lines[tree + 1 : tree + 8] == [
         "  ├─ volume pillion-logs-1, folder app (new, an emptyDir)",
         "  │  ├─ app mounts it at /var/log/shop",
         "  │  └─ tail reads /var/log/shop/*.log",
         "  ├─ volume data, folder shop (reused from the pod)",
         "  │  ├─ app mounts it at /data",
-        "  │  └─ tail reads /data/x/**/y.log",
+        "  │  ├─ tail reads /data/x/**/y.log",
+        "  │  └─ reading begins at the end of files older than the pod: the volume outlives it",
     ]
     injected = lines.index("  Injected with profile tail:")
     assert lines[injected + 1] == "    + init container pillion-tail"
@@ -118,6 +119,7 @@ def test_json_has_everything(pillion: Call) -> None:
         "new": True,
         "seenBy": [{"container": "app", "path": "/var/log/shop"}],
         "reads": ["/var/log/shop/*.log"],
+        "readingBegins": "at the beginning: the volume ends with the pod",
     }
     assert (bad["injected"], bad["reason"]) == (False, "bad_annotation")
     assert [rule["passed"] for rule in bad["rules"]] == [True] * 7 + [False] + [None] * (len(RULES) - 6)

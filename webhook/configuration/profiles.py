@@ -31,6 +31,7 @@ from webhook.injection.profile import (
     NAME_PREFIX,
     PLACEHOLDERS,
     RELOCATED,
+    START,
     TOKEN_PATH,
     Bound,
     Profile,
@@ -134,6 +135,7 @@ class _Reading:
             native=native,
             first=fields.get("order", "first") == "first",
             logs=self._logs(),
+            start=self._start((*command, *args, *(variable.value for variable in env))),
             logs_mount_path=fields.get("logsMountPath"),
             reserved=reserved,
             volume_size_limit=size_limit,
@@ -281,6 +283,12 @@ class _Reading:
             self.add(f"must be {LEAST_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
         bounds["memory-limit"] = Bound(_larger(memory.least, LEAST_MEMORY), memory.most)
         return bounds
+
+    def _start(self, texts: Sequence[str | None]) -> str:
+        start: str = self.fields.get("start", "")
+        if start and START not in texts:
+            self.add(f"has no effect: nothing in sidecar.command, args or env is {START}", "start")
+        return start
 
     def _logs(self) -> tuple[LogFiles, ...]:
         files: list[LogFiles] = []

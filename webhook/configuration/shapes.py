@@ -244,6 +244,7 @@ PROFILE = Object(
         "guaranteedCpu": QUANTITY,
         "order": choice("first", "last"),
         "logs": ListOf(TEXT),
+        "start": choice("beginning", "end"),
         "injectAll": FLAG,
         "logsMountPath": _DIRECTORY,
         "reservedPaths": ListOf(_DIRECTORY),

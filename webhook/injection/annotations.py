@@ -83,6 +83,8 @@ class RequestedOptions(Struct):
     env: bool = True
     volume_size_limit: str | None = None
     run_as_user: int | None = None
+    #: Where reading begins in files from before the pod: ``beginning`` or ``end``.
+    start: str | None = None
     #: The sidecar's resources, by the annotations' keys.
     amounts: dict[str, str] = {}
     #: Values that can't be used, in the order of the annotations.
@@ -145,6 +147,12 @@ def _user(text: str) -> int:
     if not _INTEGER.fullmatch(text) or int(text) > MAX_USER_ID:
         raise _bad(text, f"write a user id from 0 to {MAX_USER_ID}")
     return int(text)
+
+
+def _start(text: str) -> str:
+    if text not in ("beginning", "end"):
+        raise _bad(text, "write beginning or end: where reading begins in files from before the pod")
+    return text
 
 
 def _invisible(character: str) -> bool:
@@ -249,6 +257,7 @@ _GRAMMAR: dict[str, tuple[str, Callable[[str], Any] | None]] = {
     "memory-request": ("amounts", _quantity("32Mi")),
     "memory-limit": ("amounts", _quantity("64Mi")),
     "run-as-user": ("run_as_user", _user),
+    "start": ("start", _start),
     STATUS: ("", None),
 }
 
