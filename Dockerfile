@@ -1,6 +1,19 @@
-# Pillion's image: Python, the locked dependencies and the program; no shell, pip, package manager or compiler.
+# Pillion's images. The default: Python, the locked dependencies, the server and pillion-tail; no shell, pip, package
+# manager or compiler. --target tail: pillion-tail alone, which sidecars run.
 # Where the network has a certificate authority of its own, mount its bundle and give --build-arg SSL_CERT_FILE=PATH.
 ARG BASE=docker.io/library/python:3.13-slim
+ARG RUST=docker.io/library/rust:1.95-slim-trixie
+
+FROM ${RUST} AS tail-build
+ARG SSL_CERT_FILE
+WORKDIR /build
+COPY tail .
+# A static program: with musl where rustup can add it, which is half as large; Debian's Rust has only glibc.
+RUN set -eu; \
+    target=$(uname -m)-unknown-linux-gnu; \
+    if command -v rustup >/dev/null; then target=${target%gnu}musl; rustup target add "$target"; fi; \
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked --target "$target"; \
+    install -D "target/$target/release/pillion-tail" /image/usr/bin/pillion-tail
 
 FROM ${BASE} AS build
 ARG UV_VERSION=0.13.8
@@ -40,7 +53,8 @@ RUN set -eu; \
       echo "$(readlink -f "${file%/*}")/${file##*/}"; readlink -f "$file"; \
     done < /named | sort -u > /files
 
-# The final root; scanners find in status.d the packages that the libraries are from.
+# The final root; scanners find in status.d the packages that the libraries are from. Of a file that was moved aside
+# dpkg-query also says "diversion by".
 RUN set -eu; \
     mkdir -p /image/etc /image/var/lib/dpkg/status.d; \
     for folder in bin lib lib64; do \
@@ -49,12 +63,24 @@ RUN set -eu; \
     { cat /files /stdlib; printf '%s\n' /opt/pillion /usr/lib/os-release /etc/os-release /etc/ld.so.cache; } \
       | cut -c 2- | tar -cf - -C / -T - | tar -xf - -C /image; \
     while read -r file; do \
-      dpkg-query -S "$file" "${file#/usr}" 2>/dev/null | sed 's/:.*//' || true; \
+      dpkg-query -S "$file" "${file#/usr}" 2>/dev/null | sed -n '/^diversion by/!s/:.*//p' || true; \
     done < /files | sort -u \
       | while read -r package; do dpkg-query -s "$package" > "/image/var/lib/dpkg/status.d/$package"; done; \
     echo 'pillion:x:65532:65532::/nonexistent:/nonexistent' > /image/etc/passwd; \
     echo 'pillion:x:65532:' > /image/etc/group; \
     echo 'hosts: files dns' > /image/etc/nsswitch.conf
+
+FROM scratch AS tail
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="pillion-tail" \
+      org.opencontainers.image.description="Prints a pod's log files to standard output" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=tail-build /image/ /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/pillion-tail"]
 
 FROM scratch
 ARG VERSION=0.1.0
@@ -65,6 +91,7 @@ LABEL org.opencontainers.image.title="Pillion" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image/ /
+COPY --from=tail-build /image/ /
 ENV PATH=/opt/pillion/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # A read from a TLS connection asks for 256 KiB: below the threshold glibc need not map and unmap memory for each. What is
 # larger, as a body of megabytes, goes back to the system as soon as it is freed.

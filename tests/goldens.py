@@ -24,6 +24,7 @@ from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
 from webhook.injection.verdict import Verdict
+from webhook.profiles import RELEASED_IMAGE
 
 __all__ = ["CASES", "Case", "as_yaml", "cases"]
 
@@ -105,7 +106,8 @@ class Case:
         if verdict.injected:
             result = jsonpatch.apply_patch(self.pod, operations)
             for name, value in (("patch.yaml", operations), ("result.yaml", result)):
-                files[name] = as_yaml(_readable(value)).replace(verdict.revision, "REVISION")
+                text = as_yaml(_readable(value))
+                files[name] = text.replace(verdict.revision, "REVISION").replace(RELEASED_IMAGE, "RELEASED")
         return files
 
 

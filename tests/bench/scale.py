@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,13 +25,10 @@ from tests.cluster.release import sidecars
 
 NODES, PODS, CLIENTS = 500, 3000, 16
 READY_SECONDS = 120.0
-#: A profile whose program is in its image, and not in every pod.
-CONFIGURATION = "profiles: {baked: {base: tail, sidecar: {image: pillion-tail, command: [/bin/sh, /tail.sh]}}}"
 WAVES: dict[str, dict[str, str]] = {
     "no webhook": {},
     "a webhook that is not asked": {},
     "injected": bodies.ASKING,
-    "injected, the program in its image": {**bodies.ASKING, "pillion.dev/profile": "baked"},
 }
 _RUNNING = "fieldSelector=status.phase%3DRunning"
 KWOK = Source(
@@ -59,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Print what a pod costs each program, with and without us; return 1 where nothing could be measured."""
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
     parser.add_argument("--nodes", type=int, default=NODES, help="%(default)s")
-    parser.add_argument("--pods", type=int, default=PODS, help="in each of four waves; %(default)s")
+    parser.add_argument("--pods", type=int, default=PODS, help="in each of three waves; %(default)s")
     arguments = parser.parse_args(words)
     lacks = missing(whole=False) or [lack for lack in (programs.missing(),) if lack]
     if lacks:
@@ -78,9 +74,7 @@ def _run(cluster: ApiServer, api: Api, folder: Path, nodes: int, pods: int) -> N
     _start_kwok(cluster)
     _create(api, "/api/v1/nodes", (_node(number) for number in range(nodes)))
     cores = sorted(os.sched_getaffinity(0))
-    (folder / "pillion.yaml").write_text(CONFIGURATION)
-    server = replace(servers()[0], environment={"PILLION_CONFIG": str(folder / "pillion.yaml")})
-    with running(server, credentials(folder), folder, cores[0], cores[-1]) as started:
+    with running(servers()[0], credentials(folder), folder, cores[0], cores[-1]) as started:
         pair = Credentials(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
         pids = {name: who.pid for name, who in cluster.run.recorded_programs().items()}
         pids["pillion"] = started.process.pid

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.api import ApiError, ApiServer, Connection, RefusedError, UnreachableError
 from certs.ca import CA
@@ -236,6 +239,37 @@ def test_every_wait_has_an_end(peer: Peer, script: Script, tls: bool) -> None:
     """Whatever is waited for, and however often a byte comes: the end is that of the whole connection."""
     with pytest.raises(UnreachableError):
         asked(peer.plays(script, tls=tls, seconds=0.5))
+
+
+def test_a_certificate_without_key_identifier_is_trusted(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older clusters have such; Python refuses them by default from 3.13 on."""
+    lenient = ssl.create_default_context
+
+    def strict(**settings: str) -> ssl.SSLContext:
+        context = lenient(**settings)  # type: ignore[arg-type]
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    certificate = LEAF.certificate
+    builder = x509.CertificateBuilder(
+        certificate.issuer,
+        certificate.subject,
+        certificate.public_key(),
+        certificate.serial_number,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    older = builder.add_extension(names.value, critical=True).sign(TEST_CA.key, hashes.SHA256())
+    (peer.folder / "pair").write_bytes(older.public_bytes(Encoding.PEM) + LEAF.key_pem)
+    peer.context.load_cert_chain(peer.folder / "pair")
+
+    def script(wire: ssl.SSLSocket) -> None:
+        request(wire)
+        wire.sendall(answer("200 OK", b"{}"))
+
+    assert asked(peer.plays(script))
 
 
 def test_a_server_that_we_do_not_trust_is_told_nothing(peer: Peer, tmp_path: Path) -> None:

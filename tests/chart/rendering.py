@@ -34,6 +34,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "ignoredContainers": ["proxy"],
         "image": {"tag": "2", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "registry"}],
+        "tail": {"image": {"tag": "2-tail", "pullPolicy": "Always"}, "pullsWithoutSecret": True},
         "webhook": {
             "failurePolicy": "Fail",
             "timeoutSeconds": 5,

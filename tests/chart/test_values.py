@@ -5,6 +5,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from webhook.profiles import RELEASED_IMAGE
+
 from .values_table import CHART, readme, rows, table
 
 VALUES = (CHART / "values.yaml").read_text()
@@ -22,6 +24,13 @@ def test_the_readmes_table_is_current() -> None:
 def test_every_value_has_a_comment() -> None:
     """A row without a meaning is a value that nobody can use."""
     assert [row.key for row in rows(VALUES) if not row.meaning] == []
+
+
+def test_offline_sidecars_have_the_image_that_the_chart_gives_them() -> None:
+    """The chart's repository and version are the ones of the program."""
+    yaml = YAML(typ="safe", pure=True)
+    repository, chart = yaml.load(VALUES)["image"]["repository"], yaml.load((CHART / "Chart.yaml").read_text())
+    assert f"{repository}:{chart['appVersion']}-tail" == RELEASED_IMAGE
 
 
 def test_a_comment_becomes_a_row() -> None:

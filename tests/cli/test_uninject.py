@@ -18,6 +18,7 @@ from webhook import documents
 from webhook.cli.renewal import renewed
 from webhook.cli.workloads import Change, operations, review, workloads
 from webhook.configuration import load
+from webhook.profiles import RELEASED_IMAGE
 
 CONFIGURATION = load(None)
 CLAIMS = """\
@@ -259,6 +260,17 @@ def test_a_sidecar_that_was_changed_by_hand_is_renewed(pillion: Call) -> None:
     text = injected(pillion, APP)
     assert "memory: 64Mi" in text
     assert injected(pillion, text.replace("memory: 64Mi", "memory: 1Gi")) == text
+
+
+def test_a_sidecar_of_the_shell_script_is_ours(pillion: Call) -> None:
+    """The profile `tail` once ran a script on busybox's image: such a sidecar is renewed, and taken out."""
+    text = injected(pillion, APP)
+    program = "- /usr/bin/pillion-tail\n"
+    assert program in text
+    script = text.replace(RELEASED_IMAGE, "docker.io/library/busybox:1.36")
+    script = script.replace(program, "- /bin/sh\n          - -c\n          - exec tail\n          - pillion-tail\n")
+    assert injected(pillion, script) == text
+    assert uninjected(pillion, script) == APP
 
 
 def test_one_that_was_deleted_by_hand_is_back(pillion: Call) -> None:

@@ -33,7 +33,7 @@ from . import image, programs, runs
 from .client import Client
 from .control_plane import ApiServer
 from .existing import existing_cluster
-from .images import Image
+from .images import Image, tail
 from .node import Node
 from .release import Release, installed
 
@@ -174,7 +174,10 @@ def node(pytestconfig: pytest.Config, say: programs.Say) -> Iterator[RunningClus
     """Return a cluster that runs pods."""
     given = pytestconfig.getoption("kubeconfig")
     if given is not None:
-        yield existing_cluster(given, pytestconfig.getoption("load_image"), say)
+        existing = existing_cluster(given, pytestconfig.getoption("load_image"), say)
+        if existing.load:
+            existing.import_image(tail())
+        yield existing
         return
     _skip_where(programs.missing(whole=True), "a Kubernetes node")
     whole = Node.start(say=say, age=pytestconfig.getoption("kubelet"))

@@ -1,4 +1,4 @@
-"""The images that need a builder: Pillion's own from the real Dockerfile, and stand-ins for nginx and ubuntu.
+"""The images that need a builder: Pillion's own two from the real Dockerfile, and stand-ins for nginx and ubuntu.
 
 Podman builds them without a registry, on a base that debootstrap makes from Debian's packages.
 """
@@ -11,15 +11,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ruamel.yaml import YAML
+from webhook.profiles import RELEASED_IMAGE
 
 from .programs import Say, cache, on_path, say_on_stderr
 
 REPOSITORY = Path(__file__).parent.parent.parent
 CHART = REPOSITORY / "charts" / "pillion"
-SUITE = "bookworm"
+SUITE = "trixie"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 BASE = f"localhost/pillion-tests-base:{SUITE}"
+RUST = f"localhost/pillion-tests-rust:{SUITE}"
 CERTIFICATES = Path("/etc/ssl/certs")
 SECONDS = 1800.0
 NEEDS = {"podman": "podman", "debootstrap": "debootstrap", "runc": "runc"}
@@ -27,6 +28,11 @@ NEEDS = {"podman": "podman", "debootstrap": "debootstrap", "runc": "runc"}
 #: What Docker's own images of these names have and the tests use: nginx as root on 80, and a bash.
 NGINX_NAMES = ("docker.io/library/nginx:1.29", "docker.io/nginxinc/nginx-unprivileged:1.27-alpine")
 UBUNTU = "docker.io/library/ubuntu:24.04"
+_RUST = f"""
+FROM {BASE}
+RUN apt-get update -qq \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends cargo >/dev/null
+"""
 _NGINX = f"""
 FROM {BASE}
 RUN apt-get update -qq \\
@@ -55,15 +61,14 @@ def missing() -> list[str]:
     return lacks + ([f"Debian packages: apt-get install {' '.join(packages)}"] if packages else [])
 
 
-def default_name() -> str:
-    """Return the image that the chart asks for without values."""
-    values, chart = (YAML(typ="safe", pure=True).load(CHART / name) for name in ("values.yaml", "Chart.yaml"))
-    return f"{values['image']['repository']}:{chart['appVersion']}"
-
-
 def pillion(folder: Path, say: Say = say_on_stderr) -> Path:
     """Return an archive of the image that the Dockerfile makes of the working tree."""
-    return _Builder(say).build(folder / "pillion.tar", [default_name()], context=REPOSITORY)
+    return _Builder(say).build_pillion(folder / "pillion.tar", RELEASED_IMAGE.removesuffix("-tail"))
+
+
+def tail(folder: Path, say: Say = say_on_stderr) -> Path:
+    """Return an archive of the image of pillion-tail alone."""
+    return _Builder(say).build_pillion(folder / "tail.tar", RELEASED_IMAGE, "--target=tail")
 
 
 def nginx(folder: Path, say: Say = say_on_stderr) -> Path:
@@ -88,8 +93,21 @@ class _Builder:
         self._folder = cache() / "images"
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def build(self, archive: Path, names: Sequence[str], context: Path) -> Path:
+    def build_pillion(self, archive: Path, name: str, *flags: str) -> Path:
+        """Build an image of Pillion's Dockerfile, with Debian's Rust, and write it to the archive."""
+        with tempfile.TemporaryDirectory() as rust:
+            (Path(rust) / "Dockerfile").write_text(_RUST)
+            self._build([RUST], Path(rust))
+        return self.build(archive, [name], REPOSITORY, f"--build-arg=RUST={RUST}", *flags)
+
+    def build(self, archive: Path, names: Sequence[str], context: Path, *flags: str) -> Path:
         """Build a folder's Dockerfile and write the image, under these names, to the archive."""
+        self._build(names, context, *flags)
+        archive.unlink(missing_ok=True)
+        self._podman("save", "--quiet", "--format=docker-archive", f"--output={archive}", *names)
+        return archive
+
+    def _build(self, names: Sequence[str], context: Path, *flags: str) -> None:
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._make_base()
@@ -103,11 +121,9 @@ class _Builder:
                 *("build", "--quiet", "--isolation=chroot", "--network=host", *mounts),
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
                 *(f"--tag={name}" for name in names),
+                *flags,
                 str(context),
             )
-            archive.unlink(missing_ok=True)
-            self._podman("save", "--quiet", "--format=docker-archive", f"--output={archive}", *names)
-            return archive
 
     def _make_base(self) -> None:
         if self._attempt("image", "exists", BASE).returncode == 0:

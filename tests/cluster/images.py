@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.tail.program import program
+from webhook.profiles import RELEASED_IMAGE
+
 from .programs import on_path
 
 PAUSE = "pillion-tests.local/pause:1"
@@ -85,6 +88,12 @@ def busybox() -> Image:
         links={**_links(listed.stdout.split()), "usr/bin/env": "/bin/busybox"},
         folders={"tmp": 0o1777, "root": 0o700, "var/log": 0o755},
     )
+
+
+def tail() -> Image:
+    """Return the image of the profile `tail`: nothing but its program, as the Dockerfile's target `tail` makes it."""
+    path = "usr/bin/pillion-tail"
+    return Image(RELEASED_IMAGE, [f"/{path}"], programs={path: program().read_bytes()}, user="65532:65532")
 
 
 def write_archive(image: Image, path: Path) -> Path:

@@ -127,6 +127,7 @@ class Node:
         )
         self.import_image(images.pause())
         self.import_image(images.busybox())
+        self.import_image(images.tail())
 
     def _start_controllers(self, plane: ControlPlane, found: Mapping[str, Path]) -> None:
         for name, flags in (

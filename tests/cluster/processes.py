@@ -54,6 +54,23 @@ def identity(pid: int) -> Identity | None:
     return None if state in "ZX" else Identity(pid, started)
 
 
+def sidecar_process(uid: str) -> int:
+    """Return the process of the `tail` sidecar in the pod of this uid, on this machine."""
+    (found,) = (
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if _text(folder / "cmdline").startswith("/usr/bin/pillion-tail\0") and uid in _text(folder / "cgroup")
+    )
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # it has ended
+        return ""
+
+
 def alive(process: Identity) -> bool:
     """Return whether this very process still runs."""
     return identity(process.pid) == process

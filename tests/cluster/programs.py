@@ -196,7 +196,15 @@ def missing(*, whole: bool, also: Sequence[str] = ()) -> list[str]:
     lacks = _missing_tools([*(WHOLE if whole else LIGHT), *also])
     if whole:
         lacks += _missing_rights() + _missing_packages()
+        if cargo() is None:
+            lacks.append("cargo to build the sidecar's program (on Debian or Ubuntu: apt-get install cargo)")
     return lacks
+
+
+def cargo() -> str | None:
+    """Return the cargo on PATH, or rustup's."""
+    own = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "bin/cargo"
+    return shutil.which("cargo") or (str(own) if own.exists() else None)
 
 
 def _missing_rights() -> list[str]:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .images import BUSYBOX, Image, busybox
+from webhook.profiles import RELEASED_IMAGE
+
+from .images import Image, busybox
 
 __all__ = ["referenced", "shape", "stand_ins", "startable"]
 
@@ -82,11 +84,11 @@ def _application(
 
 
 def _ours(container: Mapping[str, Any], spec: Mapping[str, Any], locked: frozenset[str]) -> dict[str, Any]:
-    kept = ("volumeDevices",) if container.get("image") == BUSYBOX else _OF_PROGRAM
+    kept = ("volumeDevices",) if container.get("image") == RELEASED_IMAGE else _OF_PROGRAM
     made = {key: value for key, value in container.items() if key not in kept}
     made["resources"] = _resources(container.get("resources") or {})
     made = _container(made, container, spec, locked)
-    if container.get("image") != BUSYBOX:
+    if container.get("image") != RELEASED_IMAGE:
         made |= {"image": _stand_in(container, spec), "command": SLEEPER}
     return made
 

@@ -1,8 +1,10 @@
-"""The image that the Dockerfile makes: what is in it, and what is not."""
+"""The two images that the Dockerfile makes: what is in them, and what is not."""
 
 import io
 import json
+import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,9 @@ from . import image, programs
 
 pytestmark = pytest.mark.cluster
 
+#: Where the profile `tail` has its program, in both images.
+PROGRAM = "usr/bin/pillion-tail"
+
 
 class Archive(NamedTuple):
     """An image's settings and the paths of its files."""
@@ -19,30 +24,73 @@ class Archive(NamedTuple):
     config: dict[str, Any]
     files: dict[str, int]
     """Path to size."""
+    program: bytes
+    """The sidecar's program."""
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, say: programs.Say) -> Archive:
-    """Return the image under test, built if need be."""
+    """Return the server's image, built if need be."""
+    return built(image.pillion, tmp_path_factory.mktemp("archive"), say)
+
+
+@pytest.fixture(scope="module")
+def tail(tmp_path_factory: pytest.TempPathFactory, say: programs.Say) -> Archive:
+    """Return the sidecars' image, built if need be."""
+    return built(image.tail, tmp_path_factory.mktemp("tail"), say)
+
+
+def built(build: Callable[[Path, programs.Say], Path], folder: Path, say: programs.Say) -> Archive:
+    """Return an image as it is built now."""
     lacks = image.missing()
     if lacks:
         pytest.skip(f"this machine can't build images; it lacks: {'; '.join(lacks)}")
-    path: Path = image.pillion(tmp_path_factory.mktemp("archive"), say)
+    path = build(folder, say)
+    files: dict[str, int] = {}
+    program = b""
     with tarfile.open(path) as whole:
 
-        def read(name: str) -> bytes:
-            member = whole.extractfile(name)
+        def read(archive: tarfile.TarFile, name: str) -> bytes:
+            member = archive.extractfile(name)
             assert member is not None
             return member.read()
 
-        (manifest,) = json.loads(read("manifest.json"))
-        config = json.loads(read(manifest["Config"]))["config"]
-        files: dict[str, int] = {}
+        (manifest,) = json.loads(read(whole, "manifest.json"))
+        config = json.loads(read(whole, manifest["Config"]))["config"]
         for name in manifest["Layers"]:
-            with tarfile.open(fileobj=io.BytesIO(read(name))) as layer:
-                files |= {member.name: member.size for member in layer.getmembers() if not member.isdir()}
+            with tarfile.open(fileobj=io.BytesIO(read(whole, name))) as layer:
+                found = {member.name: member.size for member in layer.getmembers() if not member.isdir()}
+                program = read(layer, PROGRAM) if PROGRAM in found else program
+                files |= found
     path.unlink()
-    return Archive(config, files)
+    return Archive(config, files, program)
+
+
+class TestTail:
+    """The sidecars' image: cold nodes pull it before an application starts."""
+
+    def test_it_holds_one_program(self, tail: Archive) -> None:
+        """Nothing else, below 2 MB."""
+        assert list(tail.files) == [PROGRAM]
+        assert tail.files[PROGRAM] < 2e6
+
+    def test_it_runs_the_program_as_nobody_in_particular(self, tail: Archive) -> None:
+        """Not root, by a number: the kubelet can't judge a name."""
+        assert tail.config["User"] == "65532:65532"
+        assert tail.config["Entrypoint"] == [f"/{PROGRAM}"]
+
+    def test_the_program_needs_no_library(self, tail: Archive, tmp_path: Path) -> None:
+        """It is static, so it runs where there is nothing else."""
+        root = tmp_path / "root"
+        root.mkdir()
+        (root / "tail").write_bytes(tail.program)
+        (root / "tail").chmod(0o755)
+        answer = subprocess.run(["chroot", root, "/tail", "--version"], capture_output=True, text=True, check=False)
+        assert answer.stdout.startswith("pillion-tail "), answer.stderr
+
+    def test_the_servers_image_holds_the_same_program(self, tail: Archive, archive: Archive) -> None:
+        """A sidecar can run from it, too: who pins a digest has only that one."""
+        assert archive.program == tail.program
 
 
 def test_it_is_nobody_in_particular(archive: Archive) -> None:

@@ -268,21 +268,21 @@ class TestBounds:
         assert court.tally.counts["injected"] > before
 
     def test_a_smallest_memory(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
-        """The sidecar asks for 16Mi, or for what the annotation says."""
+        """The sidecar asks for 8Mi, or for what the annotation says."""
         namespace = new_namespace("privileged")
         kubectl("create", "-n", namespace, "-f", "-", stdin=SMALLEST)
         app = {"requests": {"memory": "64Mi"}}
         refused = court.judge.ask(namespace, with_resources(app))
-        assert "minimum memory usage per Container is 32Mi, but request is 16Mi" in refused.message
+        assert "minimum memory usage per Container is 32Mi, but request is 8Mi" in refused.message
         assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
 
     def test_a_ratio_of_limit_and_request(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:
-        """The sidecar may take four times the memory that it asks for, or as the annotation says."""
+        """The sidecar may take eight times the memory that it asks for, or as the annotation says."""
         namespace = new_namespace("privileged")
         kubectl("create", "-n", namespace, "-f", "-", stdin=RATIO)
         app = {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}
         refused = court.judge.ask(namespace, with_resources(app))
-        assert "memory max limit to request ratio per Container is 2, but provided ratio is 4" in refused.message
+        assert "memory max limit to request ratio per Container is 2, but provided ratio is 8" in refused.message
         assert court.judge.ask(namespace, with_resources(app, memory_request="32Mi")).accepted
 
     def test_a_quota_on_limits(self, court: Court, new_namespace: NewNamespace, kubectl: Client) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from certs.ca import CA
+from webhook import __version__
 
 from .client import Client, CommandError
 from .conftest import Cluster, Install, NewNamespace, RunningCluster
 from .image import CHART
 from .processes import wait_until
-from .release import EFFECT_SECONDS, TIMEOUT, Release, annotated_pod, sidecars
+from .release import EFFECT_SECONDS, TIMEOUT, Release, annotated_pod, prints, sidecars
 
 pytestmark = pytest.mark.cluster
 
@@ -62,6 +63,20 @@ def test_helm_test_tries_each_configured_profile(install: Install) -> None:
     assert "profile tail: a pod ran, its line was printed" in said
     assert "FAILED: profile broken: after 5 s the pod is not ready" in said
     assert "pillion-broken: Container image" in said
+
+
+def test_sidecars_run_from_the_servers_image(install: Install, pillion_image: tuple[str, ...], namespace: str) -> None:
+    """It has their program, too: who pins the servers' digest names no other image."""
+    given = (option.partition("=image.tag=")[2] for option in pillion_image if "=image.tag=" in option)
+    release = install("one-image", f"--set-string=tail.image.tag={next(given, __version__)}")
+    made = release.kubectl(
+        *("create", "-n", namespace, "-o", "json", "-f", "-"),
+        stdin=annotated_pod(release.annotations(logs="/logs/app.log")),
+    )
+    servers = release.kubectl("get", f"deployment/{release.deployment}", "-n", release.namespace, "-o", "json")
+    (sidecar,) = made["spec"]["initContainers"]
+    assert sidecar["image"] == servers["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert prints(release.kubectl, namespace, "app", ["a line"])
 
 
 def test_an_upgrade_keeps_the_certificate(install: Install) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from .client import Client
 from .conftest import RunningCluster
 from .node import Node
 from .node_logs import NodeLogs
-from .processes import wait_until
+from .processes import sidecar_process, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -174,23 +173,6 @@ def test_a_killed_sidecar_goes_on(kubectl: Client, namespace: str, logs: NodeLog
     assert lines[-1].startswith("last ")
     assert torn <= 1  # what the kill cut off
     assert len(numbers) - len(set(numbers)) < 2000  # of one interval: the app writes at most 1,000 a second
-
-
-def sidecar_process(uid: str) -> int:
-    """Return the sidecar's process on this machine."""
-    found = [
-        int(folder.name)
-        for folder in Path("/proc").glob("[0-9]*")
-        if _text(folder / "cmdline").startswith("/bin/sh\0-c\0# Print log files") and uid in _text(folder / "cgroup")
-    ]
-    return min(found)  # its children come after it
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:  # it has ended
-        return ""
 
 
 class TestCost:

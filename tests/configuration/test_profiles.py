@@ -7,6 +7,7 @@ import pytest
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.profile import Bound
+from webhook.profiles import RELEASED_IMAGE
 
 BUILTINS: dict[str, Any] = {
     "tail": {
@@ -39,6 +40,9 @@ def profile(**fields: Any) -> dict[str, Any]:
         ([], "configuration: must be a mapping, is a list"),
         ({"strict": "yes"}, "strict: must be true or false, is text"),
         ({"nosuch": 1}, "nosuch: is unknown; known here: defaultProfile"),
+        ({"image": "Pillion:1"}, "image: must be an image such as"),
+        ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy: must be Always or IfNotPresent or Never"),
+        (profile(sidecar={"image": "<imge>"}), "profiles.own.sidecar.image: must be an image such as"),
         ({"defaultProfile": "tial"}, "defaultProfile: 'tial' does not exist; did you mean tail?"),
         ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of small letters"),
         ({"profiles": {"own": "tail"}}, "profiles.own: must be a mapping, is text"),
@@ -155,6 +159,32 @@ def test_a_profile_can_say_whether_it_is_native(native: bool) -> None:
     said = str(native).lower()
     assert own.command == own.args == ("a", said)
     assert [variable.value for variable in own.env if variable.name == "NATIVE"] == [said]
+
+
+def test_a_profiles_image_can_be_the_configurations() -> None:
+    """It has the configuration's pull policy, unless the profile says another."""
+    document = {"image": "mirror.example.com/pillion:1", "imagePullPolicy": "Never"}
+    own = build({**document, **profile(sidecar={"image": "<image>"})}, BUILTINS).profiles["own"]
+    assert (own.container["image"], own.container["imagePullPolicy"]) == ("mirror.example.com/pillion:1", "Never")
+    sidecar = {"image": "<image>", "imagePullPolicy": "Always"}
+    own = build({**document, **profile(sidecar=sidecar)}, BUILTINS).profiles["own"]
+    assert (own.container["image"], own.container["imagePullPolicy"]) == ("mirror.example.com/pillion:1", "Always")
+    own = build({**document, **profile()}, BUILTINS).profiles["own"]
+    assert (own.container["image"], own.container.get("imagePullPolicy")) == ("busybox", None)
+
+
+def test_the_configurations_image_is_by_default_the_released_one() -> None:
+    """Offline nobody says another; when it is pulled is then left to Kubernetes."""
+    own = build(profile(sidecar={"image": "<image>"}), BUILTINS).profiles["own"]
+    assert (own.container["image"], own.container.get("imagePullPolicy")) == (RELEASED_IMAGE, None)
+
+
+def test_another_image_is_no_other_profile() -> None:
+    """A pod's status shows the profile's revision, its sidecar the image: people see which of the two is old."""
+    written = profile(sidecar={"image": "<image>"})
+    one, other = (build({"image": f"pillion:{tag}", **written}, BUILTINS) for tag in (1, 2))
+    assert one.profiles["own"].revision == other.profiles["own"].revision
+    assert one.revision != other.revision
 
 
 def test_null_removes_what_the_base_has() -> None:

@@ -54,7 +54,7 @@ def forged_status(pod: Any) -> None:
 def older_revision(pod: Any) -> None:
     """Make the sidecar an older one."""
     sidecar = pod["spec"]["initContainers"][0]
-    sidecar |= {"image": "busybox:1.30", "args": ["/old"], "env": []}
+    sidecar |= {"image": "busybox:1.30", "command": ["/bin/sh", "-c", "exec tail"], "args": ["/old"], "env": []}
 
 
 def another_profile(pod: Any) -> None:

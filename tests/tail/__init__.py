@@ -1,1 +1,1 @@
-"""Tests of the `tail` sidecar: its real program, run by the real busybox."""
+"""Tests of the `tail` sidecar: the real program, as a process."""

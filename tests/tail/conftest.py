@@ -11,7 +11,7 @@ from tests.cluster.programs import BuildError
 from tests.promtool import REQUIRED
 
 from .program import program as build
-from .sidecar import Sidecar, busybox, install
+from .sidecar import Sidecar
 
 
 class Start(Protocol):
@@ -19,15 +19,6 @@ class Start(Protocol):
 
     def __call__(self, *patterns: str, descriptors: int = 1024, stalled: bool = False, **settings: str) -> Sidecar:
         """Run it on these patterns, relative to the log folder, with these settings; stalled: nobody reads yet."""
-
-
-@pytest.fixture(scope="session")
-def applets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder like the image's /bin, or skip the tests where there is no busybox."""
-    program = busybox()
-    if program is None:
-        pytest.skip("no busybox on PATH (Debian package busybox-static)")
-    return install(program, tmp_path_factory.mktemp("image") / "bin")
 
 
 @pytest.fixture(scope="session")

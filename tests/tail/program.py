@@ -2,22 +2,15 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.programs import BuildError, cache
+from tests.cluster.programs import BuildError, cache, cargo
 
 SOURCE = Path(__file__).parents[2] / "tail"
 #: Static, so that it runs in an image of its own; the first target that this machine's Rust has is built for.
 TARGETS = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
 BUILD_SECONDS = 1800.0
-
-
-def cargo() -> str | None:
-    """Return the cargo on PATH, or rustup's."""
-    own = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "bin/cargo"
-    return shutil.which("cargo") or (str(own) if own.exists() else None)
 
 
 def program() -> Path:

@@ -5,7 +5,6 @@ import os
 import re
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import threading
@@ -13,32 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from webhook.profiles import builtins
-
 #: What waits longer than this has failed: a look takes 0.5 s, and machines are busy.
 SECONDS = 20.0
 #: Between two looks of the tests' sidecars: less than the profile's, so that tests are quick.
 POLL = 0.02
-
-
-def busybox() -> str | None:
-    """Return the busybox under test: $PILLION_BUSYBOX, or the one on PATH (Debian's busybox-static)."""
-    return os.environ.get("PILLION_BUSYBOX") or shutil.which("busybox")
-
-
-def install(program: str, folder: Path) -> Path:
-    """Make a folder like the image's /bin: a link for each applet."""
-    folder.mkdir()
-    for applet in subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split():
-        (folder / applet).symlink_to(program)
-    return folder
-
-
-def command() -> list[str]:
-    """Return the profile's command after the kubelet's ``$(NAME)`` expansion."""
-    words: list[str] = builtins()["tail"]["sidecar"]["command"]
-    assert not re.search(r"(?<!\$)(\$\$)*\$\(", "".join(words)), "the kubelet would fill something in"
-    return [word.replace("$$", "$") for word in words]
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:

@@ -1,25 +1,31 @@
-"""What the program costs in each pod's spec."""
+"""What the sidecar costs in each pod's spec: etcd and the watch caches of the API servers hold it for every pod."""
 
-from tests.goldens import CASES
-from webhook.profiles import builtins
+import json
+from typing import Any
 
-#: etcd, and the watch caches of the API servers, hold it for every injected pod.
-PROGRAM_BYTES = 10_240
-#: The operations on a pod with one container, as JSON.
-PATCH_BYTES = 13_500
+import jsonpatch
 
+from tests.bench.bodies import ASKING, body, pod
+from webhook.configuration import load
+from webhook.injection import review
+from webhook.injection.admission import admit
 
-def test_the_program() -> None:
-    """It has no comments but the one that says where they are, and stays readable."""
-    program = builtins()["tail"]["sidecar"]["command"][2]
-    first, *rest = program.splitlines()
-    assert len(program.encode()) <= PROGRAM_BYTES
-    assert "webhook/profiles/tail.sh" in first
-    assert not [line for line in rest if line.strip()[:1] in ("", "#")]
-    assert max(map(len, rest)) < 140
+#: What a typical pod grows by, as JSON.
+GROWTH_BYTES = 2_560
+#: The answer to the API server, the patch base64-encoded in it.
+RESPONSE_BYTES = 5_120
 
 
-def test_the_patch_of_a_typical_pod() -> None:
-    """Everything that is added."""
-    (case,) = (case for case in CASES if case.name == "ask-annotation-true")
-    assert 10_000 < len(case.verdict().patch) <= PATCH_BYTES
+def size(value: Any) -> int:
+    """Return the bytes of a value's JSON."""
+    return len(json.dumps(value, separators=(",", ":")).encode())
+
+
+def test_a_typical_pod() -> None:
+    """The sidecar is an image's name and some fields; no program text is in it."""
+    typical = pod(2, 4, 1, ASKING)
+    verdict = admit(review.parse(body(typical)), load(None))
+    assert verdict.injected
+    grown = size(jsonpatch.apply_patch(typical, json.loads(verdict.patch))) - size(typical)
+    assert 1_500 < grown < GROWTH_BYTES
+    assert len(review.encode(verdict.request, verdict.response())) < RESPONSE_BYTES

@@ -14,7 +14,7 @@ from webhook.configuration.shapes import CONFIGURATION
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
 from webhook.injection.profile import DEFAULT_PREFIX, IGNORED_CONTAINERS, Configuration, Profile
-from webhook.profiles import builtins
+from webhook.profiles import RELEASED_IMAGE, builtins
 from webhook.shapes import suggestion
 
 __all__ = ["build", "load", "parse"]
@@ -97,11 +97,12 @@ def build(
     fields = CONFIGURATION.read(document if document is not None else {}, (), problems.add)
     fields = fields if isinstance(fields, dict) else {}
     written: Mapping[str, Any] = fields.get("profiles", {})
+    image = {"image": RELEASED_IMAGE, **{key: fields[key] for key in ("image", "imagePullPolicy") if key in fields}}
     profiles: dict[str, Profile] = {}
     for name in dict.fromkeys([*builtins, *written]):
         merged = _merged(problems, name, written, builtins)
         host_path = fields.get("allowHostPath", False)
-        made = profile(problems, name, merged, host_path=host_path, own=name in written)
+        made = profile(problems, name, merged, image=image, host_path=host_path, own=name in written)
         if made is not None:
             profiles[name] = made
     default = fields.get("defaultProfile", "tail")
@@ -120,7 +121,7 @@ def build(
         strict=fields.get("strict", False) if strict is None else strict,
         shadow=bool(shadow),
         ignored_containers=frozenset(fields.get("ignoredContainers", IGNORED_CONTAINERS)),
-        revision=revision([document, [one.revision for one in profiles.values()]]),
+        revision=revision([document, image, [one.revision for one in profiles.values()]]),
         notes=tuple(
             f"profile {one.name}: {sentence}" for one in profiles.values() for sentence in (*one.missing, *one.notes)
         ),

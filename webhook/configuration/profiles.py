@@ -27,6 +27,7 @@ from webhook.injection.paths import Directories, components
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
     EMPTY_VOLUME,
+    IMAGE_PLACEHOLDER,
     LOG_VOLUME,
     NAME_PREFIX,
     PLACEHOLDERS,
@@ -62,16 +63,20 @@ def revision(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def profile(problems: Problems, name: str, document: object, *, host_path: bool, own: bool) -> Profile | None:
+def profile(
+    problems: Problems, name: str, document: object, *, image: Mapping[str, str], host_path: bool, own: bool
+) -> Profile | None:
     """Return the profile in a merged document, None where something is wrong with it.
 
-    ``own`` says that an operator wrote at least part of it: then it must be complete, and it is tried out.
+    ``image`` is what ``<image>`` stands for: the key ``image``, and ``imagePullPolicy`` where one was said. The
+    revision does not depend on it: another image is no other profile. ``own`` says that an operator wrote at least part
+    of the profile: then it must be complete, and it is tried out.
     """
     before = problems.number
     path: Path = ("profiles", name)
     if not is_dns_label(name) or len(name) > _LONGEST_NAME:
         problems.add(path, f"the name must be of small letters, digits and -, at most {_LONGEST_NAME} long")
-    fields = PROFILE.read(document, path, problems.add)
+    fields = PROFILE.read(_with_image(document, image), path, problems.add)
     if not isinstance(fields, dict):
         return None
     reading = _Reading(problems, path, fields)
@@ -83,6 +88,16 @@ def profile(problems: Problems, name: str, document: object, *, host_path: bool,
     if own:
         made = try_out(made, problems.below(*path))
     return made if problems.number == before else None
+
+
+def _with_image(document: object, image: Mapping[str, str]) -> object:
+    """Return the profile's document with its sidecar's image and pull policy filled in."""
+    sidecar = document.get("sidecar") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or not isinstance(sidecar, Mapping):
+        return document
+    if sidecar.get("image") != IMAGE_PLACEHOLDER:
+        return document
+    return {**document, "sidecar": {**image, **sidecar, "image": image["image"]}}
 
 
 class _Reading:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from webhook.injection.container_rules import PATH_MAX, QUANTITY, SIDECAR_FIELDS, check_names
+from webhook.injection.container_rules import IMAGE, PATH_MAX, PULL_POLICY, QUANTITY, SIDECAR_FIELDS, check_names
 from webhook.injection.names import DNS_LABEL
 from webhook.shapes import (
     ANYTHING,
@@ -129,7 +129,7 @@ VOLUME_SOURCES: dict[str, Shape] = {
         ("driver",),
     ),
     "image": Object(
-        {"reference": TEXT, "pullPolicy": choice("Always", "IfNotPresent", "Never")},
+        {"reference": TEXT, "pullPolicy": PULL_POLICY},
         ("reference",),
     ),
     "iscsi": Object(
@@ -263,6 +263,8 @@ CONFIGURATION = Object(
         "defaultProfile": TEXT,
         "strict": FLAG,
         "allowHostPath": FLAG,
+        "image": IMAGE,
+        "imagePullPolicy": PULL_POLICY,
         "ignoredContainers": ListOf(matching(DNS_LABEL, "a container's name", 63)),
         "profiles": MapOf(ANYTHING),
     }

@@ -31,8 +31,10 @@ from webhook.shapes import (
 )
 
 __all__ = [
+    "IMAGE",
     "LEAST_MEMORY",
     "MAX_CONTAINER_BYTES",
+    "PULL_POLICY",
     "QUANTITY",
     "SIDECAR_FIELDS",
     "Mounted",
@@ -42,7 +44,7 @@ __all__ = [
     "mounted",
 ]
 
-#: A container's program does not come to its first instruction with less (measured with busybox).
+#: A container's program does not come to its first instruction with less: runc itself needs as much.
 LEAST_MEMORY = "4Mi"
 #: execve(2): MAX_ARG_STRLEN of linux/binfmts.h, for each argument and each NAME=value.
 MAX_ARGUMENT_BYTES = 32 * 4096 - 1
@@ -95,13 +97,14 @@ _CONFIG_KEY = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z0-9]+", "a key of letters, dig
 _PORT_NAME_WORDS = "a name of at most 15 small letters, digits and -, with a letter"
 _PORT_NAME = matching(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", _PORT_NAME_WORDS, 15)
 #: github.com/distribution/reference: what the kubelet can parse.
-_IMAGE = matching(
+IMAGE = matching(
     r"(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
     r"(?::[0-9]+)?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,128})?",
     "an image such as registry.example.com/team/name:1.0, its path in small letters",
     512,
 )
+PULL_POLICY = choice("Always", "IfNotPresent", "Never")
 
 
 class _Port:
@@ -426,8 +429,8 @@ def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
 
 #: What a profile's sidecar may have, by key.
 SIDECAR_FIELDS: dict[str, Shape] = {
-    "image": _IMAGE,
-    "imagePullPolicy": choice("Always", "IfNotPresent", "Never"),
+    "image": IMAGE,
+    "imagePullPolicy": PULL_POLICY,
     "command": ListOf(_ARGUMENT),
     "args": ListOf(_ARGUMENT),
     "env": ListOf(_VARIABLE),

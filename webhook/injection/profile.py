@@ -23,6 +23,8 @@ PLACES = {
 START = "<start>"
 #: or when the profile is loaded.
 PLACEHOLDERS = {**PLACES, "<native>": "true for a native sidecar, which ends after all others, or false"}
+#: A profile's image that is the configuration's, with the configuration's pull policy.
+IMAGE_PLACEHOLDER = "<image>"
 
 #: What our containers, volumes and variables are called after.
 NAME_PREFIX = "pillion-"

@@ -1,17 +1,20 @@
 """The built-in profiles, as data files of the package."""
 
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from webhook import __version__
 from webhook.injection.variables import escape
 
-__all__ = ["NAMES", "builtins"]
+__all__ = ["NAMES", "RELEASED_IMAGE", "builtins"]
 
 NAMES = ("tail", "web", "filebeat", "otel")
+
+#: The image with nothing but ``pillion-tail`` in it, as this version of Pillion is released with.
+RELEASED_IMAGE = f"registry.pillion.dev/pillion:{__version__}-tail"
 
 
 @cache
@@ -29,7 +32,7 @@ def _document(name: str) -> Any:
 
 
 def _program(item: str) -> str:
-    """Return the content of the data file that an item names as ``<file:tail.sh>``.
+    """Return the content of the data file that an item names as ``<file:web.sh>``.
 
     Kubernetes fills ``$(NAME)`` into commands; a shell's own ``$(…)`` must survive that.
     """
@@ -40,10 +43,6 @@ def _program(item: str) -> str:
 
 
 def _without_comments(program: str) -> str:
-    """Return a shell program as a pod carries it, without comments and with half the indentation.
-
-    It is in every pod's spec. The first line stays: it says what the program is, and where its comments are.
-    """
+    """Return a shell program as a pod carries it: without comments, but for the first line, which says what it does."""
     first, *rest = program.splitlines(keepends=True)
-    code = "".join(line for line in rest if line.lstrip()[:1] not in ("", "#"))
-    return first + re.sub(r"(?m)^( +)\1", r"\1", code)
+    return first + "".join(line for line in rest if line.lstrip()[:1] not in ("", "#"))

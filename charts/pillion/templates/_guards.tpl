@@ -17,6 +17,14 @@
 {{- fail (printf "profiles.%s: a profile's name has small letters, digits and -, 55 at most, with a letter or digit at both ends" $profile) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.imagePullSecrets (not .Values.tail.image.repository) (not .Values.tail.pullsWithoutSecret) }}
+{{- range $name, $profile := merge (dict) .Values.profiles (dict "tail" dict) }}
+{{- $builtin := has "tail" (list $name (get $profile "base")) | ternary "<image>" "" }}
+{{- if and (eq "<image>" (dig "sidecar" "image" $builtin $profile)) (not (get $profile "imagePullSecrets")) }}
+{{- fail (printf "imagePullSecrets is set, but the sidecar of the profile %s is pulled from the same registry in the namespace of each pod, and a pod does not start without its sidecar: set profiles.%s.imagePullSecrets to a Secret that each of these namespaces has, or tail.pullsWithoutSecret to true if nodes or service accounts have the credentials, or tail.image.repository to a registry that needs none" $name $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if eq .Values.certificates.mode "provided" }}
 {{- if not .Values.certificates.secretName }}
 {{- fail "certificates.mode is provided: set certificates.secretName to the Secret with tls.crt and tls.key" }}

@@ -50,6 +50,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{/* What <image> in a profile stands for. A tag has its -tail beside it; of a digest only the server's image is known. */}}
+{{- define "pillion.tailImage" -}}
+{{- $tail := .Values.tail.image -}}
+{{- $repository := $tail.repository | default .Values.image.repository -}}
+{{- if $tail.digest -}}
+{{ $repository }}@{{ $tail.digest }}
+{{- else if $tail.tag -}}
+{{ $repository }}:{{ $tail.tag }}
+{{- else if and .Values.image.digest (not $tail.repository) -}}
+{{ include "pillion.image" . }}
+{{- else -}}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}-tail
+{{- end -}}
+{{- end }}
+
 {{- define "pillion.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{ .Values.serviceAccount.name | default (include "pillion.fullname" .) }}

@@ -18,7 +18,6 @@ from tests.bench.tail.programs import FILEBEAT, OTELCOL
 from tests.chart.programs import find
 from tests.cluster.programs import BuildError
 from tests.tail.program import program
-from tests.tail.sidecar import busybox, command, install
 
 #: The kubelet's default; a sidecar that does not heed SIGTERM is killed after it.
 GRACE_SECONDS = 30.0
@@ -43,8 +42,6 @@ class Contestant:
     """Its command for a case, a log folder, and a scratch folder of its own that survives a restart."""
     lines: Callable[[bytes], list[bytes]] = bytes.splitlines
     """The app's lines in its output."""
-    path: Path | None = None
-    """Where it finds other programs, if not where we do."""
 
 
 @dataclass
@@ -77,8 +74,6 @@ class Running:
         self.outputs.append(self.scratch / f"output-{len(self.outputs)}")
         words = [*self.prefix, *self.contestant.words(self.case, self.logs, self.scratch)]
         environment = {**os.environ, "PILLION_STATE": str(self.scratch), "PILLION_NATIVE": "true"}
-        if self.contestant.path:
-            environment["PATH"] = str(self.contestant.path)
         with self.outputs[-1].open("wb") as output, (self.scratch / "errors").open("ab") as errors:
             reader, writer = os.pipe()
             self._cat = subprocess.Popen(["cat"], stdin=reader, stdout=output)
@@ -153,18 +148,6 @@ def version(program: str | Path, *words: str) -> str:
     return found[1] if found else "?"
 
 
-def _applets(scratch: Path) -> Path:
-    program = busybox()
-    if program is None:
-        raise MissingError("there is no busybox; on Debian or Ubuntu: apt-get install busybox-static")
-    folder, own = scratch / "image", scratch / "busybox"
-    if not folder.exists():
-        # a copy: what shares no memory with other programs of this machine, as in the only container of an image
-        shutil.copy(program, own)
-        install(str(own), folder)
-    return folder
-
-
 def pillion_tail(scratch: Path) -> Contestant:
     """Return our own: the program."""
     own = scratch / "pillion-tail"
@@ -177,18 +160,6 @@ def pillion_tail(scratch: Path) -> Contestant:
     )
 
 
-def script(scratch: Path) -> Contestant:
-    """Return what was before the program: the profile's command, on the profile's shell."""
-    folder = _applets(scratch)
-    shell, *words = command()
-    return Contestant(
-        "pillion's script",
-        f"on busybox {version(folder / 'busybox')}",
-        lambda case, logs, _: [folder / Path(shell).name, *words, logs / case.pattern],
-        path=folder,
-    )
-
-
 def _names(case: Case, logs: Path) -> list[Path]:
     """Return what tails are told, which know no patterns: every name that will ever be there."""
     return [logs / name for name in case.names]
@@ -196,12 +167,17 @@ def _names(case: Case, logs: Path) -> list[Path]:
 
 def busybox_tail(scratch: Path) -> Contestant:
     """Return busybox's tail."""
-    folder = _applets(scratch)
+    program = shutil.which("busybox")
+    if program is None:
+        raise MissingError("there is no busybox; on Debian or Ubuntu: apt-get install busybox-static")
+    own = scratch / "busybox"
+    if not own.exists():
+        # a copy: what shares no memory with other programs of this machine, as in the only container of an image
+        shutil.copy(program, own)
     return Contestant(
         "busybox tail -F",
-        version(folder / "busybox"),
-        lambda case, logs, _: [folder / "tail", "-q", "-n", "+1", "-F", *_names(case, logs)],
-        path=folder,
+        version(own),
+        lambda case, logs, _: [own, "tail", "-q", "-n", "+1", "-F", *_names(case, logs)],
     )
 
 
@@ -293,7 +269,6 @@ def otelcol(_: Path) -> Contestant:
 OURS = "pillion-tail"
 EVERYONE: Mapping[str, Callable[[Path], Contestant]] = {
     OURS: pillion_tail,
-    "script": script,
     "busybox": busybox_tail,
     "gnu": gnu_tail,
     "filebeat": filebeat,
