@@ -44,7 +44,7 @@ def test_a_credential_plugin_is_asked(
     kubectl("create", "rolebinding", "reader", *words)
     token = kubectl("create", "token", "reader", "-n", calls_namespace).strip()
     plugin = tmp_path / "plugin"
-    version = "client.authentication.k8s.io/v1"
+    version = "client.authentication.k8s.io/v1beta1"
     plugin.write_text(
         f'#!{sys.executable}\nprint(\'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": '
         f'{{"token": "{token}"}}}}\')\n'
