@@ -40,10 +40,13 @@ def test_a_credential_plugin_is_asked(
 ) -> None:
     """The plugin says who asks; kubectl runs it."""
     kubectl("create", "serviceaccount", "reader", "-n", calls_namespace)
-    words = ("--clusterrole=view", f"--serviceaccount={calls_namespace}:reader", "-n", calls_namespace)
+    kubectl("create", "role", "reader", "--verb=list", "--resource=configmaps", "-n", calls_namespace)
+    words = ("--role=reader", f"--serviceaccount={calls_namespace}:reader", "-n", calls_namespace)
     kubectl("create", "rolebinding", "reader", *words)
     token = kubectl("create", "token", "reader", "-n", calls_namespace).strip()
-    plugin = tmp_path / "plugin"
+    # in a folder: beside its kubeconfig, kubectl would note a bare name, and look for that on PATH
+    plugin = tmp_path / "bin" / "plugin"
+    plugin.parent.mkdir()
     version = "client.authentication.k8s.io/v1beta1"
     plugin.write_text(
         f'#!{sys.executable}\nprint(\'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": '

@@ -132,6 +132,19 @@ def test_trailers_are_headers(server: Running) -> None:
         assert read_all(sock).startswith(b"HTTP/1.1 431 ")
 
 
+def test_a_trailer_without_end_is_refused(server: Running) -> None:
+    """The parser holds it back until it is complete: of all that a client sends, this alone would count as nothing."""
+    head = HEAD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
+    with server.connect() as sock:
+        sock.sendall(head + b"1\r\nx\r\n0\r\nX: ")
+        with suppress(OSError):
+            for _ in range(100):
+                sock.sendall(b"x" * 10_000)
+        with suppress(OSError):
+            read_all(sock)
+    assert exceeded(server, "header_size") == 1
+
+
 def test_a_body_without_end_is_ended(serve: Callable[..., Running]) -> None:
     """What is too large is read for a while, so that the client sees why, but not for ever."""
     server = serve(max_body=100_000)
@@ -214,11 +227,15 @@ def test_what_is_not_http_is_refused(server: Running, raw: bytes) -> None:
     assert server.post(BODY).status_code == 200
 
 
-def test_an_upgrade_is_not_taken(server: Running) -> None:
-    """There is nothing to upgrade to; the server stays."""
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_an_upgrade_is_refused(server: Running, protocol: bytes) -> None:
+    """And nothing behind its head is read: the parser takes the body for the other protocol, or for a request."""
     with server.connect() as sock:
-        sock.sendall(b"GET /mutate HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        assert read_response(sock).startswith(b"HTTP/1.1 405 ")
+        head = HEAD.replace(b"\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: %s\r\n" % protocol, 1) + b"\r\n"
+        sock.sendall(head + REQUEST)
+        response = read_all(sock)
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["detail"].endswith("leave the Upgrade header out")
     assert server.post(BODY).status_code == 200
 
 
