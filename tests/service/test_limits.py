@@ -255,13 +255,39 @@ def test_connections_are_capped_by_ending_the_longest_idle(serve: Callable[..., 
     assert exceeded(server, "idle") == 1
 
 
+@pytest.mark.parametrize(
+    "sent", [None, b"", HEAD, HEAD + b"\r\n"], ids=["no handshake", "nothing", "a head", "no body"]
+)
+def test_connections_that_stall_keep_nobody_out(serve: Callable[..., Running], sent: bytes | None) -> None:
+    """Of those that had no response yet the oldest makes room, before any that had one."""
+    server = serve(max_connections=4)
+    with ExitStack() as stack:
+        served = stack.enter_context(server.connect())
+        served.sendall(REQUEST)
+        read_response(served)
+        for _ in range(5):
+            if sent is None:
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.server.reviews.port)))
+            else:
+                stack.enter_context(server.connect()).sendall(sent)
+        eventually(lambda: exceeded(server, "connections") == 2)
+        assert server.post(BODY).status_code == 200
+        served.sendall(REQUEST)
+        assert read_response(served).startswith(b"HTTP/1.1 200 ")
+        assert exceeded(server, "idle") == 0
+    eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
+
+
 def test_connections_beyond_the_cap_are_refused(serve: Callable[..., Running]) -> None:
-    """Where all are busy, another is closed at once, handshakes included; afterwards all is as before."""
+    """Where all have had a response and are busy with the next, another is closed at once."""
     server = serve(max_connections=3)
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.server.reviews.port)))
-        eventually(lambda: server.sample("pillion_connections", port="tls") == 3)
+            sock = stack.enter_context(server.connect())
+            sock.sendall(REQUEST)
+            read_response(sock)
+            sock.sendall(HEAD)
+        eventually(lambda: not any(each.idle_since for each in server.server.reviews._connections))
         with pytest.raises((ssl.SSLError, OSError)):
             server.connect()
         assert exceeded(server, "connections") == 1

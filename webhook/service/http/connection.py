@@ -120,6 +120,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: uvicorn.server.ServerState, gate: Gate) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
+        #: When it was accepted, on the monotonic clock, and whether it has had a response since.
+        self.accepted, self.served = time.monotonic(), False
         self._gate = gate
         self._refusal: Refusal | None = None
         #: Until when, on the monotonic clock, the connection waits, and what it means if that was in vain.
@@ -221,6 +223,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin to be idle, unless another request waits."""
         super().on_response_complete()
+        self.served = True
         self._unanswered -= 1
         if self._refusal is not None:
             self._end()
