@@ -14,7 +14,7 @@ KUBERNETES ?=
 WORKERS ?= auto --maxprocesses 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
-# pip trusts what the system trusts, a proxy's own certificate authority included; uv does so only if it is told.
+# pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
 export UV_SYSTEM_CERTS ?= true
 # tail/ is built by cargo, into a folder beside the other programs that tests build.
 CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
