@@ -24,7 +24,7 @@ from webhook.cli.objects import (
     objects,
     pointer,
 )
-from webhook.cli.replicas import shared_volumes
+from webhook.cli.replicas import Target, autoscaled, shared_volumes
 from webhook.cli.templates import not_edited, templates
 from webhook.documents import Document, Position, written_at
 from webhook.errors import ManifestError
@@ -70,6 +70,8 @@ class Workload(Object):
     null_words: Mapping[str, str] = field(default_factory=dict)
     #: What was taken out of the document's object to make this one, in that order, as JSON pointers.
     taken_out: Sequence[str] = ()
+    #: How many pods an autoscaler makes of it, in words; empty where none does.
+    scaled: str = ""
 
     @property
     def origin(self) -> str:
@@ -301,9 +303,10 @@ def examine(
             problems.append(str(error))
     if problems:
         raise ManifestError("\n".join(problems))
-    namespaces = opted_in(found, configuration.prefix)
+    namespaces, scaled = opted_in(found, configuration.prefix), autoscaled(found)
     reports = [
-        _examine(item, configuration, opted_in=namespace_opt_in or item.namespace in namespaces) for item in found
+        _examine(item, configuration, scaled, opted_in=namespace_opt_in or item.namespace in namespaces)
+        for item in found
     ]
     return [report for report in reports if report.reviews or report.remarks]
 
@@ -318,10 +321,11 @@ def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
     )
 
 
-def _examine(item: Object, configuration: Configuration, *, opted_in: bool) -> Report:
+def _examine(item: Object, configuration: Configuration, scaled: Mapping[Target, str], *, opted_in: bool) -> Report:
     prefix = configuration.prefix
     keys = keys_of(item.manifest, prefix)
-    found = _workloads(item)
+    pods = scaled.get(Target(item.namespace, item.kind, item.name), "")
+    found = [replace(workload, scaled=pods) for workload in _workloads(item)]
     remarks = misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
     paths = [workload.template_path for workload in found]
@@ -456,7 +460,7 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         text = f"{NOT_INJECTED}{verdict.findings[0].text(prefix)}"
         remarks.append(Remark(position, Severity.WARNING, text, unmet=True))
     if verdict.injected:
-        for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission):
+        for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission, workload.scaled):
             remarks.append(Remark(workload.template_position(path), Severity.WARNING, text))
     return Review(workload, admission, remarks, refused=not verdict.allowed)
 
