@@ -130,8 +130,6 @@ def _stands_rightly(item: Object, places: Sequence[Path], path: Path) -> bool:
 def _wrong(item: Object, places: Sequence[Path], path: Path, prefix: str) -> _Wrong | None:
     """Return what is wrong with a key, None for one that does something."""
     key = clean_untrusted(str(path[-1]), 80)
-    if item.group is None:
-        return _Wrong(f"{key} does nothing: the object has no apiVersion")
     if item.group == "" and item.kind == "Namespace":
         return _wrong_on_namespace(key, path, at(item.manifest, path), prefix)
     if places:

@@ -26,6 +26,7 @@ from webhook.cli.objects import (
 )
 from webhook.cli.replicas import Target, autoscaled, shared_volumes
 from webhook.cli.templates import not_edited, templates
+from webhook.cli.versions import WrongVersion, wrong_version
 from webhook.documents import Document, Position, written_at
 from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
@@ -326,7 +327,14 @@ def _examine(item: Object, configuration: Configuration, scaled: Mapping[Target,
     keys = keys_of(item.manifest, prefix)
     pods = scaled.get(Target(item.namespace, item.kind, item.name), "")
     found = [replace(workload, scaled=pods) for workload in _workloads(item)]
-    remarks = misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
+    remarks: list[Remark] = []
+    wrong = wrong_version(item)
+    if wrong is not None:
+        has_keys = bool(keys or malformed(item.manifest, [()], prefix))
+        remarks += _wrong_version(item, wrong, has_keys=has_keys, opted_in=opted_in)
+        if wrong.refused:
+            return Report(item, [], remarks)
+    remarks += misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
     paths = [workload.template_path for workload in found]
     # what is wrong in a pod is found when it is read
@@ -334,6 +342,17 @@ def _examine(item: Object, configuration: Configuration, scaled: Mapping[Target,
     concerned = bool(keys) or opted_in or bool(malformed(item.manifest, paths, prefix))
     reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
     return Report(item, reviews, remarks)
+
+
+def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_in: bool) -> Iterator[Remark]:
+    """Yield a remark on an object that the API server refuses, or that only an old one takes."""
+    # without both it may be anything: a chart's values have a kind, too
+    is_object = item.group is not None and bool(item.kind)
+    concerned = has_keys or (opted_in and is_object)
+    if concerned or (is_object and wrong.refused):
+        head = NOT_INJECTED if wrong.refused else ""
+        severity = Severity.WARNING if concerned else Severity.NOTE
+        yield Remark(item.position((wrong.key,)), severity, f"{head}{wrong.text}", unmet=concerned and wrong.refused)
 
 
 def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
