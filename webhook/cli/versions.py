@@ -22,6 +22,8 @@ _FORMER = {
     ("batch/v1beta1", "CronJob"): "1.25",
     ("batch/v2alpha1", "CronJob"): "1.21",
 }
+#: What has none of these is no object that lacks something.
+_OBJECT = {"apiVersion", "metadata", "spec"}
 _KINDS = {kind.lower(): kind for kind in _SERVED}
 #: So alike are two words of which one is a typing error; ``Template`` is none of ``PodTemplate``.
 _ALIKE = 0.85
@@ -43,6 +45,8 @@ def wrong_version(item: Object) -> WrongVersion | None:
     """
     version = item.manifest.get("apiVersion")
     kind = _meant(item.kind)
+    if not _OBJECT & item.manifest.keys():
+        return None  # the values of a chart, for example
     if not version or not isinstance(version, str):
         return _no_text(item, "apiVersion", _SERVED.get(kind))
     if not item.kind:

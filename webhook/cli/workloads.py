@@ -10,7 +10,7 @@ import jsonpatch
 import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
-from webhook.cli.misplaced import keys_of, malformed, misplaced, wrong_type
+from webhook.cli.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
 from webhook.cli.objects import (
     Object,
     Path,
@@ -335,6 +335,7 @@ def _examine(item: Object, configuration: Configuration, scaled: Mapping[Target,
         if wrong.refused:
             return Report(item, [], remarks)
     remarks += misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
+    remarks += misspelt(item, [workload.template_path for workload in found], prefix)
     remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
     paths = [workload.template_path for workload in found]
     # what is wrong in a pod is found when it is read
