@@ -232,9 +232,7 @@ class TestErrors:
         [
             pytest.param("a:\n\tb: c\n", 2, "a tab", id="tab"),
             pytest.param("a:\n  -\tb: c\n", 2, "a tab", id="tab-behind-dash"),
-            pytest.param(
-                "a:\n\u00a0\u00a0b: c\n\u00a0\u00a0d: e\n", 2, "a blank that is no space", id="no-break-space"
-            ),
+            pytest.param("a:\n\u00a0\u00a0b: c\n  d: e\n", 2, "a blank that is no space", id="no-break-space"),
             pytest.param("%YAML 1.2\n---\na: 1\n", 1, "a YAML directive, which kubectl refuses", id="yaml-1.2"),
             pytest.param("# x\n\n%TAG ! x:\n---\na: 1\n", 3, "a YAML directive", id="tag-directive"),
             pytest.param("a: 1\n---\n%YAML 1.1\n---\nb: 2\n", 3, "a YAML directive", id="second-directive"),
