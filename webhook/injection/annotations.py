@@ -122,10 +122,10 @@ def _name(text: str) -> str:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for part in re.split(r"[,\n]", text) if (name := part.strip())))
     if not names:
-        raise _bad(text, "write container names with commas between them")
+        raise _bad(text, "write container names with commas between them, or leave it out")
     for name in names:
         if not is_dns_label(name):
-            raise _bad(name, "is not a container name; write names separated by commas")
+            raise _bad(name, mistakes.no_container_name(name, text))
     return names
 
 
@@ -201,6 +201,8 @@ def _log_files(entry: str) -> LogFiles:
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
     container, path = container.strip(), path.strip()
     if colon and not is_dns_label(container):
+        if container in mistakes.EVERY:
+            raise _bad(entry, mistakes.WITHOUT_PREFIX)
         raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
         raise _bad(entry, f"must have an absolute path; write {clean_untrusted(container, 24)}:/dir/pattern")
