@@ -1,6 +1,6 @@
 # Pillion's images. The default: Python, the locked dependencies, the server and pillion-tail; no shell, pip, package
 # manager or compiler. --target tail: pillion-tail alone, which sidecars run.
-# Where the network has a certificate authority of its own, mount its bundle and give --build-arg SSL_CERT_FILE=PATH.
+# Where the network has a CA of its own, mount its bundle and give --build-arg SSL_CERT_FILE=PATH.
 ARG BASE=docker.io/library/python:3.13-slim
 ARG RUST=docker.io/library/rust:1.95-slim-trixie
 

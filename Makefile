@@ -1,4 +1,4 @@
-# What a person does with this project. `make` alone lists it.
+# The commands of this project. `make` alone lists them.
 # Needs Python 3.11 or newer; PYTHON=python3.13 chooses another one.
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -14,7 +14,7 @@ KUBERNETES ?=
 WORKERS ?= auto --maxprocesses 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
-# pip trusts what the system trusts, a proxy's own certificate authority included; uv does so only if it is told.
+# pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
 export UV_SYSTEM_CERTS ?= true
 # tail/ is built by cargo, into a folder beside the other programs that tests build.
 CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
@@ -22,9 +22,9 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check check-lowest format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
+.PHONY: help serve test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
 
-help: ## say what there is
+help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 # The lock decides every version; uv reads it, and comes from PyPI as everything else does.
@@ -37,10 +37,10 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
 	@touch $@
 
-serve: $(VENV)/.installed ## run the webhook here, with a certificate of its own, and say how to try it
+serve: $(VENV)/.installed ## run the webhook on this machine with a self-signed certificate, and print how to try it
 	@$(BIN)/pillion serve $(SERVE)
 
-test: $(VENV)/.installed ## run the tests (not those that need a Kubernetes)
+test: $(VENV)/.installed ## run the tests that need no Kubernetes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 ifneq ($(CARGO),)
 	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) test --locked --quiet
@@ -48,7 +48,7 @@ else
 	@$(call without_cargo,the tests of tail/ and those that run it)
 endif
 
-check: $(VENV)/.installed ## style, types, walls between modules, lock and generated files
+check: $(VENV)/.installed ## style, types, import contracts, lock file and generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -69,44 +69,47 @@ check-lowest: $(VENV)/.installed ## the tests that use dependencies most, with t
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) -p no:cacheprovider tests/injection/test_review.py tests/injection/test_admission.py \
 	  $(addprefix tests/service/test_,app.py http.py limits.py tls.py)
 
-format: $(VENV)/.installed ## put every file into shape
+deny: ## check licences, versions and sources of the dependencies of tail/; needs cargo-deny (cargo install cargo-deny --locked)
+	cd tail && $(CARGO) deny --locked check bans licenses sources
+
+format: $(VENV)/.installed ## format every file
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 	$(if $(CARGO),cd tail && $(CARGO) fmt)
 
-golden: $(VENV)/.installed ## make the golden files anew; review them with git diff
+golden: $(VENV)/.installed ## regenerate the golden files; review them with git diff
 	$(BIN)/python -m tests.goldens --update
 
 fuzz: $(VENV)/.installed ## mutated reviews, configurations and raw bytes for FUZZ_SECONDS (60), a third each on the core, the configuration and the server
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
-hostility: $(VENV)/.installed ## everything that costs a server memory, for HOSTILE_SECONDS (180), and what is left of it
+hostility: $(VENV)/.installed ## attacks on a server's memory for HOSTILE_SECONDS (180), and what remains in use
 	$(BIN)/python -m tests.fuzz.hostility $(HOSTILE_SECONDS)
 
 properties: $(VENV)/.installed ## 100,000 generated pods
 	PILLION_EXAMPLES=12500 $(BIN)/python -m pytest tests/injection/test_properties.py
 
-bench: $(VENV)/.installed ## what serving costs, as ratios to webhooks in Go; six minutes, needs Go
+bench: $(VENV)/.installed ## the cost of serving, compared with a published injector and a lean webhook in Go; six minutes, needs Go
 	@$(BIN)/python -m tests.bench.serving $(BENCH)
 
-bench-growth: $(VENV)/.installed ## how the cost grows with the pod, drawn into docs/images/growth.svg
+bench-growth: $(VENV)/.installed ## draw how the cost grows with the pod into docs/images/growth.svg
 	@$(BIN)/python -m tests.bench.growth docs/images/growth.svg
 
-bench-scale: $(VENV)/.installed ## thousands of pods through a real API server, onto nodes that run nothing
+bench-scale: $(VENV)/.installed ## create thousands of pods through a real API server on simulated nodes
 	@$(BIN)/python -m tests.bench.scale $(BENCH)
 
-bench-core: $(VENV)/.installed ## the core's time for a review, as ratios
+bench-core: $(VENV)/.installed ## the time of a review without the network, compared with decoding its body
 	$(BIN)/python -m tests.bench.core
 
 bench-tail: $(VENV)/.installed ## what log readers lose and cost; 25 minutes, BENCH="--only rename" for less; needs busybox
 	@$(BIN)/python -m tests.bench.tail $(BENCH)
 
-test-cluster: $(VENV)/.installed ## the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
+test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
 	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --maxschedchunk 1 $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
 
-test-kubelet: $(VENV)/.installed ## all goldens and 500 generated pods run for real, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
+test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a real kubelet, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
 
-clean: ## remove what was made here
+clean: ## remove everything that was built here
 	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -1,4 +1,4 @@
-"""A CA and the leaves that it signs, made by a clock that the caller holds."""
+"""Makes a CA and the leaves that it signs; the caller passes the time."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ Key = ec.EllipticCurvePrivateKey
 
 
 class UnsupportedKeyError(ValueError):
-    """The key is none that is written here: it is encrypted, or of another kind."""
+    """The key is not one that Pillion makes: it is encrypted, or not an elliptic-curve key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class CA:
     def load(cls, certificate_pem: bytes, key_pem: bytes) -> Self:
         """Return the CA in these bytes.
 
-        Raises :class:`UnsupportedKeyError` for a key that somebody else chose, ValueError for anything else that is no
-        pair; the text is a sentence.
+        Raises :class:`UnsupportedKeyError` for a key that Pillion did not make, ValueError for anything else that is
+        not a CA with its key; the text is a sentence.
         """
         try:
             key = pem.private_key(key_pem, "the CA")
@@ -163,7 +163,7 @@ def _builder(
 
 
 def _whole(now: datetime) -> datetime:
-    """Return the time in UTC and without fractions of a second, which X.509 has not."""
+    """Return the time in UTC, in whole seconds: X.509 has no fractions."""
     return now.astimezone(UTC).replace(microsecond=0)
 
 

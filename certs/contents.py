@@ -1,4 +1,4 @@
-"""What PEM text holds, as facts for people and programs: certificates, and keys without what is secret of them."""
+"""Lists the certificates and private keys in PEM text, for people and programs; nothing secret of a key is kept."""
 
 import re
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A part that is neither."""
+    """A part that is neither a certificate nor a private key."""
 
     problem: str
 

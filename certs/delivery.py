@@ -1,4 +1,4 @@
-"""The folder in which a keeper writes the pair that its server serves, and how long it may be served."""
+"""The folder through which a keeper hands its server a certificate, its key, and how long they may be served."""
 
 import json
 import time
@@ -28,13 +28,13 @@ class Failure(StrEnum):
 
 
 def boot_time() -> float:
-    """Return a clock that all processes of a machine share, that is never set, and that runs while it is suspended."""
+    """Return the seconds since the machine booted, suspended time included: the same for all its processes."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a keeper knows about the pair that it wrote last, and its own counters."""
+    """What a keeper tells its server: whether the pair that it wrote last may be served, and its own counters."""
 
     certificate: str = ""
     """The leaf's fingerprint."""
@@ -42,7 +42,7 @@ class Notice:
     """From when on a server may serve it, in seconds of the epoch: every client considers it valid by then."""
     not_after: float = 0.0
     valid_until: float = 0.0
-    """The :func:`boot_time` from which on nobody knows whether clients still trust it, if no other notice follows."""
+    """The :func:`boot_time` until which clients trust the pair for certain; a newer notice extends it."""
     last_sync: float = 0.0
     """When the keeper last reconciled successfully, in seconds of the epoch."""
     leading: bool = False
@@ -83,7 +83,7 @@ class Folder(NamedTuple):
         files.replace(self._notice, json.dumps(asdict(notice)).encode())
 
     def notice(self) -> Notice:
-        """Return the last notice; one that allows nothing where there is none that can be read."""
+        """Return the last notice; where there is none that can be read, one by which nothing may be served."""
         try:
             return Notice(**json.loads(self._notice.read_bytes()))
         except (OSError, ValueError, TypeError):

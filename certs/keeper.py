@@ -1,4 +1,4 @@
-"""The process that keeps a release's certificates: it reconciles the cluster, and writes the leaf for its server.
+"""The process that renews a release's certificates, and writes the leaf into a folder for its server.
 
 ``python -m certs.keeper`` runs beside each server, in a container of its own: it alone has the service account's token.
 """
@@ -40,7 +40,7 @@ __all__ = ["Intervals", "Keeper", "main"]
 
 #: A server is not ready so close to its certificate's ends: two clocks may each be ten minutes off.
 MARGIN = timedelta(minutes=20)
-#: After this many steps without a rest somebody undoes what we do; being fast would only cost both.
+#: After this many steps in a row somebody else is undoing them: then the keeper slows down.
 MAX_FAST_STEPS = 8
 #: An API server's refusal is a sentence that names who, what and why not; no tenant writes any of it.
 MESSAGE_LENGTH = 1024
@@ -78,7 +78,7 @@ class Intervals:
 
 
 class Keeper:
-    """Reconciles again and again; only :class:`Memory` and the folder carry over from one time to the next."""
+    """Reconciles in a loop; only :class:`Memory` and what is in the folder carry over to the next reconciliation."""
 
     def __init__(
         self,
@@ -105,8 +105,8 @@ class Keeper:
         self._steps = 0
         """Steps in a row."""
         self._published: bytes | None = None
-        """The pair that is in the folder, if this process knows it."""
-        # what an earlier process of this container knew is still true: a restart renews nothing
+        """The pair that this process has written into the folder; None before the first."""
+        # what an earlier process of this container noted still holds: a restart must not make the server unready
         self._notice = replace(folder.notice(), leading=False)
 
     def run(self, stop: threading.Event) -> None:
@@ -145,7 +145,7 @@ class Keeper:
             store = Store(connection, self._objects)
             leads, obstacle = self._leads(store)
             self._notice = replace(self._notice, leading=leads)
-            observed = store.observe(at_configurations=leads)
+            observed = store.observe(with_configurations=leads)
             self._publish_leaf(observed)
             if obstacle:
                 raise _ClocksError(obstacle)
@@ -157,26 +157,26 @@ class Keeper:
             return step
 
     def _leads(self, store: Store) -> tuple[bool, str]:
-        """Return whether this process rotates, and what keeps it from doing so."""
+        """Return whether this process may rotate, and an error that keeps it from reconciling (empty: none)."""
         try:
             lease = store.lease()
             now = datetime.now(UTC)
             if abs(now - lease.server_time) > self._settings.max_clock_skew:
-                # one whose clock is right may do it instead
+                # let a replica whose clock is right rotate instead
                 self._leadership.release(store, lease)
                 return False, f"this clock says {now:%FT%TZ}, the API server's {lease.server_time:%FT%TZ}"
             leads = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except RefusedError as error:
             if error.conflict:
                 return False, ""
-            # nothing relies on the Lease: without one, more of us may do the same
+            # safe without a Lease: several replicas may then try the same step, and all but one get a conflict
             self._log_change(self._log.warning, "Lease", "rotating without Lease", str(error))
             return True, ""
         self._log_limiter.reset("Lease")
         return leads, ""
 
     def _publish_leaf(self, observed: Observed) -> None:
-        """Write the Secret's leaf for the server if it is valid, and note until when it may be served."""
+        """Write the Secret's leaf into the folder if it is valid, and until when it may be served into the notice."""
         content = observed.secret.content if observed.secret is not None else {}
         pair_pem = content.get("tls.crt", b""), content.get("tls.key", b"")
         at = delivery.boot_time()
@@ -184,8 +184,8 @@ class Keeper:
         try:
             pair = verify(*pair_pem, now=observed.time, names=self._settings.names)
         except UnusablePairError as error:
-            # Nothing to write: what is served is as valid as before, for whoever knew that it was. A leaf that is only
-            # outside its validity period may be valid for everybody else.
+            # The server goes on with the leaf that it has, and that leaf may be served for as long as the Secret can be
+            # read. Not if the only fault is the time: then our clock may be wrong, and the others use the new leaf.
             if {fault.kind for fault in error.faults} != {FaultKind.TIME} and at <= self._notice.valid_until:
                 self._notice = replace(self._notice, valid_until=valid_until)
             return
@@ -212,7 +212,7 @@ class Keeper:
         if kind is Failure.CONFLICT:
             self._log_change(self._log.info, "conflict", "conflict", message)
         else:
-            # the two clocks' times differ every time
+            # this message has the two times in it, so it is never the same twice
             text = kind if kind is Failure.CLOCKS else message
             if self._log_limiter.should_log("failure", text):
                 self._log.error("reconcile failed", kind=kind, message=message, in_a_row=self._failed)

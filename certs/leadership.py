@@ -1,4 +1,4 @@
-"""Who rotates: one process at a time, so that two seldom do the same work; nothing relies on it."""
+"""Which replica rotates: the one that holds the Lease. It only saves work: two that rotate at once do no harm."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,29 +12,30 @@ __all__ = ["Leadership"]
 class Leadership:
     """One process's claim to the Lease.
 
-    A Lease that changes is held; one that has not changed for ``duration`` by our own clock is free. Nobody's clock
-    is compared with anybody else's.
+    A Lease that has not changed for ``duration``, by this process's own monotonic clock, is free. The times in it are
+    not used, because its holder's clock may be wrong.
     """
 
     identity: str
     duration: timedelta
     _known: tuple[str, str] = ("", "")
-    """Holder and renewal as they were seen last."""
+    """The Lease's holder and ``renewTime`` when it was last read."""
     _since: timedelta = timedelta()
-    """When that was seen first."""
+    """When it was first read with these values, on the monotonic clock."""
 
     def claim(self, store: Store, lease: LeaseState, instant: timedelta) -> bool:
-        """Take the Lease if it is free, renew it if it is ours; return whether it is.
+        """Take the Lease if it is free, renew it if it is ours; return whether it is ours now.
 
-        Raises :class:`certs.api.ApiError`: a conflict means that another process was first.
+        ``instant`` is the monotonic clock. Raises :class:`certs.api.ApiError`; a conflict means that another process
+        was first.
         """
         ours = lease.holder == self.identity
-        self._see(lease, instant)
+        self._note(lease, instant)
         age = instant - self._since
         if lease.holder and not ours and age < self.duration:
             return False
         if not ours or age >= self.duration / 3:
-            self._see(store.hold(lease, self.identity, self.duration), instant)
+            self._note(store.hold(lease, self.identity, self.duration), instant)
         return True
 
     def release(self, store: Store, lease: LeaseState) -> bool:
@@ -44,7 +45,7 @@ class Leadership:
         store.hold(lease, "", self.duration)
         return True
 
-    def _see(self, lease: LeaseState, instant: timedelta) -> None:
+    def _note(self, lease: LeaseState, instant: timedelta) -> None:
         known = (lease.holder, lease.renewed)
         if known != self._known:
             self._known, self._since = known, instant

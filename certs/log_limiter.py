@@ -1,4 +1,4 @@
-"""Which log lines to write, by what was written before: changes, and repetitions seldom."""
+"""Decides which log lines to write: changes at once, repetitions every ten minutes."""
 
 from collections import deque
 from collections.abc import Callable

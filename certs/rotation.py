@@ -1,8 +1,8 @@
-"""The rotation of a shared Secret's certificates: from what is observed, the next single step.
+"""The rotation of the certificates in a release's Secret: decides the next single step from what is observed.
 
-The Secret holds a CA with its key (``ca``), the leaf that servers show (``tls``), a CA that is about
-to follow (``next-ca``), and certificates without keys: of CAs whose leaves may still be shown
-(``retired-ca``), and of those whose leaves no longer are (``removed-ca``). *Trusted* are ``ca``, ``next-ca`` and
+The Secret holds a CA with its key (``ca``), the leaf that servers show (``tls``), the CA that will follow it
+(``next-ca``), and certificates without keys: of CAs whose leaves servers may still show
+(``retired-ca``), and of those whose leaves no server shows (``removed-ca``). *Trusted* are ``ca``, ``next-ca`` and
 ``retired-ca``. The first rule that applies decides:
 
 =======  ==================================================================  ==========================================
@@ -134,9 +134,9 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was read at one time, the configurations before the Secret.
+    """What was read in one reconciliation, the configurations before the Secret.
 
-    The other way round they may show a later state than the Secret does. That is safe, and costs a write in vain.
+    Read after the Secret, they might be newer than it. That would be safe, but cost a write that fails.
     """
 
     time: datetime
@@ -151,16 +151,17 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one process has seen without a break, and since when.
+    """What a process has observed without interruption, and since when by its monotonic clock.
 
-    Not in the Secret: other clocks may be wrong or jump, our own monotonic one does not. A crash costs time only.
+    It is not kept in the Secret: another process's clock may be wrong, and a wall clock may jump. A process that
+    restarts begins to wait again.
     """
 
     subject: Hashable = None
     since: timedelta = timedelta()
 
     def of(self, subject: Hashable, instant: timedelta) -> Self:
-        """Return this memory if it is of the subject, otherwise one that begins now."""
+        """Return this memory if it is about ``subject``, otherwise a new one that begins at ``instant``."""
         if self.subject == subject and self.since <= instant:
             return self
         return type(self)(subject, instant)
@@ -231,7 +232,7 @@ def next_step(observed: Observed, memory: Memory, settings: Settings) -> StepRes
 
 @dataclass(frozen=True, slots=True)
 class _SecretState:
-    """The certificates in a Secret; what can't be read is as good as absent."""
+    """The CAs in a Secret; one that can't be read counts as absent."""
 
     current: CA | None = None
     following: CA | None = None
@@ -240,7 +241,7 @@ class _SecretState:
 
     @classmethod
     def read(cls, content: Mapping[str, bytes]) -> Self:
-        """Return what the content holds. A CA whose key is lost signs no more, but its leaves are about."""
+        """Return what the content holds; a CA whose key is lost is retired, since servers may still show its leaves."""
         current = _load_ca(content, "ca")
         following = _load_ca(content, "next-ca")
         orphans = [
@@ -299,13 +300,13 @@ class _Reconciliation:
     def write(
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
-        """Return the write of what shall be held; a leaf that is good, and what is not ours, stay."""
+        """Return the step that writes ``state``; a valid leaf stays, and so do keys that are not Pillion's."""
         content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | state.content()
         content["tls.crt"], content["tls.key"] = leaf or self.leaf(state)
         return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
 
     def leaf(self, state: _SecretState) -> tuple[bytes, bytes]:
-        """Return the leaf, or nothing where no server should take it: nobody knows who signed it, say."""
+        """Return the Secret's leaf and its key; empty where servers should not use it: no CA of ours signed it, say."""
         pair = self.secret.content.get("tls.crt", b""), self.secret.content.get("tls.key", b"")
         try:
             verify(*pair, now=self.now, roots_pem=_pem(state.trusted))
@@ -370,7 +371,10 @@ def _missing(context: _Reconciliation) -> StepResult | None:
 
 
 def _adopt(context: _Reconciliation) -> StepResult | None:
-    """Keep what only the bundles know: after a loss, after another mode, servers still show its leaves."""
+    """Retire CAs that only the bundles have: servers may still show their leaves.
+
+    That is so after the Secret was lost, and after a change of the certificate mode.
+    """
     state = context.state
     bundles = [bundle for each in context.configurations.values() for bundle in each.bundles.values()]
     found = dict.fromkeys(certificate for bundle in bundles for certificate in _certificates(bundle))
@@ -469,7 +473,7 @@ def _retire(context: _Reconciliation) -> StepResult | None:
 
 
 def _tidy(context: _Reconciliation) -> StepResult | None:
-    """Take out what everything else passes over, so that whoever looks at the Secret sees what is in use."""
+    """Delete what can't be read and is ignored, so that the Secret holds only what is in use."""
     has = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
     return (
         context.write(context.state, "a part of the Secret can't be read") if has != context.state.content() else None

@@ -1,6 +1,7 @@
-"""The objects in the cluster: the Secret, the webhook configurations and the Lease, read and written.
+"""The Secret, the webhook configurations and the Lease of a release: read from the API server, and written.
 
-Every write names the version that it replaces, but those that make an empty object where there is none.
+Every write names the ``resourceVersion`` that it replaces, so it fails where somebody else has written meanwhile. The
+exception is the creation of an empty object, which changes nothing where the object exists.
 """
 
 import base64
@@ -17,10 +18,10 @@ from certs.rotation import ApplyBundles, Configuration, CreateSecret, Observed, 
 
 __all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ReleaseObjects", "Store", "decode_base64"]
 
-#: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the CA too.
+#: The annotation of the Secret that requests a rotation: ``leaf`` for a leaf, any other value for a CA and a leaf.
 ROTATE_ANNOTATION = "pillion.dev/rotate"
-#: The annotation of a webhook configuration that names the Secret with the servers' pair. Where it is another one, the
-#: bundles are for somebody else to keep: the release has come to another mode, and our servers are about to leave.
+#: The annotation of a webhook configuration that names the Secret with the servers' certificate. If it names another
+#: Secret than ours, the release was switched to another certificate mode, and its bundles are no longer ours to write.
 CERTIFICATE_ANNOTATION = "pillion.dev/certificate"
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
@@ -32,7 +33,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class ReleaseObjects:
-    """Where a release's objects are; ValueError for a configuration of a kind that is not known."""
+    """The names of a release's objects; ValueError for a configuration of an unknown kind."""
 
     namespace: str
     secret: str
@@ -40,11 +41,14 @@ class ReleaseObjects:
     configurations: tuple[str, ...]
     """``RESOURCE/NAME`` each, as ``mutatingwebhookconfigurations/pillion.pillion-system``."""
     release: str = ""
-    """The Helm release that Secret and Lease belong to, if there is one."""
+    """The Helm release that Secret and Lease belong to; empty where they belong to none."""
 
     @property
     def owner(self) -> dict[str, dict[str, str]]:
-        """Return the metadata by which Helm knows what is the release's: it takes over nothing else."""
+        """Return the labels and annotations by which Helm recognizes the release's objects.
+
+        Helm refuses to install where an object exists that has other ones.
+        """
         if not self.release:
             return {}
         annotations = {"meta.helm.sh/release-name": self.release, "meta.helm.sh/release-namespace": self.namespace}
@@ -61,42 +65,49 @@ class LeaseState(NamedTuple):
     """The Lease as it was read."""
 
     version: str
+    """Its ``resourceVersion``."""
     holder: str
+    """Empty where nobody holds it."""
     renewed: str
-    """As its holder wrote it: it is compared, never understood."""
+    """``renewTime`` as its holder wrote it: only compared with itself, because the holder's clock may be wrong."""
     server_time: datetime
+    """The API server's clock."""
 
 
 class Store:
-    """The objects of one release, over one connection."""
+    """Reads and writes the objects of one release, over one connection."""
 
     def __init__(
         self,
         connection: Connection,
-        place: ReleaseObjects,
+        objects: ReleaseObjects,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
-        self._place = place
+        self._objects = objects
         self._clock = clock
         self._monotonic = monotonic
-        within = f"namespaces/{quote(place.namespace)}"
-        self._secret = f"/api/v1/{within}/secrets/{quote(place.secret)}"
-        self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(place.lease)}"
+        within = f"namespaces/{quote(objects.namespace)}"
+        self._secret = f"/api/v1/{within}/secrets/{quote(objects.secret)}"
+        self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(objects.lease)}"
 
-    def observe(self, *, at_configurations: bool = True) -> Observed:
-        """Return what there is, the configurations first; without them, what a server needs to know."""
-        configurations = {name: self._configuration(name) for name in self._place.configurations * at_configurations}
+    def observe(self, *, with_configurations: bool = True) -> Observed:
+        """Return the state of the Secret and, unless left out, of the webhook configurations.
+
+        A keeper that does not rotate needs the Secret only. The configurations are read first: see :class:`Observed`.
+        """
+        names = self._objects.configurations if with_configurations else ()
+        configurations = {name: self._configuration(name) for name in names}
         secret, server_time = self._read_secret()
         return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
     def perform(self, step: Step, observed: Observed) -> None:
-        """Take the step that follows from what was observed; raises :class:`ApiError`."""
+        """Take a step that was decided from ``observed``; raises :class:`ApiError`."""
         match step:
             case CreateSecret():
-                self._make(self._secret, "v1", "Secret", self._place.secret, type="Opaque")
+                self._create_empty(self._secret, "v1", "Secret", self._objects.secret, type="Opaque")
             case WriteSecret():
                 self._write(step, observed)
             case ApplyBundles():
@@ -105,17 +116,17 @@ class Store:
                 pass
 
     def lease(self) -> LeaseState:
-        """Return the Lease, made if there is none."""
+        """Return the Lease; create it if it does not exist."""
         try:
-            answer = self._connection.get(self._lease)
+            response = self._connection.get(self._lease)
         except RefusedError as error:
             if not error.missing:
                 raise
-            answer = self._make(self._lease, "coordination.k8s.io/v1", "Lease", self._place.lease)
-        return _record(answer)
+            response = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._objects.lease)
+        return _lease_state(response)
 
     def hold(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
-        """Write who holds the Lease from now on, nobody if ``holder`` is empty."""
+        """Make ``holder`` the Lease's holder, or free the Lease if that is empty; return the Lease as it is now."""
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
             "holderIdentity": holder or None,
@@ -125,32 +136,33 @@ class Store:
         if holder != lease.holder:
             spec["acquireTime"] = now
         metadata = {"resourceVersion": lease.version}
-        return _record(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
+        return _lease_state(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
 
-    def _make(self, path: str, version: str, kind: str, name: str, **fields: str) -> Response:
-        """Make an empty object; one that is there stays as it is.
+    def _create_empty(self, path: str, version: str, kind: str, name: str, **fields: str) -> Response:
+        """Create an object without content; one that exists stays as it is.
 
-        By server-side apply, as a rule with ``resourceNames`` allows it: a plain create can't be limited by name.
-        Made by servers that are about to leave, it would be in the way of the release's next installation or mode.
+        By server-side apply: an RBAC rule with ``resourceNames`` can allow it for one name, which it can't for a plain
+        create. With Helm's metadata: a keeper of a release that is being upgraded may create the object once more, and
+        Helm must be able to take it over.
         """
-        metadata = {"name": name, **self._place.owner}
+        metadata = {"name": name, **self._objects.owner}
         return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
     def _read_secret(self) -> tuple[Secret | None, datetime]:
         try:
-            answer = self._connection.get(self._secret)
+            response = self._connection.get(self._secret)
         except RefusedError as error:
             if error.missing:
                 return None, error.time
             raise
-        document = answer.document
+        document = response.document
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return Secret(_version(document), content, rotation_requested), answer.time
+        return Secret(_version(document), content, rotation_requested), response.time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
         before = observed.secret.content if observed.secret is not None else {}
-        data: dict[str, str | None] = dict.fromkeys(before)  # what is not written again is taken away
+        data: dict[str, str | None] = dict.fromkeys(before)  # a key that is not written again is deleted
         data |= {key: base64.b64encode(value).decode() for key, value in step.content.items()}
         metadata: dict[str, Any] = {"resourceVersion": step.version}
         if step.clears_request:
@@ -165,15 +177,15 @@ class Store:
                 return None
             raise
         if (document["metadata"].get("annotations") or {}).get(
-            CERTIFICATE_ANNOTATION, self._place.secret
-        ) != self._place.secret:
+            CERTIFICATE_ANNOTATION, self._objects.secret
+        ) != self._objects.secret:
             return None
         entries = document.get("webhooks") or []
         bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
         return Configuration(_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
-        """Apply to every target; the first failure is raised at the end."""
+        """Write the bundle into every target, also after one has failed; raise the first failure at the end."""
         bundle = base64.b64encode(step.bundle).decode()
         failure: ApiError | None = None
         for target in step.targets:
@@ -192,10 +204,10 @@ class Store:
             raise failure
 
 
-def _record(answer: Response) -> LeaseState:
-    spec = answer.document.get("spec") or {}
+def _lease_state(response: Response) -> LeaseState:
+    spec = response.document.get("spec") or {}
     return LeaseState(
-        _version(answer.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", answer.time
+        _version(response.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", response.time
     )
 
 
@@ -209,7 +221,7 @@ def _version(document: Mapping[str, Any]) -> str:
 
 
 def decode_base64(text: str | None) -> bytes:
-    """Return the bytes of a field of an object, nothing where it has none or what is there is no base64."""
+    """Decode a base64 field of an object; one that is missing or malformed gives empty bytes."""
     try:
         return base64.b64decode(text or "", validate=True)
     except binascii.Error:

@@ -71,6 +71,7 @@ def annotations(draw: st.DrawFn, containers: tuple[str, ...] = ("app",)) -> dict
         "cpu-limit": cpu,
         "memory-request": memory,
         "memory-limit": memory,
+        "start": st.sampled_from(["beginning", "end"]),
         "run-as-user": st.sampled_from(["1000", "0", "65534"]),
     }
     for key, strategy in optional.items():

@@ -1,6 +1,6 @@
 """Every example in the README and in docs/: what a page says is what a reader gets.
 
-A block ``yaml title=NAME`` is a file; in a ``console`` block the lines after ``$ `` are commands, run in a folder
+A block with ``title=NAME`` is a file; in a ``console`` block the lines after ``$ `` are commands, run in a folder
 with the page's files, and the rest is what they print. A line ``…`` stands for any lines, a ``…`` in a line for any
 text. The exit code is 0, unless ``$ echo $?`` follows and shows another one. The folder also has a certificate:
 ``tls.crt`` and ``tls.key`` of the chart's Service, ``ca.crt``.
@@ -27,6 +27,11 @@ BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | r
 TITLE = re.compile(r"title=(\S+)")
 
 
+#: The programs that are run, as they are in this environment.
+PROGRAMS = {
+    "pillion": [sys.executable, "-c", "import sys; from webhook.cli import main; sys.exit(main())"],
+    "pytest": [sys.executable, "-m", "pytest"],
+}
 #: How a page shows the exit code of the command before.
 EXIT_CODE = "echo $?"
 
@@ -94,12 +99,17 @@ def _run(example: Example, tmp_path: Path) -> tuple[str, int]:
     """Return what the command prints, and its exit code."""
     for name, text in {**_certificate(), **example.files}.items():
         (tmp_path / name).write_text(text)
-    words = shlex.split(example.command)
-    assert words[0] == "pillion", "only our own commands are run"
-    program = [sys.executable, "-c", "import sys; from webhook.cli import main; sys.exit(main())", *words[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"}
+    name, *words = shlex.split(example.command)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"}
     answer = subprocess.run(
-        program, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [*PROGRAMS[name], *words],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     return answer.stdout, answer.returncode
 

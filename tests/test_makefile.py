@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(("given", "passed_on"), [({}, "true"), ({"UV_SYSTEM_CERTS": "false"}, "false")])
 def test_uv_trusts_what_the_system_trusts(given: dict[str, str], passed_on: str) -> None:
-    """A proxy's own certificate authority is known to the system alone; whoever says otherwise is heard."""
+    """A proxy's own CA is known to the system alone; whoever says otherwise is heard."""
     environment = {name: value for name, value in os.environ.items() if name != "UV_SYSTEM_CERTS"} | given
     command = ["make", "--silent", "--eval", "show: ; @printenv UV_SYSTEM_CERTS", "show"]
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)

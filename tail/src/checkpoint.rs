@@ -7,6 +7,7 @@
 //! for each pod, and what a crash of the machine loses are positions, so lines that come again.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags, ftruncate, open, renameat};
@@ -25,6 +26,8 @@ const SMALL: u64 = 64 << 10;
 /// The most bytes of records that are kept: the built-in profile's volume has 16Mi, and a journal with what replaces it
 /// takes three times as many.
 const MOST: usize = 5 << 20;
+/// A journal is never longer.
+const MOST_READ: u64 = 32 << 20;
 /// So many bytes are written at once.
 const BLOCK: usize = 16 << 10;
 
@@ -256,12 +259,20 @@ impl Journal {
     /// # Errors
     /// It is there and can't be read.
     pub fn read(folder: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
-        use std::os::unix::ffi::OsStrExt;
-        match std::fs::read(std::ffi::OsStr::from_bytes(&path(folder, NAME))) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        // whatever is there under this name, it neither blocks nor fills the memory
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match open(path(folder, NAME), flags, Mode::empty()) {
+            Ok(file) => std::fs::File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let about = file.metadata()?;
+        if !about.is_file() || about.len() > MOST_READ {
+            return Err(std::io::Error::other("it is none of ours"));
         }
+        let mut content = Vec::with_capacity(about.len() as usize);
+        file.take(MOST_READ).read_to_end(&mut content)?;
+        Ok(Some(content))
     }
 
     /// Say whether everything has to be written the next time, and not only what is new.
@@ -292,7 +303,8 @@ impl Journal {
     pub fn rewrite(&mut self, records: impl Iterator<Item = Record>) -> Result<usize, Errno> {
         self.file = None;
         let (new, old) = (path(&self.folder, NEW), path(&self.folder, NAME));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = open(new.as_slice(), flags, Mode::from_raw_mode(0o600))?;
         let written = write_records(&file, records).and_then(|sum| {
             renameat(CWD, new.as_slice(), CWD, old.as_slice())?;

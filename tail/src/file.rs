@@ -20,6 +20,9 @@ const HOLE: usize = 16;
 const KEPT: usize = 32 << 10;
 const KEPT_TOGETHER: usize = 256 << 10;
 
+/// A file up to this length is printed again when its time changes and its length does not.
+const MOST_REWRITTEN: u64 = READ as u64;
+
 /// What is read into, and the budget for unfinished lines.
 #[derive(Debug)]
 pub struct Buffer {
@@ -200,7 +203,7 @@ impl Followed {
             self.scanned = 0;
             self.blank = None;
             self.unread = true;
-        } else if written && now.size == before.size && now.size > 0 && now.size == self.at + self.tail.len() as u64 {
+        } else if written && now.size == before.size && self.may_be_rewritten() {
             // `touch` sets both times
             self.rewrite = if now.modified == now.accessed { Rewrite::No } else { Rewrite::Suspected(now.modified) };
             self.unread = true;
@@ -223,6 +226,13 @@ impl Followed {
             self.used = true;
         }
         written
+    }
+
+    /// Say whether it may have been written anew if its time changes and its length does not. A large file is not: a
+    /// disk that is slow lets a writer's time be seen long before its data.
+    fn may_be_rewritten(&self) -> bool {
+        let size = self.growth.size;
+        size > 0 && size <= MOST_REWRITTEN && size == self.at + self.tail.len() as u64
     }
 
     /// Read what is to be printed next: whole lines, or a piece of a line longer than the buffer; with `all` also what
@@ -315,9 +325,7 @@ impl Followed {
         let zeros = buffer.bytes[..count].iter().take_while(|&&byte| byte == 0).count();
         let mut end = zeros as u64;
         if zeros == count {
-            // the rest of a hole costs no reading
-            let from = seek(file, SeekFrom::Data(end)).unwrap_or(end).max(end).min(size);
-            end = find_content(file, buffer, from, size)?.unwrap_or(size);
+            end = find_content(file, buffer, behind_hole(file, end, size), size)?.unwrap_or(size);
             if end == size {
                 self.blank = Some(0);
                 self.unread = false;
@@ -457,10 +465,14 @@ fn find_newline(
         if let Some(found) = memchr::memchr(b'\n', chunk) {
             return Ok(Some(at + found as u64));
         }
-        if count == 0 || (until_blank && chunk.iter().all(|&byte| byte == 0)) {
+        let blank = chunk.iter().all(|&byte| byte == 0);
+        if count == 0 || (until_blank && blank) {
             break;
         }
         at += count as u64;
+        if blank {
+            at = behind_hole(file, at, to);
+        }
     }
     Ok(None)
 }
@@ -477,14 +489,31 @@ fn find_content(file: BorrowedFd<'_>, buffer: &mut Buffer, from: u64, to: u64) -
         if count == 0 {
             break;
         }
-        at += count as u64;
+        at = behind_hole(file, at + count as u64, to);
     }
     Ok(None)
 }
 
+/// Return the first position from `at` on that is in no hole: a hole costs no space, and reading one of terabytes would
+/// take as long as if it were text. Where the file system does not know of holes there are none.
+fn behind_hole(file: BorrowedFd<'_>, at: u64, to: u64) -> u64 {
+    match seek(file, SeekFrom::Data(at)) {
+        Ok(data) => data.clamp(at, to),
+        Err(Errno::NXIO) => to,
+        Err(_) => at,
+    }
+}
+
 /// Return the end of what is no NUL in a range.
 fn content_end(file: BorrowedFd<'_>, buffer: &mut Buffer, from: u64, to: u64) -> Result<u64, Errno> {
-    let mut end = to;
+    let (mut at, mut end) = (from, from);
+    while at < to {
+        at = behind_hole(file, at, to);
+        if at < to {
+            at = seek(file, SeekFrom::Hole(at)).map_or(to, |hole| hole.clamp(at + 1, to));
+            end = at;
+        }
+    }
     while end > from {
         let length = (end - from).min(READ as u64);
         let begin = end - length;

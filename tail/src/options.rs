@@ -23,7 +23,8 @@ pub enum Start {
     Beginning,
     /// At the end, in each file that is there at the first look of the pod's first sidecar.
     End,
-    /// At the end on persistent volumes, in files that were last written before the state volume was made.
+    /// At the end on persistent volumes, in files that are there at that look and were last written before the state
+    /// volume was made.
     #[default]
     Auto,
 }

@@ -40,16 +40,17 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     assert (code, err) == (0, "")
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[0] == "Deployment/shop (stdin:6:3, namespace default)"
-    assert '  yes Does the pod or its namespace ask?          pillion.dev/inject: "true"' in lines
-    assert "  yes Which containers take part?                 app, cache" in lines
+    assert '  yes Is injection requested?                      pillion.dev/inject: "true"' in lines
+    assert "  yes Which containers take part?                  app, cache" in lines
     tree = lines.index("  Where the logs are")
-    assert lines[tree + 1 : tree + 7] == [
+    assert lines[tree + 1 : tree + 8] == [
         "  ├─ volume pillion-logs-1, folder app (new, an emptyDir)",
-        "  │  ├─ app has it at /var/log/shop",
+        "  │  ├─ app mounts it at /var/log/shop",
         "  │  └─ tail reads /var/log/shop/*.log",
-        "  ├─ volume data, folder shop (reused, as the pod has it)",
-        "  │  ├─ app has it at /data",
-        "  │  └─ tail reads /data/x/**/y.log",
+        "  ├─ volume data, folder shop (reused from the pod)",
+        "  │  ├─ app mounts it at /data",
+        "  │  ├─ tail reads /data/x/**/y.log",
+        "  │  └─ reading begins at the end of files older than the pod: the volume outlives it",
     ]
     injected = lines.index("  Injected with profile tail:")
     assert lines[injected + 1] == "    + init container pillion-tail"
@@ -62,13 +63,13 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     [
         pytest.param(
             QUIET,
-            "Does the pod or its namespace ask? neither the pod nor its namespace asks for injection",
-            "Not injected: neither the pod nor its namespace asks for injection (not_asked).",
+            "Is injection requested? neither the pod nor its namespace requests injection",
+            "Not injected: neither the pod nor its namespace requests injection (not_asked).",
             id="not-asked",
         ),
         pytest.param(
             BAD,
-            'Can every annotation be used? stdin:7:5: pillion.dev/logs "shop.log": '
+            'Is every annotation valid? stdin:7:5: pillion.dev/logs "shop.log": '
             "must begin with /; write /var/log/app/shop.log",
             "Not injected: an annotation has a value that can't be used (bad_annotation).",
             id="bad-annotation",
@@ -118,6 +119,7 @@ def test_json_has_everything(pillion: Call) -> None:
         "new": True,
         "seenBy": [{"container": "app", "path": "/var/log/shop"}],
         "reads": ["/var/log/shop/*.log"],
+        "readingBegins": "at the beginning: the volume ends with the pod",
     }
     assert (bad["injected"], bad["reason"]) == (False, "bad_annotation")
     assert [rule["passed"] for rule in bad["rules"]] == [True] * 7 + [False] + [None] * (len(RULES) - 6)
@@ -134,10 +136,10 @@ def test_kube_system_is_never_seen(pillion: Call) -> None:
     """What holds of a manifest need not hold in the cluster: the namespaces that are left out are named."""
     out = pillion("explain", "-n", "kube-system", "-f", "-", stdin=SHOP).out
     assert out.endswith(
-        "  note: in a cluster with the chart's defaults, pods of kube-system are never shown to Pillion\n"
+        "  note: in a cluster with the chart's defaults, pods of kube-system are never sent to Pillion\n"
     )
     own = pillion("explain", "-n", "pillion-system", "-f", "-", stdin=SHOP).out
-    assert "pods of pillion-system, the namespace of Pillion itself, are never shown to Pillion\n" in own
+    assert "pods of pillion-system, the namespace of Pillion itself, are never sent to Pillion\n" in own
     assert "never shown" not in pillion("explain", "-n", "kube-public", "-f", "-", stdin=SHOP).out
 
 
@@ -145,7 +147,7 @@ def test_strict_exits_with_1(pillion: Call) -> None:
     """What a strict server denies is an error here."""
     code, out, _ = pillion("explain", "--strict", "-f", "-", stdin=BAD)
     assert code == 1
-    assert "Refused, for strict is set: an annotation has a value that can't be used (bad_annotation)." in out
+    assert "Refused, because strict is set: an annotation has a value that can't be used (bad_annotation)." in out
 
 
 def test_no_pods_is_said(pillion: Call) -> None:

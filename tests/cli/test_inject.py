@@ -95,7 +95,7 @@ def test_the_diff_of_nothing_is_empty(pillion: Call) -> None:
     code, out, err = pillion("inject", "-f", "-", "--diff", stdin=QUIET)
     assert (code, out) == (0, "")
     assert err == (
-        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace asks for injection "
+        "stdin:1:1: Pod/quiet: not injected: neither the pod nor its namespace requests injection "
         '(annotate it with pillion.dev/inject: "true")\n'
     )
 
@@ -374,7 +374,7 @@ class TestStrict:
         assert (code, out) == (1, "")
         first, *rest = err.splitlines()
         assert re.match(r"stdin:\d+:\d+: [A-Za-z]+/\w+: error: ", first)
-        assert rest == ["pillion inject: nothing is printed, for strict is set and there are errors"]
+        assert rest == ["pillion inject: nothing is printed, because strict is set and there are errors"]
 
     @pytest.mark.parametrize("text", [HOST_NETWORK, WINDOWS, MIRROR, LABELLED, KNATIVE, BAD], ids=range(6))
     def test_is_a_choice(self, text: str, pillion: Call) -> None:

@@ -1,5 +1,6 @@
 """Tests of webhook.cli.manifests: what ``-f`` can name."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,61 @@ from tests.cli.conftest import Call
 from tests.cli.test_inject import APP, QUIET
 
 
-@pytest.mark.parametrize("url", ["https://example.com/app.yaml", "http://example.com/a,b.yaml", "s3://bucket/app.yaml"])
-@pytest.mark.parametrize("command", ["inject", "explain"])
-def test_a_url_is_no_file(command: str, url: str, pillion: Call) -> None:
-    """One sentence says what can be read, and how to read a URL."""
-    code, out, err = pillion(command, "-f", url)
+@pytest.mark.parametrize(
+    ("names", "url", "instead"),
+    [
+        (["https://x.org/a.yaml"], "https://x.org/a.yaml", "write: curl -sSfL https://x.org/a.yaml | pillion {} -f -"),
+        (["HTTP://x.org/a?b&c"], "HTTP://x.org/a?b&c", "write: curl -sSfL 'HTTP://x.org/a?b&c' | pillion {} -f -"),
+        (["s3://b/a.yaml"], "s3://b/a.yaml", "write: aws s3 cp s3://b/a.yaml - | pillion {} -f -"),
+        (["gs://b/a.yaml"], "gs://b/a.yaml", "write: gcloud storage cat gs://b/a.yaml | pillion {} -f -"),
+        (["oci://x.org/a"], "oci://x.org/a", "download it, and write the file's name"),
+        (["file:///srv/a.yaml"], "file:///srv/a.yaml", "write: -f /srv/a.yaml"),
+        (
+            ["https://x.org/a.yaml,b.yaml"],
+            "https://x.org/a.yaml",
+            "write: curl -sSfL https://x.org/a.yaml | pillion {} -f - -f b.yaml",
+        ),
+        (
+            ["b.yaml", "https://x.org/a.yaml"],
+            "https://x.org/a.yaml",
+            "write: curl -sSfL https://x.org/a.yaml | pillion {} -f b.yaml -f -",
+        ),
+        (["-", "https://x.org/a.yaml"], "https://x.org/a.yaml", "download it, and write the file's name"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inject", "uninject", "explain"])
+@pytest.mark.usefixtures("folder")
+def test_a_url_is_no_file(command: str, names: list[str], url: str, instead: str, pillion: Call) -> None:
+    """One sentence says what can be read, and what to write instead, the other files included."""
+    Path("b.yaml").write_text("kind: B\n")
+    code, out, err = pillion(command, *(part for name in names for part in ("-f", name)))
     assert (code, out) == (2, "")
-    assert err == (
-        f"pillion: {url}: no URLs, only files, folders and - can be read; "
-        f"write: curl -sSfL {url} | pillion {command} -f -\n"
-    )
+    assert err == f"pillion: {url}: no URLs, only files, folders and - can be read; {instead.format(command)}\n"
+
+
+def test_two_urls_are_no_pipe(pillion: Call) -> None:
+    """A pipe would put one document's end and the other's beginning together."""
+    err = pillion("inject", "-f", "https://x.org/a.yaml,https://x.org/b.yaml").err
+    assert [line.partition("; ")[2] for line in err.splitlines()] == ["download it, and write the file's name"] * 2
+
+
+@pytest.mark.parametrize("name", ["", ",", ",,"])
+def test_an_empty_name_is_no_folder(name: str, pillion: Call, folder: Path) -> None:
+    """A variable that is not set does not stand for the working directory."""
+    (folder / "a.yaml").write_text(APP)
+    code, out, err = pillion("inject", "-f", name)
+    assert (code, out) == (2, "")
+    assert err == f"pillion: -f {shlex.quote(name)}: names nothing; write a file, a folder or -\n"
+
+
+def test_a_pattern_names_files(pillion: Call, folder: Path) -> None:
+    """As for kubectl; a file of that very name wins, and a pattern of nothing is a file that is not there."""
+    (folder / "b.yaml").write_text("kind: B\n")
+    (folder / "a.yaml").write_text("kind: A\n")
+    assert pillion("inject", "-f", "*.yaml").out == "kind: A\n---\nkind: B\n"
+    (folder / "[ab].yaml").write_text("kind: C\n")
+    assert pillion("inject", "-f", "[ab].yaml").out == "kind: C\n"
+    assert pillion("inject", "-f", "*.yml").err == "pillion: *.yml: can't be read: No such file or directory\n"
 
 
 def test_commas_name_several(pillion: Call, folder: Path) -> None:

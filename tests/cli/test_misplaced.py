@@ -77,6 +77,138 @@ def test_an_objects_own_metadata(kind: str, metadata: Any, said: str, configurat
     assert report.is_unmet
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "selector.matchLabels",
+        "template.spec.nodeSelector",
+        "template.spec.affinity.podAntiAffinity.x.labelSelector.matchLabels",
+        "template.spec.annotations",
+        "template.metadata.Annotations",
+        "template.metadata.anotations",
+        "template.annotations",
+        "strategy",
+    ],
+)
+def test_anywhere_in_a_workload(where: str, configuration: Configuration) -> None:
+    """Selectors, misspelt fields and any other: named with the place and the right one."""
+    value = manifest("Deployment", {"spec": dict(SPEC)})
+    holder = value["spec"]
+    for step in where.split("."):
+        holder = holder.setdefault(step, {})
+    holder |= ASKS
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert text.endswith(
+        f"warning: {INJECT} is in spec.{where}, where it does nothing; move it to spec.template.metadata.annotations"
+    )
+    assert report.is_unmet
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            {"kind": "Kustomization", "apiVersion": "kustomize.config.k8s.io/v1beta1", "commonAnnotations": ASKS},
+            f"{INJECT} is added to all objects and pod templates by Kustomize; inject what kustomize build prints",
+        ),
+        (
+            {"resources": ["a.yaml"], "commonAnnotations": ASKS},
+            f"{INJECT} is added to all objects and pod templates by Kustomize; inject what kustomize build prints",
+        ),
+        (
+            {"kind": "Kustomization", "apiVersion": "kustomize.config.k8s.io/v1beta1", "labels": [{"pairs": ASKS}]},
+            f"{INJECT} is in labels[0].pairs: on pods only annotations count; write commonAnnotations, or annotate",
+        ),
+        (
+            {"web": {"podAnnotations": ASKS}},
+            f"{INJECT} is in web.podAnnotations of what is no manifest; values of a chart? Inject what it renders",
+        ),
+        (
+            {"kind": "DaemonSet", "podAnnotations": ASKS},
+            f"{INJECT} is in podAnnotations of what is no manifest; values of a chart? Inject what it renders",
+        ),
+        (
+            {"kind": "Service", "apiVersion": "v1", "spec": {"selector": ASKS}},
+            f"{INJECT} in spec.selector selects by a label, which Pillion neither sets nor reads on pods",
+        ),
+        (
+            {
+                "kind": "NetworkPolicy",
+                "apiVersion": "networking.k8s.io/v1",
+                "spec": {"podSelector": {"matchLabels": ASKS}},
+            },
+            f"{INJECT} in spec.podSelector.matchLabels selects by a label, which Pillion neither sets nor reads",
+        ),
+        (
+            {"kind": "HelmRelease", "apiVersion": "helm.toolkit.fluxcd.io/v2", "spec": {"values": {"x": ASKS}}},
+            f"{INJECT}: HelmRelease has no pod template that Pillion knows; it does nothing unless the pods get it",
+        ),
+    ],
+)
+def test_what_may_reach_a_pod_in_another_way(value: dict[str, Any], said: str, configuration: Configuration) -> None:
+    """Kustomize, charts and controllers may use the key: a note that says how, and no failure."""
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert text.partition("note: ")[2].startswith(said)
+    assert not report.is_unmet
+
+
+@pytest.mark.parametrize(
+    ("inner", "said"),
+    [
+        (
+            manifest("Deployment", {"spec": SPEC}) | {"metadata": {"name": "x", "annotations": ASKS}},
+            "is on the Deployment, where it does nothing; move it to objects[1].spec.template.metadata.annotations",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"annotations": ASKS}},
+            "does nothing on the Service; move it to the annotations of a pod or a pod template",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"annotations": ASKS}},
+            "is an annotation, which does nothing on a Namespace; move it to metadata.labels",
+        ),
+    ],
+)
+def test_objects_in_an_object(inner: dict[str, Any], said: str, configuration: Configuration) -> None:
+    """OpenShift's Template and others hold whole objects: what is wrong is said as of the object alone."""
+    value = {"apiVersion": "template.openshift.io/v1", "kind": "Template", "objects": [{"x": 1}, inner]}
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert text.endswith(f"warning: {INJECT} {said} (objects[1] of the Template)")
+    assert report.is_unmet
+
+
+@pytest.mark.parametrize(
+    ("key", "right"),
+    [
+        ("pillion.io/inject", INJECT),
+        ("pillion/inject", INJECT),
+        ("Pillion.dev/Inject", INJECT),
+        ("pilion.dev/logs", "pillion.dev/logs"),
+        ("pillion-inject", INJECT),
+        ("pillion.dev.run-as-user", "pillion.dev/run-as-user"),
+    ],
+)
+def test_another_prefix(key: str, right: str, configuration: Configuration) -> None:
+    """An annotation that would be ours but for its prefix is named: nobody asks, and the author thinks he does."""
+    value = manifest("Deployment", {"metadata": {"annotations": {key: "true"}}, "spec": SPEC})
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert text.endswith(f": warning: {key}: Pillion's annotations begin with pillion.dev/; write {right}")
+    assert report.is_unmet
+
+
+@pytest.mark.parametrize(
+    "key", ["sidecar.istio.io/inject", "linkerd.io/inject", "vault.hashicorp.com/agent-inject", "inject", "env"]
+)
+def test_other_injectors_keys(key: str, configuration: Configuration) -> None:
+    """What others call ``inject`` is theirs."""
+    value = manifest("Deployment", {"metadata": {"annotations": {key: "true"}}, "spec": SPEC})
+    assert not any(map(texts, examined(value, configuration=configuration)))
+
+
 def test_labels_of_the_template(configuration: Configuration) -> None:
     """A label asks for nothing, though other injectors use them."""
     value = manifest("Deployment", {"metadata": {"labels": ASKS}, "spec": SPEC})
@@ -294,15 +426,10 @@ def test_knative_is_named(annotations: Any, opted_in: bool, said: str, configura
             {
                 "apiVersion": "networking.k8s.io/v1",
                 "kind": "NetworkPolicy",
-                "spec": {"podSelector": {"matchLabels": {INJECT: "true"}}},
+                "spec": {"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {INJECT: "true"}}}]}]},
             },
-            id="selector",
+            id="namespace-selector",
         ),
-        pytest.param(
-            {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "commonAnnotations": ASKS},
-            id="kustomization",
-        ),
-        pytest.param({"podAnnotations": ASKS}, id="values"),
         pytest.param(
             {
                 "apiVersion": "v1",
@@ -319,7 +446,7 @@ def test_knative_is_named(annotations: Any, opted_in: bool, said: str, configura
     ],
 )
 def test_what_is_used_is_not_named(value: dict[str, Any], configuration: Configuration) -> None:
-    """Selectors, what Kustomize spreads, and what Pillion itself writes."""
+    """A namespace may be selected by our label; what Pillion itself writes is no mistake, and text is no key."""
     assert examined(value, configuration=configuration) == []
 
 

@@ -9,6 +9,7 @@ from webhook.cli.workloads import examine
 from webhook.configuration import load
 
 CLAIM = {"name": "share", "persistentVolumeClaim": {"claimName": "forms-rwx"}}
+HOST = {"name": "share", "hostPath": {"path": "/srv/logs"}}
 NFS = {"name": "share", "nfs": {"server": "files", "path": "/"}}
 POD_NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 NODE = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
@@ -50,6 +51,7 @@ def warnings(kind: str, spec: dict[str, Any], volume: Any, mount: Any = None, en
         ("StatefulSet", {"replicas": 2}, CLAIM, 'claim "forms-rwx" is shared by 2 pods: '),
         ("ReplicaSet", {"replicas": 2}, NFS, 'volume "share" is shared by 2 pods: '),
         ("DaemonSet", {}, CLAIM, 'claim "forms-rwx" is shared by all nodes\' pods: '),
+        ("Deployment", {"replicas": 3}, HOST, 'hostPath "/srv/logs" of a node is shared by 3 pods: '),
         ("Job", {"parallelism": 4}, CLAIM, 'claim "forms-rwx" is shared by 4 pods: '),
     ],
 )
@@ -81,6 +83,79 @@ def test_a_cron_job_has_it_deeper() -> None:
     ]
 
 
+def scaled(autoscaler: dict[str, Any]) -> list[str]:
+    """Return what is said of a Deployment with one replica beside an autoscaler, behind or in front of it."""
+    container = {"name": "forms", "volumeMounts": [{"name": "share", "mountPath": "/data"}]}
+    template = {
+        "metadata": {"annotations": {"pillion.dev/inject": "true", "pillion.dev/logs": "/data/logs/*.log"}},
+        "spec": {"containers": [container], "volumes": [CLAIM]},
+    }
+    read = [document(manifest("Deployment", template)), document(autoscaler)]
+    found: list[list[str]] = []
+    for stream in (read, read[::-1]):
+        reports = examine(stream, load(None), namespace="default", namespace_opt_in=False)
+        reviews = [review for report in reports for review in report.reviews]
+        found.append([remark.text for review in reviews for remark in review.remarks_for(strict=False)])
+    assert found[0] == found[1]
+    return found[0]
+
+
+def autoscaler(version: str, kind: str, spec: dict[str, Any], **metadata: str) -> dict[str, Any]:
+    """Return an autoscaler's manifest."""
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "grow", **metadata}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "spec", "most"),
+    [
+        ("autoscaling/v2", "HorizontalPodAutoscaler", {"minReplicas": 1, "maxReplicas": 5}, 5),
+        ("autoscaling/v1", "HorizontalPodAutoscaler", {"maxReplicas": 2}, 2),
+        ("autoscaling/v2beta2", "HorizontalPodAutoscaler", {"maxReplicas": 3}, 3),
+        ("keda.sh/v1alpha1", "ScaledObject", {"maxReplicaCount": 4}, 4),
+        ("keda.sh/v1alpha1", "ScaledObject", {}, 100),
+    ],
+)
+def test_an_autoscaler_makes_several(version: str, kind: str, spec: dict[str, Any], most: int) -> None:
+    """What it may make at most counts, whatever the Deployment says, and it is named."""
+    target = {"scaleTargetRef": {"kind": "Deployment", "name": "shop"}}
+    said = f'claim "forms-rwx" is shared by up to {most} pods ({kind}/grow): {SAID}$(POD_NAME)'
+    assert scaled(autoscaler(version, kind, target | spec)) == [said]
+
+
+def test_keda_need_not_name_the_kind() -> None:
+    """A ScaledObject without a kind scales a Deployment."""
+    assert len(scaled(autoscaler("keda.sh/v1alpha1", "ScaledObject", {"scaleTargetRef": {"name": "shop"}}))) == 1
+
+
+def test_a_scaled_job_is_its_own_autoscaler() -> None:
+    """KEDA's ScaledJob has the template and the count in one."""
+    container = {"name": "forms", "image": "forms", "volumeMounts": [{"name": "share", "mountPath": "/data"}]}
+    annotations = {"pillion.dev/inject": "true", "pillion.dev/logs": "/data/logs/*.log"}
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [container], "volumes": [CLAIM]}}
+    value = autoscaler("keda.sh/v1alpha1", "ScaledJob", {"jobTargetRef": {"template": template}, "maxReplicaCount": 7})
+    (report,) = examine([document(value)], load(None), namespace="default", namespace_opt_in=False)
+    (remark,) = report.remarks_for(strict=False)
+    assert remark.text.startswith('claim "forms-rwx" is shared by up to 7 pods: ')
+
+
+@pytest.mark.parametrize(
+    ("spec", "metadata"),
+    [
+        pytest.param({"maxReplicas": 1}, {}, id="one"),
+        pytest.param({"maxReplicas": "5"}, {}, id="text"),
+        pytest.param({"maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "other"}}, {}, id="other"),
+        pytest.param({"maxReplicas": 5, "scaleTargetRef": {"kind": "StatefulSet", "name": "shop"}}, {}, id="kind"),
+        pytest.param({"maxReplicas": 5, "scaleTargetRef": {"kind": ["x"], "name": {}}}, {}, id="types"),
+        pytest.param({"maxReplicas": 5, "scaleTargetRef": "shop"}, {}, id="no-mapping"),
+        pytest.param({"maxReplicas": 5}, {"namespace": "elsewhere"}, id="other-namespace"),
+    ],
+)
+def test_an_autoscaler_that_makes_none(spec: dict[str, Any], metadata: dict[str, str]) -> None:
+    """One pod at most, or the pods of something else."""
+    target = {"scaleTargetRef": {"kind": "Deployment", "name": "shop"}}
+    assert scaled(autoscaler("autoscaling/v2", "HorizontalPodAutoscaler", target | spec, **metadata)) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "volume", "mount", "env"),
     [
@@ -99,6 +174,7 @@ def test_a_cron_job_has_it_deeper() -> None:
             [],
             id="a-claim-for-each-pod",
         ),
+        pytest.param("DaemonSet", {}, HOST, {}, [], id="one-pod-on-each-node"),
         pytest.param("Job", {"parallelism": 1, "completions": 5}, CLAIM, {}, [], id="one-after-the-other"),
     ],
 )

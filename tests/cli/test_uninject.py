@@ -178,7 +178,7 @@ def test_what_carries_no_sidecar_stays(pillion: Call) -> None:
     """To the byte, and that is said."""
     code, out, err = pillion("uninject", "-f", "-", stdin=QUIET)
     assert (code, out) == (0, QUIET)
-    assert err == "pillion uninject: nothing to do: no pod and no workload carries a sidecar of ours\n"
+    assert err == "pillion uninject: nothing to do: no pod and no workload has a sidecar of Pillion\n"
 
 
 def test_what_stays_is_named_with_its_line(pillion: Call) -> None:
@@ -237,7 +237,7 @@ def test_nothing_to_renew_is_said(pillion: Call) -> None:
     text = injected(pillion, QUIET.replace("quiet}", 'quiet, annotations: {pillion.dev/inject: "true"}}'))
     code, out, err = pillion("inject", "-f", "-", stdin=text)
     assert (code, out) == (0, text)
-    assert err == "stdin:1:1: Pod/quiet: unchanged: the pod carries our sidecar already\n"
+    assert err == "stdin:1:1: Pod/quiet: unchanged: the pod already has a sidecar of Pillion\n"
 
 
 def test_a_sidecar_that_mounts_nothing_of_ours_is_known(pillion: Call, folder: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_sidecar_that_mounts_nothing_of_ours_is_known(pillion: Call, folder: P
     assert "pillion-logs" not in out
     again = pillion("inject", "--config", "pillion.yaml", "-f", "-", stdin=out)
     assert again.out == out
-    assert "unchanged: the pod carries our sidecar already" in again.err
+    assert "unchanged: the pod already has a sidecar of Pillion" in again.err
     assert uninjected(pillion, out) == text
 
 
@@ -288,13 +288,13 @@ def test_one_that_was_deleted_by_hand_is_back(pillion: Call) -> None:
         pytest.param(
             'inject: "true"',
             'inject: "false"',
-            "the pod says inject: false, but carries our sidecar; pillion uninject takes it out",
+            "the pod has inject: false, but still has a sidecar; pillion uninject removes it",
             id="refuses",
         ),
         pytest.param(
             'pillion.dev/inject: "true"',
             "example.com/x: z",
-            "nobody asks for the sidecar that the pod carries; pillion uninject takes it out",
+            "injection is not requested, but the pod has a sidecar; pillion uninject removes it",
             id="nobody-asks",
         ),
         pytest.param(
@@ -398,4 +398,4 @@ spec:
 def test_explain_names_both_ways(pillion: Call) -> None:
     """Of a file that carries a sidecar."""
     out = pillion("explain", "-f", "-", stdin=injected(pillion, APP)).out
-    assert "note: pillion inject renews the sidecar in this file, pillion uninject takes it out" in out
+    assert "note: pillion inject renews the sidecar in this file, pillion uninject removes it" in out

@@ -224,7 +224,7 @@ def test_switching_to_cert_manager_and_back_fails_no_call(
 def test_switching_from_provided_and_back_fails_no_call(
     install: Install, new_namespace: NewNamespace, node: RunningCluster, pillion_image: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """By the upgrades of docs/operations.md: what is trusted stays so until the last server of before has left."""
+    """By the upgrades in docs/upgrading.md: what is trusted stays so until the last server of before has left."""
     where = new_namespace("restricted")
     secret, ca = provided("brought-pillion", where, tmp_path)
     node.kubectl("create", "-f", "-", stdin=secret)

@@ -33,7 +33,7 @@ def test_a_release_is_found_and_good(pillion: Release, node: RunningCluster) -> 
     assert f"Secret {pillion.namespace}/{pillion.deployment}-certificate, tls.crt\n" in shown.stdout
     judged = certs(node.kubeconfig, "verify", "-n", pillion.namespace)
     assert judged.returncode == 0, judged.stdout + judged.stderr
-    assert judged.stdout.count(f": good for {pillion.deployment}.{pillion.namespace}.svc until ") == 2
+    assert judged.stdout.count(f": valid for {pillion.deployment}.{pillion.namespace}.svc until ") == 2
 
 
 def test_a_rotation_that_is_asked_for_comes(pillion: Release, node: RunningCluster) -> None:
@@ -62,5 +62,5 @@ def test_missing_rights_are_said(
     path.write_text(json.dumps(config))
     answer = certs(path, "verify", "-n", pillion.namespace)
     assert answer.returncode == 2
-    assert "403" in answer.stderr
+    assert "(Forbidden)" in answer.stderr
     assert 'cannot list resource "mutatingwebhookconfigurations"' in answer.stderr

@@ -125,14 +125,14 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
     [
         pytest.param({}, 'pillion.dev/inject: "true"', id="first-pod"),
         pytest.param({"prefix": "logs.example.org/"}, 'logs.example.org/inject: "true"', id="prefix"),
-        pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node goes, pods are created", id="one"),
+        pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node is down, pods are created", id="one"),
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
         pytest.param({}, "kubectl create --dry-run=server -f -", id="why-not"),
-        pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: the servers read them", id="profiles"),
-        pytest.param({}, "The certificates look after themselves", id="self-managed"),
-        pytest.param({"certificates": PROVIDED}, "The certificate is in Secret pair", id="provided"),
-        pytest.param({"certificates": {"mode": "cert-manager"}}, "in Secret pillion-tls", id="cert-manager"),
+        pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: the servers load them", id="profiles"),
+        pytest.param({}, "Pillion renews the certificates itself", id="self-managed"),
+        pytest.param({"certificates": PROVIDED}, "The certificate is in the Secret pair", id="provided"),
+        pytest.param({"certificates": {"mode": "cert-manager"}}, "in the Secret pillion-tls", id="cert-manager"),
     ],
 )
 def test_the_notes_say_what_one_should_know(values: dict[str, Any], said: str) -> None:

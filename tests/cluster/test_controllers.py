@@ -87,7 +87,7 @@ def test_a_label_in_place_of_the_annotation_is_told(kubectl: Client, namespace: 
     pod = annotated_pod({})
     pod["metadata"]["labels"] = {f"{pillion.prefix}inject": "true"}
     answer = kubectl.attempt("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-", stdin=pod)
-    assert f"{pillion.prefix}inject: does nothing as a label of the pod; write it as an annotation" in answer.stderr
+    assert f"{pillion.prefix}inject: has no effect as a label of the pod; write it as an annotation" in answer.stderr
     assert sidecars(json.loads(answer.stdout)) == []
 
 

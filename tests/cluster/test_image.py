@@ -129,5 +129,5 @@ def test_every_module_is_compiled(archive: Archive) -> None:
 
 
 def test_it_is_small(archive: Archive) -> None:
-    """Below 110 MB unpacked; docs/operations.md says of what."""
+    """Below 110 MB unpacked; docs/test-results.md says of what."""
     assert sum(archive.files.values()) < 110e6

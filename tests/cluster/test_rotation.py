@@ -272,7 +272,7 @@ def test_no_call_fails_while_certificates_rotate(
 def test_switching_to_self_managed_and_back_fails_no_call(
     install: Install, new_namespace: NewNamespace, node: RunningCluster, pillion_image: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """By the upgrades that docs/operations.md has."""
+    """By the upgrades in docs/upgrading.md."""
     where, namespace = new_namespace("restricted"), new_namespace()
     secret, ca = provided("switching-pillion", where, tmp_path)
     kubectl = node.kubectl

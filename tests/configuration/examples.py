@@ -29,6 +29,7 @@ FULL: dict[str, Any] = {
             "guaranteedCpu": "100m",
             "order": "first",
             "logs": ["/var/log/app/*.log", "/var/log/web/**/*.log"],
+            "start": "end",
             "injectAll": True,
             "reservedPaths": ["/opt/tool"],
             "volume": {"sizeLimit": "1Gi", "medium": "Memory"},
@@ -85,6 +86,7 @@ FULL: dict[str, Any] = {
                     {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}},
                     {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
                     {"name": "MAP", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k", "optional": True}}},
+                    {"name": "START", "value": "<start>"},
                 ],
                 "envFrom": [
                     {"prefix": "A_", "configMapRef": {"name": "m", "optional": True}},

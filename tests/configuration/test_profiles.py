@@ -43,7 +43,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         ({"image": "Pillion:1"}, "image: must be an image such as"),
         ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy: must be Always or IfNotPresent or Never"),
         (profile(sidecar={"image": "<imge>"}), "profiles.own.sidecar.image: must be an image such as"),
-        ({"defaultProfile": "tial"}, "defaultProfile: 'tial' is no profile; did you mean tail?"),
+        ({"defaultProfile": "tial"}, "defaultProfile: 'tial' does not exist; did you mean tail?"),
         ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of small letters"),
         ({"profiles": {"own": "tail"}}, "profiles.own: must be a mapping, is text"),
         ({"profiles": {"own": {"base": "nosuch"}}}, "profiles.own.base: 'nosuch' is no built-in profile"),
@@ -58,6 +58,33 @@ def profile(**fields: Any) -> dict[str, Any]:
         (
             profile(logsMountPath="/run/secrets"),
             "profiles.own.logsMountPath: /run/secrets collides with /var/run/secrets/kubernetes.io/serviceaccount",
+        ),
+        *(
+            (
+                profile(logsMountPath=path),
+                f"profiles.own.logsMountPath: nothing can be mounted at {path}; write a folder",
+            )
+            for path in ("/proc/x", "/sys", "/dev/shm", "/etc", "/etc/hosts", "/usr/bin", "/run/secrets/x")
+        ),
+        *(
+            (document, f"profiles.own.{where}: {wrong}")
+            for path, wrong in (
+                ("/logs/*.log", "is a directory and no pattern: it has a *; write /logs"),
+                ("/srv/logs/**", "is a directory and no pattern: it has a *; write /srv/logs"),
+                ("/lo?gs", "is a directory and no pattern: it has a ?; write the whole path"),
+                ("/logs/{a,b}", "is a directory and no pattern: it has a {; write /logs"),
+                ("/logs/$(POD_NAME)", "is a path in which nothing is filled in: it has a $; write /logs"),
+                ("/a:b", "can't be mounted: it has a :; write the whole path"),
+                ("/logs ", "has a blank at its end, or a control character; write it without, is '/logs '"),
+                ("/logs/..", "must be an absolute path of a directory, is '/logs/..'"),
+                ("/a/../b", "must not have .."),
+                ("//", "must be an absolute path of a directory, is '//'"),
+                (f"/{'a' * 256}", "has a part longer than 255 bytes"),
+            )
+            for where, document in (
+                ("logsMountPath", profile(logsMountPath=path)),
+                ("reservedPaths[0]", profile(reservedPaths=[path])),
+            )
         ),
         (profile(reservedPaths=["/"]), "profiles.own.reservedPaths[0]: must be an absolute path of a directory"),
         (profile(reservedPaths=["/pillion"]), "profiles.own.reservedPaths[0]: /pillion collides with /pillion/logs"),
@@ -121,6 +148,20 @@ def profile(**fields: Any) -> dict[str, Any]:
 def test_a_mistake_is_named_by_its_path(document: Any, expected: str) -> None:
     """What is wrong, where, and what to write instead."""
     assert any(problem.startswith(expected) for problem in problems(document)), problems(document)
+
+
+@pytest.mark.parametrize("path", ["/logs/", "//logs", "/./logs"])
+def test_a_fixed_place_is_normalised(path: str) -> None:
+    """A trailing slash is no part of what the sidecar reads."""
+    assert build(profile(logsMountPath=path), BUILTINS).profiles["own"].logs_mount_path == "/logs"
+
+
+def test_an_nfs_export_may_be_the_root() -> None:
+    """The server's root is a path that can be mounted, a relative one is none."""
+    volume = {"name": "share", "nfs": {"server": "files", "path": "/"}}
+    assert build(profile(volumes=[volume]), BUILTINS).profiles["own"].volumes
+    volume["nfs"] = {"server": "files", "path": "x"}
+    assert problems(profile(volumes=[volume])) == ["profiles.own.volumes[0].nfs.path: must be an absolute path"]
 
 
 def test_no_mistake_hides_another() -> None:

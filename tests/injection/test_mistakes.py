@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.injection.annotations import NotInjectable, parse_logs
-from webhook.injection.mistakes import EXAMPLE
+from webhook.injection.annotations import NotInjectable, parse_logs, read
+from webhook.injection.mistakes import EXAMPLE, no_container_name
 
 TWO = "/a/x.log,/b/y.log"
 ONE = "/a/x.log"
@@ -115,3 +115,30 @@ def test_long_values_are_not_looked_into(unit: str) -> None:
         parse_logs(unit)
     except NotInjectable as declined:
         assert "write /a,/a" not in declined.finding.message  # noqa: PT017 — either outcome is right
+
+
+@pytest.mark.parametrize("name", ["*", "**", ".*", "all", "ALL", "every", "any", '"*"', "'all'"])
+def test_all_containers(name: str) -> None:
+    """All take part where the annotation is left out."""
+    assert no_container_name(name, f"app,{name}") == "leave it out: all of the pod's own containers take part"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("app web", "is no container name; write app,web"),
+        ("[app, web]", "is no container name; write app,web"),
+        ('["app","web"]', "is no container name; write app,web"),
+        ("- app\n- web", "is no container name; write app,web"),
+        ("app;web", "is no container name; write app,web"),
+        ("App", "is no container name; write app"),
+        ("web.app", "is no container name; write names with commas between them"),
+        ("app*", "has a wildcard; write names with commas between them"),
+        ("app-?", "has a wildcard; write names with commas between them"),
+    ],
+)
+def test_containers_in_another_notation(text: str, said: str) -> None:
+    """The names are written out where they can be told."""
+    options = read({"x/containers": text}, "x/")
+    assert options is not None
+    assert [finding.message for finding in options.refused] == [said]

@@ -1,4 +1,4 @@
-"""The table of metrics in docs/operations.md, made of the registry.
+"""The table of metrics in docs/monitoring.md, made of the registry.
 
 python -m tests.service.metrics_table [--update]
 """
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from webhook.service.metrics import Metrics
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "operations.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "monitoring.md"
 BEGIN, END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 
 

@@ -258,8 +258,8 @@ def test_every_outcome_is_compared() -> None:
 
 
 def test_the_documentation_lists_every_outcome() -> None:
-    """In the table of docs/operations.md, in order."""
-    page = (Path(webhook.service.__file__).parent.parent.parent / "docs/operations.md").read_text()
+    """In the table of docs/monitoring.md, in order."""
+    page = (Path(webhook.service.__file__).parent.parent.parent / "docs/monitoring.md").read_text()
     table = page.partition("| outcome | the pod |\n|---|---|\n")[2].partition("\n\n")[0]
     assert [row.split("`")[1] for row in table.splitlines()] == [*Outcome]
 

@@ -21,6 +21,7 @@ from webhook.service.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "charts/pillion/files/alerts.yaml"
+RUNBOOKS = ROOT / "docs/runbooks.md"
 UNIT_TESTS = ROOT / "tests/chart/alerts.test.yaml"
 DASHBOARD = json.loads((ROOT / "charts/pillion/files/dashboard.json").read_text())
 #: What Prometheus adds to every series that it scrapes.
@@ -108,16 +109,16 @@ def test_every_alert_is_seen_to_fire() -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    """A severity, a summary, a description, and a link to a section of docs/operations.md with three answers."""
-    text = PAGE.read_text()
+    """A severity, a summary, a description, and a link to a section of docs/runbooks.md with three answers."""
+    text = RUNBOOKS.read_text()
     for rule in RULES:
         name = rule["alert"]
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{name.lower()}"
         section = re.search(rf"^### {name}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
-        assert section, f"docs/operations.md lacks the section {name}"
-        for answer in ("**Means.**", "**Look.**", "**Do.**"):
+        assert section, f"docs/runbooks.md lacks the section {name}"
+        for answer in ("**Meaning.**", "**Diagnosis.**", "**Mitigation.**"):
             assert answer in section[1], f"{name} lacks {answer}"
     written = set(re.findall(r"^### (Pillion\w+)$", text, re.MULTILINE))
     assert written == {rule["alert"] for rule in RULES}

@@ -252,10 +252,10 @@ def test_settings_come_from_the_environment(launch: Callable[..., Process]) -> N
     connection.request("POST", "/mutate", BODY, HEADERS)
     assert "patch" not in json.loads(connection.getresponse().read())["response"]
     connection.close()
-    assert "PILLION_STRICKT is no setting" in process.errors
+    assert "PILLION_STRICKT is not a setting" in process.errors
 
 
-def test_a_second_start_has_the_same_authority(launch: Callable[..., Process]) -> None:
+def test_a_second_start_has_the_same_ca(launch: Callable[..., Process]) -> None:
     """Clients that were told to trust it need not be told again."""
     ca = []
     for _ in range(2):

@@ -71,6 +71,22 @@ class TestAuto:
         append(logs / "app.log", "and ended")
         sidecar.prints(["begun and ended"])
 
+    def test_an_old_file_that_comes_later(self, start: Start, logs: Path, old: Path) -> None:
+        """It is printed from its beginning: a clock that was set back makes all files look older than the pod."""
+        elsewhere = old.rename(logs.parent / "app.log")
+        append(logs / "first.log", "first")
+        sidecar = start(persistent=str(logs))
+        sidecar.prints(["first"])
+        elsewhere.rename(logs / "app.log")
+        sidecar.prints(["first", "old 1", "old 2"])
+
+    def test_a_file_that_is_mounted_by_itself(self, start: Start, old: Path) -> None:
+        """The mount is the file."""
+        sidecar = start("app.log", persistent=str(old))
+        sidecar.looks()
+        append(old, "new")
+        sidecar.prints(["new"])
+
     def test_rotation_goes_on(self, start: Start, logs: Path, old: Path) -> None:
         """An old file that is rotated now is followed from where it was."""
         sidecar = start("app.log", persistent=str(logs))

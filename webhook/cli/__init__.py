@@ -20,21 +20,21 @@ INTERRUPTED = 130
 
 #: Each command, and what it does; its module is imported when it is called, so that ``--help`` is quick.
 COMMANDS = {
-    "serve": "run the webhook; without arguments on this machine, with a certificate of its own",
+    "serve": "run the webhook; without options on this machine, with a self-signed certificate",
     "inject": "print manifests as the webhook would change them; needs no cluster",
-    "uninject": "print manifests without what inject added; needs no cluster",
-    "explain": "say why pods are injected or not, rule by rule; needs no cluster",
-    "certs": "say what certificates there are, until when, and what is wrong with them",
+    "uninject": "remove from manifests what inject added; needs no cluster",
+    "explain": "show why pods are injected or not, rule by rule; needs no cluster",
+    "certs": "show, verify and rotate certificates",
 }
 
 _EXAMPLES = """\
 examples:
-  %(prog)s inject -f app.yaml --diff          what would change
+  %(prog)s inject -f app.yaml --diff          show what would change
   %(prog)s inject -f app.yaml | kubectl apply -f -
-  %(prog)s uninject -f app.yaml               the manifest as it was before
-  %(prog)s explain -f app.yaml                why
-  %(prog)s certs show tls.crt                 what it is for, and until when
-  %(prog)s serve                              the webhook, on this machine
+  %(prog)s uninject -f app.yaml               print the original manifest
+  %(prog)s explain -f app.yaml                show why
+  %(prog)s certs show tls.crt                 show its names and validity
+  %(prog)s serve                              run the webhook on this machine
 """
 
 

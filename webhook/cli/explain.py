@@ -13,11 +13,13 @@ from webhook.cli.inject import REFUSED, examined, fails, tell
 from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
 from webhook.cli.workloads import Report, Review
+from webhook.injection.admission import Admission
+from webhook.injection.annotations import RequestedOptions
 from webhook.injection.edit import Operation
 from webhook.injection.places import Place
 from webhook.injection.reasons import Reason
+from webhook.injection.start import start_in_words
 from webhook.injection.verdict import NOT_INJECTED
-from webhook.injection.volumes import Plan
 
 __all__ = ["add_arguments", "run"]
 
@@ -39,9 +41,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Say of each pod in manifests why it is injected or not: the rules in their order with what each found,\n"
-        "where the logs lie, and the verdict. Exit code 1: with --strict, a pod that asks is not injected as it asks;\n"
-        "2: input can't be read."
+        "Show for each pod in manifests why it is injected or not: each rule with its result, where the logs are, and\n"
+        "the verdict. Exit code 1: with --strict, a pod is not injected as requested; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -118,7 +119,7 @@ def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[
         yield f"  {word} {question:<{width}}  {paint(answer, DIM) if passed else answer}".rstrip()
     if review.admission.plan is not None and verdict.injected:
         yield ""
-        yield from map(visible, _tree(review.admission.plan, verdict.profile))
+        yield from map(visible, _tree(review.admission))
     yield ""
     yield f"  {_verdict(review, paint)}"
     yield from (f"    {visible(line)}" for line in _additions(review))
@@ -146,7 +147,7 @@ def _verdict(review: Review, paint: Paint) -> str:
     decisive = verdict.findings[0]
     said = visible(decisive.message) if decisive.reason in _VAGUE and decisive.message else verdict.reason.sentence
     if review.refused:
-        return f"{paint('Refused', RED)}, for strict is set: {said} ({verdict.reason.value})."
+        return f"{paint('Refused', RED)}, because strict is set: {said} ({verdict.reason.value})."
     if verdict.operations:
         return f"{paint('Injected', GREEN)} with profile {verdict.profile}:"
     return f"{paint('Not injected', YELLOW)}: {said} ({verdict.reason.value})."
@@ -187,31 +188,40 @@ def _notes(review: Review) -> Iterator[str]:
     for finding in review.verdict.notes:
         yield finding.text(review.verdict.configuration.prefix)
     if review.verdict.reason is Reason.ALREADY_INJECTED:
-        yield "pillion inject renews the sidecar in this file, pillion uninject takes it out"
+        yield "pillion inject renews the sidecar in this file, pillion uninject removes it"
     namespace = review.workload.namespace
     if namespace in UNSEEN:
         yield (
-            f"in a cluster with the chart's defaults, pods of {namespace}{UNSEEN[namespace]} are never shown to Pillion"
+            f"in a cluster with the chart's defaults, pods of {namespace}{UNSEEN[namespace]} are never sent to Pillion"
         )
 
 
-def _tree(plan: Plan, profile: str) -> Iterator[str]:
-    """Yield the path plan: each place, who sees it where, and what is read of it."""
+def _tree(admission: Admission) -> Iterator[str]:
+    """Yield the path plan: each place, who sees it where, what is read of it, and from where on."""
+    places = admission.plan.places if admission.plan is not None else []
+    profile = admission.context.profile
     yield "  Where the logs are"
-    for number, place in enumerate(plan.places, 1):
-        last = number == len(plan.places)
+    for number, place in enumerate(places, 1):
+        last = number == len(places)
         yield f"  {'└─' if last else '├─'} {_place(place)}"
         trunk = "   " if last else "│  "
-        twigs = [f"{container} has it at {path}" for container, path in place.seen_by]
-        twigs.append(f"{profile} reads {', '.join(place.patterns)}")
+        twigs = [f"{container} mounts it at {path}" for container, path in place.seen_by]
+        twigs.append(f"{profile.name} reads {', '.join(place.patterns)}")
+        # there are no older files in a volume that ends with the pod
+        if place.persistent and (begins := _begins(admission, place)):
+            twigs.append(f"reading begins {begins}")
         for twig_number, twig in enumerate(twigs, 1):
             yield f"  {trunk}{'└─' if twig_number == len(twigs) else '├─'} {twig}"
+
+
+def _begins(admission: Admission, place: Place) -> str:
+    return start_in_words(place, admission.context.profile, admission.context.options or RequestedOptions())
 
 
 def _place(place: Place) -> str:
     mount = place.mount
     folder = f", folder {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
-    return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused, as the pod has it'})"
+    return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused from the pod'})"
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------
@@ -235,7 +245,7 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
         "revision": verdict.revision,
         "rules": _answers(review),
         "containers": [item.container.name for item in review.admission.participants if item.chosen],
-        "places": [_place_as_json(place) for place in plan.places] if plan is not None else [],
+        "places": [_place_as_json(review.admission, place) for place in plan.places] if plan is not None else [],
         "findings": [
             {
                 "reason": finding.reason.value,
@@ -253,11 +263,12 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
     }
 
 
-def _place_as_json(place: Place) -> dict[str, Any]:
+def _place_as_json(admission: Admission, place: Place) -> dict[str, Any]:
     return {
         "volume": place.mount.name,
         "folder": place.mount.subPath or place.mount.subPathExpr or "",
         "new": place.new,
         "seenBy": [{"container": container, "path": path} for container, path in place.seen_by],
         "reads": place.patterns,
+        "readingBegins": _begins(admission, place),
     }

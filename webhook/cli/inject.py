@@ -35,9 +35,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Print manifests as the webhook would change them. Comments, order and everything that is not injected stay\n"
-        "as they are; a sidecar that is there already is renewed. Warnings go to standard error. Exit code 1: with\n"
-        "--strict, a pod that asks is not injected as it asks, and nothing is printed; 2: input can't be read."
+        "Print manifests as the webhook would change them. Comments, order and everything else stay as they are.\n"
+        "An existing sidecar is renewed. Warnings go to standard error. Exit code 1: with --strict, a pod is not\n"
+        "injected as requested, and nothing is printed; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     reports = [report._replace(reviews=[renewed(review) for review in report.reviews]) for report in found]
     tell(reports, strict=arguments.strict)
     if fails(reports, strict=arguments.strict):
-        complain("pillion inject: nothing is printed, for strict is set and there are errors")
+        complain("pillion inject: nothing is printed, because strict is set and there are errors")
         return REFUSED
     reviews = [review for report in reports for review in report.reviews]
     output = render(files, reviews, arguments, "injected")

@@ -1,10 +1,11 @@
 """The manifests that ``-f`` names: files, folders and standard input, and the options that go with them."""
 
 import argparse
+import glob
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,12 @@ __all__ = ["File", "add_input_options", "add_options", "configuration", "read"]
 
 STDIN = "-"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+#: What prints what a URL leads to.
+_PROGRAMS = {
+    **dict.fromkeys(("http", "https", "ftp"), "curl -sSfL {}"),
+    "s3": "aws s3 cp {} -",
+    "gs": "gcloud storage cat {}",
+}
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -40,13 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace-opt-in",
         action="store_true",
-        help="as if every namespace were labelled PREFIXinject=true (one in the manifests counts anyway)",
+        help="treat every namespace as labelled PREFIXinject=true (labels of Namespaces in the input always count)",
     )
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="fail unless every pod that asks is injected as it asks: an annotation that can't be used, is misplaced "
-        "or misspelt is an error, and so is whatever else stands in the way",
+        help="fail unless every pod is injected as requested: an annotation that is invalid, misplaced or misspelt is "
+        "an error, and so is any other reason not to inject",
     )
 
 
@@ -57,18 +64,18 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="a file, a folder (its *.yaml, *.yml and *.json) or - for standard input; may be repeated, or "
-        "name several with commas",
+        help="a file, a folder (its *.yaml, *.yml and *.json), a pattern in quotes or - for standard input; may be "
+        "repeated, or list several, separated by commas",
     )
-    parser.add_argument("-R", "--recursive", action="store_true", help="folders within folders, too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="include subfolders")
     parser.add_argument(
         *("-n", "--namespace"),
         default="default",
         metavar="NAME",
-        help="the namespace of objects that name none; default: default",
+        help="the namespace of objects without one; default: default",
     )
     parser.add_argument(
-        "--config", metavar="FILE", help="the webhook's configuration file; without it the built-in profiles"
+        "--config", metavar="FILE", help="the webhook's configuration file; default: the built-in profiles"
     )
     parser.add_argument("--prefix", help="the annotations' prefix; default: pillion.dev/")
 
@@ -83,9 +90,12 @@ def read(arguments: argparse.Namespace) -> tuple[list[File], list[str]]:
     """Return everything that ``-f`` names, in that order, and what is wrong with each file that can't be read."""
     files: list[File] = []
     problems: list[str] = []
-    for name in (each for names in arguments.filename for each in _names(names)):
+    names = [name for text in arguments.filename for name in _names(text)]
+    for name in names:
         if _URL.match(name):
-            problems.append(_about_url(name, arguments.command))
+            problems.append(
+                f"{name}: no URLs, only files, folders and - can be read; {_instead(name, names, arguments)}"
+            )
             continue
         try:
             paths = list(_paths(name, recursive=arguments.recursive))
@@ -100,23 +110,32 @@ def read(arguments: argparse.Namespace) -> tuple[list[File], list[str]]:
     return files, problems
 
 
-def _about_url(url: str, command: str) -> str:
-    write = f"write: curl -sSfL {shlex.quote(url)} | pillion {command} -f -"
-    return f"{url}: no URLs, only files, folders and - can be read; {write}"
+def _instead(url: str, names: Sequence[str], arguments: argparse.Namespace) -> str:
+    """Return what to write instead of a URL."""
+    scheme = url.partition(":")[0].lower()
+    if scheme == "file":
+        return f"write: -f {shlex.quote(re.sub('^file:/+(localhost/)?', '/', url, flags=re.IGNORECASE))}"
+    program = _PROGRAMS.get(scheme)
+    # one pipe carries one document after the other, and curl puts no --- between two
+    if program is None or STDIN in names or sum(map(bool, map(_URL.match, names))) > 1:
+        return "download it, and write the file's name"
+    others = " ".join(f"-f {shlex.quote(STDIN if name == url else name)}" for name in names)
+    return f"write: {program.format(shlex.quote(url))} | pillion {arguments.command} {others}"
 
 
 def _names(text: str) -> list[str]:
     """Return what one ``-f`` names: several with commas, as kubectl has it, unless a file is called like that."""
-    if "," not in text or _URL.match(text) or Path(text).exists():
-        return [text]
-    return [name for name in text.split(",") if name] or [text]
+    if not text.strip(","):
+        raise ManifestError(f"-f {shlex.quote(text)}: names nothing; write a file, a folder or -")
+    return [text] if Path(text).exists() else [name for name in text.split(",") if name]
 
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:
-    """Yield the files that a name stands for, those of a folder in the order of their paths."""
+    """Yield the files that a name stands for, those of a folder or of a pattern in the order of their paths."""
     folder = Path(name)
     if name == STDIN or not folder.is_dir():
-        yield name
+        # Path.glob takes no absolute pattern
+        yield from ([] if folder.exists() else sorted(glob.glob(name))) or [name]  # noqa: PTH207
         return
     found = sorted(
         path

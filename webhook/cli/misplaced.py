@@ -1,26 +1,39 @@
 """Keys of ours where they do nothing: on the wrong object, at the wrong place in it, or a label for an annotation."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from webhook.cli.decoding import in_words
-from webhook.cli.objects import Object, Path, Remark, Severity, as_list, as_mapping, at, dotted, mappings
-from webhook.cli.templates import not_edited
-from webhook.injection.annotations import STATUS
+from webhook.cli.objects import Object, Path, Remark, Severity, as_list, as_mapping, at, dotted, group_of, mappings
+from webhook.cli.templates import not_edited, templates
+from webhook.injection.annotations import KEYS, STATUS
 from webhook.injection.decision import COMPONENT
+from webhook.injection.profile import DEFAULT_PREFIX
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
 from webhook.injection.verdict import NOT_INJECTED
 
-__all__ = ["keys_of", "malformed", "misplaced", "wrong_type"]
+__all__ = ["keys_of", "malformed", "misplaced", "misspelt", "wrong_type"]
 
 #: So many keys of one object are named.
 MAX_NAMED = 8
 #: What Pillion itself puts on objects; the last two are those of its certificates.
 _MARKS = frozenset({STATUS, COMPONENT, "certificate", "rotate"})
-#: A key of ours may stand in these, or belongs into one that somebody forgot or misspelt. Elsewhere it is the content
-#: of something else: a selector, for example.
-_HOLDERS = frozenset({"annotations", "labels", "annotation", "label", "metadata", "spec", "template"})
+#: Where a label is selected by, and the one selector that means a label of ours: a namespace's.
+_SELECTORS = ("elector", "matchLabels")
+_NAMESPACE_SELECTOR = "namespaceSelector"
+#: What Kustomize adds to all objects, and to the pod templates in them.
+_KUSTOMIZE = "kustomize.config.k8s.io"
+_TO_ALL = "commonAnnotations"
+#: A kustomization need not say that it is one.
+_KUSTOMIZATION = {_TO_ALL, "commonLabels", "resources", "patches"}
+#: Another prefix, and a key that is ours: ``pillion.io/inject``.
+_NAME = re.compile(rf"(?P<first>[^/.:_-]+).*[/.:_-](?P<name>{'|'.join(KEYS)})", re.IGNORECASE)
+_ALIKE = 0.8
+_LONGEST_KEY = 64
 #: Where the metadata's mappings are, from a pod or an object.
 _METADATA: tuple[Path, ...] = (("metadata",), ("metadata", "annotations"), ("metadata", "labels"))
 #: Groups of Kubernetes' own kinds that have a dot in them: of these it is known that no controller reads our keys.
@@ -39,16 +52,37 @@ def keys_of(manifest: dict[str, Any], prefix: str) -> list[Path]:
     return [
         (*path, key)
         for path, mapping in mappings(manifest)
-        if not path or path[-1] in _HOLDERS
+        if _NAMESPACE_SELECTOR not in path and not _is_item_of_metadata(path)
         for key in mapping
         if key.startswith(prefix) and key.removeprefix(prefix) not in _MARKS
     ]
+
+
+def _is_item_of_metadata(path: Path) -> bool:
+    """Return whether a mapping is an item of a list of annotations or labels: the list itself is what is wrong."""
+    return len(path) > 1 and isinstance(path[-1], int) and path[-2] in ("annotations", "labels")
 
 
 def malformed(manifest: dict[str, Any], places: Sequence[Path], prefix: str) -> list[Path]:
     """Return where a list or text with keys of ours stands for the metadata, annotations or labels of a place."""
     paths = [(*place, *holder) for place in places for holder in _METADATA]
     return [path for path in paths if _mentions(at(manifest, path), prefix)]
+
+
+def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Remark]:
+    """Yield a remark on each annotation that would be ours but for its prefix."""
+    for place in dict.fromkeys([(), *places]):
+        holder = (*place, "metadata", "annotations")
+        for key in as_mapping(at(item.manifest, holder)):
+            match = None if key.startswith(prefix) or len(key) > _LONGEST_KEY else _NAME.fullmatch(key)
+            if match is None or not any(_alike(match["first"], own) for own in (prefix, DEFAULT_PREFIX)):
+                continue
+            text = f"{key}: Pillion's annotations begin with {prefix}; write {prefix}{match['name'].lower()}"
+            yield Remark(item.position((*holder, key)), Severity.WARNING, text, unmet=place in places)
+
+
+def _alike(first: str, prefix: str) -> bool:
+    return SequenceMatcher(None, first[:64].lower(), prefix.partition(".")[0]).ratio() >= _ALIKE
 
 
 def _mentions(value: Any, prefix: str) -> bool:
@@ -64,9 +98,9 @@ def wrong_type(item: Object, path: Path) -> Remark:
     return Remark(item.position(path), Severity.WARNING, text, unmet=True)
 
 
-def misplaced(item: Object, templates: Sequence[Path], keys: Sequence[Path], prefix: str) -> list[Remark]:
+def misplaced(item: Object, places: Sequence[Path], keys: Sequence[Path], prefix: str) -> list[Remark]:
     """Return a remark for each of an object's keys that does nothing where it is, with the right place."""
-    remarks = list(_remarks(item, templates, keys, prefix))
+    remarks = list(_remarks(item, places, keys, prefix))
     if len(remarks) > MAX_NAMED:
         rest = f"and {len(remarks) - MAX_NAMED} more of our keys are where they do nothing"
         remarks[MAX_NAMED:] = [remarks[MAX_NAMED]._replace(text=rest)]
@@ -80,9 +114,9 @@ class _Wrong(NamedTuple):
     certain: bool = True
 
 
-def _remarks(item: Object, templates: Sequence[Path], keys: Sequence[Path], prefix: str) -> Iterator[Remark]:
+def _remarks(item: Object, found: Sequence[Path], keys: Sequence[Path], prefix: str) -> Iterator[Remark]:
     own = not_edited(item.group, item.kind)
-    places = [*templates] if own is None else [own]
+    places = [*found] if own is None else [own]
     unedited: set[Path] = set()
     for path in keys:
         if any(path[:-1] == (*place, "metadata", "annotations") for place in places):
@@ -129,34 +163,71 @@ def _stands_rightly(item: Object, places: Sequence[Path], path: Path) -> bool:
 
 def _wrong(item: Object, places: Sequence[Path], path: Path, prefix: str) -> _Wrong | None:
     """Return what is wrong with a key, None for one that does something."""
-    key = clean_untrusted(str(path[-1]), 80)
+    inner = None if places else _embedded(item, path)
+    if inner is not None:
+        held, base = inner
+        own = [(*base, *place) for place in templates(held.group, held.kind, held.manifest)]
+        wrong = _wrong_in(held, own, path, base, prefix)
+        return wrong and wrong._replace(text=f"{wrong.text} ({dotted(base)} of the {item.kind})")
+    return _wrong_in(item, places, path, (), prefix)
+
+
+def _embedded(item: Object, path: Path) -> tuple[Object, Path] | None:
+    """Return the innermost object around a key that another one holds, as a Template does, and its path in that."""
+    for depth in range(len(path) - 1, 0, -1):
+        manifest = as_mapping(at(item.manifest, path[:depth]))
+        kind = manifest.get("kind")
+        if isinstance(kind, str) and isinstance(manifest.get("apiVersion"), str):
+            held = replace(
+                item, place=(*item.place, *path[:depth]), group=group_of(manifest), kind=kind, manifest=manifest
+            )
+            return held, path[:depth]
+    return None
+
+
+def _wrong_in(item: Object, places: Sequence[Path], path: Path, base: Path, prefix: str) -> _Wrong | None:
+    """Return what is wrong with a key in an object; all paths begin with ``base``, the object's own."""
+    key, holder = clean_untrusted(str(path[-1]), 80), path[len(base) : -1]
+    if item.group == _KUSTOMIZE or (item.group is None and _KUSTOMIZATION & item.manifest.keys()):
+        return _Wrong(_wrong_in_kustomization(key, path, holder), certain=False)
     if item.group is None:
-        return _Wrong(f"{key} does nothing: the object has no apiVersion")
+        text = f"{key} is in {dotted(path[:-1])} of what is no manifest; values of a chart? Inject what it renders"
+        return _Wrong(text, certain=False)
     if item.group == "" and item.kind == "Namespace":
-        return _wrong_on_namespace(key, path, at(item.manifest, path), prefix)
+        return _wrong_on_namespace(key, path[len(base) :], at(item.manifest, path[len(base) :]), prefix)
     if places:
-        return _Wrong(_wrong_in_workload(item.kind, key, path, places))
+        return _Wrong(_wrong_in_workload(item.kind, key, path, places, base))
+    if _is_of_kubernetes(item) and any(str(step).endswith(_SELECTORS) for step in holder):
+        text = f"{key} in {dotted(path[:-1])} selects by a label, which Pillion neither sets nor reads on pods"
+        return _Wrong(text, certain=False)
     if _is_of_kubernetes(item):
         return _Wrong(f"{key} does nothing on the {item.kind}; move it to the annotations of a pod or a pod template")
-    if path[-3:-1] == ("metadata", "annotations") and len(path) > len(("metadata", "annotations", key)):
+    if holder[-2:] == ("metadata", "annotations") and len(holder) > len(("metadata", "annotations")):
         place = dotted(path[:-3])
         return _Wrong(f"{key}: {place} holds no containers, so nothing is injected there", certain=False)
     text = f"{key}: {item.kind} has no pod template that Pillion knows; it does nothing unless the pods get it"
     return _Wrong(text, certain=False)
 
 
-def _wrong_in_workload(kind: str, key: str, path: Path, places: Sequence[Path]) -> str:
+def _wrong_in_kustomization(key: str, path: Path, holder: Path) -> str:
+    if holder == (_TO_ALL,):
+        return f"{key} is added to all objects and pod templates by Kustomize; inject what kustomize build prints"
+    return f"{key} is in {dotted(path[:-1])}: on pods only annotations count; write {_TO_ALL}, or annotate the template"
+
+
+def _wrong_in_workload(kind: str, key: str, path: Path, places: Sequence[Path], base: Path) -> str:
     # the template that has most of its path in common with the key's
     nearest = max(places, key=lambda place: _common(place, path))
     right = dotted((*nearest, "metadata", "annotations"))
     holder = path[:-1]
     if holder == (*nearest, "metadata", "labels"):
         return f"{key} is a label, which does nothing; move it to {right}"
-    if holder == ("metadata", "annotations"):
+    if holder == (*base, "metadata", "annotations"):
         return f"{key} is on the {kind}, where it does nothing; move it to {right}"
-    if holder == ("metadata", "labels"):
+    if holder == (*base, "metadata", "labels"):
         return f"{key} is a label of the {kind}, where it does nothing; move it to {right}"
-    return f"{key} is in {dotted(holder) or 'no annotations'}, where it does nothing; move it to {right}"
+    where = f"in {dotted(holder)}" if holder != base else f"at the top of the {kind}"
+    return f"{key} is {where}, where it does nothing; move it to {right}"
 
 
 def _common(one: Path, other: Path) -> int:

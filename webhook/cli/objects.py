@@ -48,7 +48,8 @@ class Severity(StrEnum):
 class Object:
     """One object. ``place`` is its path in the document: empty, or ``("items", 0)`` in a List.
 
-    ``group`` is the API group by its present name, None where the object has no apiVersion.
+    ``group`` is the API group by its present name, None where the object has no apiVersion; ``kind`` is empty where it
+    has none.
     """
 
     document: Document
@@ -72,7 +73,7 @@ class Object:
     @property
     def title(self) -> str:
         """Return ``Deployment/web``."""
-        return f"{self.kind}/{self.name}"
+        return f"{self.kind or '(no kind)'}/{self.name}"
 
     def position(self, path: Path = ()) -> Position:
         """Return where something in the object stands in the file, or the nearest that exists above it."""
@@ -112,7 +113,9 @@ def objects(document: Document, namespace: str, prefix: str = "") -> Iterator[Ob
     for place, manifest in _flattened(value, ()):
         found = as_mapping(manifest.get("metadata")).get("namespace")
         own = found if isinstance(found, str) and found else namespace
-        yield Object(document, place, group_of(manifest), manifest["kind"], own, manifest)
+        kind = manifest.get("kind")
+        name = kind if isinstance(kind, str) else ""
+        yield Object(document, place, group_of(manifest), name, own, manifest)
 
 
 def mappings(value: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -138,9 +141,7 @@ def _may_matter(document: Document, prefix: str) -> bool:
 
 def _flattened(manifest: dict[str, Any], place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     kind, items = manifest.get("kind"), manifest.get("items")
-    if not isinstance(kind, str):
-        return
-    if not (kind.endswith("List") and isinstance(items, list)):
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
         yield place, manifest
         return
     yield place, {key: value for key, value in manifest.items() if key != "items"}

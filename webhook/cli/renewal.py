@@ -14,8 +14,8 @@ __all__ = ["renewed"]
 
 #: Nobody asks for a sidecar: that is no order to take one out.
 _UNASKED = {
-    Reason.OPTED_OUT: "the pod says inject: false, but carries our sidecar; pillion uninject takes it out",
-    Reason.NOT_ASKED: "nobody asks for the sidecar that the pod carries; pillion uninject takes it out",
+    Reason.OPTED_OUT: "the pod has inject: false, but still has a sidecar; pillion uninject removes it",
+    Reason.NOT_ASKED: "injection is not requested, but the pod has a sidecar; pillion uninject removes it",
 }
 
 

@@ -1,19 +1,27 @@
 """Volumes that several pods of one workload share: there each sidecar reads the log files of all of them."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from webhook.cli.objects import Object, Path, as_mapping, at
 from webhook.injection.admission import Admission
 from webhook.injection.places import Place
-from webhook.injection.reasons import quote_untrusted
+from webhook.injection.reasons import clean_untrusted, quote_untrusted
 
-__all__ = ["shared_volumes"]
+__all__ = ["Target", "autoscaled", "shared_volumes"]
 
 #: Kinds of volumes that are the same one for every pod which names them, wherever it runs.
 _SHARED = frozenset({"persistentVolumeClaim", "nfs", "cephfs", "glusterfs", "azureFile", "quobyte"})
+#: The same one for every pod of a node.
+_OF_NODE = "hostPath"
 #: Where a controller says how many pods it makes at a time.
-_COUNTS = ("replicas", "parallelism")
+_COUNTS = ("replicas", "parallelism", "maxReplicas", "size")
+#: Where an autoscaler says how many pods it makes at most, and what it is where it does not say.
+_MOST: dict[tuple[str | None, str], tuple[str, int]] = {
+    ("autoscaling", "HorizontalPodAutoscaler"): ("maxReplicas", 1),
+    ("keda.sh", "ScaledObject"): ("maxReplicaCount", 100),
+    ("keda.sh", "ScaledJob"): ("maxReplicaCount", 100),
+}
 #: Fields of the downward API that tell one pod of a workload from another.
 _OF_ONE_POD = frozenset(
     {
@@ -29,20 +37,54 @@ _OF_ONE_POD = frozenset(
 _OF_ONE_NODE = frozenset({"spec.nodeName", "status.hostIP", "status.hostIPs"})
 
 
-def shared_volumes(item: Object, template: Path, claims: list[str], admission: Admission) -> Iterator[tuple[Path, str]]:
+class Target(NamedTuple):
+    """An object that an autoscaler names."""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+def autoscaled(items: Iterable[Object]) -> dict[Target, str]:
+    """Return how many pods the autoscalers among objects make of others, in words."""
+    found: dict[Target, str] = {}
+    for item in items:
+        reference = at(item.manifest, ("spec", "scaleTargetRef"))
+        if not isinstance(reference, dict):
+            continue
+        # KEDA leaves the kind out where it is a Deployment
+        kind, name = reference.get("kind") or "Deployment", reference.get("name")
+        pods = _most(item)
+        if pods and isinstance(kind, str) and isinstance(name, str):
+            found[Target(item.namespace, kind, name)] = f"{pods} ({clean_untrusted(item.title, 48)})"
+    return found
+
+
+def _most(item: Object) -> str:
+    """Return how many pods an autoscaler makes at most, in words; nothing for one, and for what is no autoscaler."""
+    field, default = _MOST.get((item.group, item.kind), ("", 1))
+    count = at(item.manifest, ("spec", field))
+    count = default if count is None else count
+    return f"up to {count} pods" if _is_several(count) else ""
+
+
+def shared_volumes(
+    item: Object, template: Path, claims: list[str], admission: Admission, scaled: str
+) -> Iterator[tuple[Path, str]]:
     """Yield where in the pod a shared volume with logs is mounted, and what that means and what to write.
 
-    ``claims`` are the volumes that each pod has for itself. Pods that an autoscaler makes can't be seen here.
+    ``claims`` are the volumes that each pod has for itself; ``scaled`` says how many pods an autoscaler makes.
     """
-    pods = _pods(item, template)
+    pods = scaled or _pods(item, template)
     if not pods or admission.plan is None:
         return
     volumes = admission.context.volumes
     told: set[str] = set()
     for place in admission.plan.places:
         name = place.mount.name
-        volume = None if place.new or name in claims or name in told else _shared(volumes.get(name, {}))
-        if volume is None or _is_of_one_pod(place, per_node=item.kind == "DaemonSet"):
+        per_node = item.kind == "DaemonSet"
+        volume = None if place.new or name in claims or name in told else _shared(volumes.get(name, {}), per_node)
+        if volume is None or _is_of_one_pod(place, per_node=per_node):
             continue
         told.add(name)
         folder = place.mount.subPathExpr or place.mount.subPath
@@ -58,16 +100,23 @@ def _pods(item: Object, template: Path) -> str:
     for depth in range(len(template)):
         for key in _COUNTS:
             count = as_mapping(at(item.manifest, template[:depth])).get(key)
-            if isinstance(count, int) and not isinstance(count, bool) and count > 1:
+            if _is_several(count):
                 return f"{count} pods"
-    return ""
+    return _most(item)
 
 
-def _shared(volume: dict[str, Any]) -> str | None:
-    """Return a volume that all pods share in words, None for others."""
-    kind = next((key for key in volume if key in _SHARED and volume[key] is not None), None)
+def _is_several(count: Any) -> bool:
+    return isinstance(count, int) and not isinstance(count, bool) and count > 1
+
+
+def _shared(volume: dict[str, Any], per_node: bool) -> str | None:
+    """Return a volume that all pods share in words, None for others; ``per_node`` means one pod on a node."""
+    kinds = _SHARED if per_node else _SHARED | {_OF_NODE}
+    kind = next((key for key in volume if key in kinds and volume[key] is not None), None)
     if kind is None:
         return None
+    if kind == _OF_NODE:
+        return f"hostPath {quote_untrusted(str(as_mapping(volume[kind]).get('path')), 24)} of a node"
     claim = as_mapping(volume[kind]).get("claimName")
     return (
         f"claim {quote_untrusted(claim, 24)}"

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting."""
     parser.description = (
         "Serve the webhook. Without arguments: on this machine only, with a self-signed certificate. "
-        "Each option can be set by an environment variable, too."
+        "Each option can also be set by an environment variable."
     )
     for row in SETTINGS:
         # a flag may stand alone: --strict is --strict=true
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         return _failed(error, USAGE)
     for name in Settings.unknown_variables(os.environ):
-        print(f"pillion serve: {name} is no setting of ours; see pillion serve --help", file=sys.stderr)
+        print(f"pillion serve: {name} is not a setting; see pillion serve --help", file=sys.stderr)
     # late: the other commands start without a web server
     from webhook.service.server import StartError, run  # noqa: PLC0415
 

@@ -22,8 +22,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Print manifests without what pillion inject added. Everything else stays as it is; what looks like ours\n"
-        "but could be yours stays too, and is named on standard error. Exit code 2: input can't be read."
+        "Remove from manifests what pillion inject added. Everything else stays as it is. Whatever could be yours\n"
+        "stays as well, and is named on standard error. Exit code 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -59,4 +59,4 @@ def _tell(found: Sequence[Removed]) -> None:
             origin = workload.origin_at(workload.template_position(left.path))
             complain(f"{visible(origin)}: {paint('warning:', YELLOW)} {visible(left.text)}")
     if not any(removed.patch for removed in found):
-        complain("pillion uninject: nothing to do: no pod and no workload carries a sidecar of ours")
+        complain("pillion uninject: nothing to do: no pod and no workload has a sidecar of Pillion")

@@ -10,7 +10,7 @@ import jsonpatch
 import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
-from webhook.cli.misplaced import keys_of, malformed, misplaced, wrong_type
+from webhook.cli.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
 from webhook.cli.objects import (
     Object,
     Path,
@@ -24,8 +24,9 @@ from webhook.cli.objects import (
     objects,
     pointer,
 )
-from webhook.cli.replicas import shared_volumes
+from webhook.cli.replicas import Target, autoscaled, shared_volumes
 from webhook.cli.templates import not_edited, templates
+from webhook.cli.versions import WrongVersion, wrong_version
 from webhook.documents import Document, Position, written_at
 from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
@@ -70,6 +71,8 @@ class Workload(Object):
     null_words: Mapping[str, str] = field(default_factory=dict)
     #: What was taken out of the document's object to make this one, in that order, as JSON pointers.
     taken_out: Sequence[str] = ()
+    #: How many pods an autoscaler makes of it, in words; empty where none does.
+    scaled: str = ""
 
     @property
     def origin(self) -> str:
@@ -301,9 +304,10 @@ def examine(
             problems.append(str(error))
     if problems:
         raise ManifestError("\n".join(problems))
-    namespaces = opted_in(found, configuration.prefix)
+    namespaces, scaled = opted_in(found, configuration.prefix), autoscaled(found)
     reports = [
-        _examine(item, configuration, opted_in=namespace_opt_in or item.namespace in namespaces) for item in found
+        _examine(item, configuration, scaled, opted_in=namespace_opt_in or item.namespace in namespaces)
+        for item in found
     ]
     return [report for report in reports if report.reviews or report.remarks]
 
@@ -318,11 +322,20 @@ def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
     )
 
 
-def _examine(item: Object, configuration: Configuration, *, opted_in: bool) -> Report:
+def _examine(item: Object, configuration: Configuration, scaled: Mapping[Target, str], *, opted_in: bool) -> Report:
     prefix = configuration.prefix
     keys = keys_of(item.manifest, prefix)
-    found = _workloads(item)
-    remarks = misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
+    pods = scaled.get(Target(item.namespace, item.kind, item.name), "")
+    found = [replace(workload, scaled=pods) for workload in _workloads(item)]
+    remarks: list[Remark] = []
+    wrong = wrong_version(item)
+    if wrong is not None:
+        has_keys = bool(keys or malformed(item.manifest, [()], prefix))
+        remarks += _wrong_version(item, wrong, has_keys=has_keys, opted_in=opted_in)
+        if wrong.refused:
+            return Report(item, [], remarks)
+    remarks += misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
+    remarks += misspelt(item, [workload.template_path for workload in found], prefix)
     remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
     paths = [workload.template_path for workload in found]
     # what is wrong in a pod is found when it is read
@@ -330,6 +343,17 @@ def _examine(item: Object, configuration: Configuration, *, opted_in: bool) -> R
     concerned = bool(keys) or opted_in or bool(malformed(item.manifest, paths, prefix))
     reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
     return Report(item, reviews, remarks)
+
+
+def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_in: bool) -> Iterator[Remark]:
+    """Yield a remark on an object that the API server refuses, or that only an old one takes."""
+    # without both it may be anything: a chart's values have a kind, too
+    is_object = item.group is not None and bool(item.kind)
+    concerned = has_keys or (opted_in and is_object)
+    if concerned or (is_object and wrong.refused):
+        head = NOT_INJECTED if wrong.refused else ""
+        severity = Severity.WARNING if concerned else Severity.NOTE
+        yield Remark(item.position((wrong.key,)), severity, f"{head}{wrong.text}", unmet=concerned and wrong.refused)
 
 
 def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
@@ -456,7 +480,7 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         text = f"{NOT_INJECTED}{verdict.findings[0].text(prefix)}"
         remarks.append(Remark(position, Severity.WARNING, text, unmet=True))
     if verdict.injected:
-        for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission):
+        for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission, workload.scaled):
             remarks.append(Remark(workload.template_position(path), Severity.WARNING, text))
     return Review(workload, admission, remarks, refused=not verdict.allowed)
 

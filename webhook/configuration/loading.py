@@ -108,7 +108,7 @@ def build(
     default = fields.get("defaultProfile", "tail")
     names = list(dict.fromkeys([*builtins, *written]))
     if default not in names:
-        problems.add(("defaultProfile",), f"{default[:63]!r} is no profile; {suggestion(default, names)}")
+        problems.add(("defaultProfile",), f"{default[:63]!r} does not exist; {suggestion(default, names)}")
     prefix = DEFAULT_PREFIX if prefix is None else prefix
     if not _PREFIX.fullmatch(prefix):
         problems.add(("prefix",), f"must be a DNS name and a slash such as {DEFAULT_PREFIX}, is {prefix[:60]!r}")

@@ -16,6 +16,7 @@ from webhook.injection.annotations import LogFiles, NotInjectable, parse_logs
 from webhook.injection.container_rules import (
     DEFAULT_TERMINATION_LOG,
     LEAST_MEMORY,
+    SYSTEM_FILES,
     Mounted,
     check_hidden,
     check_mounts,
@@ -23,7 +24,7 @@ from webhook.injection.container_rules import (
 )
 from webhook.injection.kinds import is_always_read_only
 from webhook.injection.names import LONGEST_LABEL, is_dns_label
-from webhook.injection.paths import Directories, components
+from webhook.injection.paths import OWNED_DIRECTORIES, Directories, as_written
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
     EMPTY_VOLUME,
@@ -32,6 +33,7 @@ from webhook.injection.profile import (
     NAME_PREFIX,
     PLACEHOLDERS,
     RELOCATED,
+    START,
     TOKEN_PATH,
     Bound,
     Profile,
@@ -52,6 +54,8 @@ _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
 _LONGEST_NAME = LONGEST_LABEL - len(NAME_PREFIX)
 #: Fields of a container that are filled in for each pod; all others are handed on as they are.
 _FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
+#: The runtime mounts a file at each.
+_RUNTIME_FILES = Directories("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 #: Each is tried one after the other, and costs its share in every pod.
 MAX_OPERATIONS = 256
 
@@ -149,7 +153,8 @@ class _Reading:
             native=native,
             first=fields.get("order", "first") == "first",
             logs=self._logs(),
-            logs_mount_path=fields.get("logsMountPath"),
+            start=self._start((*command, *args, *(variable.value for variable in env))),
+            logs_mount_path=as_written(fields["logsMountPath"]) if "logsMountPath" in fields else None,
             reserved=reserved,
             volume_size_limit=size_limit,
             volume_medium=medium,
@@ -266,7 +271,7 @@ class _Reading:
         root: str = self.fields.get("logsMountPath", RELOCATED)
         if Directories(TOKEN_PATH).collide(root):
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
-        if "logsMountPath" in self.fields and components(root)[:1] == ("proc",):
+        elif OWNED_DIRECTORIES.hold(root) or SYSTEM_FILES.within(root) or _RUNTIME_FILES.hold(root):
             self.add(f"nothing can be mounted at {root}; write a folder of its own", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
@@ -279,7 +284,13 @@ class _Reading:
         if "terminationMessagePath" in self.sidecar:
             places.append((("sidecar", "terminationMessagePath"), self.sidecar["terminationMessagePath"]))
         for where, text in places:
-            if Directories(text).collide(root):
+            if not Directories(text).collide(root):
+                continue
+            if "logsMountPath" in self.fields:
+                # the other one may be the base's, which nobody wrote
+                field = ".".join(step for step in where[:2] if isinstance(step, str))
+                self.add(f"{root} collides with {text} of {field}; write a folder of its own", "logsMountPath")
+            else:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
         return Directories(*(text for _, text in places))
 
@@ -296,6 +307,12 @@ class _Reading:
             self.add(f"must be {LEAST_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
         bounds["memory-limit"] = Bound(_larger(memory.least, LEAST_MEMORY), memory.most)
         return bounds
+
+    def _start(self, texts: Sequence[str | None]) -> str:
+        start: str = self.fields.get("start", "")
+        if start and START not in texts:
+            self.add(f"has no effect: nothing in sidecar.command, args or env is {START}", "start")
+        return start
 
     def _logs(self) -> tuple[LogFiles, ...]:
         files: list[LogFiles] = []

@@ -1,9 +1,12 @@
 """The shapes of a configuration's documents: which keys there are, and what each may be."""
 
+import re
 from typing import Any
 
+from webhook.injection.annotations import MAX_COMPONENT_BYTES
 from webhook.injection.container_rules import IMAGE, PATH_MAX, PULL_POLICY, QUANTITY, SIDECAR_FIELDS, check_names
 from webhook.injection.names import DNS_LABEL
+from webhook.injection.paths import as_written, components
 from webhook.shapes import (
     ANYTHING,
     FLAG,
@@ -28,13 +31,35 @@ BOUNDED = ("cpu-request", "cpu-limit", "memory-request", "memory-limit", "volume
 _OBJECT_NAME = matching(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?", "the name of an object: small letters, digits, - and .")
 
 
+#: What makes a pattern or a template of a path, or can't be mounted; and what is wrong with it.
+_NO_PATH = (
+    (re.compile(r"[*?[\]{}]"), "is a directory and no pattern: it has a"),
+    (re.compile(r"\$"), "is a path in which nothing is filled in: it has a"),
+    (re.compile(r":"), "can't be mounted: it has a"),
+    (re.compile(r"\\"), "is a path of Linux: it has a"),
+)
+
+
 def _reject_no_directory(value: str) -> str:
-    if not value.startswith("/") or value == "/" or len(value) >= PATH_MAX:
+    if not value.startswith("/") or not components(value) or len(value) >= PATH_MAX:
         return f"must be an absolute path of a directory, is {value[:60]!r}"
+    if ".." in value.split("/"):
+        return "must not have .."
+    if any(len(part.encode()) > MAX_COMPONENT_BYTES for part in value.split("/")):
+        return f"has a part longer than {MAX_COMPONENT_BYTES} bytes"
+    if value != value.strip() or not value.isprintable():
+        return f"has a blank at its end, or a control character; write it without, is {value[:60]!r}"
+    for pattern, wrong in _NO_PATH:
+        if found := pattern.search(value):
+            # what is in front of the part that is none
+            instead = as_written(value[: value.rfind("/", 0, found.start()) + 1])
+            write = f"write {instead[:60]}" if components(instead) else "write the whole path"
+            return f"{wrong} {found[0]}; {write}"
     return ""
 
 
 _DIRECTORY = Scalar("text", (str,), _reject_no_directory)
+_EXPORT = Scalar("text", (str,), lambda value: "" if value.startswith("/") else "must be an absolute path")
 _COUNT = number(0, 2**31 - 1)
 
 
@@ -123,7 +148,7 @@ VOLUME_SOURCES: dict[str, Shape] = {
         },
         ("path",),
     ),
-    "nfs": Object({"server": TEXT, "path": _DIRECTORY, "readOnly": FLAG}, ("server", "path")),
+    "nfs": Object({"server": TEXT, "path": _EXPORT, "readOnly": FLAG}, ("server", "path")),
     "csi": Object(
         {**_DISK, "driver": _OBJECT_NAME, "volumeAttributes": MapOf(TEXT), "nodePublishSecretRef": _SECRET_REFERENCE},
         ("driver",),
@@ -244,6 +269,7 @@ PROFILE = Object(
         "guaranteedCpu": QUANTITY,
         "order": choice("first", "last"),
         "logs": ListOf(TEXT),
+        "start": choice("beginning", "end"),
         "injectAll": FLAG,
         "logsMountPath": _DIRECTORY,
         "reservedPaths": ListOf(_DIRECTORY),

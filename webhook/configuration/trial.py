@@ -10,6 +10,7 @@ import jsonpatch
 from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.container_rules import MAX_CONTAINER_BYTES, defects
+from webhook.injection.paths import components, within
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.sidecar import PATCH_ERRORS
 from webhook.shapes import Path, Report
@@ -61,8 +62,11 @@ def try_out(profile: Profile, report: Report) -> Profile:
     container: Mapping[str, Any] = sidecars[0].container
     for sidecar in sidecars:
         for path, message in defects(sidecar.container, sidecar.volumes):
-            # the lists of the finished sidecar have more items than the profile's
-            report(("sidecar", *path[:1]), f"in a pod: {_said(path, message)}")
+            if _is_of_logs(sidecar.container, path, profile):
+                report(("logsMountPath",), f"in a pod: {message}")
+            else:
+                # the lists of the finished sidecar have more items than the profile's
+                report(("sidecar", *path[:1]), f"in a pod: {_said(path, message)}")
     if profile.patch:
         container = _try_patch(profile, sidecars, report)
     ports = {port.get("containerPort") for port in container.get("ports") or ()}
@@ -90,6 +94,14 @@ def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
             report((finding.where,) if finding.where == "logs" else (), f"no pod could be injected: {finding.text()}")
             return []
     return sidecars
+
+
+def _is_of_logs(container: Mapping[str, Any], path: Path, profile: Profile) -> bool:
+    """Return whether a defect is that of a mount where the profile has the logs."""
+    root = profile.logs_mount_path
+    if root is None or path[:1] != ("volumeMounts",) or len(path) == 1 or not isinstance(path[1], int):
+        return False
+    return within(components(container["volumeMounts"][path[1]]["mountPath"]), components(root))
 
 
 def _annotations(prefix: str, logs: str | None) -> dict[str, str]:

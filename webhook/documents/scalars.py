@@ -110,7 +110,10 @@ def resolve_tagged(tag: str, text: str) -> Scalar:
     """Return what a scalar with a tag is; a tag of the user's own makes a string of it."""
     name = tag.removeprefix(_TAG)
     if name == "binary":
-        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        try:
+            return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        except ValueError:
+            raise ValueError(f"{quote_untrusted(text)} is no base64") from None
     if name not in _NAMES:
         return text
     value = resolve(text)

@@ -40,9 +40,13 @@ __all__ = ["UnreadableError", "compose"]
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FIRST_DASH = re.compile(r"^[ ]*(?=-(?:\s|$))", re.MULTILINE)
+#: kubectl splits a stream at each ``---``, and a directive is refused without the one that it stands before.
+_DIRECTIVE = re.compile(r"(?:\s*#[^\n]*\n|\s)*^(?=%[A-Za-z])", re.MULTILINE)
 _COLON = re.compile(r"(?:\s|#[^\n]*\n)*:")
 
 _IGNORED = "bad indentation, or --- is missing: kubectl ignores everything from here on"
+_ENDED = "behind ... kubectl ignores everything up to the next ---; write --- in its place"
+_NO_DIRECTIVES = "a YAML directive, which kubectl refuses; remove the line"
 _TAB = "a tab; YAML is indented with spaces"
 _INDENTATION = "bad indentation: the line fits neither what is above it nor its parent"
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
@@ -73,6 +77,19 @@ _IN_WORDS = (
     ("while scanning an anchor", "& begins an anchor; put the value in quotes", True),
     ("maximum nesting depth", _TOO_DEEP, False),
 )
+_INDENTED_WITH_TAB = re.compile(r"\s*\t")
+#: What other programs put into files.
+_LINES = tuple(
+    (re.compile(pattern, re.MULTILINE), meaning)
+    for pattern, meaning in (
+        (r"^ *[\u00a0\u2002-\u200b\u3000]", "a blank that is no space; YAML is indented with spaces"),
+        (r"^(?:<{7} |={7}$|>{7} )", "a merge conflict that was not resolved"),
+        (r"^ *```", "a fence of Markdown; remove the line"),
+        (r"^\ufeff", "a byte order mark amid the text, from a file that was appended; remove it"),
+    )
+)
+_BEHIND_DOTS = re.compile(r"^\.\.\.(?:\s|[#%][^\n]*\n)*\Z", re.MULTILINE)
+_TEMPLATE = re.compile(r"\{\{|\{%|<%")
 
 
 class UnreadableError(Exception):
@@ -88,6 +105,8 @@ def compose(text: str) -> Tree:
     """Return the tree of the only document in ``text``; UnreadableError for what kubectl can't read or ignores."""
     if half := _SURROGATE.search(text):
         raise UnreadableError("half of a character", half.start())
+    if directive := _DIRECTIVE.match(text):
+        raise UnreadableError(_NO_DIRECTIVES, directive.end())
     # kubectl's reader ends the last line
     text = text if text.endswith("\n") else f"{text}\n"
     try:
@@ -108,15 +127,20 @@ def _in_words(text: str, error: MarkedYAMLError) -> UnreadableError:
     """Return the parser's complaint for people."""
     mark = error.problem_mark or error.context_mark
     offset = mark.index if mark is not None else 0
-    line = _line_at(text, offset)
-    indentation = line[: len(line) - len(line.lstrip())]
-    if "\t" in indentation:
+    if text[offset : offset + 1] == "\t" or _INDENTED_WITH_TAB.match(_line_at(text, offset)):
         return UnreadableError(_TAB, offset)
+    # a line that is taken for a text is an error only with the next one
+    above = text.rfind("\n", 0, max(text.rfind("\n", 0, offset), 0)) + 1
+    for pattern, meaning in _LINES:
+        if found := pattern.search(text[above : offset + len(_line_at(text, offset))]):
+            return UnreadableError(meaning, above + found.start())
     said = f"{error.context or ''} {error.problem or ''}"
     for words, meaning, where_it_began in _IN_WORDS:
         if words in said:
             if meaning is _INDENTATION and text[text.rfind("\n", 0, offset) + 1 : offset].strip():
                 return UnreadableError("text behind a value that has ended; put all of it in quotes", offset)
+            if meaning is _IGNORED and _BEHIND_DOTS.search(text[:offset]):
+                return UnreadableError(_ENDED, offset)
             began = error.context_mark if where_it_began else None
             return UnreadableError(meaning, offset if began is None else began.index)
     return UnreadableError(said.strip() or "not YAML", offset)
@@ -124,7 +148,7 @@ def _in_words(text: str, error: MarkedYAMLError) -> UnreadableError:
 
 def _rendered_first(text: str, error: UnreadableError) -> UnreadableError:
     """Return the error, or what it comes from where the line is a template's: Helm's are no YAML."""
-    if "{{" in _line_at(text, error.offset):
+    if _TEMPLATE.search(_line_at(text, error.offset)):
         said = "a template, not a manifest; render it first: helm template … | pillion …"
         return UnreadableError(said, error.offset)
     return error

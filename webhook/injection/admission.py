@@ -171,7 +171,7 @@ def _left_out(context: AdmissionContext, participants: list[Participant]) -> lis
     ignored = context.configuration.ignored_containers
     names = [item.name for item in context.spec.containers or () if item.name in ignored and item.name not in chosen]
     prefix = context.configuration.prefix
-    message = "takes no part: its name is another injector's; to read its logs name it in"
+    message = "is another injector's sidecar and takes no part; to read its logs, name it in"
     return [Finding(Reason.LEFT_OUT, "", name, f"{message} {prefix}containers") for name in names]
 
 
@@ -222,7 +222,7 @@ def _volumes(context: AdmissionContext, plan: Plan, size: str | None) -> dict[st
         volumes[_EMPTY["name"]] = _EMPTY
     taken = volumes.keys() & context.volumes.keys()
     if taken:
-        message = f"the pod has a volume {quote_untrusted(min(taken), 63)} that is not ours; rename it"
+        message = f"the pod has a volume {quote_untrusted(min(taken), 63)} that is not Pillion's; rename it"
         raise NotInjectable(Finding(Reason.NAME_TAKEN, "", "", message))
     return volumes
 

@@ -83,6 +83,8 @@ class RequestedOptions(Struct):
     env: bool = True
     volume_size_limit: str | None = None
     run_as_user: int | None = None
+    #: Where reading begins in files from before the pod: ``beginning`` or ``end``.
+    start: str | None = None
     #: The sidecar's resources, by the annotations' keys.
     amounts: dict[str, str] = {}
     #: Values that can't be used, in the order of the annotations.
@@ -120,10 +122,10 @@ def _name(text: str) -> str:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for part in re.split(r"[,\n]", text) if (name := part.strip())))
     if not names:
-        raise _bad(text, "write container names with commas between them")
+        raise _bad(text, "write container names with commas between them, or leave it out")
     for name in names:
         if not is_dns_label(name):
-            raise _bad(name, "is no container name; write names with commas between them")
+            raise _bad(name, mistakes.no_container_name(name, text))
     return names
 
 
@@ -133,7 +135,7 @@ def _quantity(example: str) -> Callable[[str], str]:
     def read_quantity(text: str) -> str:
         value = quantity.parse(text)
         if value is None:
-            raise _bad(text, f"is no quantity; write for example {example}")
+            raise _bad(text, f"is not a quantity; write for example {example}")
         if value <= 0:
             raise _bad(text, f"must be above 0; write for example {example}")
         return text
@@ -145,6 +147,12 @@ def _user(text: str) -> int:
     if not _INTEGER.fullmatch(text) or int(text) > MAX_USER_ID:
         raise _bad(text, f"write a user id from 0 to {MAX_USER_ID}")
     return int(text)
+
+
+def _start(text: str) -> str:
+    if text not in ("beginning", "end"):
+        raise _bad(text, "write beginning or end: where reading begins in files from before the pod")
+    return text
 
 
 def _invisible(character: str) -> bool:
@@ -165,7 +173,7 @@ def _check_path(path: str, entry: str) -> None:
         if part == "..":
             raise _bad(entry, "has a ..; write the path without it")
         if len(part.encode()) > MAX_COMPONENT_BYTES:
-            raise _bad(entry, f"has a part longer than {MAX_COMPONENT_BYTES} bytes")
+            raise _bad(entry, f"has a component longer than {MAX_COMPONENT_BYTES} bytes; shorten it")
 
 
 def _check_pattern(name: str, entry: str) -> None:
@@ -193,6 +201,8 @@ def _log_files(entry: str) -> LogFiles:
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
     container, path = container.strip(), path.strip()
     if colon and not is_dns_label(container):
+        if container in mistakes.EVERY:
+            raise _bad(entry, mistakes.WITHOUT_PREFIX)
         raise _bad(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
         raise _bad(entry, f"must have an absolute path; write {clean_untrusted(container, 24)}:/dir/pattern")
@@ -249,6 +259,7 @@ _GRAMMAR: dict[str, tuple[str, Callable[[str], Any] | None]] = {
     "memory-request": ("amounts", _quantity("32Mi")),
     "memory-limit": ("amounts", _quantity("64Mi")),
     "run-as-user": ("run_as_user", _user),
+    "start": ("start", _start),
     STATUS: ("", None),
 }
 
@@ -290,7 +301,7 @@ def read(annotations: Mapping[str, str] | None, prefix: str) -> RequestedOptions
         return None
     for files in options.logs or ():
         if _probably_directory(files):
-            message = "is read as a file; for all files in it write a / at the end"
+            message = "is read as a file; if it is a directory, write a / at the end"
             notes.append(Finding(Reason.PROBABLY_DIRECTORY, "logs", files.text, message))
     options.refused = tuple(refused)
     options.notes = tuple(notes)

@@ -1,6 +1,6 @@
 """Whether a pod is injected: rules in order, the first that rejects the pod decides.
 
-Who asks (``inject`` is the pod's annotation, the namespace's label is the other column):
+Whether injection is requested (``inject`` is the pod's annotation, the namespace's label is the other column):
 
 ===========  ===============  ================
 inject       not opted in     namespace opted in
@@ -138,7 +138,7 @@ def _labels_without_effect(context: AdmissionContext) -> tuple[Finding, ...]:
         key = name.removeprefix(prefix)
         # a pod that is labelled as its namespace is gets what it asks for
         if key in KEYS and not (key == "inject" and value == "true" and opted_in):
-            message = "does nothing as a label of the pod; write it as an annotation"
+            message = "has no effect as a label of the pod; write it as an annotation"
             findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, key, "", message))
     return tuple(findings)
 
@@ -163,10 +163,10 @@ def _reject_unknown_profile(context: AdmissionContext) -> Finding | None:
     if profile is None:
         near = difflib.get_close_matches(name, profiles, n=1)
         usable = " or ".join(name for name, profile in profiles.items() if not profile.missing)
-        message = f"is no profile; did you mean {near[0]}?" if near else f"is no profile; write {usable}"
+        message = f"does not exist; did you mean {near[0]}?" if near else f"does not exist; write {usable}"
         return Finding(Reason.UNKNOWN_PROFILE, "profile", name, message)
     if profile.missing:
-        message = f"is not set up; ask your operator to {profile.missing[0]}"
+        message = f"is not complete; ask your operator to {profile.missing[0]}"
         return Finding(Reason.PROFILE_INCOMPLETE, "profile", name, message)
     return None
 
@@ -216,9 +216,8 @@ def _reject_injected(context: AdmissionContext) -> Finding | None:
         taken = taken or container.name == context.profile.container_name
     if not taken:
         return None
-    message = (
-        f"the pod has a container {quote_untrusted(context.profile.container_name, 63)} that is not ours; rename it"
-    )
+    name = quote_untrusted(context.profile.container_name, 63)
+    message = f"the pod has a container {name} that is not Pillion's; rename it"
     return Finding(Reason.NAME_TAKEN, "", "", message)
 
 
@@ -238,7 +237,7 @@ def _reject_never_ending(context: AdmissionContext) -> Finding | None:
         return None
     policy = clean_untrusted(context.spec.restartPolicy or "")
     profile = quote_untrusted(context.profile_name)
-    message = f"with profile {profile} a pod with restartPolicy {policy} never ends; use another"
+    message = f"with profile {profile} a pod with restartPolicy {policy} never completes; use another profile"
     return Finding(Reason.WOULD_NOT_COMPLETE, "", "", message)
 
 
@@ -248,14 +247,13 @@ def _reject_taken_port(context: AdmissionContext) -> Finding | None:
         return None
     if context.spec.hostNetwork:
         profile = quote_untrusted(context.profile_name)
-        message = f"profile {profile} listens on a port, not on the node's network; use another"
+        message = f"profile {profile} uses a port, so it can't run with hostNetwork; use another profile"
         return Finding(Reason.HOST_NETWORK, "", "", message)
     for container in context.containers:
         taken = ports & _ports(container)
         if taken:
-            message = (
-                f"{quote_untrusted(container.name)} has port {min(taken)}, as the profile has; use another profile"
-            )
+            name = quote_untrusted(container.name)
+            message = f"{name} uses port {min(taken)}, which the profile needs; use another profile"
             return Finding(Reason.PORT_TAKEN, "", "", message)
     return None
 
@@ -279,7 +277,7 @@ def _who_asks(context: AdmissionContext) -> str:
 def _which_annotations(context: AdmissionContext) -> str:
     prefix = context.configuration.prefix
     keys = [key.removeprefix(prefix) for key in context.metadata.annotations or {} if key.startswith(prefix)]
-    return ", ".join(keys) or "there is none"
+    return ", ".join(keys) or "none"
 
 
 def _which_profile(context: AdmissionContext) -> str:
@@ -288,28 +286,28 @@ def _which_profile(context: AdmissionContext) -> str:
 
 
 def _which_system(context: AdmissionContext) -> str:
-    return "it says so" if context.spec.os is not None else "nothing says Windows"
+    return "spec.os says so" if context.spec.os is not None else "nothing says Windows"
 
 
 def _which_ports(context: AdmissionContext) -> str:
     ports = sorted(context.profile.ports)
-    return f"it listens on {', '.join(map(str, ports))}" if ports else "it listens on none"
+    return f"it uses {', '.join(map(str, ports))}" if ports else "it uses none"
 
 
 #: Every rule that can say no before the volumes are planned, cheapest first.
 RULES = (
     Rule("Is it a pod?", _reject_non_pod, lambda context: context.request.pod_name),
     Rule("Is it being created?", _reject_update),
-    Rule("Does the pod or its namespace ask?", _reject_unasked, _who_asks),
-    Rule("Is it none of Pillion's own pods?", _reject_own_pod),
-    Rule("Is it no mirror pod?", _reject_mirror_pod),
+    Rule("Is injection requested?", _reject_unasked, _who_asks),
+    Rule("Is it not one of Pillion's own pods?", _reject_own_pod),
+    Rule("Is it not a mirror pod?", _reject_mirror_pod),
     Rule("Can its spec be read?", _reject_unreadable_spec),
     Rule("Does it run on Linux?", _reject_windows, _which_system),
-    Rule("Can every annotation be used?", _reject_unusable_annotation, _which_annotations),
-    Rule("Is there such a profile, and is it set up?", _reject_unknown_profile, _which_profile),
-    Rule("Does it say where its logs are?", _reject_pod_without_logs),
-    Rule("Is it without our sidecar so far?", _reject_injected),
-    Rule("Can it end with the sidecar in it?", _reject_never_ending),
+    Rule("Is every annotation valid?", _reject_unusable_annotation, _which_annotations),
+    Rule("Does the profile exist, and is it complete?", _reject_unknown_profile, _which_profile),
+    Rule("Is it known where the logs are?", _reject_pod_without_logs),
+    Rule("Is there no sidecar yet?", _reject_injected),
+    Rule("Can the pod complete with the sidecar?", _reject_never_ending),
     Rule("Is the profile's port free?", _reject_taken_port, _which_ports),
 )
 

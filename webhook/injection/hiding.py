@@ -54,7 +54,7 @@ def reject_hidden_program(target: Target) -> None:
         if what == "argument" and (parts == directory or any(entry.matches(components(path)) for entry in entries)):
             continue
         container = quote_untrusted(participant.container.name, 20)
-        message = f"hides {quote_untrusted(path, 30)}, the {what} of {container}; log elsewhere, or name containers"
+        message = f"would hide {quote_untrusted(path, 30)}, the {what} of {container}; log elsewhere"
         raise NotInjectable(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, message))
 
 

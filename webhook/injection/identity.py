@@ -90,18 +90,18 @@ def _user(
     if "runAsUser" in profile.security_context:
         pinned: int | None = profile.security_context["runAsUser"]
         if asked not in (None, pinned):
-            says = f"says user {pinned}" if pinned is not None else "leaves the user to the cluster"
+            says = f"sets user {pinned}" if pinned is not None else "leaves the user to the cluster"
             message = f"has no effect: profile {quote_untrusted(profile.name)} {says}"
             findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), message))
         return pinned
     if asked is not None and len(set(users)) == 1 and first not in (None, asked):
-        message = f"has no effect: the pod says who writes the logs, user {first}"
+        message = f"has no effect: the pod sets user {first}"
         findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), message))
         return first
     if asked is not None:
         return asked
     if first is None:
-        message = f"the pod does not say who writes the logs; the sidecar is user {FALLBACK_USER}"
+        message = f"the pod sets no user; the sidecar runs as user {FALLBACK_USER}"
         findings.append(Finding(Reason.UNKNOWN_USER, "", "", message))
     elif len(set(users)) > 1:
         others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
@@ -138,7 +138,7 @@ def reject_unstartable_user(
     value = str(user) if annotated else ""
     if user == 0 and non_root is True:
         who = f"profile {quote_untrusted(profile.name)}" if context.get("runAsNonRoot") else "the pod"
-        message = f"{who} demands runAsNonRoot, and the sidecar would be user 0; use another profile"
+        message = f"{who} requires runAsNonRoot, but the sidecar would be user 0; use another profile"
         raise NotInjectable(Finding(Reason.ROOT_UNDER_NON_ROOT, annotated, value, message))
     if spec.hostUsers is False and isinstance(user, int) and user >= USERS_IN_NAMESPACE:
         message = f"a pod with hostUsers: false has no user {user}; write one below {USERS_IN_NAMESPACE}"

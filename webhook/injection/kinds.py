@@ -6,7 +6,15 @@ from typing import Any
 from webhook.injection.pod import VolumeMount
 from webhook.injection.reasons import clean_untrusted
 
-__all__ = ["HOST_PATH", "WRITABLE_KINDS", "in_words", "is_always_read_only", "is_read_only", "kind_of"]
+__all__ = [
+    "HOST_PATH",
+    "PERSISTENT_KINDS",
+    "WRITABLE_KINDS",
+    "in_words",
+    "is_always_read_only",
+    "is_read_only",
+    "kind_of",
+]
 
 HOST_PATH = "hostPath"
 
@@ -19,6 +27,16 @@ WRITABLE_KINDS = frozenset(
         *("flexVolume", "gitRepo"),
     }
 )
+#: Of them, those that outlive the pod. A csi volume that stands in the pod itself, and not behind a claim, is ephemeral
+#: (KEP-596).
+#:
+#: ==================================================  ===============
+#: kind                                                outlives the pod
+#: ==================================================  ===============
+#: emptyDir, gitRepo, ephemeral, csi                   no
+#: persistentVolumeClaim, hostPath, nfs, all others    yes
+#: ==================================================  ===============
+PERSISTENT_KINDS = WRITABLE_KINDS - {"emptyDir", "gitRepo", "ephemeral", "csi"}
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
@@ -36,9 +54,9 @@ _IN_WORDS = {
     "secret": "a Secret",
     "secrets": "a volume of secrets",
     "configMap": "a ConfigMap",
-    "downwardAPI": "the downward API",
-    "hugePages": "memory of huge pages",
-    "missing": "a volume that the pod has not",
+    "downwardAPI": "a downward-API volume",
+    "hugePages": "a huge-pages volume",
+    "missing": "a volume that the pod does not have",
 }
 
 

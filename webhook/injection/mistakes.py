@@ -1,4 +1,4 @@
-"""What somebody probably meant by a ``logs`` value that can't be used, so that the message says what to write.
+"""What somebody probably meant by a bad ``logs`` or ``containers`` value, so that the message says what to write.
 
 Values come from YAML, from other tools' formats and from memory: separators that are none here, quotes and brackets
 of a list, dashes, URLs, variables. Advice is given only where what is advised could be a path.
@@ -9,7 +9,7 @@ import re
 from webhook.injection.names import is_dns_label
 from webhook.injection.reasons import clean_untrusted
 
-__all__ = ["EXAMPLE", "in_another_notation", "what_is_wrong"]
+__all__ = ["EVERY", "EXAMPLE", "WITHOUT_PREFIX", "in_another_notation", "no_container_name", "what_is_wrong"]
 
 EXAMPLE = "/var/log/app/*.log"
 
@@ -37,10 +37,28 @@ _VARIABLE = re.compile(r"\$[({]|^\$")
 #: A path that lacks only its beginning.
 _RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
 _LONGEST_ADVICE = 60
+_WILDCARD = frozenset("*?")
+_BETWEEN_NAMES = re.compile(r"[^\w.-]+")
 #: Longer values are not looked into: nobody writes them by hand, and a tenant could write many.
 _LONGEST_LOOKED_AT = 1024
 #: So deep is a path in quotes and brackets at most.
 _NESTED = 4
+
+#: What people write for all containers.
+EVERY = frozenset({"*", "**", ".*", "all", "any", "each", "every", "everything"})
+WITHOUT_PREFIX = "leave the prefix out: then all of the pod's own containers are meant"
+
+
+def no_container_name(name: str, text: str) -> str:
+    """Return what to write instead of something in a ``containers`` value, ``text``, that is no container's name."""
+    if name.strip(_QUOTES).lower() in EVERY:
+        return "leave it out: all of the pod's own containers take part"
+    if not _WILDCARD.isdisjoint(name):
+        return "has a wildcard; write names with commas between them"
+    names = [piece for part in _BETWEEN_NAMES.split(text.lower()) if (piece := part.strip("-"))]
+    if not names or not all(map(is_dns_label, names)):
+        return "is no container name; write names with commas between them"
+    return f"is no container name; write {clean_untrusted(','.join(names), _LONGEST_ADVICE)}"
 
 
 def separated(text: str) -> list[str]:
@@ -113,7 +131,7 @@ def _no_file_of_a_pod(entry: str) -> str:
     if "{{" in entry:
         return "is a template that was not rendered; write the path itself"
     if _VARIABLE.search(entry):
-        return "has a variable; they are not filled in here, write the path itself"
+        return "has a variable, which is not expanded here; write the path itself"
     if entry.startswith("~"):
         return "has a ~; write the home folder's whole path"
     return ""
@@ -125,7 +143,7 @@ def _not_absolute(entry: str) -> str:
     if ".." in path.split("/"):
         return f"must be the whole path, without ..; write for example {EXAMPLE}"
     if not re.search(r"[/.*?]", path) or not re.search(r"\w", path):
-        return f"is no path; write for example {EXAMPLE}"
+        return f"is not a path; write for example {EXAMPLE}"
     if "/" not in path or not re.match(r"\w", path):
         path = f"var/log/app/{path}"
     return f"must begin with /; write {clean_untrusted(f'/{path}', _LONGEST_ADVICE)}"

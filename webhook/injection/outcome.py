@@ -16,8 +16,8 @@ class Outcome(StrEnum):
 
     INJECTED = "injected"
     SHADOWED = "shadowed"  # would have been injected, but for shadow mode
-    SKIPPED = "skipped"  # nobody asked, or there is nothing to do
-    DECLINED = "declined"  # asked in a way that can't be followed; allowed without the sidecar
+    SKIPPED = "skipped"  # not requested, or nothing to do
+    DECLINED = "declined"  # requested in a way that can't be followed; created without the sidecar
     DENIED = "denied"  # the same under strict
     FAILED = "failed"  # our fault: a deadline, too many requests, a bug
 

@@ -20,6 +20,7 @@ import msgspec
 
 from webhook.injection.annotations import LogFiles, NotInjectable, RequestedOptions
 from webhook.injection.edit import Located
+from webhook.injection.mistakes import EVERY, WITHOUT_PREFIX, no_container_name
 from webhook.injection.paths import Components, components, literal
 from webhook.injection.pod import Container, EnvVar, PodSpec, VolumeMount
 from webhook.injection.profile import Configuration
@@ -136,6 +137,9 @@ def _check_known(name: str, names: Sequence[str], where: str, value: str) -> Non
     if name in names:
         return
     # guessing among thousands takes longer than all the rest
+    if name in EVERY:
+        message = no_container_name(name, name) if where == "containers" else WITHOUT_PREFIX
+        raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, where, value, message))
     near = difflib.get_close_matches(name, names[:MOST_GUESSED], n=1) or list(names[:1])
     message = f"the pod has no container {quote_untrusted(name)}" + (
         f"; did you mean {quote_untrusted(near[0])}?" if near else ""

@@ -44,6 +44,8 @@ class Place(Struct, gc=False):
     seen_by: list[tuple[str, str]]
     files: list[File]
     variables: tuple[EnvVar, ...] = ()
+    #: Whether the volume outlives the pod, and may have files from before it.
+    persistent: bool = False
     #: Where the sidecar mounts it, and the files as it sees them: a path, a glob, or ``DIR/**/NAME`` each.
     path: str = ""
     patterns: list[str] = []

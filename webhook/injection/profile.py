@@ -17,7 +17,10 @@ PLACES = {
     "<log-files>": "the log files, a path or a glob each",
     "<log-folders>": "the folders that the log files lie in",
     "<log-volumes>": "the volumes that the log files lie in",
+    "<persistent-folders>": "where volumes that outlive the pod are mounted",
+    "<start>": "beginning or end, if the pod or the profile says where reading begins",
 }
+START = "<start>"
 #: or when the profile is loaded.
 PLACEHOLDERS = {**PLACES, "<native>": "true for a native sidecar, which ends after all others, or false"}
 #: A profile's image that is the configuration's, with the configuration's pull policy.
@@ -74,6 +77,8 @@ class Profile:
     native: bool
     first: bool
     logs: tuple[LogFiles, ...]
+    #: Where reading begins in files from before the pod: ``beginning``, ``end``, or nothing where the sidecar decides.
+    start: str
     logs_mount_path: str | None
     #: Where no log place may be mounted: what the image needs, and the profile's own mounts.
     reserved: Directories
@@ -101,6 +106,8 @@ class Profile:
     #: The variables, and whether some are filled in for each pod.
     variables: tuple[EnvVar, ...] = field(init=False)
     fills_variables: bool = field(init=False)
+    #: Whether the sidecar is told where reading begins.
+    fills_start: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out what is the same for every pod."""
@@ -121,6 +128,7 @@ class Profile:
             "beginning": beginning,
             "variables": (*SIDECAR_VARIABLES, *self.env),
             "fills_variables": any(variable.value in PLACES for variable in self.env),
+            "fills_start": START in (*self.command, *self.args, *(variable.value for variable in self.env)),
         }
         for name, value in worked_out.items():
             object.__setattr__(self, name, value)

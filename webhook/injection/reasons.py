@@ -1,7 +1,7 @@
 """The one enum of reasons: why a pod was injected or not, and what was noteworthy about it.
 
-Every text about a decision — the warning, the audit annotation, the metric label, the log line, ``explain``,
-the playground — is made from a :class:`Finding`, so that they never say different things.
+The warning, the audit annotation, the metric label, the log line and ``explain`` are all made from a
+:class:`Finding`, so that they never contradict each other.
 """
 
 from enum import StrEnum
@@ -14,11 +14,11 @@ WARNING_LENGTH = 120
 
 
 class Severity(StrEnum):
-    """How much a reason asks of its reader."""
+    """Who is told about a reason."""
 
-    QUIET = "quiet"  # nothing to say: nobody asked
-    NOTE = "note"  # explain says it; nobody is warned
-    ASKED = "asked"  # the client is warned if the pod itself asked, and not only its namespace
+    QUIET = "quiet"  # nobody: injection was not requested, or it succeeded
+    NOTE = "note"  # readers of explain
+    ASKED = "asked"  # the client is warned if the pod itself requested injection, not only its namespace
     WARNING = "warning"  # the client is warned
     REFUSED = "refused"  # warned, and denied under ``strict``: the annotation itself is wrong
 
@@ -40,14 +40,18 @@ class Reason(StrEnum):
     # what came of the request
     INJECTED = "injected", Severity.QUIET, "the sidecar was added"
     NOT_A_POD = "not_a_pod", Severity.QUIET, "only pods are injected"
-    NOT_CREATE = "not_create", Severity.QUIET, "only the creation of a pod is looked at"
-    NOT_ASKED = "not_asked", Severity.QUIET, "neither the pod nor its namespace asks for injection"
-    OPTED_OUT = "opted_out", Severity.QUIET, "the pod says inject: false"
-    OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are left alone"
-    MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod shows what a node already runs"
+    NOT_CREATE = "not_create", Severity.QUIET, "pods are injected only when they are created"
+    NOT_ASKED = "not_asked", Severity.QUIET, "neither the pod nor its namespace requests injection"
+    OPTED_OUT = "opted_out", Severity.QUIET, "the pod has inject: false"
+    OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are never injected"
+    MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod only shows what a node already runs"
     WINDOWS = "windows", Severity.ASKED, "the pod runs on Windows"
-    NO_LOG_LOCATION = "no_log_location", Severity.NOTE, "the namespace asks, and nothing says where the pod has logs"
-    ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod carries our sidecar already"
+    NO_LOG_LOCATION = (
+        "no_log_location",
+        Severity.NOTE,
+        "the namespace is opted in, but nothing says where the pod has logs",
+    )
+    ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod already has a sidecar of Pillion"
 
     # the annotations can't be followed
     BAD_ANNOTATION = "bad_annotation", Severity.REFUSED, "an annotation has a value that can't be used"
@@ -60,40 +64,52 @@ class Reason(StrEnum):
     NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
     PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
     PROFILE_PATCH = "profile_patch", Severity.WARNING, "the profile's patch does not fit the sidecar"
-    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has something of another kind under our name"
+    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with our name"
     PORT_TAKEN = "port_taken", Severity.WARNING, "a container of the pod declares the profile's port"
-    HOST_NETWORK = "host_network", Severity.WARNING, "the profile listens on a port, and the pod shares the node's"
-    WOULD_NOT_COMPLETE = "would_not_complete", Severity.WARNING, "the profile's ordinary container would never end"
-    UNWRITABLE_VOLUME = "unwritable_volume", Severity.WARNING, "what is mounted there can't hold logs"
+    HOST_NETWORK = "host_network", Severity.WARNING, "the profile uses a port, and the pod uses the node's network"
+    WOULD_NOT_COMPLETE = (
+        "would_not_complete",
+        Severity.WARNING,
+        "the profile's ordinary container would keep the pod from completing",
+    )
+    UNWRITABLE_VOLUME = "unwritable_volume", Severity.WARNING, "the volume that is mounted there can't hold logs"
     BLOCK_DEVICE = "block_device", Severity.WARNING, "a block device is there"
     SYSTEM_DIRECTORY = "system_directory", Severity.WARNING, "a volume there would hide what the image needs"
     HIDES_PROGRAM = "hides_program", Severity.WARNING, "a volume there would hide what the container runs"
-    UNKNOWN_VARIABLE = "unknown_variable", Severity.WARNING, "the subPathExpr needs a variable we can't see"
+    UNKNOWN_VARIABLE = (
+        "unknown_variable",
+        Severity.WARNING,
+        "the subPathExpr needs a variable whose value is not visible",
+    )
     ROOT_UNDER_NON_ROOT = "root_under_non_root", Severity.WARNING, "the sidecar would run as root under runAsNonRoot"
     USER_NOT_MAPPED = "user_not_mapped", Severity.WARNING, "the pod's user namespace has no such user"
-    TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs lie in more directories than we mount"
+    TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs are in more directories than the sidecar mounts"
 
     # the request could not be served as it should
     UNREADABLE_POD = "unreadable_pod", Severity.WARNING, "the pod in the request can't be read"
     DEADLINE = "deadline", Severity.WARNING, "the caller's deadline was too near"
     OVERLOADED = "overloaded", Severity.WARNING, "too many requests at once"
-    INTERNAL_ERROR = "internal_error", Severity.WARNING, "a bug of ours; the pod was left as it was"
+    INTERNAL_ERROR = "internal_error", Severity.WARNING, "a bug in Pillion; the pod was left unchanged"
 
     # noteworthy beside an injection
     UNKNOWN_KEY = "unknown_key", Severity.WARNING, "no annotation has that name"
     NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
-    LABEL_WITHOUT_EFFECT = "label_without_effect", Severity.WARNING, "only an annotation of that name is read"
+    LABEL_WITHOUT_EFFECT = (
+        "label_without_effect",
+        Severity.WARNING,
+        "a label of that name has no effect; only an annotation has",
+    )
     BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
-    PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part looks like a directory"
+    PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part is probably a directory"
     PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another folder"
     HIDES_APPLICATION = "hides_application", Severity.WARNING, "the new volume probably hides the application's files"
     READ_ONLY_MOUNT = "read_only_mount", Severity.WARNING, "the container can't write there"
     MIXED_USERS = "mixed_users", Severity.WARNING, "the containers run as different users"
     UNKNOWN_USER = "unknown_user", Severity.NOTE, "the pod does not say which user writes the logs"
     HIDES_IMAGE_FILES = "hides_image_files", Severity.NOTE, "the new volume hides what the image has there"
-    RELOCATED = "relocated", Severity.NOTE, "the sidecar sees the place at another path"
-    LEFT_OUT = "left_out", Severity.NOTE, "a container of another injector takes no part"
-    ANNOTATIONS_FULL = "annotations_full", Severity.NOTE, "the pod's annotations leave no room for ours"
+    RELOCATED = "relocated", Severity.NOTE, "the sidecar mounts the logs at another path"
+    LEFT_OUT = "left_out", Severity.NOTE, "the container of another injector does not take part"
+    ANNOTATIONS_FULL = "annotations_full", Severity.NOTE, "the pod's annotations have no room for Pillion's"
 
 
 def clean_untrusted(text: str, length: int = 40) -> str:
@@ -112,7 +128,7 @@ class Finding(NamedTuple):
     """A reason, where it was found, and what to write instead.
 
     ``where`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
-    ``message`` says what is wrong and what to write, in few words; tenant text in it is already ``shown``.
+    ``message`` says what is wrong and what to write, in few words; tenant text in it is already quoted.
     """
 
     reason: Reason

@@ -54,7 +54,7 @@ def resources(
     asked = options.amounts
     if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
         # a pod with pod-level resources is refused where its containers ask for more in sum (KEP-2837)
-        message = "has no effect: the pod has resources of its own for all containers"
+        message = "has no effect: the pod has pod-level resources"
         findings += [Finding(Reason.NO_EFFECT, key, asked[key], message) for key, _, _ in _AMOUNTS if key in asked]
         return None
     guaranteed = _guaranteed(spec)

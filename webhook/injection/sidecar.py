@@ -17,6 +17,7 @@ from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, TOKEN_PATH, Profile
 from webhook.injection.reasons import Finding, Reason, quote_untrusted
 from webhook.injection.resources import resources
+from webhook.injection.start import requested_start
 from webhook.injection.variables import Environment, escape
 from webhook.injection.volumes import Plan
 
@@ -43,13 +44,14 @@ def build(
     ``size_limit`` is that of each new volume.
     """
     findings: list[Finding] = []
-    environment = Environment(_filled(profile.variables, plan) if profile.fills_variables else profile.variables)
+    start = requested_start(profile, options, findings)
+    environment = Environment(_filled(profile.variables, plan, start) if profile.fills_variables else profile.variables)
     mounts = [_log_mount(place, environment) for place in plan.places]
     container = dict(profile.beginning)
     if profile.fills_command:
-        container["command"] = _fill(profile.command, plan)
+        container["command"] = _fill(profile.command, plan, start)
     if profile.args:
-        container["args"] = _fill(profile.args, plan)
+        container["args"] = _fill(profile.args, plan, start)
     container["env"] = environment.variables
     amounts = resources(spec, profile, options, (size_limit, len(plan.new_volumes)), findings)
     if amounts is not None:
@@ -129,11 +131,11 @@ def _writers(participants: Sequence[Participant], plan: Plan) -> list[Container]
     return writers
 
 
-def _files(plan: Plan) -> list[str]:
+def _files(plan: Plan, _start: str) -> list[str]:
     return [pattern for place in plan.places for pattern in place.patterns]
 
 
-def _folders(plan: Plan) -> list[str]:
+def _folders(plan: Plan, _start: str) -> list[str]:
     # a file that is mounted by itself has no folder of its own to show
     return [
         "/".join((place.path, *folder)) if name else place.path
@@ -142,30 +144,54 @@ def _folders(plan: Plan) -> list[str]:
     ]
 
 
-def _volumes(plan: Plan) -> list[str]:
+def _volumes(plan: Plan, _start: str) -> list[str]:
     return [place.mount.name for place in plan.places]
 
 
-_PLACES = {"<log-files>": _files, "<log-folders>": _folders, "<log-volumes>": _volumes}
+def _persistent_folders(plan: Plan, _start: str) -> list[str]:
+    return [place.path for place in plan.places if place.persistent]
 
 
-def _fill(items: Sequence[str], plan: Plan) -> list[str]:
+def _start(_plan: Plan, start: str) -> list[str]:
+    return [start] if start else []
+
+
+_PLACES = {
+    "<log-files>": _files,
+    "<log-folders>": _folders,
+    "<log-volumes>": _volumes,
+    "<persistent-folders>": _persistent_folders,
+    "<start>": _start,
+}
+#: As a variable's value these are text: no mount's path has a colon. Shippers read the others as JSON.
+_TEXTS = frozenset({"<persistent-folders>", "<start>"})
+
+
+def _fill(items: Sequence[str], plan: Plan, start: str) -> list[str]:
     """Return the items with each placeholder replaced by one item a file, folder or volume."""
     filled: list[str] = []
     for item in items:
         if item in _PLACES:
-            filled += map(escape, dict.fromkeys(_PLACES[item](plan)))
+            filled += map(escape, dict.fromkeys(_PLACES[item](plan, start)))
         else:
             filled.append(item)
     return filled
 
 
-def _filled(variables: Sequence[EnvVar], plan: Plan) -> list[EnvVar]:
-    """Return the variables with each placeholder replaced by a JSON list: shippers read their configuration so."""
-    return [
-        replace(variable, value=_as_list(_PLACES[variable.value](plan))) if variable.value in _PLACES else variable
-        for variable in variables
-    ]
+def _filled(variables: Sequence[EnvVar], plan: Plan, start: str) -> list[EnvVar]:
+    """Return the variables with each placeholder filled in; a text that would be empty has no variable."""
+    filled = []
+    for variable in variables:
+        placeholder = variable.value
+        if placeholder not in _PLACES:
+            filled.append(variable)
+            continue
+        texts = _PLACES[placeholder](plan, start)
+        if placeholder not in _TEXTS:
+            filled.append(replace(variable, value=_as_list(texts)))
+        elif texts:
+            filled.append(replace(variable, value=escape(":".join(texts))))
+    return filled
 
 
 def _as_list(texts: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from webhook.injection.annotations import LogFiles, NotInjectable
 from webhook.injection.edit import Located
 from webhook.injection.hiding import application_hidden, reject_hidden_program, reject_system_directory
-from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, in_words, is_read_only, kind_of
+from webhook.injection.kinds import HOST_PATH, PERSISTENT_KINDS, WRITABLE_KINDS, in_words, is_read_only, kind_of
 from webhook.injection.participants import Participant
 from webhook.injection.paths import Components, as_written, components, within
 from webhook.injection.places import ITSELF, File, Place, assign_sidecar_paths
@@ -58,7 +58,7 @@ class Plan(Struct, gc=False):
             if application_hidden(directory) is None
         ]
         moved = [
-            Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar has it at {place.path}")
+            Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar mounts it at {place.path}")
             for place in self.places
             if place.relocated
         ]
@@ -191,7 +191,8 @@ class _Planning:
             variables = needed_variables(container, participant.added, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
             self.subpaths.add(mount.name)
-        self._add_place(container.name, mount, files, new=False, variables=variables)
+        persistent = kind in PERSISTENT_KINDS
+        self._add_place(container.name, mount, files, new=False, variables=variables, persistent=persistent)
         if not read_only:
             self.writable.add(mount.name)
         if participant.chosen:
@@ -200,7 +201,14 @@ class _Planning:
                 self.unwritten.setdefault(mount.name, (container, mount))
 
     def _add_place(
-        self, container: str, mount: VolumeMount, files: list[File], *, new: bool, variables: tuple[EnvVar, ...] = ()
+        self,
+        container: str,
+        mount: VolumeMount,
+        files: list[File],
+        *,
+        new: bool,
+        variables: tuple[EnvVar, ...] = (),
+        persistent: bool = False,
     ) -> None:
         """Add what a container sees at a mount: a place of its own, or one that is known already."""
         identity: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
@@ -209,7 +217,7 @@ class _Planning:
         seen = (container, as_written(mount.mountPath))
         place = self.places.get(identity)
         if place is None:
-            self.places[identity] = Place(mount, new, [seen], files, variables)
+            self.places[identity] = Place(mount, new, [seen], files, variables, persistent)
         else:
             place.seen_by.append(seen)
             place.files += [file for file in files if file not in place.files]
@@ -258,7 +266,9 @@ class _Planning:
         for name, (container, mount) in self.unwritten.items():
             if name not in self.writable:
                 place = quote_untrusted(mount.mountPath, 30)
-                message = f"{quote_untrusted(container.name, 24)} can't write at {place}: it is read-only there"
+                message = (
+                    f"{quote_untrusted(container.name, 24)} mounts {place} read-only, so it can't write logs there"
+                )
                 findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", message))
         return findings
 

@@ -31,26 +31,26 @@ class Poller(Protocol):
 
 
 class Watch:
-    """Files whose content is compared with what was read last.
+    """Files that are polled: they are read, and compared with what was read the last time.
 
-    Who uses the content uses what is here and reads no file again: what is compared is exactly what is in force. Not
-    times, nor inotify: a mounted ConfigMap or Secret is a chain of symlinks that is swapped, and its events depend on
-    the file system.
+    Loaders take the content from here and don't read the files again, so that what is loaded is what was compared.
+    Modification times and inotify would not do: a mounted ConfigMap or Secret is a chain of symlinks that is swapped,
+    and which events that causes depends on the file system.
     """
 
     def __init__(self, *files: Path) -> None:
         self._files = files
         self.content: Mapping[Path, Content] = {}
-        """What was read last; nothing before :meth:`changed` was called."""
+        """The content by file, as last read; empty before the first call of :meth:`changed`."""
 
     def changed(self) -> bool:
-        """Read the files; return whether any differs from what it was at the last call: true at the first."""
+        """Read the files; return whether any has changed since the last call (at the first call: True)."""
         before, self.content = self.content, {file: files.read(file) for file in self._files}
         return self.content != before
 
 
 class ConfigurationReloader:
-    """Applies a changed configuration if it is valid, and keeps the old one if it is not."""
+    """Loads the configuration file when it has changed; the previous configuration stays in use while it is invalid."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class ConfigurationReloader:
         self._log = log
 
     async def poll(self) -> None:
-        """Read the file if it has changed."""
+        """Load the configuration if its file has changed."""
         if not self._watch.changed():
             return
         try:
@@ -81,7 +81,7 @@ class ConfigurationReloader:
             for line in str(error).splitlines():
                 self._log.error("configuration reload failed", file=str(self._file), message=line)
             return
-        except Exception as error:  # noqa: BLE001 — whatever it is, this file is not in force
+        except Exception as error:  # noqa: BLE001 — whatever it is, this file can't be used
             self._metrics.configuration_reloaded(success=False)
             self._metrics.bug(Bug.RELOAD)
             bug = traceback_fields(type(error), error.__traceback__)
@@ -96,7 +96,7 @@ class ConfigurationReloader:
 
 
 class CertificateReloader:
-    """Serves a changed certificate if it is valid, and keeps the old one if it is not."""
+    """Loads the certificate files when they have changed; while they are invalid, the previous pair stays in use."""
 
     def __init__(
         self,
@@ -118,12 +118,12 @@ class CertificateReloader:
         self._self_signed = self_signed
         self._loaded = context.identity is not None
         self._failure = ""
-        """What was logged last, as long as it is true."""
+        """The failure that was logged last; empty once the files could be loaded."""
 
     async def poll(self) -> None:
         """Renew a self-signed pair; load the files if they have changed, or could not be loaded the last time.
 
-        A pair may become usable unchanged: it was not valid yet by our clock, or the disk failed once.
+        The same files may be loadable later: when the certificate becomes valid by our clock, or the disk recovers.
         """
         changed = False
         try:
@@ -139,7 +139,7 @@ class CertificateReloader:
         except (UnusablePairError, OSError) as error:
             self._reload_failed(changed, message=str(error))
             return
-        except Exception as error:  # noqa: BLE001 — whatever it is, these files are not in force
+        except Exception as error:  # noqa: BLE001 — whatever it is, these files can't be used
             if self._reload_failed(changed, message=BUG, **traceback_fields(type(error), error.__traceback__)):
                 self._metrics.bug(Bug.RELOAD)
             return
@@ -154,7 +154,7 @@ class CertificateReloader:
         )
 
     def _recover(self) -> None:
-        """Reset the metric: only a renewal had failed, and the pair in force is the one in the files."""
+        """Clear a failure to renew a self-signed pair: the pair in use is still the one in the files."""
         if self._failure:
             self._failure = ""
             self._metrics.certificate_reloaded(success=True)

@@ -55,7 +55,7 @@ class Setting:
 def _address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 — 16 bits
-        raise ValueError('not an address; write HOST:PORT, as "127.0.0.1:8443", or ":8443" for all addresses')
+        raise ValueError('not an address; write HOST:PORT, for example "127.0.0.1:8443", or ":8443" for all addresses')
     bare = host.removeprefix("[").removesuffix("]")
     if ":" in bare:
         ipaddress.IPv6Address(bare)
@@ -78,20 +78,20 @@ def _log_format(text: str) -> LogFormat:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise ValueError("a name is empty; write names with a comma between them")
+        raise ValueError("a name is empty; write names separated by commas")
     return names
 
 
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:10]) <= 10**9:
-        raise ValueError("not a count; write a whole number from 1 on")
+        raise ValueError("not a count; write a whole number above 0")
     return int(text)
 
 
 def _size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9})(KiB|MiB)?", text)
     if match is None:
-        raise ValueError('not a size; write bytes, or as "512KiB" or "7MiB"')
+        raise ValueError('not a size; write bytes, "512KiB" or "7MiB", for example')
     return int(match[1]) * {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2]]
 
 
@@ -105,19 +105,19 @@ def _row(default: str, parse: Callable[[str], object], metavar: str, help_: str)
 class Settings:
     """Everything about the process that can be set; what is injected is the configuration's matter."""
 
-    listen: Address = _row("127.0.0.1:8443", _address, "HOST:PORT", "where admission reviews are answered, over TLS")
+    listen: Address = _row("127.0.0.1:8443", _address, "HOST:PORT", "where to serve admission reviews, over TLS")
     plain_listen: Address = _row(
         "127.0.0.1:8080",
         _address,
         "HOST:PORT",
-        "where /livez, /readyz and /metrics are answered, without TLS",
+        "where to serve /livez, /readyz and /metrics, without TLS",
     )
 
     config: Path | None = _row(
         "",
         Path,
         "FILE",
-        "the configuration: profiles and rules; reloaded when it changes; default: built-in",
+        "the configuration file, reloaded when it changes; default: the built-in profiles",
     )
     prefix: str | None = _row("", str, "PREFIX", "the annotations' prefix, instead of the configuration's")
     strict: bool | None = _row("", _flag, "BOOL", "deny pods with invalid annotations")
@@ -129,7 +129,7 @@ class Settings:
         "", Path, "FOLDER", "where python -m certs.keeper writes certificate and key; not ready until they exist"
     )
     tls_names: tuple[str, ...] | None = _row(
-        "", _names, "NAMES", "names that the certificate must be valid for, as pillion.pillion-system.svc"
+        "", _names, "NAMES", "names that the certificate must be valid for, such as pillion.pillion-system.svc"
     )
     client_ca: Path | None = _row("", Path, "FILE", "accept only clients with a certificate of these CAs, PEM")
     client_names: tuple[str, ...] | None = _row(
@@ -143,9 +143,9 @@ class Settings:
     reload_interval: float = _row(
         "1s", duration.seconds, "DURATION", "how often configuration and certificate files are checked for changes"
     )
-    drain: float = _row("15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then exit")
+    drain: float = _row("15s", duration.seconds, "DURATION", "how long to go on serving after SIGTERM, at most")
     drain_quiet: float = _row(
-        "3s", duration.seconds, "DURATION", "exit earlier, once no connection has been open for this long"
+        "3s", duration.seconds, "DURATION", "after SIGTERM, exit once no connection has been open for this long"
     )
 
     keep_alive: float = _row(
@@ -159,15 +159,15 @@ class Settings:
     body_timeout: float = _row("10s", duration.seconds, "DURATION", "the time limit for a request's body")
     # 7 MiB: the API server takes requests of up to 3 MiB, and a review of an update holds the object twice
     max_body: int = _row("7MiB", _size, "SIZE", "the largest request body")
-    max_buffered: int = _row("64MiB", _size, "SIZE", "all bodies that are being received, together")
-    max_header: int = _row("32KiB", _size, "SIZE", "a request's headers, together")
-    max_headers: int = _row("64", _count, "COUNT", "the number of a request's headers")
-    max_connections: int = _row("512", _count, "COUNT", "open connections, handshakes included")
+    max_buffered: int = _row("64MiB", _size, "SIZE", "the total size of request bodies being received")
+    max_header: int = _row("32KiB", _size, "SIZE", "the total size of a request's headers")
+    max_headers: int = _row("64", _count, "COUNT", "the largest number of headers of a request")
+    max_connections: int = _row("512", _count, "COUNT", "the largest number of open connections, handshakes included")
     max_in_flight: int = _row(
         "256",
         _count,
         "COUNT",
-        "requests being served; pods beyond are created unchanged, with a warning",
+        "the largest number of requests at once; beyond it pods are created unchanged, with a warning",
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-{{/* Everything that the schema can't refuse. Each text: what is wrong, and what to write. */}}
+{{/* Everything that the schema can't reject. Each text says what is wrong, and what to write. */}}
 {{- define "pillion.guards" -}}
 {{- $name := include "pillion.fullname" . }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
@@ -8,7 +8,7 @@
 {{- range $where, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels }}
 {{- range $key, $_ := $labels }}
 {{- if has $key $ours }}
-{{- fail (printf "%s sets %s, by which the servers are found: remove it" $where $key) }}
+{{- fail (printf "%s sets %s, which the chart's own selectors use: remove it" $where $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -36,20 +36,20 @@
 {{- fail "certificates.secretName is for certificates.mode provided: set the mode, or remove it" }}
 {{- end }}
 {{- if and .Values.certificates.caBundle (not (contains "-----BEGIN CERTIFICATE-----" .Values.certificates.caBundle)) }}
-{{- fail "certificates.caBundle is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}
+{{- fail "certificates.caBundle is no PEM certificate: it must begin with -----BEGIN CERTIFICATE-----, without further base64 encoding" }}
 {{- end }}
 {{- with .Values.certificates }}
 {{- $propagationDelay := include "pillion.milliseconds" .caPropagationDelay | int64 }}
 {{- $caOverlap := include "pillion.milliseconds" .caOverlap | int64 }}
 {{- $leaf := include "pillion.milliseconds" .leafLifetime | int64 }}
 {{- if lt (min $propagationDelay $caOverlap $leaf) 1 }}
-{{- fail "certificates.caPropagationDelay, certificates.caOverlap and certificates.leafLifetime must be longer than nothing" }}
+{{- fail "certificates.caPropagationDelay, certificates.caOverlap and certificates.leafLifetime must be longer than 0" }}
 {{- end }}
 {{- if gt (mul 3 (add $propagationDelay $caOverlap)) $leaf }}
-{{- fail (printf "certificates.caPropagationDelay %s and certificates.caOverlap %s are together more than a third of certificates.leafLifetime %s: a rotation would not end before the next one begins; shorten caOverlap or lengthen the lifetime" .caPropagationDelay .caOverlap .leafLifetime) }}
+{{- fail (printf "certificates.caPropagationDelay %s and certificates.caOverlap %s are together more than a third of certificates.leafLifetime %s: a rotation would not end before the next one begins; shorten caOverlap or lengthen leafLifetime" .caPropagationDelay .caOverlap .leafLifetime) }}
 {{- end }}
 {{- if gt (mul 3 $leaf) (include "pillion.milliseconds" .caLifetime | int64) }}
-{{- fail (printf "certificates.leafLifetime %s is more than a third of certificates.caLifetime %s: shorten it, or lengthen the CA's" .leafLifetime .caLifetime) }}
+{{- fail (printf "certificates.leafLifetime %s is more than a third of certificates.caLifetime %s: shorten it, or lengthen caLifetime" .leafLifetime .caLifetime) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.certificates.certManager.issuerRef (not (include "pillion.certManager" .)) }}
@@ -58,7 +58,7 @@
 {{- if include "pillion.certManager" . }}
 {{- range $key, $_ := .Values.webhook.annotations }}
 {{- if hasPrefix "cert-manager.io/inject-" $key }}
-{{- fail (printf "certificates.mode is cert-manager, which sets its annotation itself: remove %s from webhook.annotations" $key) }}
+{{- fail (printf "certificates.mode is cert-manager, and the chart sets cert-manager's annotation itself: remove %s from webhook.annotations" $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -66,15 +66,15 @@
 {{- fail "server.clientNames needs server.clientCA: the CA whose certificates have these names" }}
 {{- end }}
 {{- if and .Values.server.clientCA (not (contains "-----BEGIN CERTIFICATE-----" .Values.server.clientCA)) }}
-{{- fail "server.clientCA is no PEM certificate: it begins with -----BEGIN CERTIFICATE----- and is not base64-encoded once more" }}
+{{- fail "server.clientCA is no PEM certificate: it must begin with -----BEGIN CERTIFICATE-----, without further base64 encoding" }}
 {{- end }}
 {{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
 {{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
 {{- end }}
 {{- if and (eq .Values.webhook.failurePolicy "Fail") (not (has "kube-system" (.Values.webhook.excludedNamespaces | default list))) }}
-{{- fail "webhook.failurePolicy is Fail: put kube-system into webhook.excludedNamespaces, or the cluster can't start again without us" }}
+{{- fail "webhook.failurePolicy is Fail: put kube-system into webhook.excludedNamespaces; otherwise a stopped cluster can't start again" }}
 {{- end }}
 {{- if eq .Release.Namespace "kube-system" }}
-{{- fail "kube-system is never injected and is no place for a webhook: install into a namespace of its own (-n pillion-system --create-namespace)" }}
+{{- fail "kube-system is no place for a webhook: install into a namespace of its own (-n pillion-system --create-namespace)" }}
 {{- end }}
 {{- end }}

@@ -197,16 +197,18 @@ impl<S: Sink> Follower<S> {
     /// Return where reading a file begins that nobody of this pod has read.
     pub(super) fn start_of(&mut self, one: &Found) -> (u64, u64) {
         let none = (0, hash(b""));
+        // what comes up later is this pod's, whatever its times say: the clock may have been set
+        let first_look = !self.settled && !self.resumed;
         let at_end = match self.options.start {
             Start::Beginning => false,
-            Start::End => !self.settled && !self.resumed,
+            Start::End => true,
             Start::Auto => {
                 let persistent = |folder: &Vec<u8>| is_below(&one.path, folder);
                 let made = one.stat.born.max(one.stat.modified);
                 self.state_born > 0 && made < self.state_born && self.options.persistent.iter().any(persistent)
             }
         };
-        if !at_end || one.stat.size == 0 {
+        if !first_look || !at_end || one.stat.size == 0 {
             return none;
         }
         match self.volumes.open(&one.path) {
@@ -276,7 +278,7 @@ fn age(one: &Found) -> (i64, i64, std::cmp::Reverse<u64>) {
     (one.stat.modified, one.stat.born, std::cmp::Reverse(number(&one.path[one.name..])))
 }
 
-/// Say whether a path lies in a folder.
-fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    folder == b"/" || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
+/// Say whether a path is a mount or lies in it.
+fn is_below(path: &[u8], mount: &[u8]) -> bool {
+    mount == b"/" || path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }

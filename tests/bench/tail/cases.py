@@ -15,7 +15,7 @@ BLOCK = 1000
 #: A steady app writes for so long, whatever the number of lines, and rotates its file as often.
 STEADY_SECONDS = 10.0
 ROTATIONS = 6
-#: The rotated files that are kept: nobody can read what came and went between two looks.
+#: The rotated files that are kept: nobody can read what came and went between two polls.
 KEPT = 3
 #: From here on the sidecar of a case with `down` is killed, and started again.
 DOWN = (4.5, 5.5)
@@ -168,10 +168,10 @@ CASES = (
     # the kubelet looks once a second whether a container has ended
     Case("burst, and the end a second later", burst, ends_after=1),
     Case("rename", rotating(shift)),
-    Case("rename, twice between two looks", rename_twice),
+    Case("rename, twice between two polls", rename_twice),
     Case("rename and compress", rotating(compress)),
     Case("remove and create", rotating(remove)),
-    Case("truncate and write anew", rewrite),
+    Case("truncate and rewrite", rewrite),
     Case("late folder, late file", late, pattern="late/*.log", names=("late/app.log",)),
     Case("3 slow files, half lines", many(THREE, STEADY_SECONDS), names=THREE),
     Case("100 fast files, half lines", many(HUNDRED, 0), names=HUNDRED),

@@ -65,6 +65,7 @@ READ_TOO_SLOWLY = Refusal(0, "", Limit.RESPONSE_TIME)
 PIPELINE_TOO_LONG = Refusal(400, "too many requests at once in one connection", Limit.PIPELINE)
 CLIENT_NOT_ALLOWED = Refusal(403, "the client certificate has none of the allowed names", Limit.CLIENT_NAME)
 IDLE = Refusal(0, "", Limit.IDLE)
+UPGRADE = Refusal(400, "only HTTP/1.1 is spoken here; leave the Upgrade header out", None)
 NOT_HTTP = Refusal(400, "this is not HTTP/1.1", None)
 
 
@@ -119,16 +120,20 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: uvicorn.server.ServerState, gate: Gate) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
+        #: When it was accepted, on the monotonic clock, and whether it has had a response since.
+        self.accepted, self.served = time.monotonic(), False
         self._gate = gate
         self._refusal: Refusal | None = None
         #: Until when, on the monotonic clock, the connection waits, and what it means if that was in vain.
         self._deadline, self._overdue = math.inf, IDLE
-        #: Where the request that is being received is; whether it has begun, and whether its head is complete.
-        self._receiving = self._in_head = False
+        #: Whether a request has begun and is not complete.
+        self._receiving = False
         #: Requests, the one that is being received included, whose responses are not complete.
         self._unanswered = 0
         self._header_bytes = self._header_count = 0
         self._message_size = 0
+        #: Bytes since the parser last called back: the beginning of a header or a trailer, which it holds back.
+        self._held_bytes = 0
 
     @property
     def idle_since(self) -> float | None:
@@ -155,14 +160,15 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and keep account of what it holds back: it has no limits of its own."""
+        """Feed the parser, and count what it holds back: it has no limits of its own."""
         if self._refusal is not None or self.transport.is_closing():
             return
         self._message_size += len(data)
+        self._held_bytes += len(data)
         super().data_received(data)
         if self._refusal is not None:
             return
-        if self._in_head and self._message_size > self._gate.settings.max_header:
+        if self._held_bytes > self._gate.settings.max_header:
             self._refuse(HEAD_TOO_LARGE)
         elif self._message_size > self._gate.settings.max_body * MAX_DRAIN_FACTOR:
             self._refuse(BODY_TOO_LARGE)
@@ -173,9 +179,9 @@ class Connection(HttpToolsProtocol):
             self._stop(PIPELINE_TOO_LONG)
         super().on_message_begin()
         self._unanswered += 1
-        self._receiving = self._in_head = True
+        self._receiving = True
         self._header_bytes = self._header_count = 0
-        self._message_size = 0
+        self._message_size = self._held_bytes = 0
         self._wait(self._gate.settings.header_timeout, HEAD_TOO_SLOW)
 
     def on_url(self, url: bytes) -> None:
@@ -190,15 +196,24 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the application begin."""
-        self._in_head = False
+        if self.parser.should_upgrade():
+            # the parser would leave the body unread, and take it for the next request
+            self._stop(UPGRADE)
+        self._held_bytes = 0
         self._wait(self._gate.settings.body_timeout, BODY_TOO_SLOW)
         # not the loop's time: that stands still while the loop is busy
         self.scope["state"]["arrived"] = time.monotonic()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._held_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Note that all of the request is here."""
         self._receiving = False
+        self._held_bytes = 0
         super().on_message_complete()
         if self._unanswered:
             self._wait(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
@@ -208,6 +223,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin to be idle, unless another request waits."""
         super().on_response_complete()
+        self.served = True
         self._unanswered -= 1
         if self._refusal is not None:
             self._end()
@@ -234,6 +250,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(self._refusal or NOT_HTTP)
 
     def _account_head(self, size: int, headers: int) -> None:
+        self._held_bytes = 0
         self._header_bytes += size
         self._header_count += headers
         settings = self._gate.settings

@@ -5,7 +5,8 @@ import errno
 import socket
 import ssl
 import time
-from typing import cast
+from contextlib import suppress
+from typing import NamedTuple, cast
 
 import uvicorn.server
 from uvicorn import Config
@@ -27,6 +28,13 @@ CLOSE = (b"connection", b"close")
 
 #: accept(2): the process or the machine has no descriptor or memory left for another connection.
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Handshake(NamedTuple):
+    """A handshake that is not over."""
+
+    sock: socket.socket
+    task: asyncio.Task[None]
 
 
 class Listener:
@@ -52,8 +60,7 @@ class Listener:
         self._context = context
         #: What uvicorn's connections share; ``default_headers`` is copied into every response.
         self._state = uvicorn.server.ServerState()
-        #: Connections whose handshake is not over.
-        self._handshaking: dict[Connection, asyncio.Task[None]] = {}
+        self._handshaking: dict[Connection, Handshake] = {}
         self._expiry_task: asyncio.Task[None] | None = None
         #: The largest response of each connection that had a large one; the latest is last.
         self._buffered: dict[Connection, int] = {}
@@ -111,7 +118,7 @@ class Listener:
         self._accept()
         self._sock.close()
         if self._handshaking:
-            await asyncio.wait(self._handshaking.values(), timeout=grace)
+            await asyncio.wait([each.task for each in self._handshaking.values()], timeout=grace)
         # a turn of the loop reads what has arrived by now: who seems idle may have sent a request
         await asyncio.sleep(0.01)
         for connection in list(self._connections):
@@ -128,7 +135,9 @@ class Listener:
             self._sock.close()
         if self._expiry_task is not None:
             self._expiry_task.cancel()
-        for task in [*self._handshaking.values(), *self._state.tasks]:
+        for handshake in self._handshaking.values():
+            handshake.task.cancel()
+        for task in self._state.tasks:
             task.cancel()
         for connection in list(self._connections):
             connection.transport.abort()
@@ -146,19 +155,19 @@ class Listener:
                     self._pause()
                     return
                 continue  # that client is gone already
-            if self.open >= self.settings.max_connections and not self._close_longest_idle():
+            if self.open >= self.settings.max_connections and not self._make_room():
                 self.metrics.exceeded(Limit.CONNECTIONS)
                 accepted.close()
                 continue
             accepted.setblocking(False)
             connection = Connection(self._config, self._state, self)
             task = asyncio.get_running_loop().create_task(self._handshake(accepted, connection))
-            self._handshaking[connection] = task
+            self._handshaking[connection] = Handshake(accepted, task)
 
     def _pause(self) -> None:
         """Let the kernel keep new connections for a moment: asking it again at once would only spin."""
         self.metrics.exceeded(Limit.CONNECTIONS)
-        self._close_longest_idle()
+        self._make_room()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         loop.call_later(0.1, self._resume)
@@ -167,19 +176,32 @@ class Listener:
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
-    def _close_longest_idle(self) -> bool:
-        """Close the connection that has been idle for longest; return whether there was one.
+    def _make_room(self) -> bool:
+        """Close a connection that does nothing; return whether there was one.
 
-        So nobody can keep an API server out by holding connections that do nothing.
+        The oldest that has had no response yet, because an API server's gets its first within milliseconds; where there
+        is none, the one that has been idle for longest. So nobody can keep an API server out by connections that stall.
         """
-        idle = [connection for connection in self._connections if connection.idle_since is not None]
-        if not idle:
-            return False
-        longest = min(idle, key=lambda connection: connection.idle_since or 0.0)
-        self.metrics.exceeded(Limit.IDLE)
-        self._connections.discard(longest)
-        longest.transport.abort()
-        return True
+        unserved = [each for each in (*self._handshaking, *self._connections) if not each.served]
+        idle = [each for each in self._connections if each.idle_since is not None]
+        if unserved:
+            self.metrics.exceeded(Limit.CONNECTIONS)
+            self._drop(min(unserved, key=lambda connection: connection.accepted))
+        elif idle:
+            self.metrics.exceeded(Limit.IDLE)
+            self._drop(min(idle, key=lambda connection: connection.idle_since or 0.0))
+        return bool(unserved or idle)
+
+    def _drop(self, connection: Connection) -> None:
+        """Close a connection at once, and count it as closed from here on."""
+        handshake = self._handshaking.pop(connection, None)
+        if handshake is not None:
+            # its task then ends as if the client had left; cancelled before its first step, it would leave it open
+            with suppress(OSError):
+                handshake.sock.shutdown(socket.SHUT_RDWR)
+        else:
+            self._connections.discard(connection)
+            connection.transport.abort()
 
     def handshake_done(self, connection: Connection) -> None:
         """Count a connection as open from here on."""

@@ -1,0 +1,40 @@
+"""Where reading begins in log files that were there before the pod."""
+
+from webhook.injection.annotations import RequestedOptions
+from webhook.injection.places import Place
+from webhook.injection.profile import Profile
+from webhook.injection.reasons import Finding, Reason, quote_untrusted
+
+__all__ = ["requested_start", "start_in_words"]
+
+
+def requested_start(profile: Profile, options: RequestedOptions, findings: list[Finding]) -> str:
+    """Return ``beginning`` or ``end`` as the pod asks, or its profile; nothing where the sidecar decides."""
+    asked = options.start
+    if asked is not None and not profile.fills_start:
+        message = f"has no effect: the sidecar of profile {quote_untrusted(profile.name)} does not take it"
+        findings.append(Finding(Reason.NO_EFFECT, "start", asked, message))
+    return asked or profile.start
+
+
+def start_in_words(place: Place, profile: Profile, options: RequestedOptions) -> str:
+    """Return where reading a place begins and why; nothing where its profile does not take it.
+
+    ==============================  ==================  ==================================
+    the annotation, or the profile  the volume          reading begins
+    ==============================  ==================  ==================================
+    beginning                       any                 at the beginning
+    end                             any                 at the end of files that are there
+    nothing                         outlives the pod    at the end of files that are older
+    nothing                         ends with the pod   at the beginning
+    ==============================  ==================  ==================================
+    """
+    if not profile.fills_start:
+        return ""
+    start = options.start or profile.start
+    if start:
+        who = "the annotation start says so" if options.start else "the profile's start says so"
+        return f"at the beginning: {who}" if start == "beginning" else f"at the end of files that are there: {who}"
+    if place.persistent:
+        return "at the end of files older than the pod: the volume outlives it"
+    return "at the beginning: the volume ends with the pod"
