@@ -1,6 +1,8 @@
 """What an application, or somebody who means harm, can put into a log folder or do to the files in it."""
 
 import os
+import select
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
-from .sidecar import until
+from .sidecar import SECONDS, until
 from .test_files import append
 
 SPARSE = 1 << 40
@@ -96,3 +98,59 @@ def test_a_checkpoint_that_is_something_else(start: Start, logs: Path, tmp_path:
     sidecar.prints(["one"])
     assert any("checkpoint" in error for error in sidecar.errors)
     assert sidecar.heap() < 8 << 10
+
+
+def deep(folder: Path) -> Path:
+    """Return a folder whose path has some 3,000 bytes."""
+    for _ in range(12):
+        folder /= "d" * 240
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_standard_error_that_nobody_reads(logs: Path, tmp_path: Path, program: Path) -> None:
+    """What can't be said is left out; lines are printed all the same."""
+    folder = deep(logs)
+    for number in range(150):
+        (folder / f"{number}.log").symlink_to("/etc/passwd")
+    append(logs / "app.log", "one")
+    (tmp_path / "state").mkdir()
+    with subprocess.Popen(
+        [program, f"{logs}/**/*.log", "--state", str(tmp_path / "state")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as sidecar:
+        assert sidecar.stdout is not None
+        ready, _, _ = select.select([sidecar.stdout], [], [], SECONDS)
+        sidecar.terminate()
+        # the pipe of standard error is full until here
+        printed, said = sidecar.communicate(timeout=SECONDS)
+    assert ready
+    assert printed == b"one\n"
+    assert all(len(line) < 4096 for line in said.splitlines())
+    assert sidecar.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_long_paths_fill_no_memory(start: Start, logs: Path, kind: str) -> None:
+    """Files and folders are followed as long as there is memory for them, and what is left out is said."""
+    folder = deep(logs)
+    for number in range(4_000):
+        if kind == "files":
+            (folder / f"{number}.log").touch()
+        else:
+            (folder / str(number)).mkdir()
+    append(logs / "app.log", "one")
+    os.utime(logs / "app.log", (0, 0))  # older ones come first
+    sidecar = start("**/*.log")
+    sidecar.prints(["one"])
+    until(lambda: any(f"too many {kind}" in error for error in sidecar.errors), "what is left out")
+    assert sidecar.heap() < 48 << 10
+
+
+def test_names_of_nothing_but_numbers(start: Start, logs: Path) -> None:
+    """A name that may come from a hundred others takes no longer than any other."""
+    for number in range(3_000):
+        (logs / ("1-" * 115 + f"{number}.log")).touch()
+    append(logs / "app.log", "one")
+    start().prints(["one"], seconds=5)
