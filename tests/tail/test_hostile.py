@@ -43,40 +43,35 @@ def test_a_time_that_is_changed_alone(start: Start, logs: Path) -> None:
     sidecar.prints([*lines, "new"])
 
 
-def test_an_application_that_writes_on_faster_than_is_read(start: Start, logs: Path) -> None:
+def test_an_application_that_writes_on_faster_than_is_read(logs: Path, tmp_path: Path, program: Path) -> None:
     """A native sidecar that is replaced prints what was there at the signal, looks once more, and ends."""
-    append(logs / "app.log", "first")
-    sidecar = start(native="true")
-    sidecar.prints(["first"])
-    sidecar.valve.clear()
-    going = True
+    (tmp_path / "state").mkdir()
+    lines = ("x" * 1000 + "\n") * 40
+    ended = threading.Event()
 
     def write() -> None:
-        line = "x" * 1000 + "\n"
         with (logs / "app.log").open("a") as file:
-            while going:
-                file.write(line * 100)
+            while not ended.wait(0.01):
+                file.write(lines)
                 file.flush()
-                time.sleep(0.01)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        time.sleep(0.3)
-        sidecar.process.terminate()
-
-        def trickle() -> bool:
-            sidecar.valve.set()
-            time.sleep(0.001)
-            sidecar.valve.clear()
-            return sidecar.process.poll() is not None
-
-        until(trickle, "its end", seconds=15)
-    finally:
-        going = False
+    append(logs / "app.log", *["x" * 1000] * 500)
+    with subprocess.Popen(
+        [program, f"{logs}/*.log", "--native", "--state", str(tmp_path / "state")], stdout=subprocess.PIPE
+    ) as sidecar:
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert sidecar.stdout is not None
+        output = sidecar.stdout.fileno()
+        os.read(output, 1)
+        sidecar.terminate()
+        deadline = time.monotonic() + SECONDS / 2
+        while os.read(output, 16 << 10) and time.monotonic() < deadline:
+            ended.wait(0.008)  # half as fast as it is written
+        ended.set()
         writer.join()
-        sidecar.valve.set()
-    assert sidecar.process.returncode == 0
+        assert time.monotonic() < deadline
+        assert sidecar.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device", "terabyte"])

@@ -255,7 +255,7 @@ impl<S: Sink> Follower<S> {
         if one.wanted {
             file.wanted_in = file.seen_in;
         }
-        if let Phase::Draining | Phase::OnceMore(_) = self.phase {
+        if self.options.native && self.phase != Phase::Running {
             file.target = 0;
         }
         if let Phase::Calm(_) = self.phase {
