@@ -1,6 +1,7 @@
 """What an application, or somebody who means harm, can put into a log folder or do to the files in it."""
 
 import os
+import re
 import select
 import subprocess
 import threading
@@ -149,3 +150,33 @@ def test_names_of_nothing_but_numbers(start: Start, logs: Path) -> None:
         (logs / ("1-" * 115 + f"{number}.log")).touch()
     append(logs / "app.log", "one")
     start().prints(["one"], seconds=5)
+
+
+def test_a_file_that_lives_between_two_looks(start: Start, logs: Path) -> None:
+    """Nobody sees it, and nothing else suffers."""
+    append(logs / "app.log", "one")
+    sidecar = start(poll="1")
+    sidecar.prints(["one"])
+    sidecar.looks(1)
+    append(logs / "short.log", "never seen")
+    (logs / "short.log").unlink()
+    append(logs / "app.log", "two")
+    sidecar.prints(["one", "two"])
+
+
+def test_a_file_that_is_removed_while_it_has_no_descriptor(start: Start, logs: Path) -> None:
+    """It says how much was not read, and status counts it."""
+    for number in range(20):
+        append(logs / f"{number:02}.log", f"first of {number}")
+    sidecar = start(descriptors=16)  # four of them for log files
+    until(lambda: len(sidecar.lines) == 20, "the first lines")
+    sidecar.looks()
+    sidecar.valve.clear()
+    filler = "x" * 1000
+    for number in range(20):
+        append(logs / f"{number:02}.log", *[filler] * 100)
+    sidecar.looks_while_stalled()
+    for file in logs.iterdir():
+        file.unlink()
+    until(lambda: any("too few descriptors" in error for error in sidecar.errors), "what was lost")
+    assert re.search(r"too few descriptors: .* was removed before its last \d+ bytes were read", sidecar.errors[0])
