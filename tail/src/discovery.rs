@@ -78,6 +78,7 @@ pub struct Discovery {
     /// What the folders take, and what was found in this look.
     folder_bytes: usize,
     found_bytes: usize,
+    names_read: u64,
 }
 
 /// What is known of a regular file in a listing.
@@ -107,6 +108,7 @@ impl Discovery {
             generation: 0,
             folder_bytes: 0,
             found_bytes: 0,
+            names_read: 0,
         };
         for number in 0..discovery.patterns.len() {
             let Pattern { folder, deep, .. } = discovery.patterns[number].clone();
@@ -120,6 +122,12 @@ impl Discovery {
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_path.len()
+    }
+
+    /// Return how many names the last look has read in folders that were listed.
+    #[must_use]
+    pub fn names_read(&self) -> u64 {
+        self.names_read
     }
 
     /// Say whether no folder is watched.
@@ -160,7 +168,7 @@ impl Discovery {
     ) -> bool {
         let mut listed = false;
         self.fresh.clear();
-        self.found_bytes = 0;
+        (self.found_bytes, self.names_read) = (0, 0);
         for number in 0..self.folders.len() as u32 {
             listed |= self.scan_folder(number, all, is_known, found, troubles);
         }
@@ -293,6 +301,7 @@ impl Discovery {
                 folder.again = true;
                 break;
             };
+            self.names_read += 1;
             let name = entry.file_name();
             let bytes = name.to_bytes();
             if bytes == b"." || bytes == b".." {
@@ -419,7 +428,9 @@ mod tests {
         let mut discovery = discovery(folder.path(), "*.log");
         assert_eq!(scan(&mut discovery), (true, vec!["a.log".to_owned()]));
         assert!(scan(&mut discovery).0);
+        assert_eq!(discovery.names_read(), 3, "with . and ..");
         assert!(!scan(&mut discovery).0);
+        assert_eq!(discovery.names_read(), 0);
         fs::write(folder.path().join("b.log"), "").unwrap();
         fs::write(folder.path().join("b.log.1"), "").unwrap();
         fs::write(folder.path().join("b.txt"), "").unwrap();

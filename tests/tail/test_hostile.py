@@ -180,3 +180,20 @@ def test_a_file_that_is_removed_while_it_has_no_descriptor(start: Start, logs: P
         file.unlink()
     until(lambda: any("too few descriptors" in error for error in sidecar.errors), "what was lost")
     assert re.search(r"too few descriptors: .* was removed before its last \d+ bytes were read", sidecar.errors[0])
+
+
+def test_the_output_of_a_sidecar_on_the_node(start: Start, logs: Path) -> None:
+    """Who reads the node's folder of container logs does not print again what it prints itself, without end."""
+    pod = logs / "shop_shop-7d4b_0a1b2c3d-0000-4000-8000-000000000000"
+    for container in ("shop", "pillion-tail", "pillion-web"):
+        (pod / container).mkdir(parents=True)
+        append(pod / container / "0.log", container)
+    (logs / "pillion-x").mkdir()
+    append(logs / "pillion-x" / "0.log", "a folder of the application")
+    (logs / "link.log").symlink_to(pod / "pillion-tail" / "0.log")
+    sidecar = start("**/*.log")
+    until(lambda: len(sidecar.lines) == 2, "what is no sidecar's")
+    sidecar.complains(
+        "shop_shop-7d4b_0a1b2c3d-0000-4000-8000-000000000000/pillion-tail/0.log is what a sidecar printed"
+    )
+    assert sorted(sidecar.end().decode().splitlines()) == ["a folder of the application", "shop"]

@@ -270,6 +270,7 @@ impl<S: Sink> Follower<S> {
     pub(super) fn refuse(&mut self, path: &[u8], folder: u32, why: &Refused) {
         match why {
             Refused::Outside => self.complaints.once(&format!("{} leads out of the volume", shown(path))),
+            Refused::Printed => self.complaints.once(&format!("{} is what a sidecar printed", shown(path))),
             Refused::Failed(error) => {
                 let text = self.cant_read(path, *error);
                 self.complaints.once(&text);
