@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::checkpoint::hash;
 
 /// So many different complaints are made within a while; a tenant can make as many as there are files.
 const MOST: usize = 200;
 const WHILE: Duration = Duration::from_secs(600);
+/// A pipe that is ready takes so many bytes without blocking: pipe(7)'s `PIPE_BUF`.
+const LINE: usize = 4096;
 
 /// What was said already.
 #[derive(Debug, Default)]
@@ -42,10 +46,19 @@ impl Complaints {
     }
 }
 
-/// Say something on standard error, as one line; where it can't be written nobody can be told.
+/// Say something on standard error, as one line; where it can't be written at once nobody is told.
 pub fn say(text: &str) {
-    let line = format!("pillion-tail: {}\n", text.replace(['\n', '\r'], "?"));
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let mut line = format!("pillion-tail: {}", text.replace(['\n', '\r'], "?"));
+    while line.len() >= LINE {
+        line.pop();
+    }
+    line.push('\n');
+    let stderr = std::io::stderr();
+    // whoever reads it may be as slow as who reads the output
+    let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&Timespec::default()));
+    if ready == Ok(1) {
+        let _ = stderr.lock().write_all(line.as_bytes());
+    }
 }
 
 /// Return a path as text.

@@ -14,8 +14,10 @@ use crate::pattern::Pattern;
 use crate::rotation::origins;
 use crate::stat::{Id, Stat};
 
-/// More folders than this are not entered: each takes memory, and a tenant can make as many as inodes are left.
-const MOST_FOLDERS: usize = 50_000;
+/// So much memory is for folders; the rest of them are not entered. A tenant can make as many as inodes are left.
+const MOST_FOLDER_BYTES: usize = 8 << 20;
+/// So much is for what one look finds; the rest is left to the next one.
+const MOST_FOUND_BYTES: usize = 12 << 20;
 /// What getdents(2) fills at once.
 const ENTRIES: usize = 8 << 10;
 
@@ -73,10 +75,25 @@ pub struct Discovery {
     free: Vec<u32>,
     fresh: Vec<u32>,
     generation: u64,
+    /// What the folders take, and what was found in this look.
+    folder_bytes: usize,
+    found_bytes: usize,
+    names_read: u64,
 }
 
-/// Asked of a regular file in a listing: is it known under this path? Then its stat(2) is spared.
-pub type IsKnown<'a> = dyn FnMut(Id, &[u8], u32, u64) -> bool + 'a;
+/// What is known of a regular file in a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is not followed.
+    No,
+    /// A file with its number is followed.
+    Number,
+    /// It is open under this path: its stat(2) is spared.
+    Open,
+}
+
+/// Asked of a regular file in a listing.
+pub type IsKnown<'a> = dyn FnMut(Id, &[u8], u32, u64) -> Known + 'a;
 
 impl Discovery {
     /// Watch for what the patterns mean.
@@ -89,6 +106,9 @@ impl Discovery {
             free: Vec::new(),
             fresh: Vec::new(),
             generation: 0,
+            folder_bytes: 0,
+            found_bytes: 0,
+            names_read: 0,
         };
         for number in 0..discovery.patterns.len() {
             let Pattern { folder, deep, .. } = discovery.patterns[number].clone();
@@ -102,6 +122,12 @@ impl Discovery {
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_path.len()
+    }
+
+    /// Return how many names the last look has read in folders that were listed.
+    #[must_use]
+    pub fn names_read(&self) -> u64 {
+        self.names_read
     }
 
     /// Say whether no folder is watched.
@@ -142,6 +168,7 @@ impl Discovery {
     ) -> bool {
         let mut listed = false;
         self.fresh.clear();
+        (self.found_bytes, self.names_read) = (0, 0);
         for number in 0..self.folders.len() as u32 {
             listed |= self.scan_folder(number, all, is_known, found, troubles);
         }
@@ -195,6 +222,7 @@ impl Discovery {
         }
         self.folders[number as usize] = Some(folder);
         self.by_path.insert(path.to_vec(), number);
+        self.folder_bytes += folder_cost(path);
         self.fresh.push(number);
     }
 
@@ -219,6 +247,7 @@ impl Discovery {
                 }
                 if !folder.top {
                     self.by_path.remove(&folder.path);
+                    self.folder_bytes -= folder_cost(&folder.path);
                     self.folders[number] = None;
                     self.free.push(number as u32);
                 }
@@ -272,6 +301,7 @@ impl Discovery {
                 folder.again = true;
                 break;
             };
+            self.names_read += 1;
             let name = entry.file_name();
             let bytes = name.to_bytes();
             if bytes == b"." || bytes == b".." {
@@ -285,7 +315,7 @@ impl Discovery {
             path.extend_from_slice(bytes);
             if kind == FileType::Directory {
                 if !folder.deep.is_empty() && !bytes.starts_with(b".") {
-                    if self.by_path.len() < MOST_FOLDERS || self.by_path.contains_key(&path) {
+                    if self.folder_bytes < MOST_FOLDER_BYTES || self.by_path.contains_key(&path) {
                         self.watch(&path, &folder.deep, &folder.deep, false);
                     } else {
                         troubles.push(Trouble { path: path.clone(), error: Errno::NOMEM });
@@ -302,7 +332,8 @@ impl Discovery {
                 continue;
             }
             let id = Id { device, inode: entry.ino() };
-            if kind == FileType::RegularFile && wanted && !all && is_known(id, &path, number, generation) {
+            let known = if wanted { is_known(id, &path, number, generation) } else { Known::No };
+            if kind == FileType::RegularFile && known == Known::Open && !all {
                 continue;
             }
             let stat = Stat::of_entry(&descriptor, name);
@@ -311,6 +342,13 @@ impl Discovery {
             }
             match stat {
                 Ok(stat) if stat.is_regular() => {
+                    if known == Known::No {
+                        self.found_bytes += size_of::<Found>() + path.len();
+                        if self.found_bytes > MOST_FOUND_BYTES {
+                            folder.again = true;
+                            continue;
+                        }
+                    }
                     found.push(Found { path: path.clone(), name: begin, folder: number, generation, stat, wanted });
                 }
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
@@ -338,6 +376,11 @@ impl Discovery {
     }
 }
 
+/// Return what a folder takes: its path is kept twice.
+fn folder_cost(path: &[u8]) -> usize {
+    size_of::<Folder>() + 2 * path.len()
+}
+
 fn kind_of_entry(folder: &std::os::fd::OwnedFd, name: &CStr) -> FileType {
     let found = statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, rustix::fs::StatxFlags::TYPE);
     found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.stx_mode.into()))
@@ -363,7 +406,7 @@ mod tests {
 
     fn scan(discovery: &mut Discovery) -> (bool, Vec<String>) {
         let mut found = Vec::new();
-        let listed = discovery.scan(false, &mut |_, _, _, _| false, &mut found, &mut Vec::new());
+        let listed = discovery.scan(false, &mut |_, _, _, _| Known::No, &mut found, &mut Vec::new());
         let mut names: Vec<String> = found
             .iter()
             .map(|one| {
@@ -385,7 +428,9 @@ mod tests {
         let mut discovery = discovery(folder.path(), "*.log");
         assert_eq!(scan(&mut discovery), (true, vec!["a.log".to_owned()]));
         assert!(scan(&mut discovery).0);
+        assert_eq!(discovery.names_read(), 3, "with . and ..");
         assert!(!scan(&mut discovery).0);
+        assert_eq!(discovery.names_read(), 0);
         fs::write(folder.path().join("b.log"), "").unwrap();
         fs::write(folder.path().join("b.log.1"), "").unwrap();
         fs::write(folder.path().join("b.txt"), "").unwrap();

@@ -111,7 +111,7 @@ pub struct Followed {
     pub closing: bool,
     /// It is closed, and a listing did not have it.
     pub missed: bool,
-    /// How far it is to be printed once the end has begun.
+    /// How far it is to be printed, once the end of a native sidecar has begun.
     pub target: u64,
     /// The checkpoint does not have this position.
     pub dirty: bool,

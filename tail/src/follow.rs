@@ -33,6 +33,8 @@ const OWN_DESCRIPTORS: u64 = 12;
 const CHECKPOINT_BYTES: u64 = 4 << 20;
 /// The interval grows with the number of files and folders, so that looking takes some 2 % of a core at most.
 const MICROSECONDS_EACH: u64 = 50;
+/// The same for names in folders that were listed, which may be those of any files: some 10 %.
+const MICROSECONDS_EACH_NAME: u64 = 10;
 /// At the end: a native sidecar looks once more after so long; an ordinary one waits for so long without growth.
 const ONCE_MORE: Duration = Duration::from_millis(200);
 const CALM: Duration = Duration::from_secs(1);
@@ -310,7 +312,8 @@ impl<S: Sink> Follower<S> {
     /// Return the pause between two looks.
     fn interval(&self) -> Duration {
         let many = (self.table.len() + self.discovery.len()) as u64;
-        let pause = self.options.poll.max(Duration::from_micros(many * MICROSECONDS_EACH));
+        let listing = self.discovery.names_read() * MICROSECONDS_EACH_NAME;
+        let pause = self.options.poll.max(Duration::from_micros(listing.max(many * MICROSECONDS_EACH)));
         if self.phase == Phase::Running { pause } else { pause.min(ONCE_MORE) }
     }
 

@@ -10,6 +10,9 @@ const MONTHS: [&[u8]; 12] =
 /// So many digits are a date, not a number that any two files may differ by.
 const DATE_DIGITS: usize = 6;
 
+/// A date with its time and a number behind it has fewer separators; a name may have a hundred, and costs as much.
+const MOST_SUFFIXES: usize = 16;
+
 /// A name that a file may have had before it was rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -59,9 +62,11 @@ pub fn number(name: &[u8]) -> u64 {
     name[begin..=end].iter().fold(0, |sum: u64, digit| sum.saturating_mul(10).saturating_add((digit - b'0').into()))
 }
 
-/// Yield each place of a separator with something before it, and what is behind it.
+/// Yield the places of the last separators with something before them, and what is behind each.
 fn suffixes(name: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    (1..name.len()).filter(|&at| b"._-".contains(&name[at])).map(|at| (at, &name[at + 1..]))
+    let is_separator = |&at: &usize| b"._-".contains(&name[at]);
+    let first = (1..name.len()).rev().filter(is_separator).take(MOST_SUFFIXES).last().unwrap_or(name.len());
+    (first..name.len()).filter(is_separator).map(|at| (at, &name[at + 1..]))
 }
 
 fn is_between(byte: u8) -> bool {
@@ -155,6 +160,12 @@ mod tests {
         assert_eq!(comes_from("access.db", "access"), None);
         assert_eq!(comes_from("access.1", "access"), Some(true));
         assert_eq!(comes_from("access-2", "access"), Some(false));
+    }
+
+    #[test]
+    fn a_name_of_nothing_but_numbers_has_few_origins() {
+        let name = "1-".repeat(120) + "1.log";
+        assert!(origins(name.as_bytes()).len() <= 2 * MOST_SUFFIXES);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Refused {
     Outside,
     /// It is no regular file.
     Irregular,
+    /// A sidecar of ours printed it: to read that would never end.
+    Printed,
     /// No descriptor is left.
     NoDescriptor,
     /// The kernel does not let us.
@@ -65,12 +67,21 @@ impl Volumes {
         let real =
             readlink(format!("/proc/self/fd/{}", descriptor.as_raw_fd()), Vec::new()).map_err(Refused::Failed)?;
         let real = Path::new(std::ffi::OsStr::from_bytes(real.to_bytes()));
-        if self.roots.iter().any(|root| real.starts_with(root)) {
-            Ok((descriptor, stat))
-        } else {
+        if !self.roots.iter().any(|root| real.starts_with(root)) {
             Err(Refused::Outside)
+        } else if is_printed_by_sidecar(real) {
+            Err(Refused::Printed)
+        } else {
+            Ok((descriptor, stat))
         }
     }
+}
+
+/// Say whether it is a sidecar's output on the node: the kubelet keeps that as `NAMESPACE_POD_UID/pillion-NAME/0.log`.
+fn is_printed_by_sidecar(path: &Path) -> bool {
+    let mut names = path.iter().rev().skip(1).map(OsStrExt::as_bytes);
+    let (container, pod) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    container.starts_with(b"pillion-") && pod.split(|&byte| byte == b'_').count() == 3
 }
 
 /// Return the mount point of the volume that a folder lies in, or, outside of one, the folder.

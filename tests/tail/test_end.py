@@ -59,6 +59,8 @@ class TestSigterm:
                 sidecar = start(native="true")
                 until(lambda: sidecar.lines, "a line")
                 first = sidecar.end(5).decode().splitlines()
+                size = (logs / "app.log").stat().st_size
+                until(lambda: (logs / "app.log").stat().st_size > size, "a line after its end")
             finally:
                 writing.set()
                 writer.join()

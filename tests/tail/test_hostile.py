@@ -1,6 +1,9 @@
 """What an application, or somebody who means harm, can put into a log folder or do to the files in it."""
 
 import os
+import re
+import select
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -8,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
-from .sidecar import until
+from .sidecar import SECONDS, until
 from .test_files import append
 
 SPARSE = 1 << 40
@@ -41,40 +44,35 @@ def test_a_time_that_is_changed_alone(start: Start, logs: Path) -> None:
     sidecar.prints([*lines, "new"])
 
 
-def test_an_application_that_writes_on_faster_than_is_read(start: Start, logs: Path) -> None:
+def test_an_application_that_writes_on_faster_than_is_read(logs: Path, tmp_path: Path, program: Path) -> None:
     """A native sidecar that is replaced prints what was there at the signal, looks once more, and ends."""
-    append(logs / "app.log", "first")
-    sidecar = start(native="true")
-    sidecar.prints(["first"])
-    sidecar.valve.clear()
-    going = True
+    (tmp_path / "state").mkdir()
+    lines = ("x" * 1000 + "\n") * 40
+    ended = threading.Event()
 
     def write() -> None:
-        line = "x" * 1000 + "\n"
         with (logs / "app.log").open("a") as file:
-            while going:
-                file.write(line * 100)
+            while not ended.wait(0.01):
+                file.write(lines)
                 file.flush()
-                time.sleep(0.01)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        time.sleep(0.3)
-        sidecar.process.terminate()
-
-        def trickle() -> bool:
-            sidecar.valve.set()
-            time.sleep(0.001)
-            sidecar.valve.clear()
-            return sidecar.process.poll() is not None
-
-        until(trickle, "its end", seconds=15)
-    finally:
-        going = False
+    append(logs / "app.log", *["x" * 1000] * 500)
+    with subprocess.Popen(
+        [program, f"{logs}/*.log", "--native", "--state", str(tmp_path / "state")], stdout=subprocess.PIPE
+    ) as sidecar:
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert sidecar.stdout is not None
+        output = sidecar.stdout.fileno()
+        os.read(output, 1)
+        sidecar.terminate()
+        deadline = time.monotonic() + SECONDS / 2
+        while os.read(output, 16 << 10) and time.monotonic() < deadline:
+            ended.wait(0.008)  # half as fast as it is written
+        ended.set()
         writer.join()
-        sidecar.valve.set()
-    assert sidecar.process.returncode == 0
+        assert time.monotonic() < deadline
+        assert sidecar.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device", "terabyte"])
@@ -96,3 +94,106 @@ def test_a_checkpoint_that_is_something_else(start: Start, logs: Path, tmp_path:
     sidecar.prints(["one"])
     assert any("checkpoint" in error for error in sidecar.errors)
     assert sidecar.heap() < 8 << 10
+
+
+def deep(folder: Path) -> Path:
+    """Return a folder whose path has some 3,000 bytes."""
+    for _ in range(12):
+        folder /= "d" * 240
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_standard_error_that_nobody_reads(logs: Path, tmp_path: Path, program: Path) -> None:
+    """What can't be said is left out; lines are printed all the same."""
+    folder = deep(logs)
+    for number in range(150):
+        (folder / f"{number}.log").symlink_to("/etc/passwd")
+    append(logs / "app.log", "one")
+    (tmp_path / "state").mkdir()
+    with subprocess.Popen(
+        [program, f"{logs}/**/*.log", "--state", str(tmp_path / "state")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as sidecar:
+        assert sidecar.stdout is not None
+        ready, _, _ = select.select([sidecar.stdout], [], [], SECONDS)
+        sidecar.terminate()
+        # the pipe of standard error is full until here
+        printed, said = sidecar.communicate(timeout=SECONDS)
+    assert ready
+    assert printed == b"one\n"
+    assert all(len(line) < 4096 for line in said.splitlines())
+    assert sidecar.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_long_paths_fill_no_memory(start: Start, logs: Path, kind: str) -> None:
+    """Files and folders are followed as long as there is memory for them, and what is left out is said."""
+    folder = deep(logs)
+    for number in range(4_000):
+        if kind == "files":
+            (folder / f"{number}.log").touch()
+        else:
+            (folder / str(number)).mkdir()
+    append(logs / "app.log", "one")
+    os.utime(logs / "app.log", (0, 0))  # older ones come first
+    sidecar = start("**/*.log")
+    sidecar.prints(["one"])
+    until(lambda: any(f"too many {kind}" in error for error in sidecar.errors), "what is left out")
+    assert sidecar.heap() < 48 << 10
+
+
+def test_names_of_nothing_but_numbers(start: Start, logs: Path) -> None:
+    """A name that may come from a hundred others takes no longer than any other."""
+    for number in range(3_000):
+        (logs / ("1-" * 115 + f"{number}.log")).touch()
+    append(logs / "app.log", "one")
+    start().prints(["one"], seconds=5)
+
+
+def test_a_file_that_lives_between_two_looks(start: Start, logs: Path) -> None:
+    """Nobody sees it, and nothing else suffers."""
+    append(logs / "app.log", "one")
+    sidecar = start(poll="1")
+    sidecar.prints(["one"])
+    sidecar.looks(1)
+    append(logs / "short.log", "never seen")
+    (logs / "short.log").unlink()
+    append(logs / "app.log", "two")
+    sidecar.prints(["one", "two"])
+
+
+def test_a_file_that_is_removed_while_it_has_no_descriptor(start: Start, logs: Path) -> None:
+    """It says how much was not read, and status counts it."""
+    for number in range(20):
+        append(logs / f"{number:02}.log", f"first of {number}")
+    sidecar = start(descriptors=16)  # four of them for log files
+    until(lambda: len(sidecar.lines) == 20, "the first lines")
+    sidecar.looks()
+    sidecar.valve.clear()
+    filler = "x" * 1000
+    for number in range(20):
+        append(logs / f"{number:02}.log", *[filler] * 100)
+    sidecar.looks_while_stalled()
+    for file in logs.iterdir():
+        file.unlink()
+    until(lambda: any("too few descriptors" in error for error in sidecar.errors), "what was lost")
+    assert re.search(r"too few descriptors: .* was removed before its last \d+ bytes were read", sidecar.errors[0])
+
+
+def test_the_output_of_a_sidecar_on_the_node(start: Start, logs: Path) -> None:
+    """Who reads the node's folder of container logs does not print again what it prints itself, without end."""
+    pod = logs / "shop_shop-7d4b_0a1b2c3d-0000-4000-8000-000000000000"
+    for container in ("shop", "pillion-tail", "pillion-web"):
+        (pod / container).mkdir(parents=True)
+        append(pod / container / "0.log", container)
+    (logs / "pillion-x").mkdir()
+    append(logs / "pillion-x" / "0.log", "a folder of the application")
+    (logs / "link.log").symlink_to(pod / "pillion-tail" / "0.log")
+    sidecar = start("**/*.log")
+    until(lambda: len(sidecar.lines) == 2, "what is no sidecar's")
+    sidecar.complains(
+        "shop_shop-7d4b_0a1b2c3d-0000-4000-8000-000000000000/pillion-tail/0.log is what a sidecar printed"
+    )
+    assert sorted(sidecar.end().decode().splitlines()) == ["a folder of the application", "shop"]

@@ -1,6 +1,6 @@
 //! copytruncate: what a truncated file held is read from the copy that was made of it.
 
-use super::Follower;
+use super::{Follower, Phase};
 use crate::checkpoint::hash;
 use crate::file::Followed;
 use crate::output::Sink;
@@ -17,7 +17,7 @@ impl<S: Sink> Follower<S> {
         self.output.abandon(file.serial);
         let mut tail = file.take_tail(&mut self.buffer);
         file.restart(serial, &mut self.buffer);
-        file.target = u64::MAX;
+        file.target = if self.options.native && self.phase != Phase::Running { file.growth.size } else { u64::MAX };
         self.dirty = true;
         let origin = self.table.stream(number)?.origin.clone();
         let found = !copies.is_empty();

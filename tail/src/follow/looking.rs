@@ -8,7 +8,7 @@ use rustix::process::{getegid, geteuid};
 use super::{Follower, Phase};
 use crate::checkpoint::Record;
 use crate::complaints::{say, shown};
-use crate::discovery::Trouble;
+use crate::discovery::{Known, Trouble};
 use crate::file::Followed;
 use crate::output::Sink;
 use crate::stat::{Growth, Id, Stat};
@@ -35,9 +35,10 @@ impl<S: Sink> Follower<S> {
             Some(file) if file.descriptor.is_some() && *file.path == *path => {
                 file.wanted_in = (folder, generation);
                 file.seen_in = (folder, generation);
-                true
+                Known::Open
             }
-            _ => false,
+            Some(_) => Known::Number,
+            None => Known::No,
         };
         let listed = self.discovery.scan(all, &mut is_known, &mut found, &mut troubles);
         self.absorb(found);
@@ -67,10 +68,9 @@ impl<S: Sink> Follower<S> {
     /// Say what is wrong with a folder or a file.
     pub(super) fn complain_of(&mut self, trouble: &Trouble) {
         let path = shown(&trouble.path);
-        let text = if trouble.error == Errno::NOMEM {
-            format!("too many folders for {path}")
-        } else {
-            self.cant_read(&trouble.path, trouble.error)
+        let text = match trouble.error {
+            Errno::NOMEM => format!("too many folders for {path}"),
+            error => self.cant_read(&trouble.path, error),
         };
         self.complaints.once(&text);
     }

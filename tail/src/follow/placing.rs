@@ -14,8 +14,10 @@ use crate::rotation::{number, origins};
 use crate::stat::Growth;
 use crate::volume::Refused;
 
-/// More files than this are not followed: each takes some 400 bytes of memory.
-const MOST_FILES: usize = 100_000;
+/// So much memory is for files: some 40,000 of them. The rest is not followed.
+const MOST_FILE_BYTES: usize = 24 << 20;
+/// So many files that are not printed are known again; each takes memory, too.
+const MOST_NEIGHBOURS: usize = 4096;
 
 impl<S: Sink> Follower<S> {
     /// Take over what listings showed: files under other names, new ones, those that were rotated.
@@ -138,6 +140,10 @@ impl<S: Sink> Follower<S> {
         let (born, modified, seen_in) = (one.stat.born, one.stat.modified, (one.folder, one.generation));
         let path = one.path.clone();
         let neighbour = Neighbour { born, copy, seen_in, missed: false, path, modified, candidate };
+        if self.neighbours.len() >= MOST_NEIGHBOURS && !self.neighbours.contains_key(&one.stat.id) {
+            let folder = shown(&one.path[..one.name]);
+            return self.complaints.once(&format!("too many files: not all of those in {folder} are known again"));
+        }
         let known = self.neighbours.insert(one.stat.id, neighbour);
         if known.is_none_or(|before| before.born != born || before.copy != copy) {
             self.records.push(Record::Known(one.stat.id, Known { born, copy }));
@@ -219,8 +225,9 @@ impl<S: Sink> Follower<S> {
 
     /// Begin to follow a file; say whether that was possible.
     pub(super) fn begin(&mut self, one: &Found, origin: &[u8], at: u64, context: u64) -> bool {
-        if self.table.len() >= MOST_FILES {
-            self.complaints.once(&format!("too many files for {}: {MOST_FILES} are followed", shown(&one.path)));
+        if self.table.cost() >= MOST_FILE_BYTES {
+            let folder = shown(&one.path[..one.name]);
+            self.complaints.once(&format!("too many files: not all of those in {folder} are read"));
             return false;
         }
         let serial = self.table.serial();
@@ -248,7 +255,7 @@ impl<S: Sink> Follower<S> {
         if one.wanted {
             file.wanted_in = file.seen_in;
         }
-        if let Phase::Draining | Phase::OnceMore(_) = self.phase {
+        if self.options.native && self.phase != Phase::Running {
             file.target = 0;
         }
         if let Phase::Calm(_) = self.phase {
@@ -263,6 +270,7 @@ impl<S: Sink> Follower<S> {
     pub(super) fn refuse(&mut self, path: &[u8], folder: u32, why: &Refused) {
         match why {
             Refused::Outside => self.complaints.once(&format!("{} leads out of the volume", shown(path))),
+            Refused::Printed => self.complaints.once(&format!("{} is what a sidecar printed", shown(path))),
             Refused::Failed(error) => {
                 let text = self.cant_read(path, *error);
                 self.complaints.once(&text);

@@ -89,7 +89,7 @@ impl<S: Sink> Follower<S> {
             let file = stream.files.get(index)?;
             let (serial, is_copy, closing) = (file.serial, file.is_copy, file.closing);
             let newer = stream.files[index + 1..].iter().any(Followed::is_behind);
-            let limit = if let Phase::Draining | Phase::OnceMore(_) = self.phase { file.target } else { u64::MAX };
+            let limit = file.target;
             let waited = self.milliseconds().saturating_sub(file.since);
             let stale = self.options.unfinished_after.is_some_and(|after| waited >= after.as_millis() as u64);
             let all = newer || is_copy || closing || stale || self.phase == Phase::Flushing;
