@@ -83,8 +83,8 @@ def _add_rotate(parser: argparse.ArgumentParser) -> None:
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("in a cluster, which is reached through kubectl")
-    group.add_argument("--kubeconfig", metavar="FILE", help="kubectl's option")
-    group.add_argument("--context", metavar="NAME", help="kubectl's option")
+    group.add_argument("--kubeconfig", metavar="FILE", help="passed on to kubectl")
+    group.add_argument("--context", metavar="NAME", help="passed on to kubectl")
     group.add_argument("-n", "--namespace", metavar="NAME", help="the release's namespace; default: all namespaces")
 
 
