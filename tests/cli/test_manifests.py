@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Call
-from tests.cli.test_inject import APP, QUIET
+from tests.cli.manifests import APP, QUIET
 
 
 @pytest.mark.parametrize("url", ["https://example.com/app.yaml", "http://example.com/a,b.yaml", "s3://bucket/app.yaml"])

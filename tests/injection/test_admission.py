@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import jsonpatch
-import msgspec
 import pytest
 
-from webhook.configuration import load
-from webhook.injection.admission import Admission, admit
+from tests.injection.reviews import CONFIGURATION, admission_of, patched, verdict_on
+from webhook.injection.admission import admit
 from webhook.injection.paths import components, overlap
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE
 from webhook.injection.reasons import Reason
-from webhook.injection.review import Kind, Request
-from webhook.injection.verdict import Verdict
 
-CONFIGURATION = load(None)
 SAFE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 STATUS = "pillion.dev/status"
-
-
-def request_for(pod: Any) -> Request:
-    """Return the request for a pod that is being created."""
-    return Request(
-        "u",
-        kind=Kind("", "v1", "Pod"),
-        operation="CREATE",
-        object=msgspec.Raw(json.dumps(pod, ensure_ascii=False).encode()),
-    )
-
-
-def verdict_on(pod: Any) -> Verdict:
-    """Return the verdict on a pod that is being created."""
-    return admit(request_for(pod), CONFIGURATION)
 
 
 def asking(filler: str = "") -> dict[str, Any]:
     """Return a pod that asks, with an annotation of any size."""
     annotations = {"pillion.dev/inject": "true", "filler": filler}
     return {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app", "image": "i"}]}}
-
-
-def result(pod: Any, verdict: Verdict) -> Any:
-    """Return the pod after the patch."""
-    return jsonpatch.apply_patch(pod, json.loads(verdict.patch or b"[]"))
 
 
 def size(pod: Any) -> int:
@@ -56,13 +30,13 @@ def size(pod: Any) -> int:
 @pytest.mark.parametrize("character", ["x", "\u00e4", "\U0001f600"])
 def test_annotations_fill_what_is_left_and_no_more(character: str) -> None:
     """At each size near the limit ours are set as far as there is room, counted in bytes; the pod is injected."""
-    ours = size(result(asking(), verdict_on(asking()))) - size(asking())
+    ours = size(patched(asking(), verdict_on(asking()))) - size(asking())
     width = len(character.encode())
     seen = set()
     for spare in (ours + width, ours, ours - width, ours // 2, width, 0):
         pod = asking(character * ((ANNOTATIONS_SIZE - size(asking()) - spare) // width))
         verdict = verdict_on(pod)
-        after = result(pod, verdict)
+        after = patched(pod, verdict)
         assert verdict.injected
         assert size(after) <= ANNOTATIONS_SIZE
         present = {SAFE, STATUS} & after["metadata"]["annotations"].keys()
@@ -100,8 +74,8 @@ def test_logs_where_places_are_moved_to_have_places_of_their_own(logs: str, name
     pod = asking()
     pod["spec"]["containers"][0]["name"] = name
     pod["metadata"]["annotations"]["pillion.dev/logs"] = logs
-    admission = Admission(request_for(pod), CONFIGURATION)
-    assert admission.run().injected
+    admission = admission_of(pod)
+    assert admission.verdict.injected
     assert admission.plan is not None
     paths = [components(place.path) for place in admission.plan.places]
     assert len(paths) == logs.count(",") + 1

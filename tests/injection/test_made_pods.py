@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.goldens import ROOT, Case
-from tests.injection.test_properties import patched, verdict_on
+from tests.injection.reviews import patched, verdict_on
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, SAFE_TO_EVICT
 from webhook.injection.reasons import Reason
 from webhook.injection.verdict import Verdict

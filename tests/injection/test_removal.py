@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.goldens import CASES, Case
-from tests.injection.test_properties import CONFIGURATION, all_containers, many, verdict_on
-from tests.strategies import pods, ragged
+from tests.injection.reviews import CONFIGURATION, all_containers, verdict_on
+from tests.strategies import many, pods, ragged
 from webhook.configuration import load
 from webhook.injection.admission import Admission
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
