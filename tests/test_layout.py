@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "tests").rglob("*.py"))
+#: Packages of which each module has a module of tests.
+PACKAGES = ("injection", "configuration")
 
 
 def imported(source: str) -> Iterator[str]:
@@ -45,3 +47,11 @@ def test_no_module_imports_a_test_module() -> None:
 def test_an_import_of_a_test_module_is_found(source: str) -> None:
     """In each form that an import has, wherever it stands."""
     assert len(taken_from_tests(source)) == 1
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_module_has_a_module_of_tests(package: str) -> None:
+    """Of its own name, in the package's folder."""
+    modules = {path.stem for path in (ROOT / "webhook" / package).glob("*.py")} - {"__init__"}
+    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / package).glob("test_*.py")}
+    assert modules - tests == set()

@@ -19,6 +19,13 @@ TRIED = int(os.environ.get("PILLION_EXAMPLES", "400")) // 100
 PATHS = list(paths(FULL))
 
 
+def problems(document: Any, **settings: Any) -> list[str]:
+    """Return what is wrong with a document."""
+    with pytest.raises(ConfigurationError) as raised:
+        build(document, builtins(), **settings)
+    return [str(problem) for problem in raised.value.problems]
+
+
 def test_the_full_example_is_good() -> None:
     """Otherwise all that is changed in it would be refused for one reason."""
     assert judge(FULL)
@@ -78,68 +85,6 @@ profiles:
     ]
 
 
-def test_a_secret_that_an_operator_names_reaches_the_sidecar() -> None:
-    """Its name and key: without them the API server refuses the pod."""
-    reference = {"secretKeyRef": {"name": "store", "key": "token", "optional": True}}
-    profile = {"base": "tail", "sidecar": {"env": [{"name": "TOKEN", "valueFrom": reference}]}}
-    variable = build({"profiles": {"own": profile}}, builtins()).profiles["own"].env[-1]
-    assert variable.valueFrom is not None
-    assert variable.valueFrom.secretKeyRef == reference["secretKeyRef"]
-
-
-NOTES: dict[str, tuple[dict[str, Any], str]] = {
-    "a Secret in env": (
-        {"sidecar": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}},
-        "sidecar.env T needs the Secret s in the namespace of each pod, which does not start without it",
-    ),
-    "a ConfigMap in envFrom": (
-        {"sidecar": {"envFrom": [{"configMapRef": {"name": "m"}}]}},
-        "sidecar.envFrom[0] needs the ConfigMap m in the namespace of each pod",
-    ),
-    "a Secret as a volume": (
-        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
-        "volume v needs the Secret s in the namespace of each pod",
-    ),
-    "a projected ConfigMap": (
-        {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}]}}]},
-        "volume v needs the ConfigMap m in the namespace of each pod",
-    ),
-    "a claim": (
-        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
-        "volume v needs the claim c in the namespace of each pod",
-    ),
-    "no user": (
-        {"sidecar": {"securityContext": {"runAsUser": None}}},
-        "without runAsUser the cluster must choose the user",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", NOTES)
-def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
-    """It may be there, so the profile is taken."""
-    profile, expected = NOTES[case]
-    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).notes
-    assert any(note.startswith(f"profile own: {expected}") for note in notes), notes
-
-
-def test_optional_references_are_no_note() -> None:
-    """A pod starts without them."""
-    profile = {"base": "tail", "sidecar": {"envFrom": [{"secretRef": {"name": "s", "optional": True}}]}}
-    notes = build({"profiles": {"own": profile}}, builtins()).notes
-    assert not any(note.startswith("profile own") for note in notes)
-
-
-def test_null_takes_a_default_of_the_security_context_away() -> None:
-    """It reaches the profile as None, whether the base has the key or not."""
-    profile = {
-        "base": "tail",
-        "sidecar": {"securityContext": {"runAsUser": None, "runAsGroup": None, "privileged": False}},
-    }
-    made = build({"profiles": {"own": profile}}, builtins()).profiles["own"]
-    assert made.security_context == {"runAsUser": None, "runAsGroup": None, "privileged": False}
-
-
 def test_json_is_read_as_well() -> None:
     """A configuration need not be YAML."""
     assert parse(json.dumps({"strict": True}).encode(), "pillion.json").strict
@@ -171,3 +116,15 @@ def test_thousands_of_problems_are_counted(profile: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"has [0-9]+ problems; the first 100 are named") as raised:
         parse(json.dumps(document).encode(), "pillion.yaml")
     assert len(raised.value.problems) == 101
+
+
+def test_no_mistake_hides_another() -> None:
+    """All of them are reported at once."""
+    document = {"strict": 1, "profiles": {"a": {"order": "x"}, "b": {"base": "tail", "native": "x"}}}
+    paths = [problem.partition(":")[0] for problem in problems(document)]
+    assert paths == ["strict", "profiles.a.order", "profiles.a.sidecar.image", "profiles.b.native"]
+
+
+def test_a_prefix_is_a_dns_name_and_a_slash() -> None:
+    """It becomes the beginning of annotation keys."""
+    assert problems(None, prefix="pillion.dev")[0].startswith("prefix: must be a DNS name and a slash")

@@ -7,6 +7,7 @@ import pytest
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.profile import Bound
+from webhook.profiles import builtins
 
 BUILTINS: dict[str, Any] = {
     "tail": {
@@ -119,18 +120,6 @@ def test_a_mistake_is_named_by_its_path(document: Any, expected: str) -> None:
     assert any(problem.startswith(expected) for problem in problems(document)), problems(document)
 
 
-def test_no_mistake_hides_another() -> None:
-    """All of them are reported at once."""
-    document = {"strict": 1, "profiles": {"a": {"order": "x"}, "b": {"base": "tail", "native": "x"}}}
-    paths = [problem.partition(":")[0] for problem in problems(document)]
-    assert paths == ["strict", "profiles.a.order", "profiles.a.sidecar.image", "profiles.b.native"]
-
-
-def test_a_prefix_is_a_dns_name_and_a_slash() -> None:
-    """It becomes the beginning of annotation keys."""
-    assert problems(None, prefix="pillion.dev")[0].startswith("prefix: must be a DNS name and a slash")
-
-
 def test_a_profile_is_applied_to_its_base() -> None:
     """Mappings are merged, lists of named things by their names, null removes."""
     own = build(
@@ -194,3 +183,65 @@ def test_the_revision_changes_with_the_content_only() -> None:
     other = build(profile(native=True), BUILTINS)
     assert one.revision == same.revision != other.revision
     assert one.profiles["own"].revision != other.profiles["own"].revision
+
+
+def test_a_secret_that_an_operator_names_reaches_the_sidecar() -> None:
+    """Its name and key: without them the API server refuses the pod."""
+    reference = {"secretKeyRef": {"name": "store", "key": "token", "optional": True}}
+    profile = {"base": "tail", "sidecar": {"env": [{"name": "TOKEN", "valueFrom": reference}]}}
+    variable = build({"profiles": {"own": profile}}, builtins()).profiles["own"].env[-1]
+    assert variable.valueFrom is not None
+    assert variable.valueFrom.secretKeyRef == reference["secretKeyRef"]
+
+
+NOTES: dict[str, tuple[dict[str, Any], str]] = {
+    "a Secret in env": (
+        {"sidecar": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}},
+        "sidecar.env T needs the Secret s in the namespace of each pod, which does not start without it",
+    ),
+    "a ConfigMap in envFrom": (
+        {"sidecar": {"envFrom": [{"configMapRef": {"name": "m"}}]}},
+        "sidecar.envFrom[0] needs the ConfigMap m in the namespace of each pod",
+    ),
+    "a Secret as a volume": (
+        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+        "volume v needs the Secret s in the namespace of each pod",
+    ),
+    "a projected ConfigMap": (
+        {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}]}}]},
+        "volume v needs the ConfigMap m in the namespace of each pod",
+    ),
+    "a claim": (
+        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
+        "volume v needs the claim c in the namespace of each pod",
+    ),
+    "no user": (
+        {"sidecar": {"securityContext": {"runAsUser": None}}},
+        "without runAsUser the cluster must choose the user",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
+    """It may be there, so the profile is taken."""
+    profile, expected = NOTES[case]
+    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).notes
+    assert any(note.startswith(f"profile own: {expected}") for note in notes), notes
+
+
+def test_optional_references_are_no_note() -> None:
+    """A pod starts without them."""
+    profile = {"base": "tail", "sidecar": {"envFrom": [{"secretRef": {"name": "s", "optional": True}}]}}
+    notes = build({"profiles": {"own": profile}}, builtins()).notes
+    assert not any(note.startswith("profile own") for note in notes)
+
+
+def test_null_takes_a_default_of_the_security_context_away() -> None:
+    """It reaches the profile as None, whether the base has the key or not."""
+    profile = {
+        "base": "tail",
+        "sidecar": {"securityContext": {"runAsUser": None, "runAsGroup": None, "privileged": False}},
+    }
+    made = build({"profiles": {"own": profile}}, builtins()).profiles["own"]
+    assert made.security_context == {"runAsUser": None, "runAsGroup": None, "privileged": False}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, quote_untrusted
@@ -67,3 +69,12 @@ def test_a_remedy_that_has_no_room_is_cut() -> None:
 def test_a_tenants_text_is_one_printable_quoted_piece(text: str, expected: str) -> None:
     """It can't end where ours does not, nor reach a second line."""
     assert quote_untrusted(text, 8) == expected
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
+
+
+def test_the_page_of_rules_lists_every_reason() -> None:
+    """In the enum's order, with its severity and its sentence; and nothing else."""
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{reason.value}` | {reason.severity.value} | {reason.sentence} |" for reason in Reason]

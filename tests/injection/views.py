@@ -13,12 +13,12 @@ __all__ = ["container", "entry", "participant", "spec"]
 
 def container(name: str = "app", **fields: Any) -> Container:
     """Return a container with these fields."""
-    return msgspec.convert({"name": name, **fields}, Container)
+    return msgspec.json.decode(msgspec.json.encode({"name": name, **fields}), type=Container)
 
 
 def spec(**fields: Any) -> PodSpec:
     """Return a pod's spec with these fields."""
-    return msgspec.convert(fields, PodSpec)
+    return msgspec.json.decode(msgspec.json.encode(fields), type=PodSpec)
 
 
 def entry(text: str) -> LogFiles:
