@@ -8,7 +8,8 @@ import pytest
 
 from tests.injection.views import entry, participant
 from webhook.injection.annotations import NotInjectable
-from webhook.injection.hiding import PATH_MAX, application_hidden, reject_hidden_program, reject_system_directory
+from webhook.injection.hiding import application_hidden, reject_hidden_program, reject_system_directory
+from webhook.injection.paths import PATH_MAX
 from webhook.injection.reasons import Reason
 from webhook.injection.targets import targets
 

@@ -11,7 +11,7 @@ from tests.injection.views import container, spec
 from tests.tables import rows
 from webhook.injection import participants as module
 from webhook.injection.annotations import NotInjectable, RequestedOptions, parse_logs
-from webhook.injection.participants import MOST_GUESSED, Participant, participants
+from webhook.injection.participants import MAX_GUESSED, Participant, participants
 from webhook.injection.reasons import Finding, Reason
 
 POD = spec(
@@ -164,7 +164,7 @@ def test_a_name_in_a_pod_without_containers_is_a_reason_too() -> None:
 
 def test_an_unknown_name_among_thousands_is_not_guessed_at() -> None:
     """The first ones are compared, as that takes time."""
-    names = [f"c{number}" for number in range(MOST_GUESSED)]
+    names = [f"c{number}" for number in range(MAX_GUESSED)]
     pod = spec(containers=[{"name": name} for name in [*names, "x-y-z"]])
     assert rejection(containers="x-y-zz", pod=pod).message.endswith('did you mean "c0"?')
     pod = spec(containers=[{"name": name} for name in [*names[1:], "x-y-z"]])

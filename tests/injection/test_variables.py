@@ -285,5 +285,5 @@ def test_a_sidecar_is_known_by_its_variables(without: str | None, *, has: bool) 
 
 def test_a_long_text_of_half_references_is_read_at_once() -> None:
     """Looked for behind the last bracket, a million of them would cost a million squared."""
-    fields = {"envFrom": FROM, "args": [f"$({NAME})" + "$(" * 1_000_000]}
-    assert [variable.name for variable in added_variables(container(**fields))] == [NAME]
+    long = container(envFrom=FROM, args=[f"$({NAME})" + "$(" * 1_000_000])
+    assert [variable.name for variable in added_variables(long)] == [NAME]

@@ -112,7 +112,7 @@ class Finding(NamedTuple):
     """A reason, where it was found, and what to write instead.
 
     ``where`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
-    ``message`` says what is wrong and what to write, in few words; tenant text in it is already ``shown``.
+    ``message`` says what is wrong and what to write, in few words; tenant text in it is cleaned already.
     """
 
     reason: Reason

@@ -1,1 +1,1 @@
-"""How injection is served: HTTP, TLS, settings, metrics and logs around the one door of the core."""
+"""How injection is served: HTTP, TLS, settings, metrics and logs around the one entry point of the core."""
