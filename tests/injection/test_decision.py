@@ -20,6 +20,7 @@ from webhook.injection.review import Kind, Request
 ASKS = {"pillion.dev/inject": "true"}
 TAIL, WEB = CONFIGURATION.profiles["tail"], CONFIGURATION.profiles["web"]
 STATUS = "pillion.dev/status"
+NAMESPACE = 'the namespace is labelled pillion.dev/inject: "true"'
 ASKING = Case(ROOT / "ask-annotation-true")
 ORDINARY = Case(ROOT / "native-false-always")
 
@@ -330,71 +331,30 @@ def test_a_later_rule_is_not_asked() -> None:
         pytest.param(
             pod(asking(logs="/x/*.log"), os={"name": "linux"}),
             False,
-            [
-                "shop",
-                "",
-                'pillion.dev/inject: "true"',
-                "",
-                "",
-                "",
-                "it says so",
-                "inject, logs",
-                "tail, revision {}, the default",
-                "",
-                "",
-                "",
-                "it listens on none",
-            ],
+            ['pillion.dev/inject: "true"', "it says so", "inject, logs", "tail, revision {}, the default", "none"],
             id="the pod asks",
         ),
         pytest.param(
             pod({"pillion.dev/profile": "web"}),
             True,
-            [
-                "shop",
-                "",
-                'the namespace is labelled pillion.dev/inject: "true"',
-                "",
-                "",
-                "",
-                "nothing says Windows",
-                "profile",
-                "web, revision {}",
-                "",
-                "",
-                "",
-                "it listens on 8080",
-            ],
+            [NAMESPACE, "nothing says Windows", "profile", "web, revision {}", "8080"],
             id="the namespace asks",
         ),
         pytest.param(
             pod({}),
             True,
-            [
-                "shop",
-                "",
-                'the namespace is labelled pillion.dev/inject: "true"',
-                "",
-                "",
-                "",
-                "nothing says Windows",
-                "there is none",
-                "tail, revision {}, the default",
-                "",
-                "",
-                "",
-                "it listens on none",
-            ],
+            [NAMESPACE, "nothing says Windows", "there is none", "tail, revision {}, the default", "none"],
             id="no annotation",
         ),
     ],
 )
 def test_what_let_a_pod_pass(value: Any, found: list[str], *, opted_in: bool) -> None:
-    """Each rule says it for ``explain``."""
+    """Some rules say it for ``explain``: the pod's name, who asks, the system, annotations, profile and ports."""
     profiles = {"tail": replace(TAIL, inject_all=True), "web": WEB}
     context = context_of(value, replace(CONFIGURATION, profiles=profiles), opted_in=opted_in)
     assert first_rejection(context) is None
-    assert [rule.found(context) for rule in RULES] == [text.format(context.profile.revision) for text in found]
+    *others, ports = (text.format(context.profile.revision) for text in found)
+    assert [text for rule in RULES if (text := rule.found(context))] == ["shop", *others, f"it listens on {ports}"]
 
 
 # --- pods that are injected already ------------------------------------------------------------------------------

@@ -74,6 +74,11 @@ def test_null_takes_a_default_away(key: str) -> None:
     assert len(context) == 6
 
 
+def pod_with(hostUsers: bool | None = None, **context: Any) -> PodSpec:  # noqa: N803 — Kubernetes' own name
+    """Return a pod with this security context."""
+    return spec(hostUsers=hostUsers, securityContext=context)
+
+
 #: By the row of the table: the container's security context, the pod's, and why it would not start.
 STARTS: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any], Reason | None]]] = {
     "true 0": {
@@ -105,8 +110,7 @@ STARTS: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any], Reason | None]
 @pytest.mark.parametrize(("context", "of_pod", "reason"), flat(STARTS))
 def test_the_kubelets_table(context: dict[str, Any], of_pod: dict[str, Any], reason: Reason | None) -> None:
     """Root under runAsNonRoot is refused wherever the two meet; a user namespace has 65536 users and no others."""
-    of_pod = dict(of_pod)
-    pod = spec(hostUsers=of_pod.pop("hostUsers", None), securityContext=of_pod)
+    pod = pod_with(**of_pod)
     if reason is None:
         reject_unstartable_user(context, pod, TAIL, RequestedOptions())
         return
@@ -152,8 +156,7 @@ def test_who_has_to_change_what_is_said(
     context: dict[str, Any], of_pod: dict[str, Any], asked: int | None, expected: tuple[str, str, str]
 ) -> None:
     """The annotation is named where it is the cause."""
-    of_pod = dict(of_pod)
-    pod = spec(hostUsers=of_pod.pop("hostUsers", None), securityContext=of_pod)
+    pod = pod_with(**of_pod)
     with pytest.raises(NotInjectable) as declined:
         reject_unstartable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
     finding = declined.value.finding
