@@ -200,6 +200,7 @@ class TestLogs:
         ("text", "said"),
         [
             ("", "names no file; write for example /var/log/app/*.log"),
+            ('["/a/x.log"]', "has quotes or brackets; write /a/x.log"),
             (",\n", "names no file; write for example /var/log/app/*.log"),
             ("/a\u200b/x.log", "has a control or invisible character; remove it"),
             ("/a/\u00a0x.log", "has a control or invisible character; remove it"),

@@ -95,6 +95,7 @@ def test_a_mistake_is_refused_with_what_to_write(value: str, advised: str) -> No
             "/var/log/a & b/x.log",
             "/var/log/it's `x`.log",
             "/a/$HOME;x.log",
+            "/a/x.log'",
         ),
         *("/var/log/-n/x.log", "app: /var/log/x.log", "file:/var/log/x.log", "/a/x[1].log", "/a/b-c - d.log"),
         *("/var/log/app (1)/x.log", "/var/log/#1/x.log", "a:/var/log/x.log"),

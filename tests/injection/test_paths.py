@@ -136,6 +136,8 @@ def test_directories_collide_as_written_and_as_resolved(one: str, other: str, *,
         ),
         *((path, True) for path in ("/home/node", "/var/lib/mysql", "/var/lib/postgresql/data/log", "/go/src/app")),
         *((path, False) for path in ("/var/log/nginx", "/app/logs", "/logs", "/tmp", "/opt/app/log", "/srv/audit")),
+        *((path, True) for path in ("/srv/shop/app", "/usr/lib/x/webapps", "/home/x/y/htdocs")),
+        *((path, False) for path in ("/srv/logs/app", "/srv/shop/apps2", "/data/shop/app", "/scratch", "/")),
         *((path, False) for path in ("/home/node/app/logs", "/usr/local/tomcat/logs", "/data/app/x", "/log-files")),
     ],
 )

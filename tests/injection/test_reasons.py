@@ -44,6 +44,7 @@ def test_a_value_is_cut_before_the_remedy() -> None:
     message = "r" * 70
     warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
     assert warning.endswith(message)
+    assert len(warning) == WARNING_LENGTH
     assert '"vvvv' in warning
     assert "…" in warning
 
