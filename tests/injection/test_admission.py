@@ -63,6 +63,7 @@ def test_a_pod_is_injected() -> None:
     assert app["volumeMounts"] == [{"name": "pillion-logs-1", "mountPath": "/var/log/app", "subPath": "app"}]
     assert [variable["name"] for variable in app["env"]] == ["POD_NAME", "POD_NAMESPACE"]
     assert [container["name"] for container in after["spec"]["initContainers"]] == ["pillion-tail"]
+    assert after["metadata"]["annotations"].items() > pod["metadata"]["annotations"].items()
     assert set(after["metadata"]["annotations"]) - set(pod["metadata"]["annotations"]) == {
         "pillion.dev/status",
         "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes",

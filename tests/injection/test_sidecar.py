@@ -45,6 +45,12 @@ def test_command_and_arguments_are_filled_in() -> None:
     assert container["args"] == ["--", "/srv/$$$x/*.log", "data", "end"]
 
 
+def test_a_profile_without_command_and_arguments_leaves_them_to_the_image() -> None:
+    """An empty list would take the image's own away."""
+    container, _ = built(replace(TAIL, command=(), args=()))
+    assert {"command", "args"} & container.keys() == set()
+
+
 def test_a_file_that_is_mounted_by_itself_is_its_own_folder() -> None:
     """There is no folder of its own to show."""
     profile = replace(TAIL, args=("<log-folders>", "<log-files>"))
