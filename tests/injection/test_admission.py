@@ -29,6 +29,7 @@ def asking(**annotations: str) -> dict[str, Any]:
     return {"metadata": {"annotations": keys}, "spec": {"containers": [{"name": "app", "image": "i"}]}}
 
 
+OF_PROFILE = [volume["name"] for volume in CONFIGURATION.profiles["tail"].volumes]
 DATA = {"volumes": [{"name": "data", "emptyDir": {}}]}
 
 
@@ -56,7 +57,7 @@ def test_a_pod_is_injected() -> None:
     assert (verdict.profile, verdict.asked, verdict.error) == ("tail", True, None)
     assert verdict.revision == CONFIGURATION.profiles["tail"].revision
     assert [volume["name"] for volume in after["spec"]["volumes"]] == [
-        *("pillion-logs-1", "pillion-state", "pillion-no-token"),
+        *("pillion-logs-1", *OF_PROFILE, "pillion-no-token"),
     ]
     assert after["spec"]["volumes"][0]["emptyDir"] == {}
     (app,) = after["spec"]["containers"]
@@ -93,7 +94,10 @@ def test_what_a_profile_brings_is_added() -> None:
 
 @pytest.mark.parametrize(
     ("name", "taken"),
-    [("pillion-logs-1", True), ("pillion-state", True), ("pillion-no-token", True), ("pillion-logs-2", False)],
+    [
+        *((name, True) for name in ("pillion-logs-1", *OF_PROFILE, "pillion-no-token")),
+        ("pillion-logs-2", False),
+    ],
 )
 def test_a_volume_of_our_name_is_a_reason(name: str, *, taken: bool) -> None:
     """It is somebody else's; nothing is added beside it."""

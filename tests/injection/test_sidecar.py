@@ -205,7 +205,7 @@ def test_a_patch_may_use_every_volume_of_the_sidecar() -> None:
     """The profile's, the logs', and the one that masks the token."""
     mounts = [
         {"name": name, "mountPath": f"/again/{name}", "readOnly": True}
-        for name in ("pillion-logs-1", "pillion-no-token", "pillion-state")
+        for name in ("pillion-logs-1", "pillion-no-token", *(volume["name"] for volume in TAIL.volumes))
     ]
     operations = tuple({"op": "add", "path": "/volumeMounts/-", "value": mount} for mount in mounts)
     _, verdict = shop(replace(CONFIGURATION, profiles={"tail": replace(TAIL, patch=operations)}))
