@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.configuration.examples import FULL, VALUES, paths, pretty, replaced
 from tests.configuration.judge import judge
 from webhook.configuration import load, parse
-from webhook.configuration.loading import build
+from webhook.configuration.loading import MAX_DEPTH, build
 from webhook.errors import ConfigurationError
 from webhook.profiles import builtins
 
@@ -128,3 +129,81 @@ def test_no_mistake_hides_another() -> None:
 def test_a_prefix_is_a_dns_name_and_a_slash() -> None:
     """It becomes the beginning of annotation keys."""
     assert problems(None, prefix="pillion.dev")[0].startswith("prefix: must be a DNS name and a slash")
+
+
+def refusal(text: str) -> list[str]:
+    """Return the lines that say why a file is refused."""
+    with pytest.raises(ConfigurationError) as raised:
+        parse(text.encode(), "pillion.yaml")
+    return str(raised.value).splitlines()
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    """With the system's reason."""
+    with pytest.raises(ConfigurationError, match=r"nosuch.yaml: configuration: can't be read: No such file"):
+        load(tmp_path / "nosuch.yaml")
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    """Settings that are given win over it."""
+    (tmp_path / "pillion.yaml").write_text("strict: true\ndefaultProfile: web\nignoredContainers: [a]\n")
+    configuration = load(tmp_path / "pillion.yaml")
+    assert (configuration.strict, configuration.default_profile) == (True, "web")
+    assert configuration.ignored_containers == {"a"}
+    other = load(tmp_path / "pillion.yaml", strict=False, shadow=True, prefix="x.example/")
+    assert (other.strict, other.shadow, other.prefix) == (False, True, "x.example/")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n---\n", "null\n"])
+def test_an_empty_file_is_the_built_in_configuration(text: str) -> None:
+    """There is nothing that one must say."""
+    assert parse(text.encode(), "pillion.yaml").default_profile == "tail"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("strict: [\n", "pillion.yaml:2:1: configuration: "),
+        ("strict: true\n---\nstrict: false\n", "pillion.yaml:3:1: configuration: has 2 documents; write one"),
+        ("strict: true\nstrict: false\n", "pillion.yaml:2:1: configuration: "),
+        ("defaultProfile: tial\n", "pillion.yaml:1:1: defaultProfile: 'tial' is no profile; did you mean tail?"),
+        (
+            "profiles: {own: {base: wbe}}\n",
+            "pillion.yaml:1:18: profiles.own.base: 'wbe' is no built-in profile; did you",
+        ),
+        ("profiles: {own: x}\n", "pillion.yaml:1:12: profiles.own: must be a mapping, is text"),
+        ("profiles: {own: {base: [x]}}\n", "pillion.yaml:1:18: profiles.own.base: must be text, is a list"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(text: str, said: str) -> None:
+    """With line and column."""
+    assert any(line.startswith(said) for line in refusal(text)), refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("a\0b", "has a NUL character, which no program can be given; remove it"),
+        ("x" * 524_289, "is longer than 524288 characters"),
+        ("\ud800", "has half of a character (a lone surrogate); remove it"),
+        (float("inf"), "must be a finite number"),
+        (2**63, "is too large a number"),
+        (-(2**63), "is too large a number"),
+        ({"\0": 1}, "a key of it has a NUL character, which no program can be given; remove it"),
+    ],
+    ids=["NUL", "long", "surrogate", "infinite", "large", "small", "key"],
+)
+def test_a_value_that_nothing_can_be_made_of_is_a_problem(value: Any, said: str) -> None:
+    """Wherever it stands."""
+    assert f"profiles.own.description: {said}" in problems(
+        {"profiles": {"own": {"base": "tail", "description": value}}}
+    )
+
+
+def test_values_may_be_nested_so_deep_and_no_deeper() -> None:
+    """Each level costs one of Python's own stack."""
+    value: Any = "x"
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    assert not any("nested" in problem for problem in problems({"nosuch": value[0]}))
+    assert any(problem.endswith("is nested too deeply") for problem in problems({"nosuch": value}))

@@ -140,6 +140,10 @@ NEVER_STARTS = {
         operations({"op": "test", "path": "/image", "value": "x"}),
         ".patch[0]: does not fit the sidecar: ",
     ),
+    "a test of what no pod has": (
+        operations({"op": "test", "path": "/securityContext/nosuch", "value": 1}),
+        ".patch[0]: does not fit the sidecar: ",
+    ),
     "copies that double": (
         operations(
             add("/env/-", {"name": "A", "value": "x" * 70_000}),
@@ -243,3 +247,13 @@ def test_placeholders_stand_alone() -> None:
     profile = {"sidecar": {"args": ["--files=<log-files>"]}}
     with pytest.raises(ConfigurationError, match="only where it stands alone"):
         parse(json.dumps({"profiles": {"tail": profile}}).encode(), "pillion.yaml")
+
+
+def test_a_bug_that_a_profile_meets_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then no pod meets it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("webhook.injection.admission.annotate", fail)
+    assert problems({}) == [": can't be used: KeyError: 'x'"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhook.injection.annotations import NotInjectable, parse_logs
-from webhook.injection.mistakes import EXAMPLE
+from webhook.injection.mistakes import _LONGEST_LOOKED_AT, EXAMPLE, what_is_wrong
 
 TWO = "/a/x.log,/b/y.log"
 ONE = "/a/x.log"
@@ -116,3 +116,31 @@ def test_long_values_are_not_looked_into(unit: str) -> None:
         parse_logs(unit)
     except NotInjectable as declined:
         assert "write /a,/a" not in declined.finding.message  # noqa: PT017 — either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("/a/x.log   # access", "has a comment"),
+        ("tail -F /a/x.log", "holds more than paths"),
+        ("/a/x.log /b/y.log", "holds several paths"),
+        ("file:///a/x.log", "is a URL"),
+        ("- /a/x.log", "begins with a list's dash"),
+        ("app=/a/x.log", "has a key before the path; for container app write app:/a/x.log, otherwise /a/x.log"),
+        ("A_B=/a/x.log", "has a key before the path; write /a/x.log"),
+        ('"/a/x.log"', "has quotes or brackets"),
+        ("~/x.log", "has a ~; write the home folder's whole path"),
+    ],
+)
+def test_a_mistake_is_called_by_its_name(value: str, wrong: str) -> None:
+    """So that whoever made it knows it again."""
+    with pytest.raises(NotInjectable) as declined:
+        parse_logs(value)
+    assert declined.value.finding.message.startswith(wrong)
+
+
+def test_a_value_is_looked_into_up_to_a_length() -> None:
+    """Longer ones are written by nobody."""
+    longest = "/a/x.log /b/" + "y" * (_LONGEST_LOOKED_AT - len("/a/x.log /b/"))
+    assert "holds several paths" in what_is_wrong(longest)
+    assert what_is_wrong(f"{longest}y") == ""

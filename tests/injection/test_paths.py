@@ -25,6 +25,7 @@ from webhook.injection.paths import (
         ("/a", ("a",)),
         ("//a/./b/", ("a", "b")),
         ("/a/../b", ("b",)),
+        ("/a/b/../c", ("a", "c")),
         ("/../..", ()),
         ("/var/run/x", ("run", "x")),
         ("/var/run", ("run",)),

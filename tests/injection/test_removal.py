@@ -569,3 +569,29 @@ def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
     del result["metadata"]["annotations"][STATUS]
     index = [container["name"] for container in result["spec"]["initContainers"]].index("init")
     assert [found.path for found in remove(result, CONFIGURATION).left] == [("spec", "initContainers", index, "env", 0)]
+
+
+def test_a_debugging_container_is_left_alone() -> None:
+    """It came after the injection, whatever variables it has."""
+    pod = injected_shop()
+    pod["spec"]["ephemeralContainers"] = [{"name": "debug", "env": [POD_NAME]}]
+    assert removed(pod)["spec"]["ephemeralContainers"] == pod["spec"]["ephemeralContainers"]
+
+
+def test_a_default_container_that_nobody_says_was_added_stays() -> None:
+    """It could be the user's; one that the status does not know was theirs before."""
+    found = case("native-false-always")
+    pod = injected(found.pod, found.verdict())
+    del pod["metadata"]["annotations"][STATUS]
+    assert DEFAULT_CONTAINER in removed(pod, found.configuration)["metadata"]["annotations"]
+    assert f"{DEFAULT_CONTAINER} stays: it could be yours" in left(pod, found.configuration)
+
+
+def test_metadata_that_held_nothing_else_goes() -> None:
+    """A template may have none."""
+    pod = injected_shop()
+    asks = [key for key in pod["metadata"]["annotations"] if key == f"{PREFIX}inject"]
+    for key in asks:
+        del pod["metadata"]["annotations"][key]
+    del pod["metadata"]["name"]
+    assert "metadata" not in removed(pod)
