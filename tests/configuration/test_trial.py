@@ -132,13 +132,13 @@ NEVER_STARTS = {
     "a copy without from": (operations({"op": "copy", "path": "/stdin"}), ".patch[0]: copy has no from; add it"),
     "a from outside": (
         operations({"op": "move", "from": "/nosuch", "path": "/stdin"}),
-        ".patch[0]: does not fit the sidecar: ",
+        ".patch[0]: does not fit the sidecar: there is nothing like /nosuch",
     ),
     "a path outside": (operations(add("/lifecycle/preStop", {})), ".patch[0]: does not fit the sidecar: "),
     "a path through text": (operations(add("/image/x/y", 1)), ".patch[0]: does not fit the sidecar: "),
     "a test that no pod passes": (
         operations({"op": "test", "path": "/image", "value": "x"}),
-        ".patch[0]: does not fit the sidecar: ",
+        ".patch[0]: does not fit the sidecar: /image has another value than the one to test for",
     ),
     "a test of what no pod has": (
         operations({"op": "test", "path": "/securityContext/nosuch", "value": 1}),

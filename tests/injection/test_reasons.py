@@ -56,6 +56,14 @@ def test_a_value_that_would_tell_nothing_is_left_out() -> None:
     assert warning == f"pillion.dev/logs: {message}"
 
 
+@pytest.mark.parametrize(("room", "shown"), [(10, True), (9, False)])
+def test_enough_of_a_value_to_know_it_is_shown(room: int, *, shown: bool) -> None:
+    """Quotes included; fewer characters tell nobody which one it is."""
+    message = "r" * (WARNING_LENGTH - len("pillion.dev/logs : ") - room)
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    assert ('"vvvvvvv…"' in warning) is shown
+
+
 def test_a_remedy_that_has_no_room_is_cut() -> None:
     """The cut is visible."""
     warning = Finding(Reason.BAD_ANNOTATION, "logs", "", "r" * 200).warning("pillion.dev/")
