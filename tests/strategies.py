@@ -4,13 +4,18 @@
 them what a decoder meets in the wild: nulls for lists, unknown fields, numbers beyond 2**53.
 """
 
+import os
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.pod_fields import PATHS, with_field
 
-__all__ = ["annotations", "log_entries", "pods", "ragged"]
+__all__ = ["annotations", "broken", "log_entries", "many", "pods", "ragged"]
+
+#: For properties of the core: ``make properties`` tries more.
+many = settings(max_examples=int(os.environ.get("PILLION_EXAMPLES", "400")), deadline=None)
 
 PREFIX = "pillion.dev/"
 
@@ -304,3 +309,19 @@ def ragged(draw: st.DrawFn, document: Any) -> Any:
         if not any(isinstance(other, str) for other in document.values()) or "image" in document:
             result[key] = value
     return result
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a pod in which some values were replaced by others of any type."""
+    values: st.SearchStrategy[Any] = st.sampled_from([None, True, 1, 1.5, "", "x", [], {}, [None], {"a": None}, [{}]])
+
+    def replaced(value: Any) -> Any:
+        if draw(st.integers(0, 12)) == 0:
+            return draw(values)
+        if isinstance(value, dict):
+            return {key: replaced(item) for key, item in value.items()}
+        return [replaced(item) for item in value] if isinstance(value, list) else value
+
+    found = draw(pods())
+    return {"metadata": replaced(found.get("metadata")), "spec": replaced(found["spec"])}

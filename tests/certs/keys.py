@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from certs.ca import CA
 
-__all__ = ["CERTIFICATES", "GOOD", "KEYS", "LEAF", "NAME", "PAIRS", "TEST_CA", "pem_of"]
+__all__ = ["BAD", "CERTIFICATES", "GOOD", "KEYS", "LEAF", "NAME", "NOW", "PAIRS", "TEST_CA", "pem_of"]
 
 NAME = "localhost"
 NOW = datetime.now(UTC)
@@ -149,4 +149,11 @@ GOOD = {
     ),
     "two keys, the right one first": (LEAF.certificate_pem, LEAF.key_pem + OTHER.key_pem),
     "both in each file": (LEAF.certificate_pem + LEAF.key_pem, LEAF.key_pem + LEAF.certificate_pem),
+}
+
+#: All that can't be used: a certificate, a key, and what is wrong with them.
+BAD = {
+    **{f"certificate: {kind}": (pem, LEAF.key_pem, says) for kind, (pem, says) in CERTIFICATES.items()},
+    **{f"key: {kind}": (LEAF.certificate_pem, pem, says) for kind, (pem, says) in KEYS.items()},
+    **PAIRS,
 }

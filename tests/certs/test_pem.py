@@ -3,13 +3,7 @@
 import pytest
 
 from certs.verify import Sources, UnusablePairError, verify
-from tests.certs.keys import CERTIFICATES, GOOD, KEYS, LEAF, NAME, NOW, PAIRS
-
-BAD = {
-    **{f"certificate: {kind}": (pem, LEAF.key_pem, says) for kind, (pem, says) in CERTIFICATES.items()},
-    **{f"key: {kind}": (LEAF.certificate_pem, pem, says) for kind, (pem, says) in KEYS.items()},
-    **PAIRS,
-}
+from tests.certs.keys import BAD, CERTIFICATES, GOOD, LEAF, NAME, NOW
 
 
 @pytest.mark.parametrize("kind", BAD)

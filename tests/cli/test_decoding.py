@@ -6,9 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.strategies import pods
+from tests.strategies import broken
 from webhook.cli.decoding import decoded
 from webhook.cli.objects import dotted
 from webhook.injection.pod import Metadata, PodSpec
@@ -98,22 +97,6 @@ def test_null_spec_and_metadata() -> None:
     """They are objects without anything in them, which is no mistake."""
     value = {"metadata": None, "spec": None}
     assert decoded(value, lambda _: "") == (value, [])
-
-
-@st.composite
-def broken(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a pod in which some values were replaced by others of any type."""
-    values: st.SearchStrategy[Any] = st.sampled_from([None, True, 1, 1.5, "", "x", [], {}, [None], {"a": None}, [{}]])
-
-    def replaced(value: Any) -> Any:
-        if draw(st.integers(0, 12)) == 0:
-            return draw(values)
-        if isinstance(value, dict):
-            return {key: replaced(item) for key, item in value.items()}
-        return [replaced(item) for item in value] if isinstance(value, list) else value
-
-    found = draw(pods())
-    return {"metadata": replaced(found.get("metadata")), "spec": replaced(found["spec"])}
 
 
 @settings(deadline=None)

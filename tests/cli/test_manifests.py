@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Call
-from tests.cli.test_inject import APP, QUIET
+from tests.cli.manifests import APP, QUIET
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_workloads import ASKS, SPEC, document, examined, manifest, texts
+from tests.cli.workloads import ASKS, SPEC, document, examined, manifest, texts
 from webhook import documents
 from webhook.cli.misplaced import keys_of
 from webhook.cli.workloads import Report, examine

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_workloads import document, manifest
+from tests.cli.workloads import document, manifest
 from webhook.cli.workloads import examine
 from webhook.configuration import load
 

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.conftest import Call
-from tests.cli.test_inject import APP, GOLDENS, PATTERNS, QUIET
-from tests.injection.test_properties import many
+from tests.cli.manifests import APP, GOLDENS, PATTERNS, QUIET
 from tests.layouts import json_texts, yaml_texts
-from tests.strategies import pods
+from tests.strategies import many, pods
 from webhook import documents
 from webhook.cli.renewal import renewed
 from webhook.cli.workloads import Change, operations, review, workloads

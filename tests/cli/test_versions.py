@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_workloads import ASKS, SPEC, VERSIONS, examined, manifest, texts
+from tests.cli.workloads import ASKS, SPEC, VERSIONS, examined, manifest, texts
 from webhook.cli.templates import KUBERNETES
 from webhook.configuration import load
 from webhook.injection.profile import Configuration

@@ -23,9 +23,9 @@ from .cert_manager import cert_manager
 from .client import Client
 from .conftest import Install, NewNamespace, RunningCluster
 from .processes import wait_until
+from .provided import provided
 from .release import Release
-from .test_release import provided
-from .test_rotation import HEAL_SECONDS, OPTIONS, Watched, ends, only_new_pods, watched
+from .rotations import HEAL_SECONDS, OPTIONS, Watched, ends, only_new_pods, watched
 
 pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from tests import promtool
 from tests.chart.rendering import objects
-from tests.service.test_monitoring import ALERTS, EXPRESSIONS
+from tests.service.monitoring import ALERTS, EXPRESSIONS
 
 from .client import Client
 from .conftest import Cluster

@@ -1,21 +1,19 @@
 """The chart on a real node: installed, tested, upgraded, removed, twice beside itself, and with what it lacks."""
 
-import base64
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certs.ca import CA
 from webhook import __version__
 
 from .client import Client, CommandError
 from .conftest import Cluster, Install, NewNamespace, RunningCluster
 from .image import CHART
 from .processes import wait_until
+from .provided import provided
 from .release import EFFECT_SECONDS, TIMEOUT, Release, annotated_pod, prints, sidecars
 
 pytestmark = pytest.mark.cluster
@@ -275,21 +273,3 @@ def events(kubectl: Client, namespace: str) -> str:
     """Return what `kubectl get events` shows."""
     text: str = kubectl("get", "events", "-n", namespace)
     return text
-
-
-def provided(service: str, namespace: str, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return a Secret with a pair for the Service, and the file of its CA."""
-    now = datetime.now(UTC)
-    ca = CA.create(now)
-    leaf = ca.issue((f"{service}.{namespace}.svc",), now)
-    data = {"tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": "pair", "namespace": namespace},
-        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
-    }
-    bundle = folder / "ca.pem"
-    bundle.write_bytes(ca.certificate_pem)
-    return secret, bundle

@@ -1,14 +1,10 @@
 """What must hold of every configuration: it is refused by name, or it works in every pod."""
 
-import json
 from typing import Any
 
-import jsonpatch
-
+from tests.injection.reviews import all_containers, patched, verdict_on
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
-from webhook.injection import review
-from webhook.injection.admission import admit
 from webhook.injection.container_rules import defects
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
@@ -66,24 +62,20 @@ def _judge_pod(configuration: Configuration, profile: str, sample: dict[str, Any
     if "logs" in sample:
         annotations[f"{prefix}logs"] = sample["logs"]
     pod = {"metadata": {"name": "shop", "annotations": annotations}, "spec": sample["spec"]}
-    request = {"uid": "u", "kind": {"version": "v1", "kind": "Pod"}, "operation": "CREATE", "object": pod}
-    verdict = admit(review.parse(json.dumps({"request": request, **_HEAD}).encode()), configuration)
+    verdict = verdict_on(pod, configuration)
     if verdict.error is not None:
         raise verdict.error
     assert verdict.reason is not Reason.INTERNAL_ERROR
     if not verdict.injected:
         assert verdict.reason is not Reason.BAD_ANNOTATION
         return
-    made = jsonpatch.apply_patch(pod, json.loads(verdict.patch))["spec"]
+    made = patched(pod, verdict)["spec"]
     name = configuration.profiles[profile].container_name
-    sidecars = [one for one in [*made.get("initContainers", ()), *made["containers"]] if one["name"] == name]
+    sidecars = [one for one in all_containers({"spec": made}) if one["name"] == name]
     assert len(sidecars) == 1
     volumes = [volume["name"] for volume in made.get("volumes", ())]
     assert len(volumes) == len(set(volumes))
     assert not defects(_without_null(sidecars[0]), volumes)
-
-
-_HEAD = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
 
 
 def _without_null(value: Any) -> Any:

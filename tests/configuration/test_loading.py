@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,13 +11,20 @@ import pytest
 from tests.configuration.examples import FULL, VALUES, paths, pretty, replaced
 from tests.configuration.judge import judge
 from webhook.configuration import load, parse
-from webhook.configuration.loading import build
+from webhook.configuration.loading import MAX_DEPTH, build
 from webhook.errors import ConfigurationError
 from webhook.profiles import builtins
 
 #: Of each path that many values are tried: all of them in make properties.
 TRIED = int(os.environ.get("PILLION_EXAMPLES", "400")) // 100
 PATHS = list(paths(FULL))
+
+
+def problems(document: Any, **settings: Any) -> list[str]:
+    """Return what is wrong with a document."""
+    with pytest.raises(ConfigurationError) as raised:
+        build(document, builtins(), **settings)
+    return [str(problem) for problem in raised.value.problems]
 
 
 def test_the_full_example_is_good() -> None:
@@ -78,68 +86,6 @@ profiles:
     ]
 
 
-def test_a_secret_that_an_operator_names_reaches_the_sidecar() -> None:
-    """Its name and key: without them the API server refuses the pod."""
-    reference = {"secretKeyRef": {"name": "store", "key": "token", "optional": True}}
-    profile = {"base": "tail", "sidecar": {"env": [{"name": "TOKEN", "valueFrom": reference}]}}
-    variable = build({"profiles": {"own": profile}}, builtins()).profiles["own"].env[-1]
-    assert variable.valueFrom is not None
-    assert variable.valueFrom.secretKeyRef == reference["secretKeyRef"]
-
-
-NOTES: dict[str, tuple[dict[str, Any], str]] = {
-    "a Secret in env": (
-        {"sidecar": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}},
-        "sidecar.env T needs the Secret s in the namespace of each pod, which does not start without it",
-    ),
-    "a ConfigMap in envFrom": (
-        {"sidecar": {"envFrom": [{"configMapRef": {"name": "m"}}]}},
-        "sidecar.envFrom[0] needs the ConfigMap m in the namespace of each pod",
-    ),
-    "a Secret as a volume": (
-        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
-        "volume v needs the Secret s in the namespace of each pod",
-    ),
-    "a projected ConfigMap": (
-        {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}]}}]},
-        "volume v needs the ConfigMap m in the namespace of each pod",
-    ),
-    "a claim": (
-        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
-        "volume v needs the claim c in the namespace of each pod",
-    ),
-    "no user": (
-        {"sidecar": {"securityContext": {"runAsUser": None}}},
-        "without runAsUser the cluster must choose the user",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", NOTES)
-def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
-    """It may be there, so the profile is taken."""
-    profile, expected = NOTES[case]
-    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).notes
-    assert any(note.startswith(f"profile own: {expected}") for note in notes), notes
-
-
-def test_optional_references_are_no_note() -> None:
-    """A pod starts without them."""
-    profile = {"base": "tail", "sidecar": {"envFrom": [{"secretRef": {"name": "s", "optional": True}}]}}
-    notes = build({"profiles": {"own": profile}}, builtins()).notes
-    assert not any(note.startswith("profile own") for note in notes)
-
-
-def test_null_takes_a_default_of_the_security_context_away() -> None:
-    """It reaches the profile as None, whether the base has the key or not."""
-    profile = {
-        "base": "tail",
-        "sidecar": {"securityContext": {"runAsUser": None, "runAsGroup": None, "privileged": False}},
-    }
-    made = build({"profiles": {"own": profile}}, builtins()).profiles["own"]
-    assert made.security_context == {"runAsUser": None, "runAsGroup": None, "privileged": False}
-
-
 def test_json_is_read_as_well() -> None:
     """A configuration need not be YAML."""
     assert parse(json.dumps({"strict": True}).encode(), "pillion.json").strict
@@ -171,3 +117,93 @@ def test_thousands_of_problems_are_counted(profile: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"has [0-9]+ problems; the first 100 are named") as raised:
         parse(json.dumps(document).encode(), "pillion.yaml")
     assert len(raised.value.problems) == 101
+
+
+def test_no_mistake_hides_another() -> None:
+    """All of them are reported at once."""
+    document = {"strict": 1, "profiles": {"a": {"order": "x"}, "b": {"base": "tail", "native": "x"}}}
+    paths = [problem.partition(":")[0] for problem in problems(document)]
+    assert paths == ["strict", "profiles.a.order", "profiles.a.sidecar.image", "profiles.b.native"]
+
+
+def test_a_prefix_is_a_dns_name_and_a_slash() -> None:
+    """It becomes the beginning of annotation keys."""
+    assert problems(None, prefix="pillion.dev")[0].startswith("prefix: must be a DNS name and a slash")
+
+
+def refusal(text: str) -> list[str]:
+    """Return the lines that say why a file is refused."""
+    with pytest.raises(ConfigurationError) as raised:
+        parse(text.encode(), "pillion.yaml")
+    return str(raised.value).splitlines()
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    """With the system's reason."""
+    with pytest.raises(ConfigurationError, match=r"nosuch.yaml: configuration: can't be read: No such file"):
+        load(tmp_path / "nosuch.yaml")
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    """Settings that are given win over it."""
+    (tmp_path / "pillion.yaml").write_text("strict: true\ndefaultProfile: web\nignoredContainers: [a]\n")
+    configuration = load(tmp_path / "pillion.yaml")
+    assert (configuration.strict, configuration.default_profile) == (True, "web")
+    assert configuration.ignored_containers == {"a"}
+    other = load(tmp_path / "pillion.yaml", strict=False, shadow=True, prefix="x.example/")
+    assert (other.strict, other.shadow, other.prefix) == (False, True, "x.example/")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n---\n", "null\n"])
+def test_an_empty_file_is_the_built_in_configuration(text: str) -> None:
+    """There is nothing that one must say."""
+    assert parse(text.encode(), "pillion.yaml").default_profile == "tail"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("strict: [\n", "pillion.yaml:2:1: configuration: "),
+        ("strict: true\n---\nstrict: false\n", "pillion.yaml:3:1: configuration: has 2 documents; write one"),
+        ("strict: true\nstrict: false\n", "pillion.yaml:2:1: configuration: "),
+        ("defaultProfile: tial\n", "pillion.yaml:1:1: defaultProfile: 'tial' does not exist; did you mean tail?"),
+        (
+            "profiles: {own: {base: wbe}}\n",
+            "pillion.yaml:1:18: profiles.own.base: 'wbe' is no built-in profile; did you",
+        ),
+        ("profiles: {own: x}\n", "pillion.yaml:1:12: profiles.own: must be a mapping, is text"),
+        ("profiles: {own: {base: [x]}}\n", "pillion.yaml:1:18: profiles.own.base: must be text, is a list"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(text: str, said: str) -> None:
+    """With line and column."""
+    assert any(line.startswith(said) for line in refusal(text)), refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("a\0b", "has a NUL character, which no program can be given; remove it"),
+        ("x" * 524_289, "is longer than 524288 characters"),
+        ("\ud800", "has half of a character (a lone surrogate); remove it"),
+        (float("inf"), "must be a finite number"),
+        (2**63, "is too large a number"),
+        (-(2**63), "is too large a number"),
+        ({"\0": 1}, "a key of it has a NUL character, which no program can be given; remove it"),
+    ],
+    ids=["NUL", "long", "surrogate", "infinite", "large", "small", "key"],
+)
+def test_a_value_that_nothing_can_be_made_of_is_a_problem(value: Any, said: str) -> None:
+    """Wherever it stands."""
+    assert f"profiles.own.description: {said}" in problems(
+        {"profiles": {"own": {"base": "tail", "description": value}}}
+    )
+
+
+def test_values_may_be_nested_so_deep_and_no_deeper() -> None:
+    """Each level costs one of Python's own stack."""
+    value: Any = "x"
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    assert not any("nested" in problem for problem in problems({"nosuch": value[0]}))
+    assert any(problem.endswith("is nested too deeply") for problem in problems({"nosuch": value}))

@@ -7,7 +7,7 @@ import pytest
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.profile import Bound
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import RELEASED_IMAGE, builtins
 
 BUILTINS: dict[str, Any] = {
     "tail": {
@@ -107,6 +107,44 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(patch=[{"op": "nosuch", "path": "/x"}]), "profiles.own.patch[0].op: must be add or remove"),
         (profile(patch=[{"op": "add", "path": "x", "value": 1}]), "profiles.own.patch[0].path: must be a JSON pointer"),
         (profile(patch=[{"op": "remove", "path": "/name"}]), "profiles.own.patch[0].path: /name can't be changed"),
+        (
+            profile(patch=[{"op": "remove", "path": "/stdin"}] * 257),
+            "profiles.own.patch: has 257 operations; 256 are allowed",
+        ),
+        (profile(volumes=[{"name": "a"}, {"name": "a"}]), "profiles.own.volumes[1].name: a is there twice"),
+        (profile(volumes=[{"name": "a" * 56}]), "profiles.own.volumes[0].name: must be a name of small letters"),
+        (profile(volumes=[{"name": "no-token"}]), "profiles.own.volumes[0].name: no-token is a name that Pillion uses"),
+        (profile(logsMountPath="/proc/x"), "profiles.own.logsMountPath: nothing can be mounted at /proc/x"),
+        (
+            profile(sidecar={"terminationMessagePath": "/pillion/logs/x"}),
+            "profiles.own.sidecar.terminationMessagePath: /pillion/logs/x collides with /pillion/logs",
+        ),
+        (profile(bounds={"memory-limit": {"max": "1Mi"}}), "profiles.own.bounds.memory-limit.max: must be 4Mi or more"),
+        (
+            profile(logs=[f"/srv/{number}/x.log" for number in range(17)]),
+            "profiles.own.logs: has 17 directories; 16 are allowed",
+        ),
+        (
+            profile(sidecar={"env": [{"name": "X", "value": "<nosuch>"}]}),
+            "profiles.own.sidecar.env[0]: <nosuch> is no placeholder; known: <log-files>",
+        ),
+        (
+            profile(sidecar={"args": ["a", "x <native>"]}),
+            "profiles.own.sidecar.args[1]: <native> is filled in only where it stands alone",
+        ),
+        (
+            profile(
+                sidecar={
+                    "env": [
+                        {
+                            "name": "X",
+                            "valueFrom": {"resourceFieldRef": {"containerName": "a", "resource": "limits.cpu"}},
+                        }
+                    ]
+                }
+            ),
+            "profiles.own.sidecar.env[0].valueFrom.resourceFieldRef: must be left out: it is the sidecar",
+        ),
         (profile(sidecar={"image": 5}), "profiles.own.sidecar.image: must be text, is a number"),
         (profile(sidecar={"name": "x"}), "profiles.own.sidecar.name: is unknown; known here: image"),
         (profile(sidecar={"args": ["<log-fils>"]}), "profiles.own.sidecar.args[0]: <log-fils> is no placeholder"),
@@ -162,18 +200,6 @@ def test_an_nfs_export_may_be_the_root() -> None:
     assert build(profile(volumes=[volume]), BUILTINS).profiles["own"].volumes
     volume["nfs"] = {"server": "files", "path": "x"}
     assert problems(profile(volumes=[volume])) == ["profiles.own.volumes[0].nfs.path: must be an absolute path"]
-
-
-def test_no_mistake_hides_another() -> None:
-    """All of them are reported at once."""
-    document = {"strict": 1, "profiles": {"a": {"order": "x"}, "b": {"base": "tail", "native": "x"}}}
-    paths = [problem.partition(":")[0] for problem in problems(document)]
-    assert paths == ["strict", "profiles.a.order", "profiles.a.sidecar.image", "profiles.b.native"]
-
-
-def test_a_prefix_is_a_dns_name_and_a_slash() -> None:
-    """It becomes the beginning of annotation keys."""
-    assert problems(None, prefix="pillion.dev")[0].startswith("prefix: must be a DNS name and a slash")
 
 
 def test_a_profile_is_applied_to_its_base() -> None:
@@ -252,6 +278,80 @@ def test_bounds_are_kept_as_text() -> None:
     assert own.bounds["cpu-limit"] == Bound("1", "2")
 
 
+@pytest.mark.parametrize(
+    ("written", "requests", "limits"),
+    [
+        pytest.param({}, ("10m", "32Mi", "10Mi"), (None, "64Mi", "1Gi"), id="nothing"),
+        pytest.param(
+            {"requests": {"memory": "128Mi", "ephemeral-storage": "2Gi", "cpu": 1}},
+            ("1", "128Mi", "2Gi"),
+            (None, "128Mi", "2Gi"),
+            id="larger requests",
+        ),
+        pytest.param(
+            {"limits": {"cpu": "5m", "memory": "16Mi", "ephemeral-storage": "5Mi"}},
+            ("5m", "16Mi", "5Mi"),
+            ("5m", "16Mi", "5Mi"),
+            id="smaller limits",
+        ),
+        pytest.param(
+            {"limits": {"cpu": "10m", "memory": "65536Ki"}},
+            ("10m", "32Mi", "10Mi"),
+            ("10m", "65536Ki", "1Gi"),
+            id="limits beyond the requests",
+        ),
+    ],
+)
+def test_a_sidecar_has_requests_and_a_memory_limit(
+    written: dict[str, Any], requests: tuple[str, ...], limits: tuple[str | None, ...]
+) -> None:
+    """What is not written fits what is."""
+    own = build(profile(sidecar={"resources": written}), BUILTINS).profiles["own"]
+    keys = ("cpu", "memory", "ephemeral-storage")
+    assert tuple(own.requests.get(key) for key in keys) == requests
+    assert tuple(own.limits.get(key) for key in keys) == limits
+
+
+@pytest.mark.parametrize(
+    ("bounds", "least"),
+    [({}, "4Mi"), ({"max": "1Gi"}, "4Mi"), ({"min": "1Mi"}, "4Mi"), ({"min": "8Mi"}, "8Mi"), ({"max": "4Mi"}, "4Mi")],
+    ids=str,
+)
+def test_no_annotation_may_ask_for_less_memory_than_a_program_starts_with(bounds: dict[str, str], least: str) -> None:
+    """Whatever the profile's bounds are; a larger one is kept."""
+    own = build(profile(bounds={"memory-limit": bounds}), BUILTINS).profiles["own"]
+    assert own.bounds["memory-limit"] == Bound(least, bounds.get("max"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "lacks"),
+    [
+        ({"name": "ADDRESS", "value": "x"}, False),
+        ({"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, False),
+        ({"name": "ADDRESS", "value": ""}, True),
+        ({"name": "OTHER", "value": "x"}, True),
+    ],
+    ids=str,
+)
+def test_what_a_profile_requires_is_there(variable: dict[str, Any], *, lacks: bool) -> None:
+    """A variable with a value, or one from elsewhere."""
+    document = {"profiles": {"store": {"sidecar": {"env": [variable]}}}}
+    if lacks:
+        assert problems(document) == ["profiles.store: set sidecar.env ADDRESS: the store's address"]
+        return
+    assert build(document, BUILTINS).profiles["store"].missing == ()
+
+
+@pytest.mark.parametrize("volumes", [[], [{"name": "more", "secret": {"secretName": "x"}}]], ids=["own", "more"])
+def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> None:
+    """Its reserved paths, its own mounts, and where its last words go."""
+    mounts = [{"name": one["name"], "mountPath": "/more", "readOnly": True} for one in volumes]
+    sidecar = {"terminationMessagePath": "/last/words", "volumeMounts": mounts}
+    own = build(profile(reservedPaths=["/opt/tool"], sidecar=sidecar, volumes=volumes), BUILTINS).profiles["own"]
+    found = [path for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv") if own.reserved.collide(path)]
+    assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else [])]
+
+
 def test_a_built_in_that_lacks_something_is_a_note() -> None:
     """Nobody has to set up what nobody uses."""
     configuration = build(None, BUILTINS)
@@ -265,3 +365,80 @@ def test_the_revision_changes_with_the_content_only() -> None:
     other = build(profile(native=True), BUILTINS)
     assert one.revision == same.revision != other.revision
     assert one.profiles["own"].revision != other.profiles["own"].revision
+
+
+def test_a_secret_that_an_operator_names_reaches_the_sidecar() -> None:
+    """Its name and key: without them the API server refuses the pod."""
+    reference = {"secretKeyRef": {"name": "store", "key": "token", "optional": True}}
+    profile = {"base": "tail", "sidecar": {"env": [{"name": "TOKEN", "valueFrom": reference}]}}
+    variable = build({"profiles": {"own": profile}}, builtins()).profiles["own"].env[-1]
+    assert variable.valueFrom is not None
+    assert variable.valueFrom.secretKeyRef == reference["secretKeyRef"]
+
+
+NOTES: dict[str, tuple[dict[str, Any], str]] = {
+    "a Secret in env": (
+        {"sidecar": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}},
+        "sidecar.env T needs the Secret s in the namespace of each pod, which does not start without it",
+    ),
+    "a ConfigMap in envFrom": (
+        {"sidecar": {"envFrom": [{"configMapRef": {"name": "m"}}]}},
+        "sidecar.envFrom[0] needs the ConfigMap m in the namespace of each pod",
+    ),
+    "a Secret as a volume": (
+        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+        "volume v needs the Secret s in the namespace of each pod",
+    ),
+    "a projected ConfigMap": (
+        {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}]}}]},
+        "volume v needs the ConfigMap m in the namespace of each pod",
+    ),
+    "a claim": (
+        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
+        "volume v needs the claim c in the namespace of each pod",
+    ),
+    "a profile for seccomp": (
+        {"sidecar": {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}}},
+        "sidecar.securityContext.seccompProfile needs a.json on every node",
+    ),
+    "no user": (
+        {"sidecar": {"securityContext": {"runAsUser": None}}},
+        "without runAsUser the cluster must choose the user",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
+    """It may be there, so the profile is taken."""
+    profile, expected = NOTES[case]
+    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).notes
+    assert any(note.startswith(f"profile own: {expected}") for note in notes), notes
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{"runAsUser": None, "runAsNonRoot": False}, {"runAsUser": 5}, {"seccompProfile": {"type": "RuntimeDefault"}}],
+    ids=str,
+)
+def test_a_security_context_that_needs_nothing_is_no_note(context: dict[str, Any]) -> None:
+    """Every cluster starts it."""
+    notes = build({"profiles": {"own": {"base": "tail", "sidecar": {"securityContext": context}}}}, builtins()).notes
+    assert not any(note.startswith("profile own") for note in notes)
+
+
+def test_optional_references_are_no_note() -> None:
+    """A pod starts without them."""
+    profile = {"base": "tail", "sidecar": {"envFrom": [{"secretRef": {"name": "s", "optional": True}}]}}
+    notes = build({"profiles": {"own": profile}}, builtins()).notes
+    assert not any(note.startswith("profile own") for note in notes)
+
+
+def test_null_takes_a_default_of_the_security_context_away() -> None:
+    """It reaches the profile as None, whether the base has the key or not."""
+    profile = {
+        "base": "tail",
+        "sidecar": {"securityContext": {"runAsUser": None, "runAsGroup": None, "privileged": False}},
+    }
+    made = build({"profiles": {"own": profile}}, builtins()).profiles["own"]
+    assert made.security_context == {"runAsUser": None, "runAsGroup": None, "privileged": False}

@@ -140,12 +140,16 @@ NEVER_STARTS = {
     "a copy without from": (operations({"op": "copy", "path": "/stdin"}), ".patch[0]: copy has no from; add it"),
     "a from outside": (
         operations({"op": "move", "from": "/nosuch", "path": "/stdin"}),
-        ".patch[0]: does not fit the sidecar: ",
+        ".patch[0]: does not fit the sidecar: there is nothing like /nosuch",
     ),
     "a path outside": (operations(add("/lifecycle/preStop", {})), ".patch[0]: does not fit the sidecar: "),
     "a path through text": (operations(add("/image/x/y", 1)), ".patch[0]: does not fit the sidecar: "),
     "a test that no pod passes": (
         operations({"op": "test", "path": "/image", "value": "x"}),
+        ".patch[0]: does not fit the sidecar: /image has another value than the one to test for",
+    ),
+    "a test of what no pod has": (
+        operations({"op": "test", "path": "/securityContext/nosuch", "value": 1}),
         ".patch[0]: does not fit the sidecar: ",
     ),
     "copies that double": (
@@ -251,3 +255,13 @@ def test_placeholders_stand_alone() -> None:
     profile = {"sidecar": {"args": ["--files=<log-files>"]}}
     with pytest.raises(ConfigurationError, match="only where it stands alone"):
         parse(json.dumps({"profiles": {"tail": profile}}).encode(), "pillion.yaml")
+
+
+def test_a_bug_that_a_profile_meets_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then no pod meets it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("webhook.injection.admission.annotate", fail)
+    assert problems({}) == [": can't be used: KeyError: 'x'"]

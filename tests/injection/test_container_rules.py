@@ -98,6 +98,109 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "working directory": ({"workingDir": "x"}, "workingDir must be an absolute path"),
     "unknown key": ({"comand": ["sh"]}, "comand is unknown; did you mean command?"),
+    "argument of any length": ({"command": ["x" * 131_072]}, "command.0 has 131072 bytes; a program takes 131071"),
+    "path's length": ({"workingDir": "/" + "x" * 4095}, "workingDir must be an absolute path"),
+    "quantity": ({"resources": {"limits": {"cpu": "much"}}}, "resources.limits.cpu must be a quantity above 0 such as"),
+    "quantity of nothing": ({"resources": {"limits": {"cpu": 0}}}, "resources.limits.cpu must be a quantity above 0"),
+    "variable with two values": (
+        {"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
+        "env.0 has both value and valueFrom; remove one",
+    ),
+    "variable's length": (
+        {"env": [{"name": "A", "value": "x" * 131_070}]},
+        "env.0.value has 131072 bytes; a program takes 131071",
+    ),
+    "divisor of cpu": (
+        {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1k"}}}]},
+        "env.0.valueFrom.resourceFieldRef.divisor must be one of 0, 1, 1m",
+    ),
+    "probe's port by name": (
+        {"livenessProbe": {"httpGet": {"port": "A"}}},
+        "livenessProbe.httpGet.port must be a name of at most 15 small letters",
+    ),
+    "probe's port by number": (
+        {"livenessProbe": {"tcpSocket": {"port": 0}}},
+        "livenessProbe.tcpSocket.port must be a whole number from 1 to",
+    ),
+    "probe of a port that is none": (
+        {"ports": [{"containerPort": 1, "name": "a"}], "readinessProbe": {"httpGet": {"port": "b"}}},
+        "readinessProbe.httpGet.port b is none of the container's ports",
+    ),
+    "hook of a port that is none": (
+        {"lifecycle": {"preStop": {"tcpSocket": {"port": "b"}}}},
+        "lifecycle.preStop.tcpSocket.port b is none of the container's ports",
+    ),
+    "second port of one name": (
+        {"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]},
+        "ports.1.name a is there twice",
+    ),
+    "request above the limit": (
+        {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+        "resources.requests.cpu 2 is above the limit 1",
+    ),
+    "gpu below the limit": (
+        {"resources": {"requests": {"example.com/gpu": 1}, "limits": {"example.com/gpu": 2}}},
+        "resources.requests.example.com/gpu 1 must be the limit, 2",
+    ),
+    "huge pages below the limit": (
+        {"resources": {"requests": {"hugepages-2Mi": "2Mi"}, "limits": {"hugepages-2Mi": "4Mi"}}},
+        "resources.requests.hugepages-2Mi 2Mi must be the limit, 4Mi",
+    ),
+    "too little memory": (
+        {"resources": {"limits": {"memory": "4095Ki"}}},
+        "resources.limits.memory 4095Ki is too little to start; write 4Mi or more",
+    ),
+    "seccomp with a file too many": (
+        {"securityContext": {"seccompProfile": {"type": "RuntimeDefault", "localhostProfile": "x"}}},
+        "securityContext.seccompProfile must have localhostProfile with type Localhost, and with no other",
+    ),
+    "privileged that escalates": (
+        {"securityContext": {"allowPrivilegeEscalation": False, "privileged": True}},
+        "securityContext.allowPrivilegeEscalation false is refused with privileged: true",
+    ),
+    "mount's path with a colon": (
+        {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/a:b"}]},
+        "volumeMounts.0.mountPath must be an absolute path without a colon",
+    ),
+    "two folders of a volume": (
+        {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/x", "subPath": "a", "subPathExpr": "b"}]},
+        "volumeMounts.0 has both subPath and subPathExpr; remove one",
+    ),
+    "recursively read-only, and not read-only": (
+        {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/x", "recursiveReadOnly": "Enabled"}]},
+        "volumeMounts.0.recursiveReadOnly needs readOnly: true and no mountPropagation",
+    ),
+    "recursively read-only with propagation": (
+        {
+            "volumeMounts": [
+                {
+                    "name": "pillion-logs-1",
+                    "mountPath": "/x",
+                    "readOnly": True,
+                    "recursiveReadOnly": "Enabled",
+                    "mountPropagation": "HostToContainer",
+                }
+            ]
+        },
+        "volumeMounts.0.recursiveReadOnly needs readOnly: true and no mountPropagation",
+    ),
+    "mounted twice": (
+        {"volumeMounts": [*CONTAINER["volumeMounts"], *CONTAINER["volumeMounts"]]},
+        "volumeMounts.1.mountPath /var/log/app is mounted twice",
+    ),
+    "message inside a mount": (
+        {"terminationMessagePath": "/var/log/app/x"},
+        "volumeMounts.0.mountPath /var/log/app/x can't be mounted inside /var/log/app, which is read-only",
+    ),
+    "mount over a program": (
+        {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/bin"}]},
+        "volumeMounts.0.mountPath /bin hides what the image needs to start",
+    ),
+    "variable that is none": (
+        {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/x", "subPathExpr": "a/$(NONE)"}]},
+        "volumeMounts.0.subPathExpr $(NONE) is none of the container's variables",
+    ),
+    "restart policy": ({"restartPolicy": "Never"}, "restartPolicy must be Always, is 'Never'"),
     "size": ({"env": [{"name": f"A{n}", "value": "x" * 100_000} for n in range(3)]}, "has 300"),
 }
 
@@ -116,9 +219,63 @@ def test_a_rule_that_is_broken_is_named(row: str) -> None:
     assert any(one.startswith(expected) for one in wrong), wrong
 
 
-def test_a_container_that_breaks_no_rule_has_no_defects() -> None:
+MOUNT = CONTAINER["volumeMounts"][0]
+GOOD: dict[str, dict[str, Any]] = {
+    "nothing more": {},
+    "a variable of each kind": {
+        "env": [
+            {"name": "A", "value": ""},
+            {"name": "B", "value": "x" * 131_069},
+            {"name": "C", "value": "", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}},
+            {"name": "D", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}},
+            {"name": "E", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+            {"name": "F", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+        ]
+    },
+    "ports by name": {
+        "ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 65535}, {"containerPort": 2}],
+        "livenessProbe": {"httpGet": {"port": "a"}, "successThreshold": 1},
+        "lifecycle": {"postStart": {"tcpSocket": {"port": "a"}}, "preStop": {"httpGet": {"port": 9}}},
+    },
+    "resources": {
+        "resources": {
+            "requests": {"cpu": "1", "memory": "4Mi", "example.com/gpu": 1, "hugepages-2Mi": "2Mi"},
+            "limits": {"cpu": 1, "memory": "4Mi", "example.com/gpu": "1", "hugepages-2Mi": "2Mi"},
+        }
+    },
+    "a request alone": {"resources": {"requests": {"cpu": "1"}}},
+    "root that may": {"securityContext": {"runAsUser": 0, "runAsNonRoot": False}},
+    "escalation": {"securityContext": {"allowPrivilegeEscalation": True, "privileged": True}},
+    "capabilities": {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"add": ["CHOWN"]}}},
+    "a file for seccomp": {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "x"}}},
+    "propagation": {
+        "securityContext": {"privileged": True},
+        "volumeMounts": [{**MOUNT, "mountPropagation": "Bidirectional"}],
+    },
+    "read-only all the way down": {"volumeMounts": [{**MOUNT, "recursiveReadOnly": "Enabled"}]},
+    "no propagation": {"volumeMounts": [{**MOUNT, "recursiveReadOnly": "Enabled", "mountPropagation": "None"}]},
+    "a variable in a folder": {
+        "env": [{"name": "A", "value": "a"}],
+        "volumeMounts": [{**MOUNT, "subPathExpr": "$(A)/$$(NONE)"}],
+    },
+    "a variable from elsewhere": {
+        "envFrom": [{"configMapRef": {"name": "m"}}],
+        "volumeMounts": [{**MOUNT, "subPathExpr": "$(A)"}],
+    },
+    "a long path": {"workingDir": "/" + "x" * 4094},
+    "a native sidecar": {"restartPolicy": "Always"},
+}
+
+
+@pytest.mark.parametrize("row", GOOD)
+def test_a_container_that_breaks_no_rule_has_no_defects(row: str) -> None:
     """Whatever else it may have."""
-    assert found(CONTAINER) == []
+    assert found({**CONTAINER, **GOOD[row]}) == []
+
+
+def test_what_is_no_container_has_one_defect() -> None:
+    """A patch may make anything of one."""
+    assert defects([], ()) == [((), "must be a mapping, is a list")]
 
 
 IMAGES = [

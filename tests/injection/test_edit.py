@@ -100,6 +100,14 @@ def test_an_init_container_stands_where_it_should(
     assert json.loads(msgspec.json.encode(edited.spec.initContainers)) == result
 
 
+def test_an_ordinary_container_is_the_last_one() -> None:
+    """The first one is the application's, which kubectl goes to."""
+    pod = {"spec": {"containers": [{"name": "app"}]}}
+    edited = editor(pod)
+    edited.add_container({"name": "s"})
+    assert [container["name"] for container in patched(pod, edited)["spec"]["containers"]] == ["app", "s"]
+
+
 @pytest.mark.parametrize(
     "metadata", [None, {}, {"annotations": None}, {"annotations": {}}, {"annotations": {"a": "0"}}]
 )

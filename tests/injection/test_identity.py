@@ -5,44 +5,55 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 
-from webhook.configuration import load
+from tests.injection.reviews import CONFIGURATION
+from tests.injection.views import container, spec
+from tests.tables import flat, rows
+from webhook.injection import identity
 from webhook.injection.annotations import NotInjectable, RequestedOptions
-from webhook.injection.identity import FALLBACK_USER, reject_unstartable_user, security_context
+from webhook.injection.identity import FALLBACK_GROUP, FALLBACK_USER, reject_unstartable_user, security_context
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.reasons import Finding, Reason
 
-TAIL = load(None).profiles["tail"]
+TAIL = CONFIGURATION.profiles["tail"]
 
 
 def containers(*users: int | None) -> list[Container]:
     """Return containers that run as these users."""
     contexts = [{"runAsUser": user} if user is not None else {} for user in users]
-    return [
-        msgspec.convert({"name": f"c{number}", "securityContext": context}, Container)
-        for number, context in enumerate(contexts)
-    ]
+    return [container(f"c{number}", securityContext=context) for number, context in enumerate(contexts)]
 
 
-@pytest.mark.parametrize(
-    ("pinned", "writers", "asked", "user", "reasons"),
-    [
-        pytest.param({"runAsUser": 4000}, (1000,), None, 4000, [], id="the profile"),
-        pytest.param({"runAsUser": 4000}, (1000,), 5000, 4000, [Reason.NO_EFFECT], id="the profile, annotated"),
-        pytest.param({"runAsUser": 4000}, (None,), 4000, 4000, [], id="the profile, annotated alike"),
-        pytest.param({"runAsUser": None}, (1000,), None, None, [], id="the profile leaves it out"),
-        pytest.param({"runAsUser": None}, (None,), 5000, None, [Reason.NO_EFFECT], id="left out, annotated"),
-        pytest.param({}, (1000,), None, 1000, [], id="one user, known"),
-        pytest.param({}, (0,), None, 0, [], id="one user, root"),
-        pytest.param({}, (1000, 1000), 5000, 1000, [Reason.NO_EFFECT], id="one user, annotated"),
-        pytest.param({}, (None,), None, FALLBACK_USER, [Reason.UNKNOWN_USER], id="unknown"),
-        pytest.param({}, (None,), 5000, 5000, [], id="unknown, annotated"),
-        pytest.param({}, (None, 1000), None, 1000, [Reason.MIXED_USERS], id="several"),
-        pytest.param({}, (1000, 2000), 5000, 5000, [], id="several, annotated"),
-    ],
-)
+#: By the row of the table: what the profile pins, whose the logs are, the annotation; the user, and what is said.
+USERS: dict[str, dict[str, tuple[dict[str, Any], tuple[int | None, ...], int | None, int | None, list[Reason]]]] = {
+    "the profile": {
+        "": ({"runAsUser": 4000}, (1000,), None, 4000, []),
+        "annotated": ({"runAsUser": 4000}, (1000,), 5000, 4000, [Reason.NO_EFFECT]),
+        "annotated alike": ({"runAsUser": 4000}, (None,), 4000, 4000, []),
+        "left out": ({"runAsUser": None}, (1000,), None, None, []),
+        "left out, annotated": ({"runAsUser": None}, (None,), 5000, None, [Reason.NO_EFFECT]),
+    },
+    "the pod: one user, known": {
+        "": ({}, (1000,), None, 1000, []),
+        "root": ({}, (0,), None, 0, []),
+        "annotated": ({}, (1000, 1000), 5000, 1000, [Reason.NO_EFFECT]),
+        "annotated alike": ({}, (1000, 1000), 1000, 1000, []),
+    },
+    "the pod: unknown": {
+        "": ({}, (None,), None, FALLBACK_USER, [Reason.UNKNOWN_USER]),
+        "nobody writes": ({}, (), None, FALLBACK_USER, [Reason.UNKNOWN_USER]),
+        "annotated": ({}, (None,), 5000, 5000, []),
+    },
+    "the pod: several": {
+        "": ({}, (2000, 1000), None, 2000, [Reason.MIXED_USERS]),
+        "one unknown": ({}, (None, 1000), None, 1000, [Reason.MIXED_USERS]),
+        "annotated": ({}, (1000, 2000), 5000, 5000, []),
+    },
+}
+
+
+@pytest.mark.parametrize(("pinned", "writers", "asked", "user", "reasons"), flat(USERS))
 def test_the_users_table(
     pinned: dict[str, Any], writers: tuple[int | None, ...], asked: int | None, user: int | None, reasons: list[Reason]
 ) -> None:
@@ -63,38 +74,172 @@ def test_null_takes_a_default_away(key: str) -> None:
     assert len(context) == 6
 
 
-@pytest.mark.parametrize(
-    ("context", "pod", "reason"),
-    [
-        pytest.param({"runAsNonRoot": True, "runAsUser": 0}, {}, Reason.ROOT_UNDER_NON_ROOT, id="true 0"),
-        pytest.param({"runAsNonRoot": True, "runAsUser": 1}, {}, None, id="true another"),
-        pytest.param({"runAsNonRoot": True}, {}, None, id="true none"),
-        pytest.param({"runAsNonRoot": False, "runAsUser": 0}, {"runAsNonRoot": True}, None, id="false 0"),
-        pytest.param({"runAsUser": 0}, {}, None, id="none 0"),
-        pytest.param({"runAsUser": 0}, {"runAsNonRoot": True}, Reason.ROOT_UNDER_NON_ROOT, id="the pod's true"),
-        pytest.param({"runAsNonRoot": True}, {"runAsUser": 0}, Reason.ROOT_UNDER_NON_ROOT, id="the pod's 0"),
-        pytest.param({}, {"runAsNonRoot": True, "runAsUser": 0}, Reason.ROOT_UNDER_NON_ROOT, id="both the pod's"),
-        pytest.param({"runAsUser": None, "runAsNonRoot": None}, {"runAsUser": 5}, None, id="nulls"),
-    ],
-)
-def test_the_kubelets_table(context: dict[str, Any], pod: dict[str, Any], reason: Reason | None) -> None:
-    """Root under runAsNonRoot is refused wherever the two meet: in the container, in the pod, one in each."""
-    spec = msgspec.convert({"securityContext": pod}, PodSpec)
+def pod_with(hostUsers: bool | None = None, **context: Any) -> PodSpec:  # noqa: N803 — Kubernetes' own name
+    """Return a pod with this security context."""
+    return spec(hostUsers=hostUsers, securityContext=context)
+
+
+#: By the row of the table: the container's security context, the pod's, and why it would not start.
+STARTS: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any], Reason | None]]] = {
+    "true 0": {
+        "": ({"runAsNonRoot": True, "runAsUser": 0}, {}, Reason.ROOT_UNDER_NON_ROOT),
+        "the pod's true": ({"runAsUser": 0}, {"runAsNonRoot": True}, Reason.ROOT_UNDER_NON_ROOT),
+        "the pod's 0": ({"runAsNonRoot": True}, {"runAsUser": 0}, Reason.ROOT_UNDER_NON_ROOT),
+        "both the pod's": ({}, {"runAsNonRoot": True, "runAsUser": 0}, Reason.ROOT_UNDER_NON_ROOT),
+    },
+    "true another, none": {
+        "another": ({"runAsNonRoot": True, "runAsUser": 1}, {}, None),
+        "none": ({"runAsNonRoot": True}, {}, None),
+    },
+    "false, none any": {
+        "false 0": ({"runAsNonRoot": False, "runAsUser": 0}, {"runAsNonRoot": True}, None),
+        "none 0": ({"runAsUser": 0}, {}, None),
+        "nulls": ({"runAsUser": None, "runAsNonRoot": None}, {"runAsUser": 5}, None),
+    },
+    "any, hostUsers false over 65535": {
+        "": ({"runAsUser": 65536}, {"hostUsers": False}, Reason.USER_NOT_MAPPED),
+        "the pod's": ({}, {"hostUsers": False, "runAsUser": 65536}, Reason.USER_NOT_MAPPED),
+        "no more": ({"runAsUser": 65535}, {"hostUsers": False}, None),
+        "none": ({}, {"hostUsers": False}, None),
+        "hostUsers true": ({"runAsUser": 65536}, {"hostUsers": True}, None),
+        "hostUsers not said": ({"runAsUser": 65536}, {}, None),
+    },
+}
+
+
+@pytest.mark.parametrize(("context", "of_pod", "reason"), flat(STARTS))
+def test_the_kubelets_table(context: dict[str, Any], of_pod: dict[str, Any], reason: Reason | None) -> None:
+    """Root under runAsNonRoot is refused wherever the two meet; a user namespace has 65536 users and no others."""
+    pod = pod_with(**of_pod)
     if reason is None:
-        reject_unstartable_user(context, spec, TAIL, RequestedOptions())
+        reject_unstartable_user(context, pod, TAIL, RequestedOptions())
         return
     with pytest.raises(NotInjectable) as declined:
-        reject_unstartable_user(context, spec, TAIL, RequestedOptions())
+        reject_unstartable_user(context, pod, TAIL, RequestedOptions())
     assert declined.value.finding.reason is reason
 
 
-@pytest.mark.parametrize(("user", "starts"), [(65535, True), (65536, False)])
-def test_a_user_namespace_has_65536_users(user: int, *, starts: bool) -> None:
-    """Beyond them no process can be started; a pod without one has them all."""
-    reject_unstartable_user({"runAsUser": user}, PodSpec(hostUsers=True), TAIL, RequestedOptions())
-    spec = PodSpec(hostUsers=False)
-    if starts:
-        reject_unstartable_user({"runAsUser": user}, spec, TAIL, RequestedOptions())
-        return
-    with pytest.raises(NotInjectable, match="65536"):
-        reject_unstartable_user({"runAsUser": user}, spec, TAIL, RequestedOptions())
+@pytest.mark.parametrize(
+    ("context", "of_pod", "asked", "expected"),
+    [
+        pytest.param(
+            {"runAsNonRoot": True},
+            {"runAsUser": 0},
+            None,
+            ("", "", 'profile "tail" requires runAsNonRoot, but the sidecar would be user 0; use another profile'),
+            id="the profile demands it",
+        ),
+        pytest.param(
+            {"runAsUser": 0},
+            {"runAsNonRoot": True},
+            0,
+            ("run-as-user", "0", "the pod requires runAsNonRoot, but the sidecar would be user 0; use another profile"),
+            id="the pod demands it",
+        ),
+        pytest.param(
+            {"runAsUser": 70000},
+            {"hostUsers": False},
+            70000,
+            ("run-as-user", "70000", "a pod with hostUsers: false has no user 70000; write one below 65536"),
+            id="no such user",
+        ),
+        pytest.param(
+            {"runAsUser": 70000},
+            {"hostUsers": False},
+            5,
+            ("", "", "a pod with hostUsers: false has no user 70000; write one below 65536"),
+            id="another was asked for",
+        ),
+    ],
+)
+def test_who_has_to_change_what_is_said(
+    context: dict[str, Any], of_pod: dict[str, Any], asked: int | None, expected: tuple[str, str, str]
+) -> None:
+    """The annotation is named where it is the cause."""
+    pod = pod_with(**of_pod)
+    with pytest.raises(NotInjectable) as declined:
+        reject_unstartable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
+    finding = declined.value.finding
+    assert (finding.where, finding.value, finding.message) == expected
+
+
+def test_each_row_of_the_tables_is_a_case() -> None:
+    """And each case is a row."""
+    assert list(USERS) == rows(identity._user)
+    assert list(STARTS) == rows(reject_unstartable_user, columns=2)
+
+
+@pytest.mark.parametrize(("allowed", "asked"), [(True, 0), (False, 1)])
+def test_a_profile_may_let_an_annotation_choose_root(*, allowed: bool, asked: int) -> None:
+    """Only then."""
+    profile = replace(TAIL, allow_root=allowed)
+    context = security_context(PodSpec(), profile, RequestedOptions(run_as_user=asked), containers(None), [])
+    assert context["runAsUser"] == asked
+    assert context["runAsNonRoot"] is (asked != 0)
+
+
+def test_a_profile_that_does_not_is_a_reason() -> None:
+    """Whatever the pod's own user is."""
+    with pytest.raises(NotInjectable) as declined:
+        security_context(PodSpec(), TAIL, RequestedOptions(run_as_user=0), containers(0), [])
+    finding = declined.value.finding
+    assert (finding.reason, finding.where, finding.value) == (Reason.ROOT_NOT_ALLOWED, "run-as-user", "0")
+
+
+def context_for(pod: Any, *writers: Any, **options: Any) -> dict[str, Any]:
+    """Return the sidecar's security context in a pod with this one, whose containers have these."""
+    items = [container(f"c{number}", securityContext=one) for number, one in enumerate(writers)]
+    return security_context(spec(securityContext=pod), TAIL, RequestedOptions(**options), items, [])
+
+
+def test_what_reading_needs_no_right_for_is_dropped() -> None:
+    """As the restricted Pod Security Standard wants it."""
+    assert context_for(None, None) == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": FALLBACK_USER,
+        "runAsGroup": FALLBACK_GROUP,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("pod", "writers", "asked", "user", "group"),
+    [
+        pytest.param({}, [{"runAsUser": 1, "runAsGroup": 2}], None, 1, 2, id="the container's"),
+        pytest.param({"runAsUser": 3, "runAsGroup": 4}, [{}], None, 3, 4, id="the pod's"),
+        pytest.param({"runAsUser": 3, "runAsGroup": 4}, [{"runAsUser": 1}], None, 1, 4, id="one of each"),
+        pytest.param({}, [{"runAsUser": 1}], None, 1, None, id="no group: the image's"),
+        pytest.param({}, [{"runAsGroup": 2}], None, FALLBACK_USER, 2, id="a group alone"),
+        pytest.param({}, [{}], 5, 5, FALLBACK_GROUP, id="annotated"),
+        pytest.param({}, [{"runAsUser": 1}], 5, 1, None, id="annotated, of no effect"),
+        pytest.param(
+            {}, [{"runAsGroup": 9}, {"runAsUser": 1, "runAsGroup": 2}], None, 1, 2, id="the first that is known"
+        ),
+        pytest.param(
+            {}, [{"runAsUser": 1, "runAsGroup": 2}, {"runAsUser": 3, "runAsGroup": 4}], None, 1, 2, id="the first"
+        ),
+    ],
+)
+def test_user_and_group_belong_together(
+    pod: Any, writers: list[Any], asked: int | None, user: int, group: int | None
+) -> None:
+    """They are one container's, or the pod's where it says none."""
+    context = context_for(pod, *writers, run_as_user=asked)
+    assert (context["runAsUser"], context.get("runAsGroup")) == (user, group)
+
+
+def test_labels_are_those_of_who_writes() -> None:
+    """The pod's own are inherited."""
+    labels = {"level": "s0:c1"}
+    assert context_for({}, {"seLinuxOptions": labels})["seLinuxOptions"] == labels
+    assert "seLinuxOptions" not in context_for({"seLinuxOptions": labels}, {})
+
+
+@pytest.mark.parametrize(("kind", "replaced"), [("Localhost", True), ("RuntimeDefault", False), (None, False)])
+def test_an_apparmor_profile_that_was_cut_for_the_application_is_replaced(kind: str | None, *, replaced: bool) -> None:
+    """It could deny the sidecar its own program."""
+    context = context_for({"appArmorProfile": {"type": kind} if kind else None}, {})
+    assert context.get("appArmorProfile") == ({"type": "RuntimeDefault"} if replaced else None)

@@ -5,62 +5,89 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 
-from webhook.configuration import load
+from tests.injection.reviews import CONFIGURATION
+from tests.injection.views import container
+from tests.tables import flat, rows
+from webhook.injection import location
 from webhook.injection.annotations import RequestedOptions, parse_logs
 from webhook.injection.location import has_log_location, probable_log_folder
 from webhook.injection.pod import Container
 
-TAIL = load(None).profiles["tail"]
+TAIL = CONFIGURATION.profiles["tail"]
 EMPTY: dict[str, Any] = {"emptyDir": {}}
 
 
 def mounting(path: str, source: dict[str, Any] | None = None, **mount: Any) -> tuple[list[Container], dict[str, Any]]:
     """Return a container that mounts a volume, and the pod's volumes."""
-    container = {"name": "app", "volumeMounts": [{"name": "v", "mountPath": path, **mount}]}
-    return [msgspec.convert(container, Container)], {"v": {"name": "v", **(EMPTY if source is None else source)}}
+    mounts = [{"name": "v", "mountPath": path, **mount}]
+    return [container(volumeMounts=mounts)], {"v": {"name": "v", **(EMPTY if source is None else source)}}
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        pytest.param(RequestedOptions(), False, id="nothing"),
-        pytest.param(RequestedOptions(logs=parse_logs("/x/*.log")), True, id="logs"),
-        pytest.param(RequestedOptions(profile="web"), True, id="profile"),
-        pytest.param(RequestedOptions(containers=("app",)), True, id="containers"),
-        pytest.param(RequestedOptions(env=False, run_as_user=5, volume_size_limit="1Gi"), False, id="other keys"),
-    ],
-)
-def test_a_pod_says_it_by_its_annotations(options: RequestedOptions, *, expected: bool) -> None:
-    """Only a key that chooses what is read counts."""
-    assert has_log_location(options, TAIL, [], {}) is expected
+Case = tuple[RequestedOptions, dict[str, Any], tuple[list[Container], dict[str, Any]], bool]
+NOTHING: tuple[list[Container], dict[str, Any]] = ([], {})
 
 
-@pytest.mark.parametrize(
-    ("containers", "expected"),
-    [
-        pytest.param(mounting("/var/log/app"), True, id="at"),
-        pytest.param(mounting("/var/log"), True, id="above"),
-        pytest.param(mounting("/var/log/app/today"), True, id="below"),
-        pytest.param(mounting("/var/log/app2"), False, id="beside"),
-        pytest.param(mounting("/var/log/app", {"persistentVolumeClaim": {"claimName": "c"}}), True, id="a claim"),
-        pytest.param(mounting("/var/log", {"hostPath": {"path": "/var/log"}}), False, id="the node's"),
-        pytest.param(mounting("/var/log/app", {"secret": {"secretName": "s"}}), False, id="a Secret"),
-        pytest.param(mounting("/var/log/app", readOnly=True), False, id="read-only"),
-        pytest.param(mounting("/var/log/app", {"nfs": {"readOnly": True}}), False, id="a read-only volume"),
-    ],
-)
-def test_a_pod_says_it_by_its_mounts(containers: tuple[list[Container], dict[str, Any]], *, expected: bool) -> None:
-    """A writable volume at, above or below the profile's folder counts; the node's own folders don't."""
-    assert has_log_location(RequestedOptions(), TAIL, *containers) is expected
+def saying(expected: bool, **options: Any) -> Case:
+    """Return the case of a pod that says this."""
+    return RequestedOptions(**options), {}, NOTHING, expected
 
 
-@pytest.mark.parametrize("change", [{"logs": ()}, {"inject_all": True}])
-def test_a_profile_says_it(change: dict[str, Any]) -> None:
-    """One that reads no logs, or that all pods are to have, needs no sign of logs."""
-    assert has_log_location(RequestedOptions(), replace(TAIL, **change), [], {})
+def having(expected: bool, *mounted: Any, **mount: Any) -> Case:
+    """Return the case of a pod that mounts this."""
+    return RequestedOptions(), {}, mounting(*mounted, **mount), expected
+
+
+CLAIM = {"persistentVolumeClaim": {"claimName": "c"}}
+#: By the row of the table: what the pod says, what the profile says, what is mounted, and whether it has logs.
+CASES: dict[str, dict[str, Case]] = {
+    "says logs, profile or containers": {
+        "nothing": saying(False),
+        "logs": saying(True, logs=parse_logs("/x/*.log")),
+        "profile": saying(True, profile="web"),
+        "containers": saying(True, containers=("app",)),
+        "other keys": saying(False, env=False, run_as_user=5, volume_size_limit="1Gi"),
+    },
+    "mounts a volume at, above or below the folder": {
+        "at": having(True, "/var/log/app"),
+        "above": having(True, "/var/log"),
+        "below": having(True, "/var/log/app/today"),
+        "beside": having(False, "/var/log/app2"),
+        "a claim": having(True, "/var/log/app", CLAIM),
+        "the node's": having(False, "/var/log", {"hostPath": {"path": "/var/log"}}),
+        "a Secret": having(False, "/var/log/app", {"secret": {"secretName": "s"}}),
+        "read-only": having(False, "/var/log/app", readOnly=True),
+        "a read-only volume": having(False, "/var/log/app", {"nfs": {"readOnly": True}}),
+    },
+    "has a profile that reads no logs": {"": (RequestedOptions(), {"logs": ()}, NOTHING, True)},
+    "has a profile with injectAll": {"": (RequestedOptions(), {"inject_all": True}, NOTHING, True)},
+}
+
+
+def test_each_row_of_the_table_is_a_case() -> None:
+    """And each case is a row."""
+    assert list(CASES) == rows(location)
+
+
+@pytest.mark.parametrize(("options", "profile", "mounted", "expected"), flat(CASES))
+def test_where_logs_are_looked_for(
+    options: RequestedOptions,
+    profile: dict[str, Any],
+    mounted: tuple[list[Container], dict[str, Any]],
+    *,
+    expected: bool,
+) -> None:
+    """The pod says it by its annotations or by its mounts, or the profile for all pods."""
+    assert has_log_location(options, replace(TAIL, **profile), *mounted) is expected
+
+
+def test_any_folder_of_the_profile_counts() -> None:
+    """And any container that would take part."""
+    profile = replace(TAIL, logs=parse_logs("/x/*.log,/var/log/app/*.log"))
+    containers, volumes = mounting("/var/log/app")
+    others, _ = mounting("/y")
+    assert has_log_location(RequestedOptions(), profile, [*others, *containers], volumes)
 
 
 @pytest.mark.parametrize(

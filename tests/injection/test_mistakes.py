@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhook.injection.annotations import NotInjectable, parse_logs, read
-from webhook.injection.mistakes import EXAMPLE, no_container_name
+from webhook.injection.mistakes import _LONGEST_LOOKED_AT, EXAMPLE, no_container_name, what_is_wrong
 
 TWO = "/a/x.log,/b/y.log"
 ONE = "/a/x.log"
@@ -95,6 +95,7 @@ def test_a_mistake_is_refused_with_what_to_write(value: str, advised: str) -> No
             "/var/log/a & b/x.log",
             "/var/log/it's `x`.log",
             "/a/$HOME;x.log",
+            "/a/x.log'",
         ),
         *("/var/log/-n/x.log", "app: /var/log/x.log", "file:/var/log/x.log", "/a/x[1].log", "/a/b-c - d.log"),
         *("/var/log/app (1)/x.log", "/var/log/#1/x.log", "a:/var/log/x.log"),
@@ -142,3 +143,31 @@ def test_containers_in_another_notation(text: str, said: str) -> None:
     options = read({"x/containers": text}, "x/")
     assert options is not None
     assert [finding.message for finding in options.refused] == [said]
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("/a/x.log   # access", "has a comment"),
+        ("tail -F /a/x.log", "holds more than paths"),
+        ("/a/x.log /b/y.log", "holds several paths"),
+        ("file:///a/x.log", "is a URL"),
+        ("- /a/x.log", "begins with a list's dash"),
+        ("app=/a/x.log", "has a key before the path; for container app write app:/a/x.log, otherwise /a/x.log"),
+        ("A_B=/a/x.log", "has a key before the path; write /a/x.log"),
+        ('"/a/x.log"', "has quotes or brackets"),
+        ("~/x.log", "has a ~; write the home folder's whole path"),
+    ],
+)
+def test_a_mistake_is_called_by_its_name(value: str, wrong: str) -> None:
+    """So that whoever made it knows it again."""
+    with pytest.raises(NotInjectable) as declined:
+        parse_logs(value)
+    assert declined.value.finding.message.startswith(wrong)
+
+
+def test_a_value_is_looked_into_up_to_a_length() -> None:
+    """Longer ones are written by nobody."""
+    longest = "/a/x.log /b/" + "y" * (_LONGEST_LOOKED_AT - len("/a/x.log /b/"))
+    assert "holds several paths" in what_is_wrong(longest)
+    assert what_is_wrong(f"{longest}y") == ""

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import pytest
 
+from tests.tables import flat, rows
 from webhook.injection.outcome import Outcome
 from webhook.injection.reasons import Reason
 
+#: By the row of the table: strict, shadow mode, the reason, and what comes of it.
+CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
+    "the sidecar was added; in shadow mode": {
+        "": (False, False, Reason.INJECTED, Outcome.INJECTED),
+        "shadow": (True, True, Reason.INJECTED, Outcome.SHADOWED),
+    },
+    "an annotation that can't be used, under strict": {"": (True, True, Reason.BAD_ANNOTATION, Outcome.DENIED)},
+    "a deadline, too many requests, a bug of ours": {
+        "deadline": (False, True, Reason.DEADLINE, Outcome.FAILED),
+        "too many": (False, False, Reason.OVERLOADED, Outcome.FAILED),
+        "bug": (True, False, Reason.INTERNAL_ERROR, Outcome.FAILED),
+    },
+    "an annotation or a plan that can't be followed": {
+        "annotation": (False, False, Reason.BAD_ANNOTATION, Outcome.DECLINED),
+        "plan": (True, False, Reason.HIDES_PROGRAM, Outcome.DECLINED),
+    },
+    "anything else": {
+        "quiet": (True, False, Reason.NOT_ASKED, Outcome.SKIPPED),
+        "asked": (True, False, Reason.WINDOWS, Outcome.SKIPPED),
+        "note": (True, False, Reason.ALREADY_INJECTED, Outcome.SKIPPED),
+    },
+}
 
-@pytest.mark.parametrize(("strict", "shadow", "reason", "expected"), [
-    (False, False, Reason.INJECTED, Outcome.INJECTED),
-    (True, True, Reason.INJECTED, Outcome.SHADOWED),
-    (True, True, Reason.BAD_ANNOTATION, Outcome.DENIED),
-    (False, False, Reason.BAD_ANNOTATION, Outcome.DECLINED),
-    (True, False, Reason.INTERNAL_ERROR, Outcome.FAILED),
-    (False, True, Reason.DEADLINE, Outcome.FAILED),
-    (True, False, Reason.HIDES_PROGRAM, Outcome.DECLINED),
-    (True, False, Reason.NOT_ASKED, Outcome.SKIPPED),
-    (True, False, Reason.WINDOWS, Outcome.SKIPPED),
-    (True, False, Reason.ALREADY_INJECTED, Outcome.SKIPPED),
-])  # fmt: skip
+
+def test_each_row_is_a_case() -> None:
+    """And each case is a row."""
+    assert list(CASES) == rows(Outcome.of)
+
+
+@pytest.mark.parametrize(("strict", "shadow", "reason", "expected"), flat(CASES))
 def test_each_row_of_the_table(strict: bool, shadow: bool, reason: Reason, expected: Outcome) -> None:
     """The table in ``Outcome.of``."""
     assert Outcome.of(reason, strict=strict, shadow=shadow) is expected

@@ -3,68 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import pairwise
 from typing import Any
 
-import jsonpatch
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import pods, ragged
-from webhook.configuration import load
-from webhook.injection import review
-from webhook.injection.admission import Admission
+from tests.injection.reviews import CONFIGURATION, admission_of, all_containers, patched, verdict_on
+from tests.strategies import many, pods, ragged
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import Metadata, PodSpec
 from webhook.injection.reasons import Reason
-from webhook.injection.verdict import Verdict
-
-CONFIGURATION = load(None)
-EXAMPLES = int(os.environ.get("PILLION_EXAMPLES", "400"))
-
-many = settings(max_examples=EXAMPLES, deadline=None)
-
-
-def admission_of(pod: Any, *, opted_in: bool = False) -> Admission:
-    """Return the admission of a pod that is being created, run to its verdict."""
-    document = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "u-1",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "operation": "CREATE",
-            "namespace": "default",
-            "object": pod,
-        },
-    }
-    body = json.dumps(document).encode()
-    admission = Admission(review.parse(body, namespace_opted_in=opted_in), CONFIGURATION)
-    admission.run()
-    return admission
-
-
-def verdict_on(pod: Any, *, opted_in: bool = False) -> Verdict:
-    """Return the verdict on a pod that is being created."""
-    return admission_of(pod, opted_in=opted_in).verdict
-
-
-def patched(pod: Any, verdict: Verdict) -> Any:
-    """Return the pod as the API server has it afterwards."""
-    return jsonpatch.apply_patch(pod, json.loads(verdict.patch or b"[]"))
 
 
 def view(spec: bytes) -> Any:
     """Return what decisions see of a spec."""
     return json.loads(msgspec.json.encode(msgspec.json.decode(spec, type=PodSpec)))
-
-
-def all_containers(pod: Any) -> list[Any]:
-    """Return ordinary and init containers."""
-    return [*(pod["spec"].get("containers") or []), *(pod["spec"].get("initContainers") or [])]
 
 
 @many

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, quote_untrusted
@@ -42,6 +44,7 @@ def test_a_value_is_cut_before_the_remedy() -> None:
     message = "r" * 70
     warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
     assert warning.endswith(message)
+    assert len(warning) == WARNING_LENGTH
     assert '"vvvv' in warning
     assert "…" in warning
 
@@ -51,6 +54,14 @@ def test_a_value_that_would_tell_nothing_is_left_out() -> None:
     message = "r" * 95
     warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
     assert warning == f"pillion.dev/logs: {message}"
+
+
+@pytest.mark.parametrize(("room", "shown"), [(10, True), (9, False)])
+def test_enough_of_a_value_to_know_it_is_shown(room: int, *, shown: bool) -> None:
+    """Quotes included; fewer characters tell nobody which one it is."""
+    message = "r" * (WARNING_LENGTH - len("pillion.dev/logs : ") - room)
+    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    assert ('"vvvvvvv…"' in warning) is shown
 
 
 def test_a_remedy_that_has_no_room_is_cut() -> None:
@@ -67,3 +78,12 @@ def test_a_remedy_that_has_no_room_is_cut() -> None:
 def test_a_tenants_text_is_one_printable_quoted_piece(text: str, expected: str) -> None:
     """It can't end where ours does not, nor reach a second line."""
     assert quote_untrusted(text, 8) == expected
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
+
+
+def test_the_page_of_rules_lists_every_reason() -> None:
+    """In the enum's order, with its severity and its sentence; and nothing else."""
+    rows = [line for line in PAGE.read_text().splitlines() if line.count("|") == 4 and line.startswith("| `")]
+    assert rows == [f"| `{reason.value}` | {reason.severity.value} | {reason.sentence} |" for reason in Reason]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import jsonpatch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonpointer import JsonPointer
 
 from tests.goldens import CASES, Case
-from tests.injection.test_properties import CONFIGURATION, all_containers, many, verdict_on
-from tests.strategies import pods, ragged
+from tests.injection.reviews import CONFIGURATION, all_containers, verdict_on
+from tests.strategies import many, pods, ragged
+from tests.tables import rows
 from webhook.configuration import load
+from webhook.injection import removal
 from webhook.injection.admission import Admission
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
 from webhook.injection.profile import Configuration
@@ -233,6 +237,70 @@ def test_a_profile_that_is_gone() -> None:
     """The sidecar of a profile that no configuration has any more is taken out with its volumes."""
     found = case("profile-extra-volume")
     assert removed(injected(found.pod, found.verdict()), CONFIGURATION) == found.pod
+
+
+# --- what is taken out -------------------------------------------------------------------------------------------
+
+
+def with_pull_secret() -> tuple[dict[str, Any], Configuration]:
+    """Return an injected pod that got a pull secret, and its configuration."""
+    profiles = {"tail": replace(CONFIGURATION.profiles["tail"], image_pull_secrets=("pull",))}
+    configuration = replace(CONFIGURATION, profiles=profiles)
+    pod: dict[str, Any] = injected(shop(), verdict_on(shop(), configuration))
+    return pod, configuration
+
+
+def without_evidence_of_a_container(pod: dict[str, Any]) -> None:
+    """Leave the sidecar its volumes alone."""
+    pod["spec"]["initContainers"][0]["env"] = []
+    with_status(pod, sidecar="other")
+
+
+def without_evidence_of_a_volume(pod: dict[str, Any]) -> None:
+    """Say that it was the pod's own."""
+    with_status(pod, reused=["pillion-logs-1"])
+
+
+def without_evidence_of_variables(pod: dict[str, Any]) -> None:
+    """Say that other containers took part."""
+    with_status(pod, containers=["worker"])
+
+
+def without_evidence_of_a_secret(pod: dict[str, Any]) -> None:
+    """Say that none was added."""
+    with_status(pod, pullSecrets=[])
+
+
+def without_evidence_of_annotations(pod: dict[str, Any]) -> None:
+    """Put other volumes' names into the autoscaler's list."""
+    pod["metadata"]["annotations"][SAFE_TO_EVICT] = "cache"
+
+
+#: By the row of the table: what takes the evidence away, and where something stays then.
+EVIDENCE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "container pillion-…": (without_evidence_of_a_container, "/spec/initContainers/0"),
+    "volume pillion-…": (without_evidence_of_a_volume, "/spec/volumes/0"),
+    "variables": (without_evidence_of_variables, "/spec/containers/0/env/1"),
+    "image pull secrets": (without_evidence_of_a_secret, "/spec/imagePullSecrets/0"),
+    "annotations": (without_evidence_of_annotations, "/metadata/annotations/" + SAFE_TO_EVICT.replace("/", "~1")),
+}
+
+
+def test_each_row_of_the_table_is_a_case() -> None:
+    """And each case is a row."""
+    assert list(EVIDENCE) == rows(removal)
+
+
+@pytest.mark.parametrize("row", EVIDENCE)
+def test_what_is_ours_is_taken_out_and_nothing_without_evidence(row: str) -> None:
+    """With all of it the pod is as it was."""
+    take_away, where = EVIDENCE[row]
+    pod, configuration = with_pull_secret()
+    missing = object()
+    assert removed(pod, configuration) == shop()
+    assert JsonPointer(where).resolve(shop(), missing) is missing
+    take_away(pod)
+    assert JsonPointer(where).resolve(removed(pod, configuration), missing) is not missing
 
 
 # --- what stays --------------------------------------------------------------------------------------------------
@@ -501,3 +569,29 @@ def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
     del result["metadata"]["annotations"][STATUS]
     index = [container["name"] for container in result["spec"]["initContainers"]].index("init")
     assert [found.path for found in remove(result, CONFIGURATION).left] == [("spec", "initContainers", index, "env", 0)]
+
+
+def test_a_debugging_container_is_left_alone() -> None:
+    """It came after the injection, whatever variables it has."""
+    pod = injected_shop()
+    pod["spec"]["ephemeralContainers"] = [{"name": "debug", "env": [POD_NAME]}]
+    assert removed(pod)["spec"]["ephemeralContainers"] == pod["spec"]["ephemeralContainers"]
+
+
+def test_a_default_container_that_nobody_says_was_added_stays() -> None:
+    """It could be the user's; one that the status does not know was theirs before."""
+    found = case("native-false-always")
+    pod = injected(found.pod, found.verdict())
+    del pod["metadata"]["annotations"][STATUS]
+    assert DEFAULT_CONTAINER in removed(pod, found.configuration)["metadata"]["annotations"]
+    assert f"{DEFAULT_CONTAINER} stays: it could be yours" in left(pod, found.configuration)
+
+
+def test_metadata_that_held_nothing_else_goes() -> None:
+    """A template may have none."""
+    pod = injected_shop()
+    asks = [key for key in pod["metadata"]["annotations"] if key == f"{PREFIX}inject"]
+    for key in asks:
+        del pod["metadata"]["annotations"][key]
+    del pod["metadata"]["name"]
+    assert "metadata" not in removed(pod)

@@ -12,7 +12,7 @@ import pytest
 from webhook.errors import ReviewError
 from webhook.injection import review
 from webhook.injection.edit import Operation, encode
-from webhook.injection.review import Request, Response
+from webhook.injection.review import LENIENT_SIZE, Kind, Request, Response
 
 
 def body(**fields: Any) -> bytes:
@@ -95,6 +95,76 @@ def test_what_is_no_review_is_refused(change: dict[str, Any], message: str) -> N
     document = {**json.loads(body()), **change}
     with pytest.raises(ReviewError, match=message):
         review.parse(json.dumps(document).encode())
+
+
+def raw(request: str, rest: str = "") -> bytes:
+    """Return a review whose request is this text."""
+    return f'{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"{rest},"request":{request}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param('{"uid": "u", "dryRun": ' + "9" * 5000 + "}", id="a number that no program counts to"),
+        pytest.param('{"uid": "u", "kind": []}', id="a kind that is none"),
+        pytest.param('{"uid": "u", "dryRun": NaN}', id="no JSON, nearly"),
+        pytest.param('{"uid": "u", "operation": 5}', id="an operation that is none"),
+    ],
+)
+def test_what_has_a_uid_is_answered(request_: str) -> None:
+    """Whatever else is in it: its object is no pod, which is found out when it is read."""
+    request = review.parse(raw(request_), namespace_opted_in=True)
+    assert (request.uid, request.operation, request.kind.kind) == ("u", "CREATE", "Pod")
+    assert request.namespace_opted_in
+    with pytest.raises(msgspec.ValidationError):
+        request.pod()
+
+
+def test_a_uid_that_no_answer_can_have_is_made_one() -> None:
+    """Half of a character can't be sent back."""
+    assert review.parse(raw('{"uid": "u\\ud800", "kind": 5}')).uid == "u?"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        pytest.param(b"", "not JSON", id="nothing"),
+        pytest.param(b"{", "not JSON", id="half of it"),
+        pytest.param(b"\xff", "not JSON", id="no text"),
+        pytest.param(b"[" * 200_000, "nested too deeply", id="deep"),
+        pytest.param(b"[]", "no request.uid", id="a list"),
+        pytest.param(raw('{"uid": 5}'), "no request.uid", id="a number for a uid"),
+        pytest.param(raw('{"uid": "u", "kind": 5}').replace(b'"AdmissionReview"', b"5"), "expected kind", id="no kind"),
+        pytest.param(
+            raw('{"uid": "u", "kind": 5}').replace(b'"admission.k8s.io/v1"', b"5"),
+            "expected apiVersion",
+            id="no version",
+        ),
+    ],
+)
+def test_a_body_that_is_no_review_is_refused(body: bytes, message: str) -> None:
+    """With the status of a bad request."""
+    with pytest.raises(ReviewError, match=message) as raised:
+        review.parse(body)
+    assert raised.value.status == 400
+
+
+def test_a_large_body_is_not_read_a_second_time() -> None:
+    """To read it into dictionaries takes many times its size in memory."""
+    fits = LENIENT_SIZE - len(raw('{"uid": "u", "kind": "5"}')) + 1
+    assert review.parse(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * (fits - 6)}"')).uid == "u"
+    with pytest.raises(ReviewError, match="not JSON"):
+        review.parse(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * fits}"'))
+
+
+def test_what_is_missing_is_empty() -> None:
+    """A request may have a uid and nothing else; null is the same."""
+    fields = ("kind", "operation", "namespace", "name", "subResource", "dryRun")
+    for request in (review.parse(raw('{"uid": "u"}')), review.parse(body(**dict.fromkeys(fields)))):
+        assert request == Request("u")
+    assert review.parse(body(name="n", namespace="s", subResource="r", dryRun=True)) == Request(
+        "u", Kind("", "v1", "Pod"), "CREATE", "s", "n", "r", dryRun=True
+    )
 
 
 def test_an_answer_has_the_patch_in_base64() -> None:

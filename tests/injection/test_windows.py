@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.tables import flat, rows
 from webhook.injection.pod import PodSpec
 from webhook.injection.windows import windows_evidence
 
@@ -31,50 +32,62 @@ OS, BETA, BUILD = "kubernetes.io/os", "beta.kubernetes.io/os", "node.kubernetes.
 ON_WINDOWS, ON_LINUX = term((OS, "In", ["windows"])), term((OS, "In", ["linux"]))
 
 
-@pytest.mark.parametrize(
-    ("spec", "evidence"),
-    [
-        pytest.param({}, "", id="nothing"),
-        pytest.param({"os": {"name": "windows"}}, "os.name", id="os"),
-        pytest.param({"os": {"name": "linux"}, **windows_options(hostProcess=True)}, "", id="os-says-linux"),
-        pytest.param({"os": {"name": ""}}, "", id="os-empty"),
-        pytest.param({"nodeSelector": {OS: "windows"}}, "nodeSelector", id="selector"),
-        pytest.param({"nodeSelector": {BETA: "windows"}}, "nodeSelector", id="selector-beta"),
-        pytest.param({"nodeSelector": {BUILD: "10.0.20348"}}, "nodeSelector", id="selector-build"),
-        pytest.param({"nodeSelector": {OS: "linux", "pool": "windows"}}, "", id="selector-linux"),
-        pytest.param(affinity(ON_WINDOWS), "nodeAffinity", id="affinity"),
-        pytest.param(affinity(ON_WINDOWS, ON_WINDOWS), "nodeAffinity", id="affinity-every-term"),
-        pytest.param(affinity(ON_WINDOWS, ON_LINUX), "", id="affinity-one-term"),
-        pytest.param(affinity(), "", id="affinity-no-term"),
-        pytest.param(affinity(term((OS, "In", ["windows", "linux"]))), "", id="affinity-either"),
-        pytest.param(affinity(term((OS, "NotIn", ["windows"]))), "", id="affinity-not"),
-        pytest.param(affinity(term((OS, "NotIn", ["linux"]))), "nodeAffinity", id="affinity-not-linux"),
-        pytest.param(affinity(term((OS, "In", ["windows", "windows"]))), "nodeAffinity", id="affinity-twice"),
-        pytest.param(affinity({}, ON_WINDOWS), "nodeAffinity", id="affinity-empty-term"),
-        pytest.param(
-            affinity(term((OS, "In", ["windows", "linux"]), (OS, "NotIn", ["linux"]))),
-            "nodeAffinity",
-            id="affinity-both",
-        ),
-        pytest.param(affinity(term(("zone", "In", ["a"]), (BUILD, "Exists", None))), "nodeAffinity", id="build-exists"),
-        pytest.param(affinity(term((BUILD, "DoesNotExist", None))), "", id="build-does-not-exist"),
-        pytest.param(windows_options(hostProcess=True), "windowsOptions", id="host-process-pod"),
-        pytest.param(windows_options(hostProcess=False), "", id="host-process-false"),
-        pytest.param(windows_options(), "", id="options-empty"),
-        pytest.param(windows_options(runAsUserName="ContainerUser"), "windowsOptions", id="user-name"),
-        pytest.param(windows_options(gmsaCredentialSpecName="spec"), "windowsOptions", id="gmsa"),
-        pytest.param(
+#: By the row of the table.
+CASES: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
+    "os.name: windows": {
+        "": ({"os": {"name": "windows"}}, "os.name"),
+        "linux": ({"os": {"name": "linux"}, **windows_options(hostProcess=True)}, ""),
+        "empty": ({"os": {"name": ""}}, ""),
+        "nothing": ({}, ""),
+    },
+    "a node selector for it": {
+        "": ({"nodeSelector": {OS: "windows"}}, "nodeSelector"),
+        "beta": ({"nodeSelector": {BETA: "windows"}}, "nodeSelector"),
+        "build": ({"nodeSelector": {BUILD: "10.0.20348"}}, "nodeSelector"),
+        "linux": ({"nodeSelector": {OS: "linux", "pool": "windows"}}, ""),
+    },
+    "a required node affinity, in every term": {
+        "": (affinity(ON_WINDOWS), "nodeAffinity"),
+        "two": (affinity(ON_WINDOWS, ON_WINDOWS), "nodeAffinity"),
+        "one of two": (affinity(ON_WINDOWS, ON_LINUX), ""),
+        "no term": (affinity(), ""),
+        "no terms at all": ({"affinity": {"nodeAffinity": {}}}, ""),
+        "either": (affinity(term((OS, "In", ["windows", "linux"]))), ""),
+        "not": (affinity(term((OS, "NotIn", ["windows"]))), ""),
+        "not linux": (affinity(term((OS, "NotIn", ["linux"]))), "nodeAffinity"),
+        "twice": (affinity(term((OS, "In", ["windows", "windows"]))), "nodeAffinity"),
+        "an empty term": (affinity({}, ON_WINDOWS), "nodeAffinity"),
+        "a term for a node": (affinity({"matchFields": [{"key": "metadata.name"}]}, ON_WINDOWS), ""),
+        "both": (affinity(term((OS, "In", ["windows", "linux"]), (OS, "NotIn", ["linux"]))), "nodeAffinity"),
+        "another operator": (affinity(term((OS, "Exists", ["windows"]))), ""),
+        "a build": (affinity(term(("zone", "In", ["a"]), (BUILD, "Exists", None))), "nodeAffinity"),
+        "no build": (affinity(term((BUILD, "DoesNotExist", None))), ""),
+    },
+    "windowsOptions with a content": {
+        "host process": (windows_options(hostProcess=True), "windowsOptions"),
+        "no host process": (windows_options(hostProcess=False), ""),
+        "empty": (windows_options(), ""),
+        "user name": (windows_options(runAsUserName="ContainerUser"), "windowsOptions"),
+        "gmsa": (windows_options(gmsaCredentialSpecName="spec"), "windowsOptions"),
+        "gmsa in full": (windows_options(gmsaCredentialSpec="{}"), "windowsOptions"),
+        "of a container": (
             {"containers": [{"name": "a"}, {"name": "b", **windows_options(hostProcess=True)}]},
             "windowsOptions",
-            id="host-process-container",
         ),
-        pytest.param(
+        "of an init container": (
             {"initContainers": [{"name": "b", **windows_options(hostProcess=True)}]},
             "windowsOptions",
-            id="host-process-init-container",
         ),
-    ],
-)
+    },
+}
+
+
+def test_each_row_of_the_table_is_a_case() -> None:
+    """And each case is a row."""
+    assert list(CASES) == rows(windows_evidence)
+
+
+@pytest.mark.parametrize(("spec", "evidence"), flat(CASES))
 def test_evidence(spec: dict[str, Any], evidence: str) -> None:
     """Only what is beyond doubt counts."""
     assert windows_evidence(msgspec.convert(spec, PodSpec)) == evidence

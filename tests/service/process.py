@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.service.serving import eventually
+from tests.service.serving import eventually, make_review
 
-__all__ = ["Process", "launch"]
+__all__ = ["BODY", "HEADERS", "Process", "ask", "launch"]
 
+BODY = json.dumps(make_review()).encode()
+HEADERS = {"Content-Type": "application/json"}
 PROGRAM = "import sys; from webhook.cli import main; sys.exit(main())"
 
 
@@ -89,3 +91,12 @@ def launch(folder: Path, stack: ExitStack, *arguments: str, wait: bool = True, *
         process.port = int(line["reviews"].split(":")[2].split("/")[0])
         process.health_port = int(line["health"].split(":")[2].split("/")[0])
     return process
+
+
+def ask(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse:
+    """Return the response to a review, read to its end."""
+    connection.request("POST", "/mutate", BODY, HEADERS)
+    response = connection.getresponse()
+    assert response.status == 200
+    assert json.loads(response.read())["response"]["patchType"] == "JSONPatch"
+    return response

@@ -4,43 +4,25 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from ruamel.yaml import YAML
 
 from certs.delivery import Notice
 from tests.promtool import check, metric_names, selectors, series
 from tests.service.metrics_table import PAGE, page
-from tests.service.process import Process
-from tests.service.test_process import ask
+from tests.service.monitoring import ALERTS, DASHBOARD, EXPRESSIONS, QUERIES, ROOT, RULES, load
+from tests.service.process import Process, ask
 from webhook.injection.outcome import FAILURES, Outcome
 from webhook.injection.reasons import Reason
 from webhook.service.metrics import Metrics
 
-ROOT = Path(__file__).parent.parent.parent
-ALERTS = ROOT / "charts/pillion/files/alerts.yaml"
 RUNBOOKS = ROOT / "docs/runbooks.md"
 UNIT_TESTS = ROOT / "tests/chart/alerts.test.yaml"
-DASHBOARD = json.loads((ROOT / "charts/pillion/files/dashboard.json").read_text())
 #: What Prometheus adds to every series that it scrapes.
 TARGET_LABELS = {"job", "namespace", "pod"}
 #: Not ours: Prometheus' own, and the API server's, which tests/cluster/test_monitoring.py looks at.
 FOREIGN = re.compile(r"up|apiserver_\w+")
-
-
-def load(file: Path) -> Any:
-    """Return a YAML file's content."""
-    return YAML(typ="safe", pure=True).load(file.read_text())
-
-
-RULES: list[dict[str, Any]] = load(ALERTS)["groups"][0]["rules"]
-QUERIES = {
-    f"{panel['title']}: {each['refId']}": each["expr"] for panel in DASHBOARD["panels"] for each in panel["targets"]
-}
-QUERIES |= {f"annotation: {each['name']}": each["expr"] for each in DASHBOARD["annotations"]["list"]}
-EXPRESSIONS = {**{rule["alert"]: rule["expr"] for rule in RULES}, **QUERIES}
 
 
 def of_a_keeper() -> str:

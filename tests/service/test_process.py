@@ -1,6 +1,5 @@
 """``pillion serve`` as a process: how it starts, how it fails to, and how it leaves."""
 
-import http.client
 import json
 import shlex
 import shutil
@@ -14,20 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.service.process import Process
+from tests.service.process import BODY, HEADERS, Process, ask
 from tests.service.serving import eventually, make_review
-
-BODY = json.dumps(make_review()).encode()
-HEADERS = {"Content-Type": "application/json"}
-
-
-def ask(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse:
-    """Return the response to a review, read to its end."""
-    connection.request("POST", "/mutate", BODY, HEADERS)
-    response = connection.getresponse()
-    assert response.status == 200
-    assert json.loads(response.read())["response"]["patchType"] == "JSONPatch"
-    return response
 
 
 def refuses(port: int) -> bool:

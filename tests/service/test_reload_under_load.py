@@ -19,9 +19,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.ca import CA, Leaf
-from tests.service.process import Process
+from tests.service.process import Process, ask
 from tests.service.serving import eventually
-from tests.service.test_process import ask
 
 RELOADS = int(os.environ.get("PILLION_RELOADS", "100"))
 TORN_EACH = 10

@@ -12,8 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from certs import files
 from certs.logs import Log, LogFormat
-from tests.certs.keys import CERTIFICATES, GOOD, KEYS, LEAF, TEST_CA, pem_of
-from tests.certs.test_pem import BAD
+from tests.certs.keys import BAD, CERTIFICATES, GOOD, KEYS, LEAF, TEST_CA, pem_of
 from tests.service.process import Process
 from tests.service.serving import ANY_PORT, Running, eventually
 from webhook.service.metrics import Metrics

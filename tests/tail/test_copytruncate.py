@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import until
-from .test_files import append
 
 
 def copy_and_truncate(path: Path, copy: str = "app.log.1") -> None:

@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import Sidecar, until
-
-
-def append(path: Path, *lines: str) -> None:
-    """Write whole lines to the end of a file."""
-    with path.open("a") as file:
-        file.writelines(f"{line}\n" for line in lines)
 
 
 class TestWhichFiles:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import SECONDS, until
-from .test_files import append
 
 SPARSE = 1 << 40
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import until
-from .test_files import append
 
 
 def make_with_inode(path: Path, content: str, inode: int) -> None:

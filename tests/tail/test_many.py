@@ -15,8 +15,8 @@ import pytest
 from tests.promtool import REQUIRED
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import Sidecar, until
-from .test_files import append
 
 
 def cpu_seconds(sidecar: Sidecar) -> float:

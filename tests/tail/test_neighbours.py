@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import Sidecar
-from .test_files import append
 
 NEIGHBOURS = (
     *("app.log.audit", "app-2.log", "app.log.pid", "app.log.lock", "app.log.old", "app.log.bak", "app.log~"),

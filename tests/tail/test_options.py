@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .program import SOURCE
-from .test_files import append
 
 
 def run(program: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:

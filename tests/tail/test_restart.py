@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import Sidecar, until
-from .test_files import append
 
 
 def status(program: Path, sidecar: Sidecar) -> str:

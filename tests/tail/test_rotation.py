@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import until
-from .test_files import append
 
 
 class TestRename:

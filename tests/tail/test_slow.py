@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from .conftest import Start
+from .log_files import append
 from .sidecar import until
-from .test_files import append
 
 
 class TestNoTime:

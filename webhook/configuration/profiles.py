@@ -13,18 +13,11 @@ from webhook.configuration.shapes import PROFILE
 from webhook.configuration.trial import try_out
 from webhook.injection import quantity
 from webhook.injection.annotations import LogFiles, NotInjectable, parse_logs
-from webhook.injection.container_rules import (
-    DEFAULT_TERMINATION_LOG,
-    LEAST_MEMORY,
-    SYSTEM_FILES,
-    Mounted,
-    check_hidden,
-    check_mounts,
-    mounted,
-)
+from webhook.injection.container_rules import LEAST_MEMORY
 from webhook.injection.kinds import is_always_read_only
+from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
 from webhook.injection.names import LONGEST_LABEL, is_dns_label
-from webhook.injection.paths import OWNED_DIRECTORIES, Directories, as_written
+from webhook.injection.paths import OWNED_DIRECTORIES, PROGRAM_DIRECTORIES, Directories, as_written, mount_points
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
     EMPTY_VOLUME,
@@ -229,16 +222,16 @@ class _Reading:
             result.append({**mount, "name": name})
         read_only = {volume["name"] for volume in volumes if is_always_read_only(volume)}
         paths = mounted(result, ("sidecar", "volumeMounts"), read_only)
-        # the API server mounts a token where we do not, and it steps back where the container has a mount
-        token = Mounted(None, TOKEN_PATH)
         others = [
             Mounted(
                 ("sidecar", "terminationMessagePath") if "terminationMessagePath" in self.sidecar else None,
-                self.sidecar.get("terminationMessagePath", DEFAULT_TERMINATION_LOG),
+                self.sidecar.get("terminationMessagePath", TERMINATION_LOG),
             )
         ]
-        if not self.fields.get("serviceAccountToken") or not any(one.forms == token.forms for one in paths):
-            others.append(token)
+        # the API server mounts a token where we do not, and it steps back where the container has a mount
+        own_token = any(mount_points(one.path) == mount_points(TOKEN_PATH) for one in paths)
+        if not self.fields.get("serviceAccountToken") or not own_token:
+            others.append(Mounted(None, TOKEN_PATH))
         check_mounts(paths, others, self.problems.below(*self.path))
         check_hidden(self.sidecar, ("sidecar",), self.problems.below(*self.path))
         return result
@@ -271,7 +264,7 @@ class _Reading:
         root: str = self.fields.get("logsMountPath", RELOCATED)
         if Directories(TOKEN_PATH).collide(root):
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
-        elif OWNED_DIRECTORIES.hold(root) or SYSTEM_FILES.within(root) or _RUNTIME_FILES.hold(root):
+        elif OWNED_DIRECTORIES.hold(root) or PROGRAM_DIRECTORIES.within(root) or _RUNTIME_FILES.hold(root):
             self.add(f"nothing can be mounted at {root}; write a folder of its own", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))

@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from webhook.injection.annotations import MAX_COMPONENT_BYTES
-from webhook.injection.container_rules import IMAGE, PATH_MAX, PULL_POLICY, QUANTITY, SIDECAR_FIELDS, check_names
+from webhook.injection.container_rules import IMAGE, OBJECT_NAME, PULL_POLICY, QUANTITY, SIDECAR_FIELDS, check_names
 from webhook.injection.names import DNS_LABEL
-from webhook.injection.paths import as_written, components
+from webhook.injection.paths import PATH_MAX, as_written, components
 from webhook.shapes import (
     ANYTHING,
     FLAG,
@@ -27,8 +27,6 @@ __all__ = ["BOUNDED", "CONFIGURATION", "PROFILE", "SIDECAR", "VOLUME_SOURCES"]
 
 #: Annotations that a profile can bound.
 BOUNDED = ("cpu-request", "cpu-limit", "memory-request", "memory-limit", "volume-size-limit")
-
-_OBJECT_NAME = matching(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?", "the name of an object: small letters, digits, - and .")
 
 
 #: What makes a pattern or a template of a path, or can't be mounted; and what is wrong with it.
@@ -60,7 +58,6 @@ def _reject_no_directory(value: str) -> str:
 
 _DIRECTORY = Scalar("text", (str,), _reject_no_directory)
 _EXPORT = Scalar("text", (str,), lambda value: "" if value.startswith("/") else "must be an absolute path")
-_COUNT = number(0, 2**31 - 1)
 
 
 # --- volumes ---------------------------------------------------------------------------------------------------
@@ -74,7 +71,7 @@ _HOST_PATH = Scalar("text", (str,), _reject_parents)
 _MODE = number(0, 0o777)
 _RELATIVE = matching(r"(?!/)(?!(?:.*/)?\.\.(?:/|$)).+", "a relative path without ..", PATH_MAX)
 _ITEMS = ListOf(Object({"key": TEXT, "path": _RELATIVE, "mode": _MODE}, ("key", "path")))
-_SECRET_REFERENCE = Object({"name": _OBJECT_NAME}, ("name",))
+_SECRET_REFERENCE = Object({"name": OBJECT_NAME}, ("name",))
 _FIELD = Object({"apiVersion": TEXT, "fieldPath": TEXT}, ("fieldPath",))
 _RESOURCE = Object(
     {"containerName": TEXT, "resource": TEXT, "divisor": Scalar("a quantity", (str, int))},
@@ -86,7 +83,7 @@ _DOWNWARD_ITEM = Object(
     ("fieldRef", "resourceFieldRef"),
 )
 _DOWNWARD_ITEMS = ListOf(_DOWNWARD_ITEM)
-_PROJECTED_OBJECT = Object({"name": _OBJECT_NAME, "items": _ITEMS, "optional": FLAG}, ("name",))
+_PROJECTED_OBJECT = Object({"name": OBJECT_NAME, "items": _ITEMS, "optional": FLAG}, ("name",))
 _PROJECTED = {
     "secret": _PROJECTED_OBJECT,
     "configMap": _PROJECTED_OBJECT,
@@ -124,17 +121,17 @@ VOLUME_SOURCES: dict[str, Shape] = {
         }
     ),
     "configMap": Object(
-        {"name": _OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": FLAG},
+        {"name": OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": FLAG},
         ("name",),
     ),
     "secret": Object(
-        {"secretName": _OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": FLAG}, ("secretName",)
+        {"secretName": OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": FLAG}, ("secretName",)
     ),
     "downwardAPI": Object({"items": _DOWNWARD_ITEMS, "defaultMode": _MODE}),
     "projected": Object(
         {"sources": ListOf(Object(_PROJECTED, one_of=tuple(_PROJECTED))), "defaultMode": _MODE}, ("sources",)
     ),
-    "persistentVolumeClaim": Object({"claimName": _OBJECT_NAME, "readOnly": FLAG}, ("claimName",)),
+    "persistentVolumeClaim": Object({"claimName": OBJECT_NAME, "readOnly": FLAG}, ("claimName",)),
     "ephemeral": Object(
         {"volumeClaimTemplate": Object({"metadata": _CLAIM_METADATA, "spec": _CLAIM_SPEC}, ("spec",))},
         ("volumeClaimTemplate",),
@@ -150,7 +147,7 @@ VOLUME_SOURCES: dict[str, Shape] = {
     ),
     "nfs": Object({"server": TEXT, "path": _EXPORT, "readOnly": FLAG}, ("server", "path")),
     "csi": Object(
-        {**_DISK, "driver": _OBJECT_NAME, "volumeAttributes": MapOf(TEXT), "nodePublishSecretRef": _SECRET_REFERENCE},
+        {**_DISK, "driver": OBJECT_NAME, "volumeAttributes": MapOf(TEXT), "nodePublishSecretRef": _SECRET_REFERENCE},
         ("driver",),
     ),
     "image": Object(
@@ -199,7 +196,7 @@ VOLUME_SOURCES: dict[str, Shape] = {
         },
         ("diskName", "diskURI"),
     ),
-    "azureFile": Object({"secretName": _OBJECT_NAME, "shareName": TEXT, "readOnly": FLAG}, ("secretName", "shareName")),
+    "azureFile": Object({"secretName": OBJECT_NAME, "shareName": TEXT, "readOnly": FLAG}, ("secretName", "shareName")),
     "awsElasticBlockStore": Object({**_DISK, "volumeID": TEXT, "partition": number(0, 255)}, ("volumeID",)),
     "gcePersistentDisk": Object({**_DISK, "pdName": TEXT, "partition": number(0, 255)}, ("pdName",)),
     "vsphereVolume": Object(
@@ -275,7 +272,7 @@ PROFILE = Object(
         "reservedPaths": ListOf(_DIRECTORY),
         "volume": Object({"sizeLimit": QUANTITY, "medium": choice("", "Memory")}),
         "volumes": ListOf(_VOLUME),
-        "imagePullSecrets": ListOf(Object({"name": _OBJECT_NAME}, ("name",))),
+        "imagePullSecrets": ListOf(Object({"name": OBJECT_NAME}, ("name",))),
         "bounds": Object(dict.fromkeys(BOUNDED, _BOUND)),
         "allowRoot": FLAG,
         "serviceAccountToken": FLAG,

@@ -149,7 +149,7 @@ def _try_patch(profile: Profile, sidecars: Sequence[_Sidecar], report: Report) -
         furthest = max(outcomes, key=lambda outcome: len(outcome.steps))
         report(("patch", len(furthest.steps) - 1), furthest.failure)
         return furthest.sidecar.container
-    for path, message in _wrong(applied.steps[-1], applied.sidecar):
+    for path, message in defects(applied.steps[-1], applied.sidecar.volumes):
         report(
             ("patch", *_culprit(applied, path, message)), f"makes a sidecar that can't start: {_said(path, message)}"
         )
@@ -191,21 +191,10 @@ def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[s
     return True
 
 
-def _wrong(container: Any, sidecar: _Sidecar) -> list[tuple[Path, str]]:
-    """Return what is wrong with a patched sidecar."""
-    found = defects(container, sidecar.volumes)
-    before = sidecar.container
-    if isinstance(container, dict):
-        for key in ("name", "restartPolicy"):
-            if container.get(key) != before.get(key):
-                found.append(((key,), "can't be changed"))
-    return found
-
-
 def _culprit(outcome: _Outcome, path: Path, message: str) -> tuple[int, ...]:
     """Return the number of the operation since which something is wrong, as far as that can be told."""
     number = len(outcome.steps) - 1
-    while number > 0 and (path, message) in _wrong(outcome.steps[number - 1], outcome.sidecar):
+    while number > 0 and (path, message) in defects(outcome.steps[number - 1], outcome.sidecar.volumes):
         number -= 1
     return (number - 1,) if number > 0 else ()
 

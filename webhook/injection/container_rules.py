@@ -4,16 +4,17 @@ Sources: k8s.io/kubernetes pkg/apis/core/validation (what the API server refuses
 starts): an image's name that can't be parsed, root under ``runAsNonRoot``, a mount inside a read-only one.
 """
 
-import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from webhook.injection import quantity
+from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
 from webhook.injection.names import DNS_LABEL
-from webhook.injection.paths import Components, Directories, components, literal
+from webhook.injection.paths import PATH_MAX, components
+from webhook.injection.variables import references
 from webhook.shapes import (
     FLAG,
     TEXT,
@@ -34,14 +35,12 @@ __all__ = [
     "IMAGE",
     "LEAST_MEMORY",
     "MAX_CONTAINER_BYTES",
+    "OBJECT_NAME",
     "PULL_POLICY",
     "QUANTITY",
     "SIDECAR_FIELDS",
-    "Mounted",
-    "check_mounts",
     "check_names",
     "defects",
-    "mounted",
 ]
 
 #: A container's program does not come to its first instruction with less: runc itself needs as much.
@@ -80,16 +79,12 @@ def _reject_argument(value: str) -> str:
 _ARGUMENT = Scalar("text", (str,), _reject_argument)
 
 
-#: limits.h: the kernel takes no longer path.
-PATH_MAX = 4096
-
-
 def _reject_relative(value: str) -> str:
     return "" if value.startswith("/") and len(value) < PATH_MAX else f"must be an absolute path, is {value[:60]!r}"
 
 
 _ABSOLUTE = Scalar("text", (str,), _reject_relative)
-_OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: small letters, digits, - and .")
+OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: small letters, digits, - and .")
 #: IsEnvVarName: newer API servers take more, the oldest that we support does not.
 _ENV_NAME = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", "the name of a variable", MAX_ARGUMENT_BYTES)
 _CONFIG_KEY = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z0-9]+", "a key of letters, digits, -, _ and .")
@@ -144,7 +139,7 @@ def _check_divisor(fields: dict[str, Any], path: Path, report: Report) -> None:
         report((*path, "divisor"), f"must be one of {', '.join(allowed)}")
 
 
-_KEY_OF = {"name": _OBJECT_NAME, "key": _CONFIG_KEY, "optional": FLAG}
+_KEY_OF = {"name": OBJECT_NAME, "key": _CONFIG_KEY, "optional": FLAG}
 _SOURCES = {
     "fieldRef": Object({"apiVersion": choice("v1"), "fieldPath": _FIELD_PATH}, ("fieldPath",)),
     "resourceFieldRef": Object(
@@ -171,7 +166,7 @@ _VARIABLE = Object(
     ("name",),
     rule=_check_variable,
 )
-_OBJECT_REFERENCE = Object({"name": _OBJECT_NAME, "optional": FLAG}, ("name",))
+_OBJECT_REFERENCE = Object({"name": OBJECT_NAME, "optional": FLAG}, ("name",))
 _ENV_FROM = Object(
     {"prefix": _ENV_NAME, "configMapRef": _OBJECT_REFERENCE, "secretRef": _OBJECT_REFERENCE},
     one_of=("configMapRef", "secretRef"),
@@ -324,84 +319,6 @@ _MOUNT = Object(
 )
 
 
-class Mounted(NamedTuple):
-    """Something that is mounted: where that was written, at which path, whether read-only."""
-
-    written: Path | None
-    path: str
-    read_only: bool = False
-
-    @property
-    def forms(self) -> tuple[Components, ...]:
-        """Return the path as it is written, and as it is where ``/var/run`` is a link to ``/run``."""
-        return literal(self.path), components(self.path)
-
-
-def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
-    """Report mounts that hide what no program can do without, or the very program that the container runs."""
-    command = fields.get("command") or ()
-    program = command[0] if command and command[0].startswith("/") else ""
-    for number_, mount in enumerate(fields.get("volumeMounts", ())):
-        where, at = (*path, "volumeMounts", number_, "mountPath"), mount.get("mountPath")
-        if not isinstance(at, str):
-            continue
-        if SYSTEM_FILES.within(at):
-            report(where, f"{at[:60]} hides what the image needs to start; write a folder of its own")
-        elif program and Directories(at).hold(program):
-            report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a folder of its own")
-
-
-#: Images are made of these; tokens are mounted in /var/run/secrets by others.
-SYSTEM_FILES = Directories(
-    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
-    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
-)
-
-#: What the runtime mounts in every container: inside a read-only mount it finds no place for them.
-_RUNTIME_MOUNTS = tuple(
-    Mounted(None, path)
-    for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/pts")  # noqa: S108
-)
-DEFAULT_TERMINATION_LOG = "/dev/termination-log"
-
-
-def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
-    """Return a container's mounts that have a path; ``read_only`` are volumes that nothing can be made in."""
-    return [
-        Mounted(
-            (*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")) or item.get("name") in read_only
-        )
-        for number, item in enumerate(items)
-        if isinstance(item.get("mountPath"), str)
-    ]
-
-
-def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
-    """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their folder there.
-
-    ``others`` are mounted besides; what is wrong with two of those is nobody's mistake.
-    """
-    everything = [*mounts, *others, *_RUNTIME_MOUNTS]
-    found: dict[tuple[Path, str], None] = {}
-    for form in (0, 1):
-        at: dict[Components, Mounted] = {}
-        for one in everything:
-            twin = at.setdefault(one.forms[form], one)
-            where = one.written or twin.written
-            if twin is not one and where is not None and one not in _RUNTIME_MOUNTS:
-                found[where, f"{one.path[:60]} is mounted twice"] = None
-        for inner in everything:
-            parts = inner.forms[form]
-            for depth in range(len(parts)):
-                outer = at.get(parts[:depth])
-                where = inner.written or (outer.written if outer is not None else None)
-                if outer is not None and outer.read_only and where is not None:
-                    message = f"{inner.path[:60]} can't be mounted inside {outer.path[:60]}, which is read-only"
-                    found[where, message] = None
-    for where, message in found:
-        report(where, message)
-
-
 # --- the whole container ---------------------------------------------------------------------------------------
 
 
@@ -409,9 +326,9 @@ def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
     """Check that ports have names of their own, and that probes and hooks name one of them."""
     ports = fields.get("ports", ())
     names = Counter(port["name"] for port in ports if "name" in port)
-    for number_, port in enumerate(ports):
+    for index, port in enumerate(ports):
         if names[port.get("name")] > 1:
-            report((*path, "ports", number_, "name"), f"{port['name']} is there twice")
+            report((*path, "ports", index, "name"), f"{port['name']} is there twice")
     lifecycle = fields.get("lifecycle", {})
     for where in ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"):
         handler = fields.get(where) or lifecycle.get(where) or {}
@@ -422,9 +339,9 @@ def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
                 report((*path, *above, where, way, "port"), f"{port} is none of the container's ports")
     mounts = fields.get("volumeMounts", ())
     privileged = (fields.get("securityContext") or {}).get("privileged")
-    for number_, mount in enumerate(mounts):
+    for index, mount in enumerate(mounts):
         if mount.get("mountPropagation") == "Bidirectional" and not privileged:
-            report((*path, "volumeMounts", number_, "mountPropagation"), "Bidirectional needs privileged: true")
+            report((*path, "volumeMounts", index, "mountPropagation"), "Bidirectional needs privileged: true")
 
 
 #: What a profile's sidecar may have, by key.
@@ -461,9 +378,6 @@ _CONTAINER = Object(
     rule=check_names,
 )
 
-# "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
-_REFERENCE = re.compile(r"\$\$|\$\(([^)]{0,1000})\)")
-
 
 def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
     """Return what is wrong with a finished container, by its path in it; ``volumes`` are the names of the pod's."""
@@ -477,11 +391,11 @@ def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
         return found
     fields = _CONTAINER.read(container, (), report)
     mounts = fields.get("volumeMounts", [])
-    for number_, mount in enumerate(mounts):
+    for index, mount in enumerate(mounts):
         if mount.get("name") not in volumes and "name" in mount:
-            report(("volumeMounts", number_, "name"), f"{mount['name'][:63]!r} is no volume of the pod")
-    message = Mounted(None, fields.get("terminationMessagePath", DEFAULT_TERMINATION_LOG))
-    check_mounts(mounted(mounts, ("volumeMounts",)), [message], report)
+            report(("volumeMounts", index, "name"), f"{mount['name'][:63]!r} is no volume of the pod")
+    termination_log = Mounted(None, fields.get("terminationMessagePath", TERMINATION_LOG))
+    check_mounts(mounted(mounts, ("volumeMounts",)), [termination_log], report)
     check_hidden(fields, (), report)
     found += _undefined(fields)
     size = len(msgspec.json.encode(container))
@@ -493,7 +407,7 @@ def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
 def _undefined(fields: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Find variables in a ``subPathExpr`` that the container does not have: the kubelet does not start it then."""
     names = {variable.get("name") for variable in fields.get("env", ())}
-    for number_, mount in enumerate(fields.get("volumeMounts", ())):
-        for name in _REFERENCE.findall(mount.get("subPathExpr", "")):
-            if name and name not in names and not fields.get("envFrom"):
-                yield ("volumeMounts", number_, "subPathExpr"), f"$({name[:40]}) is none of the container's variables"
+    for index, mount in enumerate(fields.get("volumeMounts", ())):
+        for name in references(mount.get("subPathExpr", "")):
+            if name not in names and not fields.get("envFrom"):
+                yield ("volumeMounts", index, "subPathExpr"), f"$({name[:40]}) is none of the container's variables"

@@ -13,7 +13,6 @@ other        bad_annotation   bad_annotation
 """
 
 import difflib
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from msgspec import Struct
 from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, read
 from webhook.injection.location import has_log_location, probable_log_folder
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
-from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration, Profile
+from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile, is_log_volume
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
 from webhook.injection.variables import has_sidecar_variables
@@ -221,13 +220,10 @@ def _reject_injected(context: AdmissionContext) -> Finding | None:
     return Finding(Reason.NAME_TAKEN, "", "", message)
 
 
-_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
-
-
 def _is_our_volume(name: str, configuration: Configuration) -> bool:
     return name.startswith(NAME_PREFIX) and (
         name == f"{NAME_PREFIX}{EMPTY_VOLUME}"
-        or _LOG_VOLUME.fullmatch(name) is not None
+        or is_log_volume(name)
         or any(volume["name"] == name for profile in configuration.profiles.values() for volume in profile.volumes)
     )
 

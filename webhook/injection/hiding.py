@@ -7,6 +7,7 @@ from itertools import pairwise
 from webhook.injection.annotations import LogFiles, NotInjectable
 from webhook.injection.paths import (
     OWNED_DIRECTORIES,
+    PATH_MAX,
     SYSTEM_DIRECTORIES,
     components,
     holds_data,
@@ -20,8 +21,6 @@ from webhook.injection.targets import Target, nearest_mount
 
 __all__ = ["application_hidden", "reject_hidden_program", "reject_system_directory"]
 
-#: limits.h: the kernel takes no longer path, and to compare one costs its square.
-PATH_MAX = 4096
 #: Longer paths are no help in a warning of 120 characters.
 LONGEST_EXAMPLE = 28
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
@@ -46,7 +45,8 @@ def reject_hidden_program(target: Target) -> None:
     name = directory[-1]
     for what, path in _programs(participant.container, name):
         if name not in path or len(path) > PATH_MAX:
-            continue  # it can't lie in the directory, however it is written; or no kernel would open it
+            # it can't lie there, however it is written; or no kernel opens it, and comparing costs its square
+            continue
         parts = participant.resolve(path)
         # what lies in a mount of the container's own stays where it is
         if not within(parts, directory) or nearest_mount(parts, participant.own) is not None:

@@ -6,8 +6,8 @@ A namespace that opts in asks for all its pods, and most pods write no log file 
 the pod, or the profile                           because
 ================================================  ==========================================================
 says ``logs``, ``profile`` or ``containers``      it chose something
-mounts a volume at, above or below the folder     its logs may be there; a read-only one or the node's own
-of the profile's logs                             (a hostPath) doesn't count
+mounts a volume at, above or below the folder     of the profile's logs: they may be in it; a read-only one
+                                                  or the node's own (a hostPath) doesn't count
 has a profile that reads no logs                  there is nothing to look for
 has a profile with ``injectAll``                  the operator says that all pods write there
 ================================================  ==========================================================

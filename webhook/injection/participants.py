@@ -89,12 +89,12 @@ def participants(
     if prefixes or options.containers:
         _check_names(options, entries, [container.name for container in (*ordinary, *initial)], configuration.prefix)
     if options.containers is not None:
-        every = set(options.containers)
+        unprefixed = set(options.containers)
     elif prefixes and all(entry.container for entry in entries):
-        every = set()
+        unprefixed = set()
     else:
-        every = own
-    chosen = every | prefixes
+        unprefixed = own
+    chosen = unprefixed | prefixes
     if not chosen:
         first = next(iter((*ordinary, *initial)), None)
         message = (
@@ -110,7 +110,7 @@ def participants(
             if name in chosen:
                 added = added_variables(container) if options.env else ()
                 result.append(
-                    Participant.of(container, pointer, chosen=True, matches_unprefixed=name in every, added=added)
+                    Participant.of(container, pointer, chosen=True, matches_unprefixed=name in unprefixed, added=added)
                 )
             elif name not in own:
                 result.append(Participant.of(container, pointer, chosen=False, matches_unprefixed=True))
@@ -130,7 +130,7 @@ def _check_names(options: RequestedOptions, entries: Sequence[LogFiles], names: 
             raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, "logs", entry.text, message))
 
 
-MOST_GUESSED = 64
+MAX_GUESSED = 64
 
 
 def _check_known(name: str, names: Sequence[str], where: str, value: str) -> None:
@@ -140,7 +140,7 @@ def _check_known(name: str, names: Sequence[str], where: str, value: str) -> Non
     if name in EVERY:
         message = no_container_name(name, name) if where == "containers" else WITHOUT_PREFIX
         raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, where, value, message))
-    near = difflib.get_close_matches(name, names[:MOST_GUESSED], n=1) or list(names[:1])
+    near = difflib.get_close_matches(name, names[:MAX_GUESSED], n=1) or list(names[:1])
     message = f"the pod has no container {quote_untrusted(name)}" + (
         f"; did you mean {quote_untrusted(near[0])}?" if near else ""
     )

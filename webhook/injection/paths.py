@@ -7,6 +7,8 @@ from webhook.injection.memoised import memoised
 __all__ = [
     "IMAGE_DIRECTORIES",
     "OWNED_DIRECTORIES",
+    "PATH_MAX",
+    "PROGRAM_DIRECTORIES",
     "SIDECAR_OWNED_DIRECTORIES",
     "SYSTEM_DIRECTORIES",
     "Components",
@@ -22,6 +24,9 @@ __all__ = [
     "remembered",
     "within",
 ]
+
+#: limits.h: the kernel takes no longer path.
+PATH_MAX = 4096
 
 #: A normalised absolute path: ``()`` is the root.
 Components = tuple[str, ...]
@@ -134,12 +139,16 @@ class Directories:
         return self.within(path) or self.hold(path)
 
 
+_PROGRAMS = (
+    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
+    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
+)
+#: No program starts without these of its image: not even an operator's profile mounts anything over them.
+PROGRAM_DIRECTORIES = Directories(*_PROGRAMS)
 #: An image can't run without these: nothing new is mounted over them or over a parent of them.
 SYSTEM_DIRECTORIES = Directories(
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys"),
-    *("/usr", "/var", "/var/lib"),
-    *("/etc/ssl", "/etc/ssl/certs", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/sbin"),
-    *("/usr/local/bin", "/usr/local/lib", "/usr/local/sbin"),
+    *_PROGRAMS,
+    *("/boot", "/etc/ssl", "/etc/ssl/certs", "/opt", "/root", "/run", "/usr", "/usr/local/sbin", "/var", "/var/lib"),
 )
 #: Folders whose folders are an application's home each: ``/opt/app``, ``/home/node``, ``/var/www``.
 _HOMES = frozenset(
@@ -212,10 +221,6 @@ OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
 #: A sidecar can't run without these of its image: no log place is mounted over them or over a parent of them.
 #: In /var/run/secrets the API server and other webhooks mount tokens, now or after us, and inside one of our
 #: read-only mounts nothing can be mounted;
-IMAGE_DIRECTORIES = Directories(
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys"),
-    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/sbin"),
-    "/var/run/secrets",
-)
+IMAGE_DIRECTORIES = Directories(*_PROGRAMS, "/boot", "/root", "/usr/local", "/var/run/secrets")
 #: nor anywhere below these.
 SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")

@@ -1,5 +1,6 @@
 """Profiles and the configuration: what an operator wrote, made ready to be used for each pod."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
 
-__all__ = ["Bound", "Configuration", "Profile"]
+__all__ = ["Bound", "Configuration", "Profile", "is_log_volume"]
 
 DEFAULT_PREFIX = "pillion.dev/"
 #: A list item, or a variable's whole value, that is filled in for each pod,
@@ -43,6 +44,14 @@ IGNORED_CONTAINERS = (
     *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
     *("kuma-init", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
 )
+
+
+_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
+
+
+def is_log_volume(name: str) -> bool:
+    """Return whether a volume has the name of one that is added for a log directory."""
+    return _LOG_VOLUME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ annotations                … they say what ours would say
 """
 
 import copy
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ from webhook.injection.pod_annotations import (
     are_short_enough,
     remove_volume_names,
 )
-from webhook.injection.profile import EMPTY_VOLUME, LOG_VOLUME, NAME_PREFIX, Configuration
+from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, is_log_volume
 from webhook.injection.reasons import quote_untrusted
 from webhook.injection.status import parse
 from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
@@ -49,7 +48,6 @@ _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
 #: How YAML writes null.
 NULL_WORDS = frozenset({"null", "Null", "NULL", "~"})
 
-_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
 _TOKEN_VOLUME = f"{NAME_PREFIX}{EMPTY_VOLUME}"
 _KINDS = ("initContainers", "containers")
 
@@ -262,11 +260,11 @@ class _Removing:
         source = volume.get("emptyDir")
         if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _SIZED:
             return True
-        return not _is_log_volume(name) and self.is_of_a_profile(volume)
+        return not is_log_volume(name) and self.is_of_a_profile(volume)
 
     def is_given_by_us(self, name: str) -> bool:
         """Return whether we give a volume this name today; a profile that is gone may have given it others."""
-        return _is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
+        return is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
 
     def is_of_a_profile(self, volume: dict[str, Any]) -> bool:
         """Return whether what the sidecar alone mounts is so in a profile that there is now."""
@@ -319,7 +317,7 @@ class _Removing:
         if self.status is not None:
             names.update(self.status.containers)
         return (
-            _is_log_volume(value["name"])
+            is_log_volume(value["name"])
             and value.keys() == {"name", "mountPath", "subPath"}
             and isinstance(value["subPath"], str)
             and value["subPath"] in names
@@ -473,10 +471,6 @@ _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 #: Stands for a key that an object has not.
 _MISSING = object()
-
-
-def _is_log_volume(name: str) -> bool:
-    return _LOG_VOLUME.fullmatch(name) is not None
 
 
 def _is_completed(found: Any, written: Any, kind: str = "") -> bool:

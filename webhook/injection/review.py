@@ -172,7 +172,7 @@ def _parse_leniently(body: bytes) -> tuple[Request, str]:
     version = document.get("apiVersion")
     request = Request(
         uid=uid,
-        # an object that is not even JSON to the strict decoder is no pod: the door says so
+        # an object that is not even JSON to the strict decoder is no pod, which is found out when it is read
         object=Raw(b"0"),
         kind=Kind(kind="Pod", version="v1"),
         operation="CREATE",

@@ -21,6 +21,7 @@ __all__ = [
     "escape",
     "has_sidecar_variables",
     "needed_variables",
+    "references",
 ]
 
 
@@ -36,8 +37,6 @@ SIDECAR_VARIABLES = (*POD_VARIABLES, _field("POD_UID", "metadata.uid"), _field("
 
 # "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
-
-
 # only these two mean something to Kubernetes; a program stays readable where nothing else is doubled
 _MEANINGFUL = re.compile(r"\$(?=[$(])")
 
@@ -51,7 +50,8 @@ def escape(text: str) -> str:
 MAX_VARIABLES = 500
 
 
-def _references(text: str) -> list[str]:
+def references(text: str) -> list[str]:
+    """Return the names in a text that Kubernetes fills in."""
     if "$(" not in text:
         return []
     # nothing behind the last ")" is a reference; looked for there, a million "$(" would cost a million squared
@@ -85,8 +85,8 @@ def added_variables(container: Container) -> Sequence[EnvVar]:
         return missing
     texts = [*(container.command or ()), *(container.args or ())]
     texts += [variable.value for variable in container.env or () if variable.value]
-    used = {name for text in texts for name in _references(text)}
-    in_paths = {name for mount in container.volumeMounts or () for name in _references(mount.subPathExpr or "")}
+    used = {name for text in texts for name in references(text)}
+    in_paths = {name for mount in container.volumeMounts or () for name in references(mount.subPathExpr or "")}
     return [variable for variable in missing if variable.name in used - in_paths]
 
 
@@ -105,15 +105,15 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
 
     if len(available) > MAX_VARIABLES:
         raise unknown(expression, f"one of more than {MAX_VARIABLES} variables")
-    for name in _references(expression):
+    for name in references(expression):
         if name not in names:
             raise unknown(name, "which is not in its env")
     wanted: set[str] = set()
-    frontier = set(_references(expression))
+    frontier = set(references(expression))
     while frontier:
         wanted |= frontier
         texts = [variable.value for variable in available if variable.name in frontier and variable.value]
-        inner = {name for text in texts for name in _references(text)}
+        inner = {name for text in texts for name in references(text)}
         if container.envFrom and not inner <= names:
             raise unknown(min(inner - names), "which comes from envFrom; put it in env")
         frontier = (inner & names) - wanted

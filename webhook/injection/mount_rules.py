@@ -1,0 +1,78 @@
+"""What keeps a container's mounts from being made: two at one path, one inside a read-only one, one over a program."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from webhook.injection.paths import PROGRAM_DIRECTORIES, Components, Directories, mount_points
+from webhook.shapes import Path, Report
+
+__all__ = ["TERMINATION_LOG", "Mounted", "check_hidden", "check_mounts", "mounted"]
+
+#: Where the kubelet mounts a file for a container that says nothing else.
+TERMINATION_LOG = "/dev/termination-log"
+
+
+class Mounted(NamedTuple):
+    """Something that is mounted: where that was written, at which path, whether read-only."""
+
+    written: Path | None
+    path: str
+    read_only: bool = False
+
+
+#: What the runtime mounts in every container: inside a read-only mount it finds no place for them.
+_RUNTIME_MOUNTS = tuple(
+    Mounted(None, path)
+    for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/pts")  # noqa: S108
+)
+
+
+def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
+    """Report mounts that hide what no program can do without, or the very program that the container runs."""
+    command = fields.get("command") or ()
+    program = command[0] if command and command[0].startswith("/") else ""
+    for index, mount in enumerate(fields.get("volumeMounts", ())):
+        where, at = (*path, "volumeMounts", index, "mountPath"), mount.get("mountPath")
+        if not isinstance(at, str):
+            continue
+        if PROGRAM_DIRECTORIES.within(at):
+            report(where, f"{at[:60]} hides what the image needs to start; write a folder of its own")
+        elif program and Directories(at).hold(program):
+            report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a folder of its own")
+
+
+def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
+    """Return a container's mounts that have a path; ``read_only`` are volumes that nothing can be made in."""
+    return [
+        Mounted(
+            (*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")) or item.get("name") in read_only
+        )
+        for number, item in enumerate(items)
+        if isinstance(item.get("mountPath"), str)
+    ]
+
+
+def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
+    """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their folder there.
+
+    ``others`` are mounted besides; what is wrong with two of those is nobody's mistake.
+    """
+    everything = [*mounts, *others, *_RUNTIME_MOUNTS]
+    found: dict[tuple[Path, str], None] = {}
+    at: dict[Components, Mounted] = {}
+    for one in everything:
+        for point in mount_points(one.path):
+            twin = at.setdefault(point, one)
+            where = one.written or twin.written
+            if twin is not one and where is not None and one not in _RUNTIME_MOUNTS:
+                found[where, f"{one.path[:60]} is mounted twice"] = None
+    for inner in everything:
+        for point in mount_points(inner.path):
+            for depth in range(len(point)):
+                outer = at.get(point[:depth])
+                where = inner.written or (outer.written if outer is not None else None)
+                if outer is not None and outer.read_only and where is not None:
+                    message = f"{inner.path[:60]} can't be mounted inside {outer.path[:60]}, which is read-only"
+                    found[where, message] = None
+    for where, message in found:
+        report(where, message)
