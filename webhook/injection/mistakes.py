@@ -18,12 +18,17 @@ _QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _PATH_FOLLOWS = rf"(?=[{_QUOTES}(\[]*(?:[a-z0-9][-a-z0-9]*:[{_QUOTES}]*)?/)"
 #: Whatever people separate paths with. It begins at no blank behind another: a run of blanks is looked at once.
 _SEPARATOR = re.compile(
-    rf"(?<![\s:])(?:\s*+(?:[;|&\uff0c\u3001\uff1b]+|[-=]>)\s*|\s+and\s+|\s+[-*+\u2022\u2013]\s+|\s++|\\n){_PATH_FOLLOWS}"
+    rf"(?<![\s:])(?:\s*+(?:[;|&\uff0c\u3001\uff1b\u2022\u00b7]+|%2[Cc]|%0[Aa]|[-=]>)\s*|\s+(?:and|or)\s+"
+    rf"|\s+[-*+\u2022\u2013]\s+|\s+[0-9]+[.)]\s+|(?<=\.log|\.txt|\.out|\.err)\++|\s++|\\n){_PATH_FOLLOWS}"
 )
 #: As in PATH: a colon behind a path that is followed by another one.
 _COLON = re.compile(r"(?<!:)((?:^|:)/[^:]*):(?=/)")
 _LIST_DASH = re.compile(rf"(?:[-\u2022\u2013]+\s*|\*\s+){_PATH_FOLLOWS}")
-_COMMENT = re.compile(r"(?<!\s)\s++#.*")
+_COMMENT = re.compile(r"(?<!\s)\s++(?:#|//\s).*")
+#: What ends a list's item or a command elsewhere.
+_TRAILING = re.compile(r"(?<![\s;|&\uff0c\u3001\uff1b])\s*+(?P<end>[;|&\uff0c\u3001\uff1b]+)\s*\Z")
+_OPTION = re.compile(r"\s--?[A-Za-z][\w-]*(?:\s|=|\Z)")
+_REGEX = re.compile(r"\([^()|]*\|[^()]*\)|\$\Z|\A\^|/\.\*\.|\.[*+]\\|\\[dws]")
 _FILE_URL = re.compile(r"file://(?:localhost(?=/))?/*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KEY = re.compile(rf"[\w.-]+(?:\s*=\s*|:\s+(?=\[)){_PATH_FOLLOWS}")
@@ -66,7 +71,7 @@ def separated(text: str) -> list[str]:
     parts = [_cleaned(part) for part in re.split(r"[,\n]", text)]
     pieces = [piece for part in parts for piece in _SEPARATOR.split(part)]
     pieces = [piece for part in pieces for piece in _COLON.sub("\\1\n", part).split("\n")]
-    return [cleaned for piece in pieces if (cleaned := _cleaned(piece))]
+    return [cleaned for piece in pieces if (cleaned := _cleaned(piece)) and cleaned != "/"]
 
 
 def _cleaned(text: str) -> str:
@@ -100,6 +105,8 @@ def _written_otherwise(entry: str) -> str:
     paths = [piece for piece in pieces if _BEGINS_AS_PATH.match(piece)]
     if not paths or pieces == [entry]:
         return ""
+    if len(pieces) > 1 and any(" " in path for path in paths):
+        return f"holds more than paths; write for example {EXAMPLE}"
     advice = clean_untrusted(",".join(paths), _LONGEST_ADVICE)
     if _COMMENT.search(entry):
         return f"has a comment; write {advice}"
@@ -126,6 +133,12 @@ def _no_file_of_a_pod(entry: str) -> str:
         return f"is a URL; only files of the pod's containers are read, for example {EXAMPLE}"
     if _WINDOWS_PATH.match(entry):
         return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
+    if trailing := _TRAILING.search(entry):
+        return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _LONGEST_ADVICE)}"
+    if _OPTION.search(entry):
+        return f"has a program's option; write only the path, for example {EXAMPLE}"
+    if _REGEX.search(entry):
+        return f"is a regular expression; write a glob such as {EXAMPLE}"
     if _SHELL_TEXT.search(entry):
         return f"has shell text; write only the path, for example {EXAMPLE}"
     if "{{" in entry:
