@@ -1,6 +1,7 @@
 """Certificates and private keys out of PEM text, or one sentence that says why there are none and what to do."""
 
 import re
+from contextlib import suppress
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
@@ -9,6 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 __all__ = ["EncryptedError", "UnreadableError", "certificates", "count_private_keys", "private_key", "public_key"]
 
 _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+#: A block without another one inside: if an END line is missing, the next block is found all the same.
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
 
 #: What people have in place of a certificate, or of a key, by its PEM label; and what they can do about it.
 _DESCRIPTIONS = {
@@ -47,6 +50,21 @@ def certificates(pem: bytes, where: str) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(pem)
     except Exception as error:  # noqa: BLE001 — the library has no common class for what it can't read
         raise UnreadableError(f"{where} holds no certificate that can be read: {_first_line(error)}") from None
+
+
+def readable_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the distinct certificates that can be read, in their order; blocks that can't be read are left out."""
+    found: dict[x509.Certificate, None] = {}
+    for label, block in blocks(pem):
+        if label == "CERTIFICATE":
+            with suppress(UnreadableError):
+                found[certificates(block, "")[0]] = None
+    return tuple(found)
+
+
+def blocks(pem: bytes) -> list[tuple[str, bytes]]:
+    """Return each PEM block with its label (RFC 7468), in their order."""
+    return [(block[1].decode(), block[0]) for block in _BLOCK.finditer(pem)]
 
 
 def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
