@@ -1,6 +1,6 @@
-"""The objects in the cluster: the Secret, the webhook configurations and the Lease, read and written.
+"""Reads and writes a release's objects in the cluster: the Secret, the webhook configurations and the Lease.
 
-Every write names the version that it replaces, but those that make an empty object where there is none.
+Every write names the version that it replaces; only the creation of an empty object has none to name.
 """
 
 import base64
@@ -26,10 +26,10 @@ from certs.rotation import (
 
 __all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ObjectNames", "Store", "decode_base64"]
 
-#: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the CA too.
+#: The annotation of the Secret that requests a rotation: ``leaf``, or anything else for a new CA and a leaf.
 ROTATE_ANNOTATION = "pillion.dev/rotate"
-#: The annotation of a webhook configuration that names the Secret with the servers' pair. Where it is another one, the
-#: bundles are for somebody else to keep: the release has come to another mode, and our servers are about to leave.
+#: The annotation of a webhook configuration that names the Secret that its caBundles belong to. If it names another
+#: Secret, the release was upgraded to another certificate mode, and this keeper must not touch the bundles.
 CERTIFICATE_ANNOTATION = "pillion.dev/certificate"
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
@@ -41,19 +41,19 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class ObjectNames:
-    """Where a release's objects are; ValueError for a configuration of a kind that is not known."""
+    """The names of a release's objects; ValueError for a configuration of an unknown kind."""
 
     namespace: str
     secret: str
     lease: str
     configurations: tuple[str, ...]
-    """``RESOURCE/NAME`` each, as ``mutatingwebhookconfigurations/pillion.pillion-system``."""
+    """Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``."""
     release: str = ""
-    """The Helm release that Secret and Lease belong to, if there is one."""
+    """The Helm release that the Secret and the Lease belong to; empty if there is none."""
 
     @property
     def helm_metadata(self) -> dict[str, dict[str, str]]:
-        """Return the metadata by which Helm knows what is the release's: it takes over nothing else."""
+        """Return the metadata that marks an object as the Helm release's; Helm adopts no object without it."""
         if not self.release:
             return {}
         annotations = {"meta.helm.sh/release-name": self.release, "meta.helm.sh/release-namespace": self.namespace}
@@ -63,7 +63,7 @@ class ObjectNames:
         for each in self.configurations:
             resource, _, name = each.partition("/")
             if resource not in _KINDS or not name:
-                raise ValueError(f"{each!r} is no webhook configuration; write mutatingwebhookconfigurations/NAME")
+                raise ValueError(f"{each!r} is not a webhook configuration; write mutatingwebhookconfigurations/NAME")
 
 
 class LeaseState(NamedTuple):
@@ -72,12 +72,13 @@ class LeaseState(NamedTuple):
     version: str
     holder: str
     renewed: str
-    """As its holder wrote it: it is compared, never understood."""
+    """The time of renewal as its holder wrote it; it is only compared, never parsed."""
     server_time: datetime
+    """The API server's clock."""
 
 
 class Store:
-    """The objects of one release, over one connection."""
+    """Reads and writes the objects of one release over one connection."""
 
     def __init__(
         self,
@@ -96,15 +97,14 @@ class Store:
         self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(names.lease)}"
 
     def observe(self, *, include_configurations: bool = True) -> Observed:
-        """Return what there is, the configurations first; without them, what a server needs to know."""
-        configurations = {
-            name: self._configuration(name) for name in self._names.configurations * include_configurations
-        }
+        """Read the configurations, then the Secret. Without the configurations only the Secret is read."""
+        names = self._names.configurations if include_configurations else ()
+        configurations = {name: self._configuration(name) for name in names}
         secret, server_time = self._read_secret()
         return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
     def perform(self, step: Step, observed: Observed) -> None:
-        """Take the step that follows from what was observed; raises :class:`ApiError`."""
+        """Take a step that was computed from ``observed``; raises :class:`ApiError`."""
         match step:
             case CreateSecret():
                 self._create_empty(self._secret, "v1", "Secret", self._names.secret, type="Opaque")
@@ -116,17 +116,24 @@ class Store:
                 pass
 
     def lease(self) -> LeaseState:
-        """Return the Lease, made if there is none."""
+        """Return the Lease; create it if it does not exist."""
         try:
-            answer = self._connection.get(self._lease)
+            response = self._connection.get(self._lease)
         except StatusError as error:
             if not error.not_found:
                 raise
-            answer = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._names.lease)
-        return _lease_state(answer)
+            response = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._names.lease)
+        return _lease_state(response)
 
     def write_holder(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
-        """Write who holds the Lease from now on, nobody if ``holder`` is empty."""
+        """Write that ``holder`` acquired or renewed the Lease, and return its new state."""
+        return self._write_lease(lease, holder, duration)
+
+    def release(self, lease: LeaseState, duration: timedelta) -> None:
+        """Write that nobody holds the Lease."""
+        self._write_lease(lease, "", duration)
+
+    def _write_lease(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
             "holderIdentity": holder or None,
@@ -139,29 +146,30 @@ class Store:
         return _lease_state(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
 
     def _create_empty(self, path: str, version: str, kind: str, name: str, **fields: str) -> ApiResponse:
-        """Make an empty object; one that is there stays as it is.
+        """Create an empty object, or return the one that exists unchanged.
 
-        By server-side apply, as a rule with ``resourceNames`` allows it: a plain create can't be limited by name.
-        Made by servers that are about to leave, it would be in the way of the release's next installation or mode.
+        By server-side apply, because an RBAC rule with ``resourceNames`` allows it: a create can't be limited by name.
+        It is labelled as the Helm release's, so that a Secret made by pods of an old revision does not block the next
+        installation.
         """
         metadata = {"name": name, **self._names.helm_metadata}
         return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
     def _read_secret(self) -> tuple[SecretSnapshot | None, datetime]:
         try:
-            answer = self._connection.get(self._secret)
+            response = self._connection.get(self._secret)
         except StatusError as error:
             if error.not_found:
                 return None, error.time
             raise
-        document = answer.document
+        document = response.document
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return SecretSnapshot(_resource_version(document), content, rotation_requested), answer.time
+        return SecretSnapshot(_resource_version(document), content, rotation_requested), response.time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
-        before = observed.secret.content if observed.secret is not None else {}
-        data: dict[str, str | None] = dict.fromkeys(before)  # what is not written again is taken away
+        present = observed.secret.content if observed.secret is not None else {}
+        data: dict[str, str | None] = dict.fromkeys(present)  # entries that are not overwritten are deleted
         data |= {key: base64.b64encode(value).decode() for key, value in step.content.items()}
         metadata: dict[str, Any] = {"resourceVersion": step.version}
         if step.clears_request:
@@ -175,16 +183,15 @@ class Store:
             if error.not_found:
                 return None
             raise
-        if (document["metadata"].get("annotations") or {}).get(
-            CERTIFICATE_ANNOTATION, self._names.secret
-        ) != self._names.secret:
+        annotations = document["metadata"].get("annotations") or {}
+        if annotations.get(CERTIFICATE_ANNOTATION, self._names.secret) != self._names.secret:
             return None
         entries = document.get("webhooks") or []
         bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
         return WebhookConfiguration(_resource_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
-        """Apply to every target; the first failure is raised at the end."""
+        """Apply the bundle to every target; raise the first failure at the end."""
         bundle = base64.b64encode(step.bundle).decode()
         failure: ApiError | None = None
         for target in step.targets:
@@ -203,11 +210,10 @@ class Store:
             raise failure
 
 
-def _lease_state(answer: ApiResponse) -> LeaseState:
-    spec = answer.document.get("spec") or {}
-    return LeaseState(
-        _resource_version(answer.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", answer.time
-    )
+def _lease_state(response: ApiResponse) -> LeaseState:
+    spec = response.document.get("spec") or {}
+    holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
+    return LeaseState(_resource_version(response.document), holder, renewed, response.time)
 
 
 def _configuration_path(name: str) -> str:
@@ -220,7 +226,7 @@ def _resource_version(document: Mapping[str, Any]) -> str:
 
 
 def decode_base64(text: str | None) -> bytes:
-    """Return the bytes of a field of an object, nothing where it has none or what is there is no base64."""
+    """Return the bytes of a base64 field; empty if the field is missing or not base64."""
     try:
         return base64.b64decode(text or "", validate=True)
     except binascii.Error:
