@@ -235,7 +235,7 @@ def test_connections_are_capped_by_ending_the_longest_idle(serve: Callable[..., 
         assert held[0].recv(1) == b""
         held[3].sendall(REQUEST)
         assert read_response(held[3]).startswith(b"HTTP/1.1 200 ")
-    assert exceeded(server, "idle") == 1
+    assert server.sample("pillion_idle_connections_closed_total") == 1
 
 
 def test_connections_beyond_the_cap_are_refused(serve: Callable[..., Running]) -> None:

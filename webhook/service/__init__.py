@@ -1,1 +1,1 @@
-"""How injection is served: HTTP, TLS, settings, metrics and logs around the one door of the core."""
+"""The server: HTTP, TLS, settings, metrics and logs around ``admission.admit``."""

@@ -1,4 +1,4 @@
-"""Configuration and certificate files that change while the server runs: reloaded if they are valid."""
+"""Reloads configuration and certificate files that change while the server runs, if they are valid."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -26,38 +26,38 @@ __all__ = [
     "publish_not_after",
 ]
 
-#: Logged for an unexpected exception: its own text may quote a key, or what a profile hides in a variable.
-BUG = "a bug of Pillion: reading it ended in an exception"
+#: Logged in place of an unexpected exception's message, which may quote a key, or a secret variable of a profile.
+UNEXPECTED = "unexpected exception while reading it: a bug in Pillion"
 
 
 class Poller(Protocol):
-    """Something that is polled for changes."""
+    """An object that checks for changes whenever it is polled."""
 
     async def poll(self) -> None:
-        """Apply what has changed."""
+        """Check for changes, and apply them."""
 
 
 class WatchedFiles:
-    """Files whose content is compared with what was read last.
+    """Files that are reloaded, and compared with their previous content.
 
-    Who uses the content uses what is here and reads no file again: what is compared is exactly what is in force. Not
-    times, nor inotify: a mounted ConfigMap or Secret is a chain of symlinks that is swapped, and its events depend on
-    the file system.
+    Users of the content take it from here and never read the files again: what was compared is what is in force.
+    Content is compared rather than times, and polled rather than watched with inotify: a mounted ConfigMap or Secret is
+    a chain of symlinks that is swapped, and inotify's events depend on the file system.
     """
 
     def __init__(self, *files: Path) -> None:
         self._files = files
         self.content: Mapping[Path, Content] = {}
-        """What was read last; nothing before :meth:`reload` was called."""
+        """The content as of the last :meth:`reload`; empty before the first."""
 
     def reload(self) -> bool:
-        """Read the files; return whether any differs from what it was at the last call: true at the first."""
-        before, self.content = self.content, {file: files.read(file) for file in self._files}
-        return self.content != before
+        """Read all files; return whether any content changed, or whether this is the first call."""
+        previous, self.content = self.content, {file: files.read(file) for file in self._files}
+        return self.content != previous
 
 
 class ConfigurationReloader:
-    """Applies a changed configuration if it is valid, and keeps the old one if it is not."""
+    """Applies a changed configuration if it is valid; otherwise the old one stays in force."""
 
     def __init__(
         self,
@@ -81,18 +81,18 @@ class ConfigurationReloader:
         if not self._watch.reload():
             return
         try:
-            # YAML takes long enough that reviews would notice: not in the loop's thread
+            # in another thread: parsing YAML would delay reviews
             configuration = await asyncio.to_thread(self._load)
         except ConfigurationError as error:
             self._metrics.record_configuration_reload(success=False)
             for line in str(error).splitlines():
                 self._log.error("configuration reload failed", file=str(self._file), message=line)
             return
-        except Exception as error:  # noqa: BLE001 — whatever it is, this file is not in force
+        except Exception as error:  # noqa: BLE001 — a bug must not end the polling
             self._metrics.record_configuration_reload(success=False)
             self._metrics.count_exception(ExceptionSource.RELOAD)
-            bug = traceback_fields(type(error), error.__traceback__)
-            self._log.error("configuration reload failed", file=str(self._file), message=BUG, **bug)
+            fields = traceback_fields(type(error), error.__traceback__)
+            self._log.error("configuration reload failed", file=str(self._file), message=UNEXPECTED, **fields)
             return
         self._state.configuration = configuration
         self._metrics.record_configuration_reload(success=True)
@@ -103,7 +103,7 @@ class ConfigurationReloader:
 
 
 class CertificateReloader:
-    """Serves a changed certificate if it is valid, and keeps the old one if it is not."""
+    """Serves a changed certificate if it is valid; otherwise the old one stays in use."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class CertificateReloader:
         state: LiveState,
         metrics: Metrics,
         log: Log,
-        self_signed: LocalCertificates | None = None,
+        local_certificates: LocalCertificates | None = None,
     ) -> None:
         self._watch = watch
         self._load = load
@@ -122,52 +122,52 @@ class CertificateReloader:
         self._state = state
         self._metrics = metrics
         self._log = log
-        self._self_signed = self_signed
-        self._loaded = context.identity is not None
+        self._local_certificates = local_certificates
+        self._loaded = context.certificate is not None
         self._last_failure = ""
-        """What was logged last, as long as it is true."""
+        """The last failure that was logged; empty after a success."""
 
     async def poll(self) -> None:
-        """Renew a self-signed pair; load the files if they have changed, or could not be loaded the last time.
+        """Renew local certificates if needed; load the files if they changed, or if the last attempt failed.
 
-        A pair may become usable unchanged: it was not valid yet by our clock, or the disk failed once.
+        Unchanged files may become usable: a certificate becomes valid, or a disk error passes.
         """
         changed = False
         try:
-            if self._self_signed is not None:
-                self._self_signed.renew_if_needed(datetime.now(UTC))
+            if self._local_certificates is not None:
+                self._local_certificates.renew_if_needed(datetime.now(UTC))
             changed = self._watch.reload()
             if not changed and self._loaded:
                 self._count_recovery()
                 return
             self._loaded = False
-            identity = self._load()
+            certificate = self._load()
             self._loaded = True
         except (UnusablePairError, OSError) as error:
             self._reload_failed(changed, message=str(error))
             return
-        except Exception as error:  # noqa: BLE001 — whatever it is, these files are not in force
-            if self._reload_failed(changed, message=BUG, **traceback_fields(type(error), error.__traceback__)):
+        except Exception as error:  # noqa: BLE001 — a bug must not end the polling
+            if self._reload_failed(changed, message=UNEXPECTED, **traceback_fields(type(error), error.__traceback__)):
                 self._metrics.count_exception(ExceptionSource.RELOAD)
             return
         self._last_failure = ""
-        self._context.swap(identity)
+        self._context.swap(certificate)
         self._metrics.record_certificate_reload(success=True)
-        publish_not_after(identity, self._state, self._metrics)
+        publish_not_after(certificate, self._state, self._metrics)
         self._log.info(
             "certificate reloaded",
-            not_after=f"{identity.pair.not_after:%FT%TZ}",
-            fingerprint=identity.pair.fingerprint,
+            not_after=f"{certificate.pair.not_after:%FT%TZ}",
+            fingerprint=certificate.pair.fingerprint,
         )
 
     def _count_recovery(self) -> None:
-        """Reset the metric: only a renewal had failed, and the pair in force is the one in the files."""
+        """Count a success after a renewal failed: the certificate in use is the one in the files."""
         if self._last_failure:
             self._last_failure = ""
             self._metrics.record_certificate_reload(success=True)
 
     def _reload_failed(self, changed: bool, *, message: str, **fields: Field) -> bool:
-        """Count and log a failure unless it is the last one again; return whether it was logged."""
+        """Count and log a failure, unless it repeats the last one; return whether it was logged."""
         failure = f"{message} {fields.get('trace', '')}"
         if not changed and failure == self._last_failure:
             return False
@@ -177,19 +177,19 @@ class CertificateReloader:
         return True
 
 
-def publish_not_after(identity: ServingCertificate, state: LiveState, metrics: Metrics) -> None:
-    """Set when the certificate expires, for readiness and metrics."""
-    state.certificate_not_after = identity.pair.not_after
-    metrics.set_certificate_not_after(identity.pair.not_after.timestamp())
+def publish_not_after(certificate: ServingCertificate, state: LiveState, metrics: Metrics) -> None:
+    """Publish when the certificate expires, for readiness and metrics."""
+    state.certificate_not_after = certificate.pair.not_after
+    metrics.set_certificate_not_after(certificate.pair.not_after.timestamp())
 
 
 async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Poller) -> None:
-    """Poll each every ``interval`` seconds, for as long as the server runs."""
+    """Poll each poller every ``interval`` seconds until cancelled."""
     while True:
         await asyncio.sleep(interval)
-        for each in pollers:
+        for poller in pollers:
             try:
-                await each.poll()
-            except Exception as error:  # noqa: BLE001 — a bug here must not end the polling for ever
+                await poller.poll()
+            except Exception as error:  # noqa: BLE001 — a bug in one poller must not end the polling
                 log.error("unexpected exception", **traceback_fields(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
                 metrics.count_exception(ExceptionSource.RELOAD)

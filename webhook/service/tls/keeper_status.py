@@ -1,4 +1,4 @@
-"""The notices of a certificate keeper: whether the pair in its folder may still be served."""
+"""Reads a keeper's status, which says until when the server may serve its certificate."""
 
 from datetime import datetime
 
@@ -9,29 +9,29 @@ __all__ = ["KeeperStatusReader"]
 
 
 class KeeperStatusReader:
-    """Reads a keeper's notices while the server runs."""
+    """Polls a keeper's status."""
 
     def __init__(self, folder: SharedFolder, context: ReloadingContext) -> None:
         self._folder = folder
         self._context = context
         self._newest = KeeperStatus()
         self._status_of_current = KeeperStatus()
-        """The newest about the pair in force: the keeper may have written another pair, which could not be loaded."""
+        """The newest status about the certificate in use; a newer one may be about a pair that can't be loaded."""
 
     @property
     def status(self) -> KeeperStatus:
-        """Return the newest notice."""
+        """Return the newest status."""
         return self._newest
 
     async def poll(self) -> None:
-        """Read the keeper's notice."""
+        """Read the keeper's status."""
         self._newest = self._folder.read_status()
-        identity = self._context.identity
-        if identity is not None and identity.pair.fingerprint == self._newest.certificate:
+        certificate = self._context.certificate
+        if certificate is not None and certificate.pair.fingerprint == self._newest.certificate:
             self._status_of_current = self._newest
 
     def readiness_error(self, now: datetime) -> str:
-        """Return why the certificate must not be served now; an empty string where it may be."""
-        if self._context.identity is None:
+        """Return why the certificate must not be served now; an empty string if it may."""
+        if self._context.certificate is None:
             return "no certificate yet"
         return self._status_of_current.readiness_error(now, seconds_since_boot())

@@ -1,4 +1,4 @@
-"""The CA and the certificate that ``pillion serve`` makes for itself outside a cluster."""
+"""The CA and the certificate that ``pillion serve`` creates by default, for use outside a cluster."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,14 +10,14 @@ from certs.verify import Fault, FaultKind, UnusablePairError, verify
 
 __all__ = ["NAMES", "LocalCertificates"]
 
-#: What a client on this machine may call the server.
+#: The host names by which clients on this machine may call the server.
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class LocalCertificates(NamedTuple):
-    """A folder with a CA and a leaf, each certificate in one file with its key.
+    """A folder with a CA and a leaf that it signed, each in one file together with its key.
 
-    One file for both halves is replaced whole: nobody ever reads one pair's certificate and another's key.
+    One file is replaced atomically: nobody can read the certificate of one pair and the key of another.
     """
 
     folder: Path
@@ -25,50 +25,48 @@ class LocalCertificates(NamedTuple):
 
     @property
     def ca_file(self) -> Path:
-        """Return the file for clients: the CA's certificate alone."""
+        """Return the path of the CA's certificate without its key, which clients must trust."""
         return self.folder / "ca.pem"
 
     @property
     def pair_file(self) -> Path:
-        """Return the file with the server's certificate and key."""
+        """Return the path of the server's certificate and key."""
         return self.folder / "server.pem"
 
     @property
     def _ca_with_key(self) -> Path:
         return self.folder / "ca-with-key.pem"
 
-    def renew_if_needed(self, now: datetime) -> bool:
-        """Make what is missing, broken, near its end, or for other names; return whether anything was made.
+    def renew_if_needed(self, now: datetime) -> None:
+        """Create the CA and the leaf, or replace what is broken, due for renewal, or for other names.
 
-        Raises OSError where the folder can't be written, :class:`certs.verify.UnusablePairError` where it holds what
-        somebody else put there: that is not replaced.
+        Raises OSError if the folder can't be written, :class:`certs.verify.UnusablePairError` if it has a CA's key that
+        Pillion did not create, which is not replaced.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
-        made = False
+        renew_leaf = False
         if ca is None or is_due_for_renewal(ca.certificate, now):
             ca = CA.create(now)
             files.replace(self._ca_with_key, ca.certificate_pem + ca.key_pem)
-            made = True
-        # a lost or stale copy misleads every client
+            renew_leaf = True
+        # clients read this copy
         if _read(self.ca_file) != ca.certificate_pem:
             files.replace(self.ca_file, ca.certificate_pem)
-        if made or not self._leaf_is_good(ca, now):
+        if renew_leaf or not self._has_valid_leaf(ca, now):
             leaf = ca.issue(self.names, now)
             files.replace(self.pair_file, leaf.certificate_pem + leaf.key_pem)
-            made = True
-        return made
 
     def _read_ca(self) -> CA | None:
         pem = _read(self._ca_with_key)
         try:
             return CA.load(pem, pem)
         except UnsupportedKeyError as error:
-            raise _unusable(f"{self._ca_with_key}: {error}; or remove the file, and another one is made") from None
+            raise _unusable(f"{self._ca_with_key}: {error}; or delete the file, and a new CA is created") from None
         except ValueError:
             return None
 
-    def _leaf_is_good(self, ca: CA, now: datetime) -> bool:
+    def _has_valid_leaf(self, ca: CA, now: datetime) -> bool:
         pem = _read(self.pair_file)
         try:
             pair = verify(pem, pem, now=now, names=self.names, roots_pem=ca.certificate_pem)
@@ -78,7 +76,7 @@ class LocalCertificates(NamedTuple):
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes, nothing where there is no file."""
+    """Return a file's bytes; empty if it does not exist."""
     content = files.read(path)
     if isinstance(content, bytes):
         return content
@@ -87,5 +85,5 @@ def _read(path: Path) -> bytes:
     return b""
 
 
-def _unusable(sentence: str) -> UnusablePairError:
-    return UnusablePairError([Fault(FaultKind.UNREADABLE, sentence)])
+def _unusable(message: str) -> UnusablePairError:
+    return UnusablePairError([Fault(FaultKind.UNREADABLE, message)])
