@@ -14,8 +14,9 @@ from webhook.errors import ConfigurationError
 from webhook.injection.profile import Configuration
 from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.state import LiveState
+from webhook.service.tls import context as tls
 from webhook.service.tls.context import ReloadingContext, ServingCertificate
-from webhook.service.tls.local_certificates import LocalCertificates
+from webhook.service.tls.sources import CertificateSource
 
 __all__ = [
     "CertificateReloader",
@@ -23,7 +24,6 @@ __all__ = [
     "Poller",
     "WatchedFiles",
     "poll_forever",
-    "publish_not_after",
 ]
 
 #: Logged in place of an unexpected exception's message, which may quote a key, or a secret variable of a profile.
@@ -107,43 +107,56 @@ class CertificateReloader:
 
     def __init__(
         self,
-        watch: WatchedFiles,
-        load: Callable[[], ServingCertificate],
+        source: CertificateSource,
         context: ReloadingContext,
         *,
+        client_ca: Path | None,
+        names: tuple[str, ...],
         state: LiveState,
         metrics: Metrics,
         log: Log,
-        local_certificates: LocalCertificates | None = None,
     ) -> None:
-        self._watch = watch
-        self._load = load
+        self._source = source
         self._context = context
+        self._paths = tls.CertificatePaths(*source.files, client_ca)
+        self._names = names
+        self._watch = WatchedFiles(*self._paths.files())
         self._state = state
         self._metrics = metrics
         self._log = log
-        self._local_certificates = local_certificates
-        self._loaded = context.certificate is not None
+        self._loaded = False
         self._last_failure = ""
         """The last failure that was logged; empty after a success."""
 
+    def load_first(self) -> None:
+        """Load the certificate to start with, if there is one.
+
+        Raises :class:`certs.verify.UnusablePairError` if the source requires one.
+        """
+        try:
+            self._source.prepare(datetime.now(UTC), None)
+            self._watch.reload()
+            self._load()
+        except UnusablePairError:
+            if self._source.required:
+                raise
+
     async def poll(self) -> None:
-        """Renew local certificates if needed; load the files if they changed, or if the last attempt failed.
+        """Prepare the files; load them if they changed, or if the last attempt failed.
 
         Unchanged files may become usable: a certificate becomes valid, or a disk error passes.
         """
         changed = False
         try:
-            if self._local_certificates is not None:
-                self._local_certificates.renew_if_needed(datetime.now(UTC))
+            in_use = self._context.certificate
+            self._source.prepare(datetime.now(UTC), None if in_use is None else in_use.pair)
             changed = self._watch.reload()
             if not changed and self._loaded:
                 self._count_recovery()
                 return
             self._loaded = False
             certificate = self._load()
-            self._loaded = True
-        except (UnusablePairError, OSError) as error:
+        except UnusablePairError as error:
             self._reload_failed(changed, message=str(error))
             return
         except Exception as error:  # noqa: BLE001 — a bug must not end the polling
@@ -151,14 +164,23 @@ class CertificateReloader:
                 self._metrics.count_exception(ExceptionSource.RELOAD)
             return
         self._last_failure = ""
-        self._context.swap(certificate)
         self._metrics.record_certificate_reload(success=True)
-        publish_not_after(certificate, self._state, self._metrics)
         self._log.info(
             "certificate reloaded",
             not_after=f"{certificate.pair.not_after:%FT%TZ}",
             fingerprint=certificate.pair.fingerprint,
         )
+
+    def _load(self) -> ServingCertificate:
+        """Load the files, and serve the certificate from now on."""
+        certificate = tls.load_serving_certificate(
+            self._paths, self._watch.content, now=datetime.now(UTC), names=self._names
+        )
+        self._loaded = True
+        self._context.swap(certificate)
+        self._state.certificate_not_after = certificate.pair.not_after
+        self._metrics.set_certificate_not_after(certificate.pair.not_after.timestamp())
+        return certificate
 
     def _count_recovery(self) -> None:
         """Count a success after a renewal failed: the certificate in use is the one in the files."""
@@ -175,12 +197,6 @@ class CertificateReloader:
         self._metrics.record_certificate_reload(success=False)
         self._log.error("certificate reload failed", message=message, **fields)
         return True
-
-
-def publish_not_after(certificate: ServingCertificate, state: LiveState, metrics: Metrics) -> None:
-    """Publish when the certificate expires, for readiness and metrics."""
-    state.certificate_not_after = certificate.pair.not_after
-    metrics.set_certificate_not_after(certificate.pair.not_after.timestamp())
 
 
 async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Poller) -> None:

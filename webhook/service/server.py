@@ -11,9 +11,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, disable_created_metrics
@@ -35,9 +33,9 @@ from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
 from webhook.service.state import LiveState
-from webhook.service.tls import context as tls
-from webhook.service.tls.keeper_status import KeeperStatusReader
+from webhook.service.tls.context import ReloadingContext
 from webhook.service.tls.local_certificates import NAMES, LocalCertificates
+from webhook.service.tls.sources import CertificateFiles, CertificateSource, KeeperFolder
 
 __all__ = ["Server", "StartError", "build", "run"]
 
@@ -64,7 +62,7 @@ class Server:
     pollers: tuple[reloading.Poller, ...]
     log: Log
     metrics: Metrics
-    local_certificates: LocalCertificates | None
+    source: CertificateSource
 
     def start(self) -> "asyncio.Task[None]":
         """Start to serve in the running event loop; return the task that polls for changed files."""
@@ -113,31 +111,26 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     metrics.set_revision(state.configuration.revision)
     for note in state.configuration.notes:
         log.info("configuration", message=note)
-    local_certificates = _local_certificates(settings)
-    paths = _certificate_paths(settings, local_certificates)
-    watch = reloading.WatchedFiles(*paths.files())
-    load_certificate = partial(_load_certificate, settings, paths, watch)
-    certificate = _load_first_certificate(settings, paths, watch, local_certificates)
-    context = tls.ReloadingContext(certificate, verify_clients=paths.client_ca is not None)
-    if certificate is not None:
-        reloading.publish_not_after(certificate, state, metrics)
-    pollers: list[reloading.Poller] = [
-        MemoryTrimmer(),
-        reloading.CertificateReloader(
-            watch,
-            load_certificate,
-            context,
-            state=state,
-            metrics=metrics,
-            log=log,
-            local_certificates=local_certificates,
-        ),
-    ]
-    if settings.tls_folder is not None:
-        status_reader = KeeperStatusReader(SharedFolder(settings.tls_folder), context)
-        state.certificate_check = status_reader.readiness_error
-        metrics.observe_keeper(lambda: status_reader.status)
-        pollers.append(status_reader)
+    source = _certificate_source(settings)
+    context = ReloadingContext(verify_clients=settings.client_ca is not None)
+    reloader = reloading.CertificateReloader(
+        source,
+        context,
+        client_ca=settings.client_ca,
+        names=settings.tls_names or (),
+        state=state,
+        metrics=metrics,
+        log=log,
+    )
+    try:
+        reloader.load_first()
+    except UnusablePairError as error:
+        files = " and the key ".join(map(str, dict.fromkeys(source.files)))
+        raise StartError(f"can't serve with the certificate {files}: {error}") from None
+    state.certificate_check = source.readiness_error
+    if isinstance(source, KeeperFolder):
+        metrics.observe_keeper(lambda: source.status)
+    pollers: list[reloading.Poller] = [MemoryTrimmer(), reloader]
     if settings.config is not None:
         pollers.append(
             reloading.ConfigurationReloader(
@@ -154,7 +147,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         tuple(pollers),
         log,
         metrics,
-        local_certificates,
+        source,
     )
 
 
@@ -252,49 +245,13 @@ def _load_configuration(settings: Settings, watch: reloading.WatchedFiles) -> Co
     return configuration.parse(content, str(settings.config), prefix=prefix, strict=strict, shadow=shadow)
 
 
-def _local_certificates(settings: Settings) -> LocalCertificates | None:
-    """Return the local certificates; None if the settings provide a certificate or a keeper's folder."""
-    if settings.tls_cert is not None or settings.tls_folder is not None or settings.state_folder is None:
-        return None
-    hosts = (settings.listen.host,) if settings.listen.host else ()
-    return LocalCertificates(settings.state_folder, tuple(dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))))
-
-
-def _certificate_paths(settings: Settings, local_certificates: LocalCertificates | None) -> tls.CertificatePaths:
-    if local_certificates is not None:
-        return tls.CertificatePaths(local_certificates.pair_file, local_certificates.pair_file, settings.client_ca)
+def _certificate_source(settings: Settings) -> CertificateSource:
     if settings.tls_folder is not None:
-        pair = SharedFolder(settings.tls_folder).pair_file
-        return tls.CertificatePaths(pair, pair, settings.client_ca)
-    return tls.CertificatePaths(settings.tls_cert or Path(), settings.tls_key or Path(), settings.client_ca)
-
-
-def _load_certificate(
-    settings: Settings, paths: tls.CertificatePaths, watch: reloading.WatchedFiles
-) -> tls.ServingCertificate:
-    return tls.load_serving_certificate(paths, watch.content, now=datetime.now(UTC), names=settings.tls_names or ())
-
-
-def _load_first_certificate(
-    settings: Settings,
-    paths: tls.CertificatePaths,
-    watch: reloading.WatchedFiles,
-    local_certificates: LocalCertificates | None,
-) -> tls.ServingCertificate | None:
-    """Return the certificate to start with; None if a keeper has not written one yet."""
-    if local_certificates is not None:
-        try:
-            local_certificates.renew_if_needed(datetime.now(UTC))
-        except UnusablePairError as error:
-            raise StartError(f"can't create a certificate: {error}") from None
-        except OSError as error:
-            path = error.filename2 or error.filename or local_certificates.folder
-            raise StartError(f"can't create a certificate: {path}: {error.strerror}") from None
-    watch.reload()
-    try:
-        return _load_certificate(settings, paths, watch)
-    except UnusablePairError as error:
-        if settings.tls_folder is not None:
-            return None
-        key = f" and the key {paths.key}" if paths.key != paths.certificate else ""
-        raise StartError(f"can't serve with the certificate {paths.certificate}{key}: {error}") from None
+        return KeeperFolder(SharedFolder(settings.tls_folder))
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return CertificateFiles(settings.tls_cert, settings.tls_key)
+    if settings.state_folder is None:
+        raise StartError("there is no certificate; set --tls-cert and --tls-key, --tls-folder or --state-folder")
+    hosts = (settings.listen.host,) if settings.listen.host else ()
+    names = dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))
+    return LocalCertificates(settings.state_folder, tuple(names))

@@ -15,7 +15,7 @@ class LiveState:
 
     configuration: Configuration
     certificate_not_after: datetime | None = None
-    """When the serving certificate's chain expires; None without a certificate."""
+    """When the serving certificate's chain expires; None if there is no certificate yet."""
     draining: bool = False
     certificate_check: Callable[[datetime], str] = lambda _: ""
     """A function that returns why the certificate must not be served at a time; an empty string if it may be."""
@@ -24,6 +24,8 @@ class LiveState:
         """Return why the server is not ready; an empty string if it is."""
         if self.draining:
             return "draining: this server is shutting down"
-        if self.certificate_not_after is not None and now > self.certificate_not_after:
+        if self.certificate_not_after is None:
+            return "no certificate yet"
+        if now > self.certificate_not_after:
             return f"the certificate expired at {self.certificate_not_after:%FT%TZ}"
         return self.certificate_check(now)

@@ -43,8 +43,8 @@ class ReloadingContext:
     ClientHello without a name, switches each handshake to the context of the newest certificate.
     """
 
-    def __init__(self, certificate: ServingCertificate | None, *, verify_clients: bool) -> None:
-        self._certificate = certificate
+    def __init__(self, *, verify_clients: bool) -> None:
+        self._certificate: ServingCertificate | None = None
         self.listener_context = _base_context(verify_clients=verify_clients)
         self.listener_context.sni_callback = self._select_certificate
 

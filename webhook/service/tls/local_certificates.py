@@ -2,11 +2,10 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from certs import files
 from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
-from certs.verify import Fault, FaultKind, UnusablePairError, verify
+from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
 
 __all__ = ["NAMES", "LocalCertificates"]
 
@@ -14,35 +13,40 @@ __all__ = ["NAMES", "LocalCertificates"]
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-class LocalCertificates(NamedTuple):
+class LocalCertificates:
     """A folder with a CA and a leaf that it signed, each in one file together with its key.
 
     One file is replaced atomically: nobody can read the certificate of one pair and the key of another.
     """
 
-    folder: Path
-    names: tuple[str, ...] = NAMES
+    required = True
 
-    @property
-    def ca_file(self) -> Path:
-        """Return the path of the CA's certificate without its key, which clients must trust."""
-        return self.folder / "ca.pem"
+    def __init__(self, folder: Path, names: tuple[str, ...] = NAMES) -> None:
+        self.folder = folder
+        self.ca_file = folder / "ca.pem"
+        """The CA's certificate without its key, which clients must trust."""
+        self.pair_file = folder / "server.pem"
+        self.files = (self.pair_file, self.pair_file)
+        self._names = names
+        self._ca_with_key = folder / "ca-with-key.pem"
 
-    @property
-    def pair_file(self) -> Path:
-        """Return the path of the server's certificate and key."""
-        return self.folder / "server.pem"
+    def readiness_error(self, _now: datetime) -> str:
+        """Return an empty string."""
+        return ""
 
-    @property
-    def _ca_with_key(self) -> Path:
-        return self.folder / "ca-with-key.pem"
-
-    def renew_if_needed(self, now: datetime) -> None:
+    def prepare(self, now: datetime, _in_use: Pair | None = None) -> None:
         """Create the CA and the leaf, or replace what is broken, due for renewal, or for other names.
 
-        Raises OSError if the folder can't be written, :class:`certs.verify.UnusablePairError` if it has a CA's key that
+        Raises :class:`certs.verify.UnusablePairError` if the folder can't be written, or if it has a CA's key that
         Pillion did not create, which is not replaced.
         """
+        try:
+            self._renew_if_needed(now)
+        except OSError as error:
+            path = error.filename2 or error.filename or self.folder
+            raise _unusable(f"{path} can't be written: {error.strerror}") from None
+
+    def _renew_if_needed(self, now: datetime) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
         renew_leaf = False
@@ -54,7 +58,7 @@ class LocalCertificates(NamedTuple):
         if _read(self.ca_file) != ca.certificate_pem:
             files.replace(self.ca_file, ca.certificate_pem)
         if renew_leaf or not self._has_valid_leaf(ca, now):
-            leaf = ca.issue(self.names, now)
+            leaf = ca.issue(self._names, now)
             files.replace(self.pair_file, leaf.certificate_pem + leaf.key_pem)
 
     def _read_ca(self) -> CA | None:
@@ -69,7 +73,7 @@ class LocalCertificates(NamedTuple):
     def _has_valid_leaf(self, ca: CA, now: datetime) -> bool:
         pem = _read(self.pair_file)
         try:
-            pair = verify(pem, pem, now=now, names=self.names, roots_pem=ca.certificate_pem)
+            pair = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
         return not is_due_for_renewal(pair.leaf, now)
