@@ -22,7 +22,7 @@ _OK = frozenset({200, 201})
 
 
 class ApiError(Exception):
-    """A request failed; the text is one sentence for a log, and never holds what was sent."""
+    """A request failed. The message is one sentence for the log, and never quotes what was sent."""
 
 
 class UnreachableError(ApiError):
@@ -30,7 +30,7 @@ class UnreachableError(ApiError):
 
 
 class StatusError(ApiError):
-    """The API server refused the request."""
+    """The API server answered with an error status."""
 
     def __init__(self, status: int, message: str, time: datetime) -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ class ApiServer:
 
     @classmethod
     def in_cluster(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
-        """Return the one of the cluster that this pod runs in; KeyError, with the variable, where this is no pod."""
+        """Return the API server of this pod's cluster. Raises KeyError, naming the variable, outside a pod."""
         return cls(
             environment["KUBERNETES_SERVICE_HOST"],
             int(environment["KUBERNETES_SERVICE_PORT"]),
