@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-__all__ = ["ACCOUNT", "ApiError", "ApiServer", "Connection", "RefusedError", "Response", "UnreachableError"]
+__all__ = ["ACCOUNT", "ApiConnection", "ApiError", "ApiResponse", "ApiServer", "StatusError", "UnreachableError"]
 
 #: Where the kubelet puts a pod's token and the API server's CA.
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -22,15 +22,15 @@ _OK = frozenset({200, 201})
 
 
 class ApiError(Exception):
-    """A request failed; the text is one sentence for a log, and never holds what was sent."""
+    """A request failed. The message is one sentence for the log, and never quotes what was sent."""
 
 
 class UnreachableError(ApiError):
     """There was no complete response; the API server may have carried the request out all the same."""
 
 
-class RefusedError(ApiError):
-    """The API server refused the request."""
+class StatusError(ApiError):
+    """The API server answered with an error status."""
 
     def __init__(self, status: int, message: str, time: datetime) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class RefusedError(ApiError):
         """The API server's clock, from the header ``Date``."""
 
     @property
-    def missing(self) -> bool:
+    def not_found(self) -> bool:
         """Return whether the object does not exist."""
         return self.status == http.client.NOT_FOUND
 
@@ -49,7 +49,7 @@ class RefusedError(ApiError):
         return self.status == http.client.CONFLICT
 
 
-class Response(NamedTuple):
+class ApiResponse(NamedTuple):
     """The API server's response."""
 
     document: Any
@@ -70,78 +70,78 @@ class ApiServer:
 
     @classmethod
     def in_cluster(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
-        """Return the one of the cluster that this pod runs in; KeyError, with the variable, where this is no pod."""
+        """Return the API server of this pod's cluster. Raises KeyError, naming the variable, outside a pod."""
         return cls(environment["KUBERNETES_SERVICE_HOST"], int(environment["KUBERNETES_SERVICE_PORT"]), account)
 
     @contextmanager
-    def connect(self) -> Iterator["Connection"]:
+    def connect(self) -> Iterator["ApiConnection"]:
         """Yield a connection for some requests; :class:`UnreachableError` where the account can't be read."""
         try:
             context = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
             token = (self.account / "token").read_text().strip()
         except (OSError, ValueError) as error:
             raise UnreachableError(f"the service account in {self.account} can't be read: {error}") from None
-        wire = _HTTPSConnection(self.host, self.port, context, self.time_limit)
-        connection = Connection(wire, token)
-        end = threading.Timer(self.time_limit, wire.shutdown)
-        end.daemon = True
-        end.start()
+        https = _HTTPSConnection(self.host, self.port, context, self.time_limit)
+        connection = ApiConnection(https, token)
+        watchdog = threading.Timer(self.time_limit, https.shutdown)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             yield connection
         finally:
-            end.cancel()
+            watchdog.cancel()
             # otherwise it might shut down a descriptor that has been closed and given to another socket
-            end.join()
-            wire.close()
+            watchdog.join()
+            https.close()
 
 
-class Connection:
+class ApiConnection:
     """One connection, on which several requests are sent one after the other."""
 
-    def __init__(self, wire: "_HTTPSConnection", token: str) -> None:
-        self._wire = wire
+    def __init__(self, https: "_HTTPSConnection", token: str) -> None:
+        self._https = https
         self._headers = {
             "Accept": "application/json",
             "User-Agent": "pillion",
             "Authorization": f"Bearer {token}",
         }
 
-    def get(self, path: str) -> Response:
+    def get(self, path: str) -> ApiResponse:
         """Return the object at a path."""
         return self._request("GET", path)
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> Response:
+    def apply(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Set fields of an object, and own them (server-side apply); an object that does not exist is created."""
         return self._request(
             "PATCH", f"{path}?fieldManager=pillion&force=true", document, "application/apply-patch+yaml"
         )
 
-    def merge(self, path: str, document: Mapping[str, Any]) -> Response:
+    def merge(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Set fields of an existing object (JSON merge patch, RFC 7386); None deletes a field."""
         return self._request("PATCH", f"{path}?fieldManager=pillion", document, "application/merge-patch+json")
 
     def _request(
         self, method: str, path: str, document: Mapping[str, Any] | None = None, content_type: str = ""
-    ) -> Response:
+    ) -> ApiResponse:
         """Return the response, or raise an :class:`ApiError`."""
         headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
         body = None if document is None else json.dumps(document).encode()
         what = f"{method} {path.partition('?')[0]}"
         try:
-            self._wire.request(method, path, body, headers)
-            response = self._wire.getresponse()
+            self._https.request(method, path, body, headers)
+            response = self._https.getresponse()
             content = response.read()
             time = parsedate_to_datetime(response.headers["Date"] or "")
             result = json.loads(content)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # what is left of a broken response would be read as the next one
-            self._wire.close()
+            self._https.close()
             reason = error or type(error).__name__
             raise UnreachableError(f"{what}: no response from the API server: {reason}") from None
         if response.status not in _OK:
             message = result.get("message") if isinstance(result, dict) else None
-            raise RefusedError(response.status, f"{what}: {response.status}: {message or response.reason}", time)
-        return Response(result, time)
+            raise StatusError(response.status, f"{what}: {response.status}: {message or response.reason}", time)
+        return ApiResponse(result, time)
 
 
 class _HTTPSConnection(http.client.HTTPSConnection):

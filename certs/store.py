@@ -13,10 +13,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from certs.api import ApiError, Connection, RefusedError, Response
-from certs.rotation import ApplyBundles, Configuration, CreateSecret, Observed, Secret, Step, Wait, WriteSecret
+from certs.api import ApiConnection, ApiError, ApiResponse, StatusError
+from certs.rotation import (
+    ApplyBundles,
+    CreateSecret,
+    Observed,
+    SecretSnapshot,
+    Step,
+    Wait,
+    WebhookConfiguration,
+    WriteSecret,
+)
 
-__all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ReleaseObjects", "Store", "decode_base64"]
+__all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ObjectNames", "Store", "decode_base64"]
 
 #: The annotation of the Secret that requests a rotation: ``leaf`` for a leaf, any other value for a CA and a leaf.
 ROTATE_ANNOTATION = "pillion.dev/rotate"
@@ -32,7 +41,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseObjects:
+class ObjectNames:
     """The names of a release's objects; ValueError for a configuration of an unknown kind."""
 
     namespace: str
@@ -44,7 +53,7 @@ class ReleaseObjects:
     """The Helm release that Secret and Lease belong to; empty where they belong to none."""
 
     @property
-    def owner(self) -> dict[str, dict[str, str]]:
+    def helm_metadata(self) -> dict[str, dict[str, str]]:
         """Return the labels and annotations by which Helm recognizes the release's objects.
 
         Helm refuses to install where an object exists that has other ones.
@@ -79,8 +88,8 @@ class Store:
 
     def __init__(
         self,
-        connection: Connection,
-        objects: ReleaseObjects,
+        connection: ApiConnection,
+        objects: ObjectNames,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -119,13 +128,13 @@ class Store:
         """Return the Lease; create it if it does not exist."""
         try:
             response = self._connection.get(self._lease)
-        except RefusedError as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             response = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._objects.lease)
         return _lease_state(response)
 
-    def hold(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
+    def write_holder(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
         """Make ``holder`` the Lease's holder, or free the Lease if that is empty; return the Lease as it is now."""
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
@@ -138,7 +147,7 @@ class Store:
         metadata = {"resourceVersion": lease.version}
         return _lease_state(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
 
-    def _create_empty(self, path: str, version: str, kind: str, name: str, **fields: str) -> Response:
+    def _create_empty(self, path: str, version: str, kind: str, name: str, **fields: str) -> ApiResponse:
         """Create an object without content; one that exists stays as it is.
 
         By server-side apply: an RBAC rule with ``resourceNames`` can allow it for one name, which it can't for a plain
@@ -148,17 +157,17 @@ class Store:
         metadata = {"name": name, **self._objects.owner}
         return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
-    def _read_secret(self) -> tuple[Secret | None, datetime]:
+    def _read_secret(self) -> tuple[SecretSnapshot | None, datetime]:
         try:
             response = self._connection.get(self._secret)
-        except RefusedError as error:
-            if error.missing:
+        except StatusError as error:
+            if error.not_found:
                 return None, error.time
             raise
         document = response.document
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return Secret(_version(document), content, rotation_requested), response.time
+        return SecretSnapshot(_resource_version(document), content, rotation_requested), response.time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
         before = observed.secret.content if observed.secret is not None else {}
@@ -169,11 +178,11 @@ class Store:
             metadata["annotations"] = {ROTATE_ANNOTATION: None}
         self._connection.merge(self._secret, {"metadata": metadata, "data": data})
 
-    def _configuration(self, name: str) -> Configuration | None:
+    def _configuration(self, name: str) -> WebhookConfiguration | None:
         try:
             document = self._connection.get(_configuration_path(name)).document
-        except RefusedError as error:
-            if error.missing:
+        except StatusError as error:
+            if error.not_found:
                 return None
             raise
         if (document["metadata"].get("annotations") or {}).get(
@@ -182,7 +191,7 @@ class Store:
             return None
         entries = document.get("webhooks") or []
         bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
-        return Configuration(_version(document), bundles)
+        return WebhookConfiguration(_resource_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
         """Write the bundle into every target, also after one has failed; raise the first failure at the end."""
@@ -204,10 +213,13 @@ class Store:
             raise failure
 
 
-def _lease_state(response: Response) -> LeaseState:
+def _lease_state(response: ApiResponse) -> LeaseState:
     spec = response.document.get("spec") or {}
     return LeaseState(
-        _version(response.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", response.time
+        _resource_version(response.document),
+        spec.get("holderIdentity") or "",
+        spec.get("renewTime") or "",
+        response.time,
     )
 
 
@@ -216,7 +228,7 @@ def _configuration_path(name: str) -> str:
     return f"/apis/{_ADMISSION}/{resource}/{quote(own)}"
 
 
-def _version(document: Mapping[str, Any]) -> str:
+def _resource_version(document: Mapping[str, Any]) -> str:
     return str(document["metadata"]["resourceVersion"])
 
 

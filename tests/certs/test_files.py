@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from certs import files
-from certs.files import Unreadable
+from certs.files import ReadFailure
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_what_can_not_be_read_has_a_reason(tmp_path: Path, make: object, reason:
     """Nothing is raised, and a pipe that nobody writes to is not waited for."""
     assert callable(make)
     make(tmp_path / "file")
-    assert files.read(tmp_path / "file") == Unreadable(reason)
+    assert files.read(tmp_path / "file") == ReadFailure(reason)
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:

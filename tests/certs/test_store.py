@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from certs.api import ApiError, Connection, RefusedError, Response
-from certs.rotation import ApplyBundles, CreateSecret, Observed, Secret, Target, Wait, WriteSecret
-from certs.store import LeaseState, ReleaseObjects, Store, decode_base64
+from certs.rotation import ApplyBundles, BundleTarget, CreateSecret, Observed, Secret, Wait, WriteSecret
+from certs.store import LeaseState, ObjectNames, Store, decode_base64
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 WEBHOOKS = "mutatingwebhookconfigurations/pillion.pillion-system"
-OBJECTS = ReleaseObjects("pillion-system", "pair", "lease", (WEBHOOKS,), "release")
+OBJECTS = ObjectNames("pillion-system", "pair", "lease", (WEBHOOKS,), "release")
 SECRET = "/api/v1/namespaces/pillion-system/secrets/pair"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/pillion-system/leases/lease"
 CONFIGURATION = f"/apis/admissionregistration.k8s.io/v1/{WEBHOOKS}"
@@ -134,7 +134,7 @@ def test_an_empty_secret_is_created_as_helm_wants_it(store: Store, objects: Obje
 
 def test_without_a_release_helm_is_not_named() -> None:
     """Objects of manifests that no Helm installed."""
-    assert ReleaseObjects("a", "b", "c", ()).owner == {}
+    assert ObjectNames("a", "b", "c", ()).owner == {}
 
 
 @pytest.mark.parametrize("clears", [True, False])
@@ -154,7 +154,7 @@ def test_a_bundle_is_written_to_every_target(store: Store, objects: Objects) -> 
     names = [f"mutatingwebhookconfigurations/{name}" for name in ("a", "b", "c")]
     for name in names[:2]:
         objects.errors[f"/apis/admissionregistration.k8s.io/v1/{name}"] = 409
-    targets = tuple(Target(name, "5", ("entry",)) for name in names)
+    targets = tuple(BundleTarget(name, "5", ("entry",)) for name in names)
     with pytest.raises(ApiError, match="/a: refused"):
         store.perform(ApplyBundles(b"ca", targets, "because"), store.observe())
     assert [path.rpartition("/")[2] for _, path, _ in objects.writes] == ["a", "b", "c"]
@@ -178,7 +178,7 @@ def test_a_lease_is_created_where_there_is_none(store: Store, objects: Objects) 
 @pytest.mark.parametrize(("holder", "acquired"), [("me", False), ("other", True), ("", True)])
 def test_a_lease_is_held_by_its_version(store: Store, objects: Objects, holder: str, acquired: bool) -> None:
     """With when it was renewed, and with when it was acquired only if its holder changes."""
-    store.hold(LeaseState("3", "me", "before", NOW), holder, timedelta(seconds=0.2))
+    store.write_holder(LeaseState("3", "me", "before", NOW), holder, timedelta(seconds=0.2))
     ((how, path, document),) = objects.writes
     assert (how, path, document["metadata"]) == ("merge", LEASE, {"resourceVersion": "3"})
     spec = document["spec"]
@@ -192,7 +192,7 @@ def test_a_lease_is_held_by_its_version(store: Store, objects: Objects, holder: 
 def test_a_configuration_of_another_kind_is_refused(name: str) -> None:
     """With how to write one."""
     with pytest.raises(ValueError, match="write mutatingwebhookconfigurations/NAME"):
-        ReleaseObjects("a", "b", "c", (name,))
+        ObjectNames("a", "b", "c", (name,))
 
 
 @pytest.mark.parametrize(("text", "decoded"), [("YQ==", b"a"), (None, b""), ("", b""), ("%", b""), ("YQ", b"")])
