@@ -145,7 +145,7 @@ class Keeper:
             store = Store(connection, self._objects)
             leads, obstacle = self._leads(store)
             self._status = replace(self._status, is_leader=leads)
-            observed = store.observe(with_configurations=leads)
+            observed = store.observe(include_configurations=leads)
             self._write_leaf(observed)
             if obstacle:
                 raise _ClockSkewError(obstacle)

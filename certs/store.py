@@ -102,12 +102,12 @@ class Store:
         self._secret = f"/api/v1/{within}/secrets/{quote(objects.secret)}"
         self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(objects.lease)}"
 
-    def observe(self, *, with_configurations: bool = True) -> Observed:
+    def observe(self, *, include_configurations: bool = True) -> Observed:
         """Return the state of the Secret and, unless left out, of the webhook configurations.
 
         A keeper that does not rotate needs the Secret only. The configurations are read first: see :class:`Observed`.
         """
-        names = self._objects.configurations if with_configurations else ()
+        names = self._objects.configurations if include_configurations else ()
         configurations = {name: self._configuration(name) for name in names}
         secret, server_time = self._read_secret()
         return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
@@ -154,7 +154,7 @@ class Store:
         create. With Helm's metadata: a keeper of a release that is being upgraded may create the object once more, and
         Helm must be able to take it over.
         """
-        metadata = {"name": name, **self._objects.owner}
+        metadata = {"name": name, **self._objects.helm_metadata}
         return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
     def _read_secret(self) -> tuple[SecretSnapshot | None, datetime]:

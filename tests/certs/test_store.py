@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from certs.api import ApiError, Connection, RefusedError, Response
-from certs.rotation import ApplyBundles, BundleTarget, CreateSecret, Observed, Secret, Wait, WriteSecret
+from certs.api import ApiConnection, ApiError, ApiResponse, StatusError
+from certs.rotation import ApplyBundles, BundleTarget, CreateSecret, Observed, SecretSnapshot, Wait, WriteSecret
 from certs.store import LeaseState, ObjectNames, Store, decode_base64
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
@@ -28,31 +28,31 @@ class Objects:
         self.reads: list[str] = []
         self.writes: list[tuple[str, str, Any]] = []
 
-    def get(self, path: str) -> Response:
+    def get(self, path: str) -> ApiResponse:
         """Return a document, or refuse as an API server does."""
         self.reads.append(path)
         self._refuse(path)
         if path not in self.documents:
-            raise RefusedError(404, "not found", NOW)
-        return Response(self.documents[path], NOW)
+            raise StatusError(404, "not found", NOW)
+        return ApiResponse(self.documents[path], NOW)
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> Response:
+    def apply(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Record a server-side apply."""
         return self._write("apply", path, document)
 
-    def merge(self, path: str, document: Mapping[str, Any]) -> Response:
+    def merge(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Record a merge patch."""
         return self._write("merge", path, document)
 
-    def _write(self, how: str, path: str, document: Mapping[str, Any]) -> Response:
+    def _write(self, how: str, path: str, document: Mapping[str, Any]) -> ApiResponse:
         self.writes.append((how, path, document))
         self._refuse(path)
         merged = {**document, "metadata": {**document["metadata"], "resourceVersion": "2"}}
-        return Response(merged, NOW)
+        return ApiResponse(merged, NOW)
 
     def _refuse(self, path: str) -> None:
         if path in self.errors:
-            raise RefusedError(self.errors[path], f"{path}: refused", NOW)
+            raise StatusError(self.errors[path], f"{path}: refused", NOW)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def objects() -> Objects:
 @pytest.fixture
 def store(objects: Objects) -> Store:
     """Return a store of those objects, whose clocks stand still."""
-    connection = cast("Connection", objects)
+    connection = cast("ApiConnection", objects)
     return Store(connection, OBJECTS, clock=lambda: NOW, monotonic=lambda: 7.0)
 
 
@@ -85,7 +85,7 @@ def test_what_is_there_is_observed(store: Store, objects: Objects) -> None:
     objects.documents[SECRET] = {"metadata": metadata, "data": {"tls.crt": base64.b64encode(b"a").decode(), "b": "%"}}
     objects.documents[CONFIGURATION] = configuration(base64.b64encode(b"ca").decode())
     observed = store.observe()
-    assert observed.secret == Secret("4", {"tls.crt": b"a", "b": b""}, "leaf")
+    assert observed.secret == SecretSnapshot("4", {"tls.crt": b"a", "b": b""}, "leaf")
     found = observed.configurations[WEBHOOKS]
     assert found is not None
     assert (found.version, found.bundles) == ("5", {"entry": b"ca"})
@@ -94,7 +94,7 @@ def test_what_is_there_is_observed(store: Store, objects: Objects) -> None:
 
 def test_who_does_not_rotate_reads_the_secret_only(store: Store, objects: Objects) -> None:
     """Fewer requests, and no right to more is needed."""
-    assert store.observe(with_configurations=False).configurations == {}
+    assert store.observe(include_configurations=False).configurations == {}
     assert objects.reads == [SECRET]
 
 
@@ -111,7 +111,7 @@ def test_a_configuration_of_another_secret_is_passed_over(
 def test_a_refusal_is_no_absence(store: Store, objects: Objects, path: str) -> None:
     """Only 404 says that there is no object."""
     objects.errors[path] = 403
-    with pytest.raises(RefusedError, match="refused"):
+    with pytest.raises(StatusError, match="refused"):
         store.lease() if path == LEASE else store.observe()
     assert objects.writes == []
 
@@ -134,13 +134,13 @@ def test_an_empty_secret_is_created_as_helm_wants_it(store: Store, objects: Obje
 
 def test_without_a_release_helm_is_not_named() -> None:
     """Objects of manifests that no Helm installed."""
-    assert ObjectNames("a", "b", "c", ()).owner == {}
+    assert ObjectNames("a", "b", "c", ()).helm_metadata == {}
 
 
 @pytest.mark.parametrize("clears", [True, False])
 def test_a_secret_is_written_by_its_version(store: Store, objects: Objects, clears: bool) -> None:
     """A key that is not written again is deleted; a request is removed with the write that answers it."""
-    observed = Observed(NOW, NOW, timedelta(), Secret("4", {"old": b"x", "kept": b"y"}), {})
+    observed = Observed(NOW, NOW, timedelta(), SecretSnapshot("4", {"old": b"x", "kept": b"y"}), {})
     store.perform(WriteSecret({"kept": b"y", "new": b"z"}, "4", clears, "because"), observed)
     ((how, path, document),) = objects.writes
     assert (how, path) == ("merge", SECRET)
