@@ -1,5 +1,5 @@
 # Pillion's image: Python, the locked dependencies and the program; no shell, pip, package manager or compiler.
-# Where the network has a certificate authority of its own, mount its bundle and give --build-arg SSL_CERT_FILE=PATH.
+# Where the network has a CA of its own, mount its bundle and give --build-arg SSL_CERT_FILE=PATH.
 ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BASE} AS build

@@ -14,7 +14,9 @@ KUBERNETES ?=
 WORKERS ?= auto --maxprocesses 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
-# pip trusts what the system trusts, a proxy's own certificate authority included; uv does so only if it is told.
+# All tests together must reach the share of the code that pyproject.toml asks for; chosen ones need not.
+COVERAGE = $(if $(PYTEST),,--cov --cov-report=)
+# pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
 export UV_SYSTEM_CERTS ?= true
 # tail/ is built by cargo, into a folder beside the other programs that tests build.
 CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
@@ -41,7 +43,7 @@ serve: $(VENV)/.installed ## run the webhook here, with a certificate of its own
 	@$(BIN)/pillion serve $(SERVE)
 
 test: $(VENV)/.installed ## run the tests (not those that need a Kubernetes)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST)
 ifneq ($(CARGO),)
 	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) test --locked --quiet
 else

@@ -1,13 +1,13 @@
-"""Requests to a Kubernetes API server: every wait has an end, every refusal a sentence."""
+"""Requests from a pod to the API server of its cluster, each within a time limit and with an error in one sentence."""
 
 import http.client
 import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ class ApiError(Exception):
 
 
 class UnreachableError(ApiError):
-    """There was no response, or half of one; the request may have been carried out all the same."""
+    """There was no complete response; the API server may have carried the request out all the same."""
 
 
 class StatusError(ApiError):
@@ -36,16 +36,16 @@ class StatusError(ApiError):
         super().__init__(message)
         self.status = status
         self.time = time
-        """The API server's clock."""
+        """The API server's clock, from the header ``Date``."""
 
     @property
     def not_found(self) -> bool:
-        """Return whether there is no such object."""
+        """Return whether the object does not exist."""
         return self.status == http.client.NOT_FOUND
 
     @property
     def conflict(self) -> bool:
-        """Return whether somebody else wrote the object first."""
+        """Return whether the object has another version than the request named: somebody else wrote it first."""
         return self.status == http.client.CONFLICT
 
 
@@ -54,72 +54,70 @@ class ApiResponse(NamedTuple):
 
     document: Any
     time: datetime
-    """Its clock."""
+    """The API server's clock, from the header ``Date``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where an API server is, and who asks."""
+    """The address of the API server, and the service account whose files say who asks."""
 
     host: str
     port: int
-    trust: Callable[[], ssl.SSLContext] = field(repr=False)
-    """Made anew for each connection: CAs and client certificates are replaced while we run."""
-    token: Callable[[], str] = field(default=str, repr=False)
-    """Read anew for each connection: the kubelet replaces it. Empty: the client certificate says who asks."""
-    seconds: float = 10.0
-    """For everything that is done with a connection, from name resolution to the last response."""
+    account: Path = ACCOUNT
+    """A folder with ``token`` and ``ca.crt``: read for each connection, because the kubelet replaces both."""
+    time_limit: float = 10.0
+    """For everything that is done with one connection, from name resolution to the last response; in seconds."""
 
     @classmethod
     def in_cluster(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
         """Return the API server of this pod's cluster. Raises KeyError, naming the variable, outside a pod."""
-        return cls(
-            environment["KUBERNETES_SERVICE_HOST"],
-            int(environment["KUBERNETES_SERVICE_PORT"]),
-            lambda: ssl.create_default_context(cafile=str(account / "ca.crt")),
-            lambda: (account / "token").read_text().strip(),
-        )
+        return cls(environment["KUBERNETES_SERVICE_HOST"], int(environment["KUBERNETES_SERVICE_PORT"]), account)
 
     @contextmanager
     def connect(self) -> Iterator["ApiConnection"]:
-        """Yield a connection for some requests; :class:`UnreachableError` where there is nothing to make it with."""
+        """Yield a connection for some requests; :class:`UnreachableError` where the account can't be read."""
         try:
-            https = _HTTPSConnection(self.host, self.port, self.trust(), self.seconds)
-            connection = ApiConnection(https, self.token())
+            context = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
+            token = (self.account / "token").read_text().strip()
         except (OSError, ValueError) as error:
-            raise UnreachableError(f"token or certificates of this account can't be read: {error}") from None
-        watchdog = threading.Timer(self.seconds, https.shutdown)
+            raise UnreachableError(f"the service account in {self.account} can't be read: {error}") from None
+        https = _HTTPSConnection(self.host, self.port, context, self.time_limit)
+        connection = ApiConnection(https, token)
+        watchdog = threading.Timer(self.time_limit, https.shutdown)
         watchdog.daemon = True
         watchdog.start()
         try:
             yield connection
         finally:
             watchdog.cancel()
-            watchdog.join()  # a socket that it would still touch must not be another one by then
+            # otherwise it might shut down a descriptor that has been closed and given to another socket
+            watchdog.join()
             https.close()
 
 
 class ApiConnection:
-    """A connection that is kept from one request to the next."""
+    """One connection, on which several requests are sent one after the other."""
 
     def __init__(self, https: "_HTTPSConnection", token: str) -> None:
         self._https = https
-        self._headers = {"Accept": "application/json", "User-Agent": "pillion"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": "pillion",
+            "Authorization": f"Bearer {token}",
+        }
 
     def get(self, path: str) -> ApiResponse:
-        """Return an object."""
+        """Return the object at a path."""
         return self._request("GET", path)
 
     def apply(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
-        """Write the given fields of an object, which is made if it is not there, and own them (server-side apply)."""
+        """Set fields of an object, and own them (server-side apply); an object that does not exist is created."""
         return self._request(
             "PATCH", f"{path}?fieldManager=pillion&force=true", document, "application/apply-patch+yaml"
         )
 
     def merge(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
-        """Write the given fields of an object that is there; None takes one away (RFC 7386)."""
+        """Set fields of an existing object (JSON merge patch, RFC 7386); None deletes a field."""
         return self._request("PATCH", f"{path}?fieldManager=pillion", document, "application/merge-patch+json")
 
     def _request(
@@ -131,34 +129,38 @@ class ApiConnection:
         what = f"{method} {path.partition('?')[0]}"
         try:
             self._https.request(method, path, body, headers)
-            answer = self._https.getresponse()
-            content = answer.read()
-            time = parsedate_to_datetime(answer.headers["Date"] or "")
+            response = self._https.getresponse()
+            content = response.read()
+            time = parsedate_to_datetime(response.headers["Date"] or "")
             result = json.loads(content)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            # after a half answer the next one can't be told from its rest
+            # what is left of a broken response would be read as the next one
             self._https.close()
-            raise UnreachableError(f"{what}: no answer from the API server: {error or type(error).__name__}") from None
-        if answer.status not in _OK:
-            said = result.get("message") if isinstance(result, dict) else None
-            raise StatusError(answer.status, f"{what}: {answer.status}: {said or answer.reason}", time)
+            reason = error or type(error).__name__
+            raise UnreachableError(f"{what}: no response from the API server: {reason}") from None
+        if response.status not in _OK:
+            message = result.get("message") if isinstance(result, dict) else None
+            raise StatusError(response.status, f"{what}: {response.status}: {message or response.reason}", time)
         return ApiResponse(result, time)
 
 
 class _HTTPSConnection(http.client.HTTPSConnection):
-    """A connection that another thread can end, whatever it waits for; an answer may come a byte a second."""
+    """A connection that another thread can end while this one waits.
+
+    A timeout of the socket alone is not enough: it begins again with every byte that comes.
+    """
 
     sock: socket.socket | None
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, seconds: float) -> None:
-        super().__init__(host, port, timeout=seconds, context=context)
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, time_limit: float) -> None:
+        super().__init__(host, port, timeout=time_limit, context=context)
         self._tls = context
-        self._abandoned = False
+        self._shut_down = False
 
     def connect(self) -> None:
-        """Connect, so that :meth:`shutdown` finds the socket during the handshake, too."""
-        if self._abandoned:
-            raise TimeoutError("the time is over")
+        """Connect and shake hands, with the socket known to :meth:`shutdown` before the handshake begins."""
+        if self._shut_down:
+            raise TimeoutError("the time limit is over")
         http.client.HTTPConnection.connect(self)
         assert self.sock is not None  # noqa: S101 — just connected
         tls = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
@@ -166,9 +168,9 @@ class _HTTPSConnection(http.client.HTTPSConnection):
         tls.do_handshake()
 
     def shutdown(self) -> None:
-        """Let whatever waits for the socket end."""
-        self._abandoned = True
+        """End whatever waits for the socket, and let nothing connect again."""
+        self._shut_down = True
         if self.sock is not None:
             with suppress(OSError):
-                # the system call alone: SSLSocket's own shutdown is not made for two threads
+                # the system call alone: SSLSocket.shutdown must not be called from another thread
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

@@ -86,7 +86,7 @@ class ConfigurationError(PillionError):
 
 
 class CertificateError(PillionError):
-    """Certificates can't be read: a file, the kubeconfig, or the cluster; the text says which and why."""
+    """Certificates can't be read, from a file or from a cluster; the text says which and why."""
 
 
 class ManifestError(PillionError):

@@ -32,7 +32,7 @@ READY_SECONDS = 30.0
 
 
 class Credentials(NamedTuple):
-    """A certificate for this machine, its key and its authority, as files."""
+    """A certificate for this machine, its key and its CA, as files."""
 
     certificate: Path
     key: Path

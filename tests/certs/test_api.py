@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class Peer:
             "KUBERNETES_SERVICE_PORT": str(self.listener.getsockname()[1]),
         }
         here = ApiServer.in_cluster(environment, self.folder)
-        return ApiServer(here.host, here.port, here.trust, here.token, seconds)
+        return replace(here, time_limit=seconds)
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_half_an_answer_is_none(peer: Peer, said: bytes) -> None:
         request(wire)
         wire.sendall(said)
 
-    with pytest.raises(UnreachableError, match=r"^GET /x: no answer from the API server: ."):
+    with pytest.raises(UnreachableError, match=r"^GET /x: no response from the API server: ."):
         asked(peer.plays(script))
 
 

@@ -18,7 +18,7 @@ NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
 WHOLE = NOW.replace(microsecond=0)
 
 
-def test_an_authority_may_sign_leaves_and_nothing_else() -> None:
+def test_a_ca_may_sign_leaves_and_nothing_else() -> None:
     """The CA bit is set, its path length is zero, and the key may sign certificates and revocations only."""
     extensions = CA.create(NOW).certificate.extensions
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)
@@ -29,14 +29,14 @@ def test_an_authority_may_sign_leaves_and_nothing_else() -> None:
     assert not usage.digital_signature
 
 
-def test_an_authority_lives_a_year_and_is_backdated() -> None:
+def test_a_ca_lives_a_year_and_is_backdated() -> None:
     """A verifier whose clock is an hour behind takes it."""
     certificate = CA.create(NOW).certificate
     assert certificate.not_valid_before_utc == WHOLE - BACKDATING
     assert certificate.not_valid_after_utc == WHOLE + CA_LIFETIME
 
 
-def test_two_authorities_differ_in_subject() -> None:
+def test_two_cas_differ_in_subject() -> None:
     """Verifiers look issuers up by subject; during a rotation both are trusted."""
     subjects = {CA.create(NOW).certificate.subject for _ in range(2)}
     assert len(subjects) == 2
@@ -63,7 +63,7 @@ def test_a_leaf_has_names_and_addresses() -> None:
     assert not leaf.certificate.subject.rdns
 
 
-def test_a_leaf_never_outlives_its_authority() -> None:
+def test_a_leaf_never_outlives_its_ca() -> None:
     """Near the CA's end a leaf is shorter."""
     ca = CA.create(NOW)
     later = NOW + CA_LIFETIME - timedelta(days=3)
@@ -84,7 +84,7 @@ def test_a_given_key_is_used() -> None:
     assert CA.create(NOW, key=key).issue(("a",), NOW, key=key).key is key
 
 
-def test_an_authority_comes_back_from_its_bytes() -> None:
+def test_a_ca_comes_back_from_its_bytes() -> None:
     """What was written can be loaded, and signs as before."""
     ca = CA.create(NOW)
     again = CA.load(ca.certificate_pem, ca.key_pem)
@@ -92,7 +92,7 @@ def test_an_authority_comes_back_from_its_bytes() -> None:
     again.issue(("a",), NOW).certificate.verify_directly_issued_by(ca.certificate)
 
 
-def test_another_authoritys_key_is_refused() -> None:
+def test_another_cas_key_is_refused() -> None:
     """A mixed-up pair is noticed when it is loaded."""
     with pytest.raises(ValueError, match="does not belong"):
         CA.load(CA.create(NOW).certificate_pem, CA.create(NOW).key_pem)

@@ -20,7 +20,7 @@ TEST_CA = CA.create(NOW)
 LEAF = TEST_CA.issue(("a.svc", "10.0.0.1"), NOW)
 
 
-def test_a_leaf_and_its_authority_are_told_apart() -> None:
+def test_a_leaf_and_its_ca_are_told_apart() -> None:
     """In the text's order; the leaf has no subject, so its names stand for it."""
     leaf, ca = inspect_pem(b"some words\n" + LEAF.certificate_pem + TEST_CA.certificate_pem)
     assert isinstance(leaf, CertificateInfo)

@@ -1,7 +1,6 @@
 """A keeper's pace, what it leaves for a server, and how it starts; tests/cluster has it at a real API server."""
 
 import json
-import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ NOW = datetime.now(UTC)
 TEST_CA = CA.create(NOW)
 SETTINGS = RotationSettings((NAME,))
 OBJECTS = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
-NOWHERE = ApiServer("127.0.0.1", 9, ssl.create_default_context)
+NOWHERE = ApiServer("127.0.0.1", 9)
 WORDS = ["--namespace=a", "--secret=b", "--lease=c", "--names=d", "--configurations=mutatingwebhookconfigurations/e"]
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 

@@ -217,7 +217,7 @@ def test_an_installation_takes_four_steps() -> None:
     assert steps == [CreateSecret, WriteSecret, ApplyBundles, WriteSecret, Wait]
 
 
-def test_a_new_authority_is_added_and_signs_nothing_yet() -> None:
+def test_a_new_ca_is_added_and_signs_nothing_yet() -> None:
     """The leaf that servers show, and what clients trust, stay."""
     step = written(CASES["create_next_ca"].seen)
     kept = {key: value for key, value in step.content.items() if not key.startswith("next-ca")}
@@ -226,7 +226,7 @@ def test_a_new_authority_is_added_and_signs_nothing_yet() -> None:
     assert step.clears_request
 
 
-def test_a_promoted_authority_signs_and_the_former_one_loses_its_key() -> None:
+def test_a_promoted_ca_signs_and_the_former_one_loses_its_key() -> None:
     """Clients go on trusting both; the former CA can sign nothing any more."""
     step = written(PROPAGATING, since(CA_PROPAGATION_DELAY, PROPAGATING))
     good(step)
@@ -236,7 +236,7 @@ def test_a_promoted_authority_signs_and_the_former_one_loses_its_key() -> None:
     assert not any(key.startswith("next-ca") for key in step.content)
 
 
-def test_a_distrusted_authority_leaves_the_bundles() -> None:
+def test_a_distrusted_ca_leaves_the_bundles() -> None:
     """Once retired long enough it is found in a bundle and not taken over again, but taken out."""
     step = written(RETIRED, since(CA_OVERLAP, RETIRED))
     after = next_step(look(step.content, trusting(B, A)), Stopwatch(), OURS).step
@@ -261,7 +261,7 @@ def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
     ("name", "broken"),
     [("ca.key", b""), ("ca.key", B.key_pem), ("ca.key", b"\xff"), ("next-ca.key", b"junk")],
 )
-def test_an_authority_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
+def test_a_ca_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
     """Its leaves are about."""
     step = next_step(look(content(next_ca=B) | {name: broken}, b""), Stopwatch(), OURS).step
     if name == "next-ca.key":
@@ -270,7 +270,7 @@ def test_an_authority_without_its_key_is_still_trusted(name: str, broken: bytes)
     assert {A.certificate, B.certificate} <= set(x509.load_pem_x509_certificates(step.bundle))
 
 
-def test_a_next_authority_that_is_lost_is_made_again() -> None:
+def test_a_next_ca_that_is_lost_is_made_again() -> None:
     """The rotation that it was for goes on."""
     step = written(look(content() | {"next-ca.crt": b"junk"}, trusting(A)))
     CA.load(step.content["next-ca.crt"], step.content["next-ca.key"])
@@ -311,7 +311,7 @@ def test_a_leaf_that_nobody_trusts_is_taken_out() -> None:
     assert step.content["tls.crt"] == b""
 
 
-def test_a_junk_bundle_hides_no_authority() -> None:
+def test_a_junk_bundle_hides_no_ca() -> None:
     """What can be read of it is retired."""
     broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     bundle = b"junk\n" + broken + trusting(B) + b"-----BEGIN CERTIFICATE-----"
@@ -339,20 +339,20 @@ def test_renewals_come_at_two_thirds(days: float, reason: str | None) -> None:
     assert step.reason.startswith(reason or "nothing is due")
 
 
-def test_the_authority_is_due_after_eight_months() -> None:
+def test_the_ca_is_due_after_eight_months() -> None:
     """With a leaf that is young."""
     now = NOW + CA_LIFETIME * 0.67
     step = written(look(content(tls=A.issue((NAME,), now)), trusting(A), now=now))
     assert step.reason.startswith("new CA: two thirds of the CA's lifetime are over; it expires at 2027-05-17")
 
 
-def test_an_authority_that_is_due_does_not_wait_for_a_retired_one() -> None:
+def test_a_ca_that_is_due_does_not_wait_for_a_retired_one() -> None:
     """Where no process lives long enough to retire one, the next rotation begins all the same."""
     now = NOW + CA_LIFETIME * 0.67
     assert "next-ca.crt" in written(look(content(tls=A.issue((NAME,), now), retired=(B,)), b"", now=now)).content
 
 
-def test_a_request_waits_for_a_retired_authority() -> None:
+def test_a_request_waits_for_a_retired_ca() -> None:
     """Whoever asks each minute does not make the bundles long."""
     seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), rotation_requested="CA")
     assert isinstance(next_step(seen, Stopwatch(), OURS).step, Wait)
@@ -390,7 +390,7 @@ def test_lifetimes_may_be_seconds() -> None:
     )
 
 
-def test_a_leaf_that_ends_with_its_authority_is_not_renewed_again_and_again() -> None:
+def test_a_leaf_that_ends_with_its_ca_is_not_renewed_again_and_again() -> None:
     """A new one would last no longer."""
     now = NOW + CA_LIFETIME - DAY
     leaf = A.issue((NAME,), now)
@@ -408,7 +408,7 @@ def test_more_names_need_another_leaf_and_fewer_do_not() -> None:
     assert isinstance(next_step(look(step.content, trusting(A)), Stopwatch(), OURS).step, Wait)
 
 
-def test_a_next_authority_that_ended_is_replaced() -> None:
+def test_a_next_ca_that_ended_is_replaced() -> None:
     """It would sign leaves that nobody accepts."""
     now = NOW + 2 * CA_LIFETIME
     fresh = CA.create(now)

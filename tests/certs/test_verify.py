@@ -242,7 +242,7 @@ def ca(
     name: str = "",
     path_length: int | None = None,
 ) -> CA:
-    """Return a CA that ends after so many days; without a name it is AUTHORITY, renewed with the same key."""
+    """Return a CA that ends after so many days; without a name it is TEST_CA, renewed with the same key."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if name else TEST_CA.certificate.subject
     certificate = (
         x509.CertificateBuilder()
@@ -258,7 +258,7 @@ def ca(
     return CA(certificate, key)
 
 
-def test_a_trusted_authority_that_has_ended_is_found() -> None:
+def test_a_trusted_ca_that_has_ended_is_found() -> None:
     """Go compares the times of what is trusted, too: an old bundle is a fault, though the leaf is good."""
     roots, later = ca(days=1).certificate_pem, NOW + timedelta(days=2)
     with pytest.raises(UnusablePairError, match=r"Pillion CA .* expired at 2026-05-18") as raised:
@@ -266,7 +266,7 @@ def test_a_trusted_authority_that_has_ended_is_found() -> None:
     assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME]
 
 
-def test_an_authority_that_was_renewed_with_its_key_vouches_for_older_leaves() -> None:
+def test_a_ca_that_was_renewed_with_its_key_vouches_for_older_leaves() -> None:
     """That is why such a renewal costs nothing; and one good CA of several is enough."""
     later = NOW + timedelta(days=2)
     renewed = ca(days=1000).certificate_pem

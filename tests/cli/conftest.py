@@ -1,4 +1,4 @@
-"""What the command's tests have in common: a folder of manifests and a way to call it."""
+"""What the command's tests have in common: a folder of manifests, a way to call it, and a fake kubectl."""
 
 import io
 import sys
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.cli.fake_kubectl import FakeKubectl
 from webhook.cli import main
 
 
@@ -43,3 +44,14 @@ def pillion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Result(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def fake_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+    """Return a fake kubectl, which is the one on PATH."""
+    folder = tmp_path / "fake-kubectl"
+    folder.mkdir()
+    fake = FakeKubectl(folder)
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    return fake

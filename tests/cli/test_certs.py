@@ -15,7 +15,7 @@ VERIFY = ("certs", "verify", "--cert", "tls.crt", "--key", "tls.key")
 
 @pytest.fixture
 def ca(folder: Path) -> CA:
-    """Return an authority; its certificate and a pair that it signed lie in the working directory."""
+    """Return a CA; its certificate and a pair that it signed lie in the working directory."""
     ca = CA.create(datetime.now(UTC))
     (folder / "ca.crt").write_bytes(ca.certificate_pem)
     write_pair(ca)
@@ -38,7 +38,7 @@ def test_show_says_what_files_hold(pillion: Call) -> None:
     assert "for 29 days from now" in out
     assert "for 364 days from now" in out
     assert f"private key, EC secp256r1: belongs to {NAME} in tls.crt" in out
-    assert "authority CN=Pillion CA" in out
+    assert "CA certificate CN=Pillion CA" in out
 
 
 def test_show_says_that_a_certificate_has_ended(pillion: Call, ca: CA) -> None:
@@ -98,21 +98,21 @@ def test_a_file_that_is_not_there_is_named(pillion: Call) -> None:
 def test_a_pair_comes_through_standard_input(pillion: Call, ca: CA) -> None:
     """As ``kubectl get secret … | pillion certs show -`` writes it."""
     out = pillion("certs", "show", "-", stdin=ca.certificate_pem.decode()).out
-    assert "authority CN=Pillion CA" in out
+    assert "CA certificate CN=Pillion CA" in out
 
 
 @pytest.mark.usefixtures("ca")
-def test_a_good_pair_is_good(pillion: Call) -> None:
+def test_a_valid_pair_is_valid(pillion: Call) -> None:
     """For these names, until then."""
     code, out, _ = pillion(*VERIFY, "--ca", "ca.crt", "--name", NAME)
     assert code == 0
-    assert out.startswith(f"tls.crt: good for {NAME} until ")
+    assert out.startswith(f"tls.crt: valid for {NAME} until ")
     assert out.endswith("29 days from now\n")
 
 
 @pytest.mark.usefixtures("ca")
 def test_what_was_not_asked_is_said(pillion: Call) -> None:
-    """Good is good for what was given only."""
+    """Valid means valid for what was given only."""
     out = pillion(*VERIFY).out
     assert "not asked: what it is called; give --name" in out
     assert "not asked: who signed it; give --ca" in out

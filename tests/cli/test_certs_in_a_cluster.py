@@ -1,38 +1,47 @@
-"""``pillion certs`` without files: the releases in the kubeconfig's cluster."""
+"""``pillion certs`` without files: the releases in the cluster that kubectl uses."""
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certs.ca import CA
-from tests.cli.conftest import Call
-from tests.cli.kubernetes import Kubernetes, serving
+from tests.cli.conftest import Call, Result
+from tests.cli.fake_kubectl import CONFIGURATIONS, FakeKubectl
 
-CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 ENTRIES = ("annotated.pillion.dev", "opted-in.pillion.dev")
+Certs = Callable[..., Result]
 
 
 @pytest.fixture
-def kubernetes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
-    """Serve a cluster without a release; $KUBECONFIG leads to it."""
-    with serving(folder) as kubernetes:
-        kubernetes.objects[CONFIGURATIONS] = {"items": [{"metadata": {"name": "somebody-elses"}, "webhooks": []}]}
-        monkeypatch.setenv("KUBECONFIG", str(kubernetes.kubeconfig))
-        yield kubernetes
+def objects(fake_kubectl: FakeKubectl) -> dict[str, Any]:
+    """Return the objects of a cluster without a release."""
+    objects: dict[str, Any] = fake_kubectl.cluster["objects"]
+    objects[CONFIGURATIONS] = [{"metadata": {"name": "somebody-elses"}, "webhooks": []}]
+    return objects
+
+
+@pytest.fixture
+def certs(pillion: Call, fake_kubectl: FakeKubectl) -> Certs:
+    """Return what calls the command in the cluster as it is by then."""
+
+    def call(*words: str) -> Result:
+        fake_kubectl.save()
+        return pillion("certs", *words)
+
+    return call
 
 
 @pytest.fixture
 def ca() -> CA:
-    """Return the release's authority."""
+    """Return the release's CA."""
     return CA.create(datetime.now(UTC))
 
 
-def install(kubernetes: Kubernetes, ca: CA, namespace: str = "pillion-system") -> dict[str, Any]:
+def install(objects: dict[str, Any], ca: CA, namespace: str = "pillion-system") -> dict[str, Any]:
     """Put a release into the cluster that manages its certificate itself; return its Secret."""
     leaf = ca.issue((f"pillion.{namespace}.svc",), datetime.now(UTC))
     content = {
@@ -45,60 +54,60 @@ def install(kubernetes: Kubernetes, ca: CA, namespace: str = "pillion-system") -
         "metadata": {"name": "pillion-certificate"},
         "data": {key: base64.b64encode(pem).decode() for key, pem in content.items()},
     }
-    kubernetes.objects[path_of(namespace)] = secret
-    service = {"service": {"name": "pillion", "namespace": namespace}}
+    objects[f"{namespace}/pillion-certificate"] = secret
     bundle = base64.b64encode(ca.certificate_pem).decode()
     configuration = {
         "metadata": {
             "name": f"pillion.{namespace}",
             "annotations": {"pillion.dev/certificate": "pillion-certificate"},
         },
-        "webhooks": [{"name": name, "clientConfig": {**service, "caBundle": bundle}} for name in ENTRIES],
+        "webhooks": [
+            {
+                "name": name,
+                "clientConfig": {"service": {"name": "pillion", "namespace": namespace}, "caBundle": bundle},
+            }
+            for name in ENTRIES
+        ],
     }
-    kubernetes.objects[CONFIGURATIONS]["items"].append(configuration)
+    objects[CONFIGURATIONS].append(configuration)
     return secret
 
 
-def path_of(namespace: str) -> str:
-    """Return the path of a release's Secret."""
-    return f"/api/v1/namespaces/{namespace}/secrets/pillion-certificate"
+def entries(objects: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return how the release's webhook entries call their server."""
+    return [each["clientConfig"] for each in objects[CONFIGURATIONS][1]["webhooks"]]
 
 
-def entries(kubernetes: Kubernetes) -> list[dict[str, Any]]:
-    """Return the release's webhook entries."""
-    return [each["clientConfig"] for each in kubernetes.objects[CONFIGURATIONS]["items"][1]["webhooks"]]
-
-
-def test_show_says_what_a_release_has(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
+def test_show_says_what_a_release_has(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
     """Its Secret key by key, and what its entries trust; no secret of it."""
-    secret = install(kubernetes, ca)
-    code, out, err = pillion("certs", "show")
+    secret = install(objects, ca)
+    code, out, err = certs("show")
     assert (code, err) == (0, "")
     assert "Secret pillion-system/pillion-certificate, tls.crt\n  certificate pillion.pillion-system.svc\n" in out
     assert "belongs to CN=Pillion CA" in out
-    assert "trusted by pillion.pillion-system, annotated.pillion.dev, opted-in.pillion.dev\n  authority " in out
+    assert "trusted by pillion.pillion-system, annotated.pillion.dev, opted-in.pillion.dev\n  CA certificate " in out
     key = base64.b64decode(secret["data"]["ca.key"]).decode().splitlines()[1]
     assert key not in out
 
 
-def test_show_says_what_is_missing(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
+def test_show_says_what_is_missing(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
     """A Secret that is not there, an entry that trusts nothing."""
-    install(kubernetes, ca)
-    del kubernetes.objects[path_of("pillion-system")]
-    del entries(kubernetes)[1]["caBundle"]
-    code, out, _ = pillion("certs", "show")
+    install(objects, ca)
+    del objects["pillion-system/pillion-certificate"]
+    del entries(objects)[1]["caBundle"]
+    code, out, _ = certs("show")
     assert code == 1
     assert "Secret pillion-system/pillion-certificate\n  is not there" in out
     assert "trusted by pillion.pillion-system, opted-in.pillion.dev\n  nothing is trusted: there is no caBundle" in out
 
 
-def test_verify_judges_as_the_api_server_does(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
+def test_verify_judges_as_the_api_server_does(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
     """Each entry: by the name that it calls, and what it trusts."""
-    install(kubernetes, ca)
-    code, out, _ = pillion("certs", "verify")
+    install(objects, ca)
+    code, out, _ = certs("verify")
     assert code == 0
     for entry in ENTRIES:
-        assert f"pillion.pillion-system, {entry}: good for pillion.pillion-system.svc until " in out
+        assert f"pillion.pillion-system, {entry}: valid for pillion.pillion-system.svc until " in out
 
 
 @pytest.mark.parametrize(
@@ -111,106 +120,121 @@ def test_verify_judges_as_the_api_server_does(pillion: Call, kubernetes: Kuberne
     ],
     ids=["bundle", "name", "key", "empty"],
 )
-def test_verify_says_what_is_wrong(pillion: Call, kubernetes: Kubernetes, ca: CA, spoil: Any, says: str) -> None:
+def test_verify_says_what_is_wrong(certs: Certs, objects: dict[str, Any], ca: CA, spoil: Any, says: str) -> None:
     """Of which entry; exit code 1."""
-    secret = install(kubernetes, ca)
-    spoil(entries(kubernetes)[1], secret)
-    code, out, _ = pillion("certs", "verify")
+    secret = install(objects, ca)
+    spoil(entries(objects)[1], secret)
+    code, out, _ = certs("verify")
     assert code == 1
     assert "opted-in.pillion.dev: " in out
     assert says in out
 
 
-def test_verify_finds_a_trust_that_is_anothers(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
-    """As after a backup was written back: the leaf is good, and nobody trusts it."""
-    install(kubernetes, ca)
+def test_verify_finds_a_bundle_with_another_ca(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
+    """As after a backup was written back: the leaf is valid, and nobody trusts it."""
+    install(objects, ca)
     other = CA.create(datetime.now(UTC) - timedelta(days=1))
-    entries(kubernetes)[0]["caBundle"] = base64.b64encode(other.certificate_pem).decode()
-    code, out, _ = pillion("certs", "verify")
+    entries(objects)[0]["caBundle"] = base64.b64encode(other.certificate_pem).decode()
+    code, out, _ = certs("verify")
     assert code == 1
     assert "annotated.pillion.dev: chain: " in out
-    assert "opted-in.pillion.dev: good " in out
+    assert "opted-in.pillion.dev: valid " in out
 
 
-@pytest.mark.parametrize("what", ["leaf", "authority"])
-def test_rotate_asks(pillion: Call, kubernetes: Kubernetes, ca: CA, what: str) -> None:
+def test_an_entry_with_a_url_is_passed_over(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
+    """It calls no Service, so no Secret in the cluster is its server's."""
+    install(objects, ca)
+    objects[CONFIGURATIONS][1]["webhooks"].insert(0, {"name": "url", "clientConfig": {"url": "https://example.org"}})
+    code, out, _ = certs("verify")
+    assert (code, len(out.splitlines())) == (0, 2)
+
+
+@pytest.mark.parametrize("what", ["leaf", "ca"])
+def test_rotate_asks(certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA, what: str) -> None:
     """With the annotation that the keeper of the certificate answers."""
-    secret = install(kubernetes, ca)
-    code, out, err = pillion("certs", "rotate", what)
+    install(objects, ca)
+    code, out, err = certs("rotate", what)
     assert (code, out) == (0, "")
-    assert f"asked for a new {what}: Secret pillion-system/pillion-certificate" in err
+    assert f"asked for a new {what.replace('ca', 'CA')}: Secret pillion-system/pillion-certificate" in err
+    secret = fake_kubectl.load()["pillion-system/pillion-certificate"]
     assert secret["metadata"]["annotations"] == {"pillion.dev/rotate": what}
 
 
-def test_rotate_leaves_others_secrets_alone(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
+def test_rotate_leaves_others_secrets_alone(
+    certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA
+) -> None:
     """cert-manager's, and one that somebody provided: nobody would answer."""
-    secret = install(kubernetes, ca)
+    secret = install(objects, ca)
     secret["metadata"]["annotations"] = {"cert-manager.io/certificate-name": "pillion"}
-    code, _, err = pillion("certs", "rotate", "leaf")
+    code, _, err = certs("rotate", "leaf")
     assert code == 2
-    assert "is cert-manager's: cmctl renew pillion -n pillion-system" in err
+    assert "belongs to cert-manager; ask it: cmctl renew pillion -n pillion-system" in err
     secret["metadata"]["annotations"] = {}
     del secret["data"]["ca.key"]
-    code, _, err = pillion("certs", "rotate", "leaf")
+    code, _, err = certs("rotate", "leaf")
     assert code == 2
-    assert "holds no authority's key" in err
-    assert secret["metadata"]["annotations"] == {}
+    assert "has no ca.key" in err
+    assert {call[0] for call in fake_kubectl.calls} == {"get"}
 
 
-def test_of_several_releases_one_is_chosen(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
+def test_of_several_releases_one_is_chosen(
+    certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA
+) -> None:
     """By namespace; all are shown."""
-    first, second = install(kubernetes, ca), install(kubernetes, ca, "other")
-    assert "Secret other/pillion-certificate" in pillion("certs", "show").out
-    assert "Secret other/" not in pillion("certs", "show", "-n", "pillion-system").out
-    code, _, err = pillion("certs", "rotate", "leaf")
+    install(objects, ca)
+    install(objects, ca, "other")
+    assert "Secret other/pillion-certificate" in certs("show").out
+    assert "Secret other/" not in certs("show", "-n", "pillion-system").out
+    code, _, err = certs("rotate", "leaf")
     assert (code, "choose one with -n: pillion-system, other" in err) == (2, True)
-    assert pillion("certs", "rotate", "leaf", "-n", "other").code == 0
-    assert "annotations" in second["metadata"]
-    assert "annotations" not in first["metadata"]
+    assert certs("rotate", "leaf", "-n", "other").code == 0
+    after = fake_kubectl.load()
+    assert "annotations" in after["other/pillion-certificate"]["metadata"]
+    assert "annotations" not in after["pillion-system/pillion-certificate"]["metadata"]
 
 
-@pytest.mark.usefixtures("kubernetes")
-def test_a_cluster_without_a_release_is_said(pillion: Call) -> None:
+@pytest.mark.usefixtures("objects")
+def test_a_cluster_without_a_release_is_said(certs: Certs) -> None:
     """And by what one is known."""
-    code, _, err = pillion("certs", "verify")
+    code, _, err = certs("verify")
     assert code == 2
     assert err == (
         "pillion: there is no release in this cluster: "
         "no webhook configuration has the annotation pillion.dev/certificate\n"
     )
-    assert "in namespace other" in pillion("certs", "show", "-n", "other").err
+    assert "in namespace other" in certs("show", "-n", "other").err
 
 
-def test_what_the_api_server_forbids_is_said(pillion: Call, kubernetes: Kubernetes, ca: CA) -> None:
-    """With its words."""
-    install(kubernetes, ca)
-    kubernetes.forbidden.add(path_of("pillion-system"))
-    code, _, err = pillion("certs", "show")
-    assert code == 2
-    assert "secrets/pillion-certificate: 403: User" in err
-    kubernetes.token = "another's"
-    assert "401" in pillion("certs", "show").err
+def test_options_go_to_kubectl(certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA) -> None:
+    """Those that choose a cluster, with every call; the Secret is read in its own namespace."""
+    install(objects, ca)
+    fake_kubectl.cluster["contexts"].append("production")
+    kubeconfig = str(fake_kubectl.folder)
+    assert certs("rotate", "ca", "--context", "production", "--kubeconfig", kubeconfig).code == 0
+    listing, reading, writing = fake_kubectl.calls
+    for call in (listing, reading, writing):
+        assert {f"--kubeconfig={kubeconfig}", "--context=production"} <= set(call)
+    assert {"--namespace=pillion-system"} <= set(reading) & set(writing)
 
 
-def test_a_missing_kubeconfig_is_said(pillion: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where was looked."""
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.setenv("HOME", str(folder))
-    code, _, err = pillion("certs", "show")
-    assert code == 2
-    assert err.startswith("pillion: no kubeconfig: $KUBECONFIG is not set")
-    assert "No such file" in pillion("certs", "show", "--kubeconfig", "absent").err
+def test_what_kubectl_refuses_ends_the_command(
+    certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA
+) -> None:
+    """With one line that says what was asked for, below kubectl's own."""
+    install(objects, ca)
+    fake_kubectl.cluster["refusal"] = 'User "somebody" cannot list this'
+    code, out, err = certs("show")
+    assert (code, out) == (2, "")
+    assert err.startswith("pillion: `kubectl get ")
+    assert err.endswith("` failed with exit code 1\n")
 
 
-def test_a_server_that_is_not_there_is_said(pillion: Call, kubernetes: Kubernetes, folder: Path) -> None:
-    """One sentence, no trace."""
-    config = json.loads(kubernetes.kubeconfig.read_text())
-    config["clusters"][0]["cluster"]["server"] = "https://localhost:1"
-    (folder / "wrong").write_text(json.dumps(config))
-    code, _, err = pillion("certs", "show", "--kubeconfig", "wrong")
-    assert code == 2
-    assert "no answer from the API server" in err
-    assert len(err.splitlines()) == 1
+def test_a_documents_names_stay_names(certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA) -> None:
+    """A Secret's name comes from an annotation: as an option, kubectl would read every namespace's Secrets."""
+    install(objects, ca)
+    objects[CONFIGURATIONS][1]["metadata"]["annotations"]["pillion.dev/certificate"] = "--all-namespaces"
+    assert certs("show").code == 1
+    assert fake_kubectl.calls[-1][-3:] == ["--", "secret", "--all-namespaces"]
 
 
 @pytest.mark.parametrize(
@@ -220,3 +244,11 @@ def test_halves_of_a_pair_are_usage(pillion: Call, options: tuple[str, ...], say
     """A file's options without the file."""
     code, _, err = pillion("certs", "verify", *options)
     assert (code, says in err) == (2, True)
+
+
+def test_show_has_a_form_for_programs(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
+    """Each item with where it was found."""
+    install(objects, ca)
+    items = json.loads(certs("show", "-o", "json").out)
+    assert {item["kind"] for item in items} == {"ca", "certificate", "key"}
+    assert items[-1]["source"].startswith("trusted by pillion.pillion-system, ")

@@ -96,7 +96,7 @@ class _Builder:
             arguments = {"BASE": BASE}
             mounts = []
             if CERTIFICATES.is_dir():
-                # what this machine trusts: the network may have an authority of its own
+                # what this machine trusts: the network may have a CA of its own
                 arguments["SSL_CERT_FILE"] = str(CERTIFICATES / "ca-certificates.crt")
                 mounts = ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
             self._podman(

@@ -52,7 +52,7 @@ def test_an_unreachable_server_costs_its_timeout_once(kubectl: Client, namespace
 
 
 def test_a_certificate_that_nobody_trusts_refuses_no_pod(kubectl: Client, namespace: str, install: Install) -> None:
-    """A caBundle of another authority: the pod is created without a sidecar."""
+    """A caBundle of another CA: the pod is created without a sidecar."""
     release = install("untrusted")
     # else it would be mended within seconds
     kubectl("delete", "clusterrolebinding", release.webhooks)

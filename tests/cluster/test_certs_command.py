@@ -1,6 +1,7 @@
 """`pillion certs` against a real API server: what a release has, a rotation that is asked for, and missing rights."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,34 +21,36 @@ PROGRAM = "import sys; from webhook.cli import main; sys.exit(main())"
 ROTATE_SECONDS = 60.0  # a keeper looks every ten
 
 
-def certs(kubeconfig: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    command = [sys.executable, "-c", PROGRAM, "certs", *words, f"--kubeconfig={kubeconfig}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+def certs(node: RunningCluster, *words: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command, with the cluster's own kubectl on PATH."""
+    command = [sys.executable, "-c", PROGRAM, "certs", *words, f"--kubeconfig={kubeconfig or node.kubeconfig}"]
+    path = f"{node.kubectl.program.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **node.kubectl.environment, "PATH": path}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment)
 
 
 def test_a_release_is_found_and_good(pillion: Release, node: RunningCluster) -> None:
     """By its own annotation; each entry trusts the pair in its Secret."""
-    shown = certs(node.kubeconfig, "show", "-n", pillion.namespace)
+    shown = certs(node, "show", "-n", pillion.namespace)
     assert shown.returncode == 0, shown.stderr
     assert f"Secret {pillion.namespace}/{pillion.deployment}-certificate, tls.crt\n" in shown.stdout
-    judged = certs(node.kubeconfig, "verify", "-n", pillion.namespace)
+    judged = certs(node, "verify", "-n", pillion.namespace)
     assert judged.returncode == 0, judged.stdout + judged.stderr
-    assert judged.stdout.count(f": good for {pillion.deployment}.{pillion.namespace}.svc until ") == 2
+    assert judged.stdout.count(f": valid for {pillion.deployment}.{pillion.namespace}.svc until ") == 2
 
 
 def test_a_rotation_that_is_asked_for_comes(pillion: Release, node: RunningCluster) -> None:
     """A keeper sees the annotation; the new leaf is as good as the former one."""
 
     def leaf() -> str:
-        items = json.loads(certs(node.kubeconfig, "show", "-o", "json", "-n", pillion.namespace).stdout)
+        items = json.loads(certs(node, "show", "-o", "json", "-n", pillion.namespace).stdout)
         return next(str(item["sha256"]) for item in items if item["source"].endswith("tls.crt"))
 
     before = leaf()
-    asked = certs(node.kubeconfig, "rotate", "leaf", "-n", pillion.namespace)
+    asked = certs(node, "rotate", "leaf", "-n", pillion.namespace)
     assert asked.returncode == 0, asked.stderr
     assert wait_until(lambda: leaf() != before, ROTATE_SECONDS, poll=1)
-    assert certs(node.kubeconfig, "verify", "-n", pillion.namespace).returncode == 0
+    assert certs(node, "verify", "-n", pillion.namespace).returncode == 0
 
 
 def test_missing_rights_are_said(
@@ -60,7 +63,7 @@ def test_missing_rights_are_said(
         user["user"] = {"token": token}
     path = tmp_path / "powerless"
     path.write_text(json.dumps(config))
-    answer = certs(path, "verify", "-n", pillion.namespace)
+    answer = certs(node, "verify", "-n", pillion.namespace, kubeconfig=path)
     assert answer.returncode == 2
-    assert "403" in answer.stderr
+    assert "(Forbidden)" in answer.stderr
     assert 'cannot list resource "mutatingwebhookconfigurations"' in answer.stderr

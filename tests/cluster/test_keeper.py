@@ -17,7 +17,6 @@ import pytest
 from certs.api import ApiServer, StatusError
 from certs.ca import CA
 from certs.keeper import Keeper
-from certs.kubeconfig import load
 from certs.rotation import ApplyBundles, BundleTarget, CreateSecret, Observed, RotationSettings, Step, WriteSecret
 from certs.shared_folder import SharedFolder
 from certs.store import ObjectNames, Store
@@ -141,24 +140,22 @@ def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Cal
                 kubectl, "delete", "mutatingwebhookconfiguration", f"{name}.{namespace}", "--ignore-not-found"
             )
             account = tmp_path / name
-            account.mkdir()
-            config = kubectl("config", "view", "--raw", "-o", "json")["clusters"][0]["cluster"]
-            (account / "ca.crt").write_bytes(Path(config["certificate-authority"]).read_bytes())
-            (account / "token").write_text(kubectl("create", "token", name, "-n", namespace))
-            host, _, port = config["server"].removeprefix("https://").rpartition(":")
-            environment = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
-            return Installed(
-                kubectl,
-                name,
-                namespace,
-                ApiServer.in_cluster(environment, account),
-                account,
-                stack.enter_context(ExitStack()),
-            )
+            api = with_account(kubectl, name, namespace, account)
+            return Installed(kubectl, name, namespace, api, account, stack.enter_context(ExitStack()))
 
         if not isinstance(apiserver, Cluster):
             pytest.skip("a cluster of one's own may be reached in other ways")
         yield new
+
+
+def with_account(kubectl: Client, name: str, namespace: str, account: Path) -> ApiServer:
+    """Return the API server as a pod with this service account sees it, whose files are written into a folder."""
+    account.mkdir()
+    config = kubectl("config", "view", "--raw", "-o", "json")["clusters"][0]["cluster"]
+    (account / "ca.crt").write_bytes(Path(config["certificate-authority"]).read_bytes())
+    (account / "token").write_text(kubectl("create", "token", name, "-n", namespace))
+    host, _, port = config["server"].removeprefix("https://").rpartition(":")
+    return ApiServer.in_cluster({"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}, account)
 
 
 def manifests(name: str, kinds: Collection[str], **values: Any) -> dict[str, Any]:
@@ -203,7 +200,10 @@ def test_helm_takes_over_what_servers_made_again(
     provided = ("--set=certificates.mode=provided", "--set=certificates.secretName=pair", bundle)
     helm("install", *options, "--create-namespace", *provided)
     try:
-        with load(apiserver.kubeconfig, None, {}).server.connect() as connection:
+        kubectl("create", "serviceaccount", "owner", "-n", namespace)
+        words = ("--clusterrole=cluster-admin", f"--serviceaccount={namespace}:owner", "-n", namespace)
+        kubectl("create", "rolebinding", "owner", *words)
+        with with_account(kubectl, "owner", namespace, tmp_path / "owner").connect() as connection:
             store = Store(connection, place)
             store.perform(CreateSecret("there is no Secret"), store.observe())
             store.lease()
@@ -411,7 +411,7 @@ def faulty(target: ApiServer, chance: random.Random) -> Iterator[tuple[ApiServer
         acceptor = threading.Thread(target=accept)
         acceptor.start()
         try:
-            yield replace(target, host="127.0.0.1", port=listener.getsockname()[1], seconds=1.0), mended
+            yield replace(target, host="127.0.0.1", port=listener.getsockname()[1], time_limit=1.0), mended
         finally:
             mended.set()
             listener.shutdown(socket.SHUT_RDWR)

@@ -105,7 +105,7 @@ class Disturbances:
             self._await_reload("configuration", result, counted)
 
     def rotate_certificate(self) -> None:
-        """Give every server a new certificate of the same authority."""
+        """Give every server a new certificate of the same CA."""
         counted = self._reloads("certificate", "success")
         self._merge("secret", "pair", {"data": pair(self.ca, self.release)})
         self._await_reload("certificate", "success", counted)

@@ -262,7 +262,7 @@ def events(kubectl: Client, namespace: str) -> str:
 
 
 def provided(service: str, namespace: str, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return a Secret with a pair for the Service, and the file of its authority."""
+    """Return a Secret with a pair for the Service, and the file of its CA."""
     now = datetime.now(UTC)
     ca = CA.create(now)
     leaf = ca.issue((f"{service}.{namespace}.svc",), now)

@@ -132,6 +132,20 @@ def test_trailers_are_headers(server: Running) -> None:
         assert read_all(sock).startswith(b"HTTP/1.1 431 ")
 
 
+def test_a_trailer_without_end_is_refused(server: Running) -> None:
+    """The parser holds it back until it is complete: of all that a client sends, this alone would count as nothing."""
+    before = exceeded(server, "header_size")
+    head = HEAD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
+    with server.connect() as sock:
+        sock.sendall(head + b"1\r\nx\r\n0\r\nX: ")
+        with suppress(OSError):
+            for _ in range(100):
+                sock.sendall(b"x" * 10_000)
+        with suppress(OSError):
+            read_all(sock)
+    assert exceeded(server, "header_size") == before + 1
+
+
 def test_a_body_without_end_is_ended(serve: Callable[..., Running]) -> None:
     """What is too large is read for a while, so that the client sees why, but not for ever."""
     server = serve(max_body_size=100_000)
@@ -214,11 +228,15 @@ def test_what_is_not_http_is_refused(server: Running, raw: bytes) -> None:
     assert server.post(BODY).status_code == 200
 
 
-def test_an_upgrade_is_not_taken(server: Running) -> None:
-    """There is nothing to upgrade to; the server stays."""
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_an_upgrade_is_refused(server: Running, protocol: bytes) -> None:
+    """And nothing behind its head is read: the parser takes the body for the other protocol, or for a request."""
     with server.connect() as sock:
-        sock.sendall(b"GET /mutate HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        assert read_response(sock).startswith(b"HTTP/1.1 405 ")
+        head = HEAD.replace(b"\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: %s\r\n" % protocol, 1) + b"\r\n"
+        sock.sendall(head + REQUEST)
+        response = read_all(sock)
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["detail"].endswith("leave the Upgrade header out")
     assert server.post(BODY).status_code == 200
 
 
@@ -238,13 +256,39 @@ def test_connections_are_capped_by_ending_the_longest_idle(serve: Callable[..., 
     assert server.sample("pillion_idle_connections_closed_total") == 1
 
 
+@pytest.mark.parametrize(
+    "sent", [None, b"", HEAD, HEAD + b"\r\n"], ids=["no handshake", "nothing", "a head", "no body"]
+)
+def test_connections_that_stall_keep_nobody_out(serve: Callable[..., Running], sent: bytes | None) -> None:
+    """Of those that had no response yet the oldest makes room, before any that had one."""
+    server = serve(max_connections=4)
+    with ExitStack() as stack:
+        served = stack.enter_context(server.connect())
+        served.sendall(REQUEST)
+        read_response(served)
+        for _ in range(5):
+            if sent is None:
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.server.review_listener.port)))
+            else:
+                stack.enter_context(server.connect()).sendall(sent)
+        eventually(lambda: exceeded(server, "connections") == 2)
+        assert server.post(BODY).status_code == 200
+        served.sendall(REQUEST)
+        assert read_response(served).startswith(b"HTTP/1.1 200 ")
+        assert server.sample("pillion_idle_connections_closed_total") == 0
+    eventually(lambda: server.sample("pillion_connections", listener="reviews") == 0)
+
+
 def test_connections_beyond_the_cap_are_refused(serve: Callable[..., Running]) -> None:
-    """Where all are busy, another is closed at once, handshakes included; afterwards all is as before."""
+    """Where all have had a response and are busy with the next, another is closed at once."""
     server = serve(max_connections=3)
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.server.review_listener.port)))
-        eventually(lambda: server.sample("pillion_connections", listener="reviews") == 3)
+            sock = stack.enter_context(server.connect())
+            sock.sendall(REQUEST)
+            read_response(sock)
+            sock.sendall(HEAD)
+        eventually(lambda: not any(each.idle_since for each in server.server.review_listener._connections))
         with pytest.raises((ssl.SSLError, OSError)):
             server.connect()
         assert exceeded(server, "connections") == 1

@@ -58,7 +58,7 @@ def test_a_leaf_near_its_end_is_renewed(tmp_path: Path) -> None:
     verify(certificates.pair_file.read_bytes(), certificates.pair_file.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
 
 
-def test_an_authority_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
+def test_a_ca_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
     """A leaf of the old CA would be trusted by nobody."""
     certificates = LocalCertificates(tmp_path)
     certificates.prepare(NOW)

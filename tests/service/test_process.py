@@ -255,7 +255,7 @@ def test_settings_come_from_the_environment(launch: Callable[..., Process]) -> N
     assert "PILLION_STRICKT is no setting" in process.errors
 
 
-def test_a_second_start_has_the_same_authority(launch: Callable[..., Process]) -> None:
+def test_a_second_start_has_the_same_ca(launch: Callable[..., Process]) -> None:
     """Clients that were told to trust it need not be told again."""
     ca = []
     for _ in range(2):

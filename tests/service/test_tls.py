@@ -75,7 +75,7 @@ def test_names_and_addresses_are_shown_the_certificate(server: Running, name: st
     assert shown_by(server, name=name)
 
 
-def test_another_authoritys_client_leaves(server: Running) -> None:
+def test_another_cas_client_leaves(server: Running) -> None:
     """Who does not trust us finds out, and so do we."""
     before = server.sample("pillion_tls_handshake_failures_total")
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -293,7 +293,7 @@ def test_only_clients_of_these_names_are_let_in(
     assert server.get("/readyz").status_code == 200
 
 
-def test_a_new_client_authority_is_taken_over(
+def test_a_new_client_ca_is_taken_over(
     serve: Callable[..., Running], ca: CA, tmp_path: Path, client_ca: tuple[CA, Path]
 ) -> None:
     """It rotates as well; who was let in before is not any more."""

@@ -107,7 +107,7 @@ def test_the_start_says_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kind", CERTIFICATES)
-def test_the_start_says_what_is_no_client_authority(tmp_path: Path, kind: str) -> None:
+def test_the_start_says_what_is_no_client_ca(tmp_path: Path, kind: str) -> None:
     """As of any other certificate."""
     pem, says = CERTIFICATES[kind]
     (tmp_path / "clients.pem").write_bytes(pem)
@@ -126,7 +126,7 @@ def test_a_good_pair_is_served(serve: Callable[..., Running], tmp_path: Path, ki
 
 
 @pytest.mark.parametrize("password", [b"", b"x"], ids=["another kind", "encrypted"])
-def test_an_authority_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password: bytes) -> None:
+def test_a_ca_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password: bytes) -> None:
     """Clients may trust it already; the start says what to do."""
     if password:
         pem = TEST_CA.certificate_pem + pem_of(TEST_CA.key, password=password)

@@ -10,7 +10,8 @@ from typing import Any
 
 from certs.inspection import CertificateInfo, InspectionProblem, Item, KeyInfo, certificate_of, inspect_pem
 from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
-from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, connect
+from webhook.cli.kubectl import Kubectl
+from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, find_releases, request_rotation
 from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, painter, visible
 from webhook.errors import CertificateError
 
@@ -21,7 +22,7 @@ WRONG, USAGE = 1, 2
 
 _EXAMPLES = """\
 examples:
-  pillion certs show                          the releases in the kubeconfig's cluster
+  pillion certs show                          the releases in kubectl's cluster
   pillion certs show tls.crt tls.key ca.crt
   pillion certs verify                        each release's pair, against what its webhook entries trust
   pillion certs verify --cert tls.crt --key tls.key --ca ca.crt --name pillion.pillion-system.svc
@@ -32,8 +33,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's actions and their options."""
     parser.description = (
-        "Say what certificates there are, until when they are good, and what is wrong with them: in files, or in the\n"
-        "cluster of the kubeconfig. Exit code 1: something is wrong with a certificate; 2: usage, or it can't be read."
+        "Say what certificates there are, until when they are valid, and what is wrong with them: in files, or in the\n"
+        "cluster that kubectl uses. Exit code 1: something is wrong with a certificate; 2: usage, or it can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Say what PEM files hold; without files, what the releases in the kubeconfig's cluster hold."
+    parser.description = "Say what PEM files hold; without files, what the releases in kubectl's cluster hold."
     parser.add_argument("files", nargs="*", metavar="FILE", help="a PEM file, - for standard input")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
     _add_cluster(parser)
@@ -53,7 +54,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Say whether a server's certificate and key are good, and if not, everything that is wrong. Without --cert: "
-        "of each release in the kubeconfig's cluster, against what its webhook entries trust and call it by."
+        "of each release in kubectl's cluster, against what its webhook entries trust and call it by."
     )
     parser.add_argument("--cert", metavar="FILE", help="the certificate and its chain, PEM")
     parser.add_argument("--key", metavar="FILE", help="the certificate's private key, PEM")
@@ -73,18 +74,18 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 def _add_rotate(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Ask for a rotation of a release whose certificates.mode is self-managed; it begins within seconds. With an "
-        "authority comes a leaf that it signs. Nothing fails meanwhile."
+        "Ask for a rotation of a release whose certificates.mode is self-managed; it begins within seconds. A new CA "
+        "signs a new leaf. No call fails meanwhile."
     )
-    parser.add_argument("what", choices=("leaf", "authority"), help="the servers' certificate, or the authority, too")
+    parser.add_argument("what", choices=("leaf", "ca"), help="the servers' certificate, or its CA as well")
     _add_cluster(parser)
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("in a cluster")
-    group.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, then ~/.kube/config")
-    group.add_argument("--context", metavar="NAME", help="the kubeconfig's context; default: the current one")
-    group.add_argument("-n", "--namespace", metavar="NAME", help="of the release; default: all")
+    group = parser.add_argument_group("in a cluster, which is reached through kubectl")
+    group.add_argument("--kubeconfig", metavar="FILE", help="passed on to kubectl")
+    group.add_argument("--context", metavar="NAME", help="passed on to kubectl")
+    group.add_argument("-n", "--namespace", metavar="NAME", help="the release's namespace; default: all namespaces")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -146,9 +147,9 @@ def _lines(found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iter
 def _described(item: Item, found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iterator[str]:
     match item:
         case CertificateInfo():
-            yield f"{'authority' if item.is_ca else 'certificate'} {visible(item.name)}"
+            yield f"{'CA certificate' if item.is_ca else 'certificate'} {visible(item.name)}"
             yield f"  signed by  {visible(item.issuer)}"
-            yield f"  good       {_term(item, now, paint)}"
+            yield f"  valid      {_term(item, now, paint)}"
             yield f"  SHA-256    {item.fingerprint}"
         case KeyInfo():
             yield f"private key, {item.algorithm}: {_owner(item, found, paint)}"
@@ -178,7 +179,7 @@ def _as_json(name: str, item: Item, found: Mapping[str, list[Item]]) -> dict[str
     match item:
         case CertificateInfo():
             facts: dict[str, Any] = {
-                "kind": "authority" if item.is_ca else "certificate",
+                "kind": "ca" if item.is_ca else "certificate",
                 "name": item.name,
                 "names": item.names,
                 "issuer": item.issuer,
@@ -220,7 +221,7 @@ def _verify_file(arguments: argparse.Namespace) -> int:
     except UnusablePairError as error:
         print("\n".join(_said(arguments.cert, error.faults, paint)))
         return WRONG
-    print(_good(arguments.cert, pair, names or pair.names, arguments.at, paint))
+    print(_valid(arguments.cert, pair, names or pair.names, arguments.at, paint))
     for asked, option, question in ((names, "--name", "what it is called"), (roots, "--ca", "who signed it")):
         if not asked:
             print(f"  not asked: {question}; give {option}")
@@ -237,7 +238,7 @@ def _verify_cluster(arguments: argparse.Namespace) -> int:
             judged = _judged(release, entry, arguments.at or datetime.now(UTC))
             name = f"{release.configuration}, {entry.name}"
             if isinstance(judged, Pair):
-                print(_good(name, judged, (entry.server,), arguments.at, paint))
+                print(_valid(name, judged, (entry.server,), arguments.at, paint))
             else:
                 good = False
                 print("\n".join(_said(name, judged, paint)))
@@ -259,11 +260,11 @@ def _judged(release: Release, entry: Entry, now: datetime) -> Pair | list[Fault]
         return error.faults
 
 
-def _good(what: str, pair: Pair, names: tuple[str, ...], at: datetime | None, paint: Paint) -> str:
+def _valid(what: str, pair: Pair, names: tuple[str, ...], at: datetime | None, paint: Paint) -> str:
     """Return the sentence for a pair that nothing is wrong with."""
     left = f"{_long(pair.not_after - (at or datetime.now(UTC)))} from {'then' if at else 'now'}"
     called = f" for {visible(', '.join(names))}" if names else ""
-    return f"{visible(what)}: {paint('good', GREEN)}{called} until {pair.not_after:%FT%TZ}, {left}"
+    return f"{visible(what)}: {paint('valid', GREEN)}{called} until {pair.not_after:%FT%TZ}, {left}"
 
 
 def _said(what: str, faults: list[Fault], paint: Paint) -> Iterator[str]:
@@ -277,35 +278,32 @@ def _said(what: str, faults: list[Fault], paint: Paint) -> Iterator[str]:
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
-    with connect(arguments.kubeconfig, arguments.context) as cluster:
-        found = _some(cluster.releases(arguments.namespace), arguments)
-        if len(found) > 1:
-            where = ", ".join(release.namespace for release in found)
-            raise CertificateError(f"there are {len(found)} releases; choose one with -n: {where}")
-        (release,) = found
-        if release.issuer:
-            raise CertificateError(
-                f"{release.name} is cert-manager's: cmctl renew {release.issuer} -n {release.namespace}"
-            )
-        if not release.self_managed:
-            raise CertificateError(
-                f"{release.name} holds no authority's key: who made the pair makes the next one, too"
-            )
-        cluster.ask(release, arguments.what)
-    complain(f"asked for a new {arguments.what}: {release.name}; pillion certs show says what came of it")
+    releases = _releases(arguments)
+    if len(releases) > 1:
+        where = ", ".join(release.namespace for release in releases)
+        raise CertificateError(f"there are {len(releases)} releases; choose one with -n: {where}")
+    (release,) = releases
+    if release.issuer:
+        renewal = f"cmctl renew {visible(release.issuer)} -n {release.namespace}"
+        raise CertificateError(f"{release.name} belongs to cert-manager; ask it: {renewal}")
+    if not release.self_managed:
+        raise CertificateError(f"{release.name} has no ca.key: whoever made this certificate has to make the next one")
+    request_rotation(_kubectl(arguments), release, arguments.what)
+    what = {"leaf": "leaf", "ca": "CA"}[arguments.what]
+    complain(f"asked for a new {what}: {release.name}; pillion certs show says when it is there")
     return 0
 
 
 # --- what is read ------------------------------------------------------------------------------------------------
 
 
+def _kubectl(arguments: argparse.Namespace) -> Kubectl:
+    return Kubectl(arguments.kubeconfig, arguments.context)
+
+
 def _releases(arguments: argparse.Namespace) -> list[Release]:
     """Return what there is in the cluster; :class:`CertificateError` for nothing."""
-    with connect(arguments.kubeconfig, arguments.context) as cluster:
-        return _some(cluster.releases(arguments.namespace), arguments)
-
-
-def _some(releases: list[Release], arguments: argparse.Namespace) -> list[Release]:
+    releases = find_releases(_kubectl(arguments), arguments.namespace)
     if not releases:
         where = f"namespace {arguments.namespace}" if arguments.namespace else "this cluster"
         raise CertificateError(

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ruamel.yaml import YAML
+import yaml
 
 from webhook.injection.variables import escape
 
@@ -22,7 +22,7 @@ def builtins() -> dict[str, Any]:
 
 def _document(name: str) -> Any:
     text = files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    document = YAML(typ="safe", pure=True).load(text)
+    document = yaml.load(text, Loader=yaml.CSafeLoader)
     sidecar = document["sidecar"]
     sidecar["command"] = [_program(item) for item in sidecar.get("command", [])]
     return document

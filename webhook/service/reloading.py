@@ -77,7 +77,7 @@ class ConfigurationReloader:
         self._log = log
 
     async def poll(self) -> None:
-        """Read the file if it has changed."""
+        """Load the configuration if its file has changed."""
         if not self._watch.reload():
             return
         try:

@@ -83,7 +83,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* Whether the release has a CA of its own, which cert-manager keeps. */}}
-{{- define "pillion.certManagerAuthority" -}}
+{{- define "pillion.certManagerCA" -}}
 {{- if and (include "pillion.certManager" .) (not .Values.certificates.certManager.issuerRef) }}true{{ end }}
 {{- end }}
 

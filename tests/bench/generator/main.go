@@ -169,7 +169,7 @@ func pace(clients []*client, begin, end time.Time, rate float64, seed uint64) (l
 
 func main() {
 	address := flag.String("address", "127.0.0.1:8443", "the server")
-	authority := flag.String("ca", "", "the authority that it is trusted by, PEM")
+	ca := flag.String("ca", "", "the CA that it is trusted by, PEM")
 	path := flag.String("body", "", "the AdmissionReview")
 	expected := flag.String("expect", `"allowed":true`, "what each answer must have in it")
 	connections := flag.Int("connections", 8, "connections that are kept open")
@@ -179,7 +179,7 @@ func main() {
 	hold := flag.Bool("hold", false, "use each connection once, then keep it open until standard input ends")
 	flag.Parse()
 
-	pem, err := os.ReadFile(*authority)
+	pem, err := os.ReadFile(*ca)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -67,6 +67,7 @@ READ_TOO_SLOWLY = CloseReason(None, "", Limit.RESPONSE_TIME)
 PIPELINE_TOO_LONG = CloseReason(400, "too many requests at once in one connection", Limit.PIPELINE)
 CLIENT_NOT_ALLOWED = CloseReason(403, "the client certificate has none of the allowed names", Limit.CLIENT_NAME)
 IDLE = CloseReason(None, "", None)
+UPGRADE = CloseReason(400, "upgrades are not supported; leave the Upgrade header out", None)
 NOT_HTTP = CloseReason(400, "this is not HTTP/1.1", None)
 
 
@@ -122,17 +123,21 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: uvicorn.server.ServerState, owner: ConnectionOwner) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
+        #: When it was accepted, on the monotonic clock, and whether it has had a response since.
+        self.accepted, self.served = time.monotonic(), False
         self._owner = owner
         self._close_reason: CloseReason | None = None
         #: When the connection is closed unless something happens before, on the monotonic clock, and why.
         self._deadline, self._overdue = math.inf, IDLE
-        #: Whether a request is being received, and whether its head still is.
-        self._receiving = self._in_head = False
+        #: Whether a request is being received.
+        self._receiving = False
         #: Requests without a complete response, including the one that is being received.
         self._unanswered = 0
         self._header_bytes = self._header_count = 0
         #: Bytes of the request after the chunk in which it begins; ``_account_head`` counts the head in that chunk.
         self._bytes_after_first_chunk = 0
+        #: Bytes since the parser's last callback: the begin of a header or trailer, which the parser buffers.
+        self._held_bytes = 0
 
     @property
     def idle_since(self) -> float | None:
@@ -159,14 +164,15 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass data to the parser, and count it: the parser buffers an incomplete head without a limit."""
+        """Pass data to the parser, and count it: the parser buffers incomplete headers without a limit."""
         if self._close_reason is not None or self.transport.is_closing():
             return
         self._bytes_after_first_chunk += len(data)
+        self._held_bytes += len(data)
         super().data_received(data)
         if self._close_reason is not None:
             return
-        if self._in_head and self._bytes_after_first_chunk > self._owner.settings.max_header_size:
+        if self._held_bytes > self._owner.settings.max_header_size:
             self._close_with(HEAD_TOO_LARGE)
         elif self._bytes_after_first_chunk > self._owner.settings.max_body_size * MAX_DRAIN_FACTOR:
             self._close_with(BODY_TOO_LARGE)
@@ -177,9 +183,9 @@ class Connection(HttpToolsProtocol):
             self._abort_parsing(PIPELINE_TOO_LONG)
         super().on_message_begin()
         self._unanswered += 1
-        self._receiving = self._in_head = True
+        self._receiving = True
         self._header_bytes = self._header_count = 0
-        self._bytes_after_first_chunk = 0
+        self._bytes_after_first_chunk = self._held_bytes = 0
         self._set_deadline(self._owner.settings.header_timeout, HEAD_TOO_SLOW)
 
     def on_url(self, url: bytes) -> None:
@@ -194,15 +200,24 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the application."""
-        self._in_head = False
+        if self.parser.should_upgrade():
+            # the parser would leave the body unread, and parse it as the next request
+            self._abort_parsing(UPGRADE)
+        self._held_bytes = 0
         self._set_deadline(self._owner.settings.body_timeout, BODY_TOO_SLOW)
         # not the loop's time, which stands still while the loop is busy
         self.scope["state"]["head_complete_at"] = time.monotonic()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Receive a part of the body."""
+        self._held_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Wait for the response, or the next request, from now on."""
         self._receiving = False
+        self._held_bytes = 0
         super().on_message_complete()
         if self._unanswered:
             self._set_deadline(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
@@ -212,6 +227,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Become idle, unless another request is being received or answered."""
         super().on_response_complete()
+        self.served = True
         self._unanswered -= 1
         if self._close_reason is not None:
             self._send_and_close()
@@ -238,6 +254,7 @@ class Connection(HttpToolsProtocol):
         self._close_with(self._close_reason or NOT_HTTP)
 
     def _account_head(self, size: int, headers: int) -> None:
+        self._held_bytes = 0
         self._header_bytes += size
         self._header_count += headers
         settings = self._owner.settings

@@ -5,7 +5,8 @@ import errno
 import socket
 import ssl
 import time
-from typing import cast
+from contextlib import suppress
+from typing import NamedTuple, cast
 
 import uvicorn.server
 from uvicorn import Config
@@ -27,6 +28,13 @@ CONNECTION_CLOSE = (b"connection", b"close")
 
 #: Errors of accept(2) if the process or the machine has no file descriptor or memory for another connection.
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Handshake(NamedTuple):
+    """A TLS handshake that is not finished."""
+
+    sock: socket.socket
+    task: asyncio.Task[None]
 
 
 class Listener:
@@ -52,8 +60,7 @@ class Listener:
         self._context = context
         #: uvicorn's state, which all connections share; ``default_headers`` are copied into every response.
         self._state = uvicorn.server.ServerState()
-        #: Connections whose handshake is not finished.
-        self._handshaking: dict[Connection, asyncio.Task[None]] = {}
+        self._handshaking: dict[Connection, Handshake] = {}
         self._deadline_task: asyncio.Task[None] | None = None
         #: Bytes of the largest response by connection, least recent first; connections without a large one are missing.
         self._large_responses: dict[Connection, int] = {}
@@ -111,7 +118,7 @@ class Listener:
         self._accept()
         self._sock.close()
         if self._handshaking:
-            await asyncio.wait(self._handshaking.values(), timeout=time_limit)
+            await asyncio.wait([each.task for each in self._handshaking.values()], timeout=time_limit)
         # read what has arrived: a connection that seems idle may have sent a request
         await asyncio.sleep(0.01)
         for connection in list(self._connections):
@@ -128,14 +135,16 @@ class Listener:
             self._sock.close()
         if self._deadline_task is not None:
             self._deadline_task.cancel()
-        for task in [*self._handshaking.values(), *self._state.tasks]:
+        for handshake in self._handshaking.values():
+            handshake.task.cancel()
+        for task in self._state.tasks:
             task.cancel()
         for connection in list(self._connections):
             connection.transport.abort()
 
     def _accept(self) -> None:
-        """Take the connections that the kernel has accepted."""
-        # as many as may be open; those that come faster wait a turn of the loop
+        """Accept connections from the kernel's accept queue."""
+        # as many as may be open; if more arrive, they wait for the next iteration of the event loop
         for _ in range(self.settings.max_connections):
             try:
                 accepted, _ = self._sock.accept()
@@ -145,20 +154,20 @@ class Listener:
                 if error.errno in OUT_OF_RESOURCES:
                     self._pause()
                     return
-                continue  # that client is gone already
-            if self.open_count >= self.settings.max_connections and not self._close_longest_idle():
+                continue  # the client has closed it already
+            if self.open_count >= self.settings.max_connections and not self._make_room():
                 self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
                 accepted.close()
                 continue
             accepted.setblocking(False)
             connection = Connection(self._config, self._state, self)
             task = asyncio.get_running_loop().create_task(self._handshake(accepted, connection))
-            self._handshaking[connection] = task
+            self._handshaking[connection] = Handshake(accepted, task)
 
     def _pause(self) -> None:
         """Leave new connections in the accept queue for 0.1 s: accepting again at once would fail in a busy loop."""
         self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
-        self._close_longest_idle()
+        self._make_room()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         loop.call_later(0.1, self._resume)
@@ -167,19 +176,32 @@ class Listener:
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
-    def _close_longest_idle(self) -> bool:
-        """Close the connection that has been idle for longest; return whether there was one.
+    def _make_room(self) -> bool:
+        """Close a connection that does nothing; return whether there was one.
 
-        So clients that hold idle connections can't keep API servers out.
+        The oldest without a response yet, because an API server's connection has its first within milliseconds; if
+        there is none, the one that has been idle for longest. So stalled connections can't keep API servers out.
         """
-        idle = [connection for connection in self._connections if connection.idle_since is not None]
-        if not idle:
-            return False
-        longest = min(idle, key=lambda connection: connection.idle_since or 0.0)
-        self.metrics.count_closed_idle_connection()
-        self._connections.discard(longest)
-        longest.transport.abort()
-        return True
+        unserved = [each for each in (*self._handshaking, *self._connections) if not each.served]
+        idle = [each for each in self._connections if each.idle_since is not None]
+        if unserved:
+            self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
+            self._drop(min(unserved, key=lambda connection: connection.accepted))
+        elif idle:
+            self.metrics.count_closed_idle_connection()
+            self._drop(min(idle, key=lambda connection: connection.idle_since or 0.0))
+        return bool(unserved or idle)
+
+    def _drop(self, connection: Connection) -> None:
+        """Close a connection at once, and count it as closed."""
+        handshake = self._handshaking.pop(connection, None)
+        if handshake is not None:
+            # Its task then ends as if the client had left. A task cancelled before its first step would not close it.
+            with suppress(OSError):
+                handshake.sock.shutdown(socket.SHUT_RDWR)
+        else:
+            self._connections.discard(connection)
+            connection.transport.abort()
 
     def handshake_done(self, connection: Connection) -> None:
         """Take the connection off the list of handshakes; from now on uvicorn's set of connections has it."""

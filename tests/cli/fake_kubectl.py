@@ -1,0 +1,120 @@
+"""As much of kubectl as ``pillion certs`` calls: a program on PATH, whose cluster is a JSON file.
+
+``kubectl_calls.py`` holds what it has in common with the real one.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CONFIGURATIONS", "FakeKubectl"]
+
+CONFIGURATIONS = "mutatingwebhookconfigurations.v1.admissionregistration.k8s.io"
+
+#: The options of each verb that are understood.
+_OPTIONS = {
+    "get": {"kubeconfig", "context", "namespace", "output", "ignore-not-found"},
+    "patch": {"kubeconfig", "context", "namespace", "type", "patch"},
+}
+_CLUSTER_VARIABLE = "FAKE_KUBECTL_CLUSTER"
+
+
+class FakeKubectl:
+    """The program and its cluster.
+
+    ``cluster`` holds documents by ``RESOURCE`` (a list) or ``NAMESPACE/NAME`` (a Secret), the names of contexts, and
+    the message with which everything is refused, if there is one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "cluster.json"
+        self.cluster: dict[str, Any] = {"contexts": ["test"], "refusal": "", "objects": {}}
+        program = folder / "kubectl"
+        program.write_text(f"#!{sys.executable} -I\n{Path(__file__).read_text()}\n\nsys.exit(main(sys.argv[1:]))\n")
+        program.chmod(0o755)
+        self.save()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables under which it is the kubectl that is found."""
+        return {"PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}", _CLUSTER_VARIABLE: str(self._file)}
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """Return the arguments of each call."""
+        log = self.folder / "cluster.json.calls"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def save(self) -> None:
+        """Write the cluster for the next call."""
+        self._file.write_text(json.dumps(self.cluster))
+
+    def load(self) -> dict[str, Any]:
+        """Return the objects as the calls left them."""
+        self.cluster = json.loads(self._file.read_text())
+        objects: dict[str, Any] = self.cluster["objects"]
+        return objects
+
+
+class _CallError(Exception):
+    """What kubectl prints on standard error before it ends with exit code 1."""
+
+
+def main(words: list[str]) -> int:
+    """Do what the arguments say, as kubectl does."""
+    file = Path(os.environ[_CLUSTER_VARIABLE])
+    with file.with_name(f"{file.name}.calls").open("a") as log:
+        log.write(json.dumps(words) + "\n")
+    cluster = json.loads(file.read_text())
+    try:
+        sys.stdout.write(_answer(cluster, words[0], *_parsed(words[0], words[1:])))
+    except _CallError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    file.write_text(json.dumps(cluster))
+    return 0
+
+
+def _parsed(verb: str, words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return options and names; an option may stand anywhere before ``--``."""
+    options: dict[str, str] = {}
+    names: list[str] = []
+    for number, word in enumerate(words):
+        if word == "--":
+            return options, [*names, *words[number + 1 :]]
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            if name not in _OPTIONS[verb] or not equals:
+                raise _CallError(f"error: unknown flag: --{name}")
+            options[name] = value
+        else:
+            names.append(word)
+    return options, names
+
+
+def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: list[str]) -> str:
+    """Return what is printed."""
+    if options.get("context", "test") not in cluster["contexts"]:
+        raise _CallError(f'error: context "{options["context"]}" does not exist')
+    if "kubeconfig" in options and not Path(options["kubeconfig"]).exists():
+        raise _CallError(f"error: stat {options['kubeconfig']}: no such file or directory")
+    if cluster["refusal"]:
+        raise _CallError(f"Error from server (Forbidden): {cluster['refusal']}")
+    if verb == "get" and names == [CONFIGURATIONS]:
+        return json.dumps({"kind": "List", "items": cluster["objects"].get(CONFIGURATIONS, [])})
+    kind, name = names
+    if kind != "secret" or "/" in name:
+        raise _CallError("error: there is no need to specify a resource type as a separate argument")
+    found = cluster["objects"].get(f"{options.get('namespace', 'default')}/{name}")
+    if found is None:
+        if options.get("ignore-not-found") == "true":
+            return ""
+        raise _CallError(f'Error from server (NotFound): secrets "{name}" not found')
+    if verb == "patch":
+        given = json.loads(options["patch"])["metadata"]["annotations"]
+        found["metadata"]["annotations"] = {**found["metadata"].get("annotations", {}), **given}
+        return f"secret/{name} patched\n"
+    return json.dumps(found)
