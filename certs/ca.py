@@ -1,4 +1,4 @@
-"""Makes a CA and the leaves that it signs; the caller passes the time."""
+"""Creates CAs and the leaf certificates that they sign; the caller passes the time."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,20 +19,20 @@ from certs import pem
 
 __all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "Leaf", "UnsupportedKeyError", "is_due_for_renewal"]
 
-#: Long enough that a new CA reaches every trust bundle before the old one ends.
+#: Long enough that a new CA reaches every trust bundle before the old one expires.
 CA_LIFETIME = timedelta(days=365)
-#: Short: a stolen key is of use for a month at most, and renewal is exercised often.
+#: Short: a stolen key is usable for a month at most, and renewal is exercised often.
 LEAF_LIFETIME = timedelta(days=30)
-#: A verifier whose clock is this far behind ours still accepts a new certificate.
+#: How long before its creation a certificate's notBefore lies: clients whose clocks are slow accept it at once.
 BACKDATING = timedelta(hours=1)
-#: The share of a lifetime after which a certificate is due for renewal: a third is left for what goes wrong.
+#: The share of a lifetime after which a certificate is due for renewal: a third is left to repair what prevents it.
 RENEWAL_AT = 2 / 3
 
 PrivateKey = ec.EllipticCurvePrivateKey
 
 
 class UnsupportedKeyError(ValueError):
-    """The key is not one that Pillion makes: it is encrypted, or not an elliptic-curve key."""
+    """The CA's key is encrypted or not an elliptic-curve key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,18 @@ class Leaf:
 
     @property
     def certificate_pem(self) -> bytes:
-        """Return the certificate; a CA signs its leaves itself, so this is the whole chain."""
+        """Return the certificate as PEM: the whole chain, as no intermediate CA is between it and the root."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     @property
     def key_pem(self) -> bytes:
-        """Return the private key, PKCS #8, not encrypted: file permissions protect it."""
+        """Return the private key as PEM, PKCS #8, not encrypted: file permissions protect it."""
         return _pem(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class CA:
-    """A CA; :meth:`create` makes one, :meth:`load` brings one back."""
+    """A CA's certificate and its private key; :meth:`create` makes one, :meth:`load` reads one."""
 
     certificate: x509.Certificate
     key: PrivateKey
@@ -69,16 +69,16 @@ class CA:
         lifetime: timedelta = CA_LIFETIME,
         key: PrivateKey | None = None,
     ) -> Self:
-        """Return a new CA that is good from an hour before ``now`` (aware) to ``now + lifetime``."""
+        """Return a new CA, valid from an hour before ``now`` (timezone-aware) to ``now + lifetime``."""
         key = key or ec.generate_private_key(ec.SECP256R1())
-        # Each CA has a subject of its own: where two are trusted at once, as during a rotation,
-        # verifiers look an issuer up by its subject and would try the wrong one.
+        # Each CA has a unique subject. Verifiers look up the issuer by its subject: if two CAs of the same name were
+        # trusted, as during a rotation, they might try the wrong one.
         serial = x509.random_serial_number()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} CA {serial:040x}"[:64])])
         builder = (
             _builder(subject, subject, key, now, lifetime)
             .serial_number(serial)
-            # it signs leaves and nothing that could sign in turn
+            # path length 0: it signs leaves, and no intermediate CAs
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
         )
@@ -86,10 +86,10 @@ class CA:
 
     @classmethod
     def load(cls, certificate_pem: bytes, key_pem: bytes) -> Self:
-        """Return the CA in these bytes.
+        """Return the CA in a PEM certificate and a PEM key.
 
-        Raises :class:`UnsupportedKeyError` for a key that Pillion did not make, ValueError for anything else that is
-        not a CA with its key; the text is a sentence.
+        Raises :class:`UnsupportedKeyError` for a key of a kind that Pillion does not generate, ValueError for anything
+        else that is not a CA's pair; the message is a sentence.
         """
         try:
             key = pem.private_key(key_pem, "the CA")
@@ -110,14 +110,14 @@ class CA:
         lifetime: timedelta = LEAF_LIFETIME,
         key: PrivateKey | None = None,
     ) -> Leaf:
-        """Return a leaf for a server that is called by ``names``: DNS names, and IP addresses as text.
+        """Return a leaf for a server that clients call by ``names``: DNS names, and IP addresses as text.
 
-        It never outlives the CA: a verifier would refuse the chain while the leaf still looks good.
+        It never outlives the CA: clients would reject the chain although the leaf itself has not expired.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
         lifetime = min(lifetime, self.certificate.not_valid_after_utc - _to_whole_seconds(now))
-        # The subject stays empty: Kubernetes reads the alternative names only, and 64 characters are too few
-        # for SERVICE.NAMESPACE.svc. RFC 5280 4.2.1.6: then the alternative names are critical.
+        # The subject is empty: Kubernetes reads the alternative names only, and a common name's 64 characters are too
+        # few for SERVICE.NAMESPACE.svc. If the subject is empty, RFC 5280 4.2.1.6 wants the extension to be critical.
         builder = (
             _builder(x509.Name([]), self.certificate.subject, key, now, lifetime)
             .serial_number(x509.random_serial_number())
@@ -131,17 +131,17 @@ class CA:
 
     @property
     def certificate_pem(self) -> bytes:
-        """Return the certificate: what a client must trust, a webhook entry's ``caBundle``."""
+        """Return the certificate as PEM, which clients must trust: a webhook entry's ``caBundle``."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     @property
     def key_pem(self) -> bytes:
-        """Return the private key, PKCS #8, not encrypted: file permissions protect it."""
+        """Return the private key as PEM, PKCS #8, not encrypted: file permissions protect it."""
         return _pem(self.key)
 
 
 def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
-    """Return whether two thirds of a certificate's lifetime are over: time to renew it."""
+    """Return whether two thirds of a certificate's lifetime are over, so that it should be renewed."""
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return now >= start + (end - start) * RENEWAL_AT
 
@@ -149,7 +149,7 @@ def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: PrivateKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
-    """Return what a CA's and a leaf's certificate have in common."""
+    """Return a builder with the fields that the certificates of CAs and leaves have in common."""
     now = _to_whole_seconds(now)
     return (
         x509.CertificateBuilder()
@@ -163,12 +163,12 @@ def _builder(
 
 
 def _to_whole_seconds(now: datetime) -> datetime:
-    """Return the time in UTC, in whole seconds: X.509 has no fractions."""
+    """Return the time in UTC without fractions of a second, which X.509 does not have."""
     return now.astimezone(UTC).replace(microsecond=0)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    """Return a CA's bits, or a leaf's: with an EC key, TLS 1.2 and 1.3 only ever sign."""
+    """Return the key usage of a CA or a leaf: with an EC key, TLS 1.2 and 1.3 only sign."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,

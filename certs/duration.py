@@ -1,4 +1,4 @@
-"""Durations as Go writes them (``1m30s``, ``250ms``) to seconds: ``?timeout=`` of a request, and settings."""
+"""Parses durations in Go's notation (``1m30s``, ``250ms``): a request's ``?timeout=``, and settings."""
 
 import re
 
@@ -6,12 +6,12 @@ __all__ = ["seconds"]
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
-#: At most nine digits: nobody waits longer, and a number of any length must cost nothing.
+#: At most nine digits on each side of the point: nobody waits longer, and parsing must stay cheap.
 PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(h|ms|m|s|us|µs|μs|ns)")
 
 
 def seconds(text: str) -> float:
-    """Return the length of a duration; ValueError for what is none. A bare ``0`` is one, as in Go."""
+    """Return a duration in seconds; ValueError if it is invalid. As in Go, a bare ``0`` is valid."""
     if text == "0":
         return 0.0
     total, end = 0.0, 0

@@ -1,4 +1,4 @@
-"""Files that are read and replaced whole: keys, certificates, and whatever else changes while a process runs."""
+"""Reading and atomically replacing whole files, such as keys and certificates."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ __all__ = ["Content", "ReadFailure", "read", "replace"]
 
 
 class ReadFailure(NamedTuple):
-    """In place of a file's bytes: why there are none."""
+    """Returned in place of a file's bytes: the reason why it can't be read."""
 
     reason: str
 
@@ -20,9 +20,9 @@ Content = bytes | ReadFailure
 
 
 def read(path: Path) -> Content:
-    """Return a file's bytes, or why it can't be read. Nothing is raised, and nothing is waited for."""
+    """Return a file's bytes, or why it can't be read. Never raises and never blocks."""
     try:
-        # a pipe would be empty the next time, and may never end
+        # regular files only: reading a pipe would empty it, and might never end
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
@@ -34,7 +34,7 @@ def read(path: Path) -> Content:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, for its owner's eyes only; raises OSError."""
+    """Replace a file atomically, with mode 0600; raises OSError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

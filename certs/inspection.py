@@ -1,6 +1,5 @@
-"""Lists the certificates and private keys in PEM text, for people and programs; nothing secret of a key is kept."""
+"""Describes the certificates and keys in PEM text, without secret parts, for display and as JSON."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,35 +8,34 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from certs import pem
 from certs.verify import alternative_names, display_name, is_ca
 
 __all__ = ["CertificateInfo", "InspectionProblem", "Item", "KeyInfo", "certificate_of", "inspect_pem"]
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
-
 
 @dataclass(frozen=True, slots=True)
 class CertificateInfo:
-    """A certificate's facts."""
+    """The properties of a certificate."""
 
     name: str
-    """The subject, or where it is empty the alternative names."""
+    """The subject; if it is empty, the alternative names."""
     names: tuple[str, ...]
     issuer: str
     not_before: datetime
     not_after: datetime
     is_ca: bool
     fingerprint: str
-    """SHA-256 of the whole, in hexadecimal."""
+    """SHA-256 of the whole certificate, in hexadecimal."""
     public_key: bytes
-    """DER; equal to that of the private key that belongs to it."""
+    """DER; a private key with the same public key belongs to this certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A private key's facts."""
+    """The public properties of a private key."""
 
     algorithm: str
     public_key: bytes
@@ -46,7 +44,7 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class InspectionProblem:
-    """A part that is neither a certificate nor a private key."""
+    """Returned in place of a certificate or key: why there is none."""
 
     problem: str
 
@@ -54,30 +52,28 @@ class InspectionProblem:
 Item = CertificateInfo | KeyInfo | InspectionProblem
 
 
-def inspect_pem(pem: bytes) -> list[Item]:
-    """Return what the text holds, in its order; one :class:`InspectionProblem` where it holds nothing at all."""
-    items = [_item(block[1].decode(), block[0]) for block in _BLOCK.finditer(pem)]
-    return items or [
-        InspectionProblem("no PEM: it has no lines -----BEGIN …----- and -----END …-----" if pem else "empty")
-    ]
+def inspect_pem(text: bytes) -> list[Item]:
+    """Return what PEM text holds, in its order; a single :class:`InspectionProblem` if it holds nothing."""
+    items = [_inspect_block(label, block) for label, block in pem.blocks(text)]
+    return items or [InspectionProblem(pem.describe(text))]
 
 
 def certificate_of(key: KeyInfo, certificates: Iterable[CertificateInfo]) -> CertificateInfo | None:
-    """Return the certificate that a private key belongs to."""
+    """Return the certificate that a private key belongs to; None if it is not among these."""
     return next((each for each in certificates if each.public_key == key.public_key), None)
 
 
-def _item(label: str, block: bytes) -> Item:
+def _inspect_block(label: str, block: bytes) -> Item:
     try:
         if label == "CERTIFICATE":
-            return _certificate(x509.load_pem_x509_certificate(block))
+            return _certificate(pem.certificates(block, "a block")[0])
         if label.endswith("PRIVATE KEY"):
-            return _key(load_pem_private_key(block, password=None))
-    except TypeError:
-        return InspectionProblem("a private key that is encrypted; write it without a password")
-    except Exception:  # noqa: BLE001 — the library has no common class for what it can't read
-        return InspectionProblem(f"a part that says {label} and can't be decoded")
-    return InspectionProblem(f"a part that says {label}: neither a certificate nor a private key")
+            return _key(pem.private_key(block, "a block"))
+    except pem.UnreadableError as error:
+        return InspectionProblem(str(error))
+    except Exception:  # noqa: BLE001 — the library has no common class for unreadable input
+        return InspectionProblem(f"a block with the label {label} can't be decoded")
+    return InspectionProblem(f"a block with the label {label} is neither a certificate nor a private key")
 
 
 def _certificate(certificate: x509.Certificate) -> CertificateInfo:

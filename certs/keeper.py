@@ -1,6 +1,6 @@
-"""The process that renews a release's certificates, and writes the leaf into a folder for its server.
+"""The keeper: the process that rotates a release's certificates and writes the leaf for its server.
 
-``python -m certs.keeper`` runs beside each server, in a container of its own: it alone has the service account's token.
+``python -m certs.keeper`` runs beside each server in a separate container, which alone has the service account's token.
 """
 
 import argparse
@@ -38,30 +38,30 @@ from certs.verify import FaultKind, UnusablePairError, verify
 
 __all__ = ["Intervals", "Keeper", "main"]
 
-#: A server is not ready so close to its certificate's ends: two clocks may each be ten minutes off.
+#: A server is not ready within this time of its leaf's notBefore or notAfter: two clocks may each be ten minutes off.
 VALIDITY_MARGIN = timedelta(minutes=20)
-#: After this many steps in a row somebody else is undoing them: then the keeper slows down.
+#: After this many steps in a row somebody seems to undo them: the keeper slows down to its usual pace.
 MAX_FAST_STEPS = 8
-#: An API server's refusal is a sentence that names who, what and why not; no tenant writes any of it.
+#: Characters of a log field: an API server's error message names subject, object and reason; no tenant writes it.
 MESSAGE_LENGTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """How often a keeper reconciles, and how long what it observed counts; all derived from the settings."""
+    """How often a keeper reconciles, and for how long its observations count; derived from the settings."""
 
     poll: timedelta
-    """Between two reconciliations."""
+    """The delay between two reconciliations."""
     after_step: timedelta
-    """After a step, and while there is no leaf yet."""
+    """The delay after a step, and while there is no leaf yet."""
     max_backoff: timedelta
-    """Between two reconciliations, at most, while they fail."""
+    """The longest delay between two reconciliations while they fail."""
     lease_duration: timedelta
-    """A Lease that has not been renewed for so long is free."""
+    """How long a Lease is held after its last renewal."""
     freshness: timedelta
-    """A server is ready for so long after its keeper last read the Secret: less than ``ca_overlap``."""
+    """How long a server is ready after its keeper last read the Secret: less than ``ca_overlap``."""
     validity_margin: timedelta
-    """A server is ready from so long after a leaf's begin to so long before its end."""
+    """How long after a leaf's notBefore a server becomes ready, and how long before its notAfter it ceases to be."""
 
     @classmethod
     def of(cls, settings: RotationSettings) -> "Intervals":
@@ -78,7 +78,7 @@ class Intervals:
 
 
 class Keeper:
-    """Reconciles in a loop; only :class:`Stopwatch` and what is in the folder carry over to the next reconciliation."""
+    """Reconciles in a loop; only the stopwatch and the shared folder last from one reconciliation to the next."""
 
     def __init__(
         self,
@@ -101,27 +101,25 @@ class Keeper:
         self._leadership = Leadership(identity, self._intervals.lease_duration)
         self._stopwatch = Stopwatch()
         self._consecutive_failures = 0
-        """Failures in a row."""
         self._consecutive_steps = 0
-        """Steps in a row."""
         self._written_pair: bytes | None = None
-        """The pair that this process has written into the folder; None before the first."""
-        # what an earlier process of this container noted still holds: a restart must not make the server unready
+        """The pair in the shared folder; None until this process has written one."""
+        # what an earlier process of this container wrote is still true; its times are not extended
         self._status = replace(folder.read_status(), is_leader=False)
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until ``stop`` is set."""
         while not stop.is_set():
             delay = self.reconcile()
-            # jitter: replicas that started together do not stay together
+            # jitter, so that replicas that started together do not reconcile at the same moments
             stop.wait(delay.total_seconds() * random.uniform(0.8, 1.2))  # noqa: S311 — no secret
         self._release_lease()
 
     def reconcile(self) -> timedelta:
-        """Reconcile once, and return how long to wait; nothing is raised."""
+        """Reconcile once, and return how long to wait; never raises."""
         try:
             step = self._reconcile()
-        except Exception as error:  # noqa: BLE001 — an end of this process would end the pod's readiness, too
+        except Exception as error:  # noqa: BLE001 — if this process died, the pod would become unready
             return self._record_failure(error)
         self._consecutive_failures = 0
         self._log_limiter.reset("failure")
@@ -143,58 +141,68 @@ class Keeper:
     def _reconcile(self) -> Step:
         with self._server.connect() as connection:
             store = Store(connection, self._objects)
-            leads, obstacle = self._leads(store)
-            self._status = replace(self._status, is_leader=leads)
-            observed = store.observe(include_configurations=leads)
-            self._write_leaf(observed)
-            if obstacle:
-                raise _ClockSkewError(obstacle)
-            if not leads:
+            try:
+                is_leader = self._claim_lease(store)
+            except _ClockSkewError:
+                # another replica rotates; this one's server needs the leaf all the same
+                self._observe(store, is_leader=False)
+                raise
+            observed = self._observe(store, is_leader=is_leader)
+            if not is_leader:
                 self._stopwatch = Stopwatch()
                 return Wait(self._intervals.poll, "another replica rotates")
             step, self._stopwatch = next_step(observed, self._stopwatch, self._settings)
             store.perform(step, observed)
             return step
 
-    def _leads(self, store: Store) -> tuple[bool, str]:
-        """Return whether this process may rotate, and an error that keeps it from reconciling (empty: none)."""
+    def _observe(self, store: Store, *, is_leader: bool) -> Observed:
+        """Read the objects, and write the leaf for the server."""
+        self._status = replace(self._status, is_leader=is_leader)
+        observed = store.observe(include_configurations=is_leader)
+        self._write_leaf(observed)
+        return observed
+
+    def _claim_lease(self, store: Store) -> bool:
+        """Claim or renew the Lease; return whether this process may rotate.
+
+        Raises :class:`_ClockSkewError`, with the Lease released, if our clock and the API server's differ too much.
+        """
         try:
             lease = store.lease()
             now = datetime.now(UTC)
             if abs(now - lease.server_time) > self._settings.max_clock_skew:
-                # let a replica whose clock is right rotate instead
+                # a replica whose clock is right may rotate instead
                 self._leadership.release(store, lease)
-                return False, f"this clock says {now:%FT%TZ}, the API server's {lease.server_time:%FT%TZ}"
-            leads = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
+                raise _ClockSkewError(f"this clock says {now:%FT%TZ}, the API server's {lease.server_time:%FT%TZ}")
+            is_leader = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except StatusError as error:
             if error.conflict:
-                return False, ""
-            # safe without a Lease: several replicas may then try the same step, and all but one get a conflict
+                return False
+            # nothing relies on the Lease: without it, several replicas may do the same work
             self._log_change(self._log.warning, "Lease", "rotating without Lease", str(error))
-            return True, ""
+            return True
         self._log_limiter.reset("Lease")
-        return leads, ""
+        return is_leader
 
     def _write_leaf(self, observed: Observed) -> None:
-        """Write the Secret's leaf into the folder if it is valid, and until when it may be served into the notice."""
+        """Write the Secret's leaf for the server if it is valid, and set until when it may be served."""
         content = observed.secret.content if observed.secret is not None else {}
         pair_pem = content.get("tls.crt", b""), content.get("tls.key", b"")
-        at = shared_folder.seconds_since_boot()
-        fresh_until_boot_seconds = at + self._intervals.freshness.total_seconds()
+        boot_seconds = shared_folder.seconds_since_boot()
+        fresh_until = boot_seconds + self._intervals.freshness.total_seconds()
         try:
             pair = verify(*pair_pem, now=observed.time, names=self._settings.names)
         except UnusablePairError as error:
-            # The server goes on with the leaf that it has, and that leaf may be served for as long as the Secret can be
-            # read. Not if the only fault is the time: then our clock may be wrong, and the others use the new leaf.
-            if {fault.kind for fault in error.faults} != {
-                FaultKind.TIME
-            } and at <= self._status.fresh_until_boot_seconds:
-                self._status = replace(self._status, fresh_until_boot_seconds=fresh_until_boot_seconds)
+            # The Secret has no usable leaf, so the server keeps its old one, for longer if that was still fresh. Not if
+            # only the validity period is wrong by our clock: other replicas may serve the Secret's leaf already.
+            only_by_our_clock = all(fault.kind is FaultKind.TIME for fault in error.faults)
+            if boot_seconds <= self._status.fresh_until_boot_seconds and not only_by_our_clock:
+                self._status = replace(self._status, fresh_until_boot_seconds=fresh_until)
             return
-        whole = b"".join(pair_pem)
-        if whole != self._written_pair:
+        joined = b"".join(pair_pem)
+        if joined != self._written_pair:
             self._folder.write_pair(*pair_pem)
-            self._written_pair = whole
+            self._written_pair = joined
             self._log.info("leaf written", certificate=pair.fingerprint, not_after=f"{pair.not_after:%FT%TZ}")
         margin = self._intervals.validity_margin.total_seconds()
         self._status = replace(
@@ -202,7 +210,7 @@ class Keeper:
             certificate=pair.fingerprint,
             serve_from=pair.not_before.timestamp() + margin,
             serve_until=pair.not_after.timestamp() - margin,
-            fresh_until_boot_seconds=fresh_until_boot_seconds,
+            fresh_until_boot_seconds=fresh_until,
         )
 
     def _record_failure(self, error: Exception) -> timedelta:
@@ -214,7 +222,7 @@ class Keeper:
         if kind is FailureKind.CONFLICT:
             self._log_change(self._log.info, "conflict", "conflict", message)
         else:
-            # this message has the two times in it, so it is never the same twice
+            # the message has the two clocks' times, which differ each time
             text = kind if kind is FailureKind.CLOCK_SKEW else message
             if self._log_limiter.should_log("failure", text):
                 self._log.error(
@@ -235,12 +243,12 @@ class Keeper:
             self._log_limiter.reset("folder")
 
     def _log_change(self, log: Callable[..., None], topic: str, event: str, message: str) -> None:
-        """Log the topic's message, unless it was logged before."""
+        """Log the topic's message if the limiter allows it."""
         if self._log_limiter.should_log(topic, message):
             log(event, message=message)
 
     def _release_lease(self) -> None:
-        """Release the Lease, so that another replica need not wait until it expires."""
+        """Release the Lease, so that another replica can take over before it expires."""
         try:
             with self._server.connect() as connection:
                 store = Store(connection, self._objects)
@@ -258,7 +266,7 @@ _KINDS: dict[type[Step], str] = dict(zip((CreateSecret, WriteSecret, ApplyBundle
 
 
 def _classify(error: Exception) -> tuple[FailureKind, str]:
-    """Return what kind of failure this is, and a sentence."""
+    """Return the kind of a failure, and a message for the log."""
     match error:
         case StatusError():
             return FailureKind.CONFLICT if error.conflict else FailureKind.ERROR_RESPONSE, str(error)
@@ -269,8 +277,8 @@ def _classify(error: Exception) -> tuple[FailureKind, str]:
         case OSError():
             return FailureKind.FOLDER, f"the certificate can't be written for the server: {error.strerror or error}"
     # without its message, which might quote a key
-    bug = traceback_fields(type(error), error.__traceback__)
-    return FailureKind.UNEXPECTED_EXCEPTION, f"{bug['exception']} at {bug['trace']}"
+    fields = traceback_fields(type(error), error.__traceback__)
+    return FailureKind.UNEXPECTED_EXCEPTION, f"{fields['exception']} at {fields['trace']}"
 
 
 def _incremented(counts: Mapping[str, int], kind: str) -> dict[str, int]:
@@ -278,7 +286,7 @@ def _incremented(counts: Mapping[str, int], kind: str) -> dict[str, int]:
 
 
 def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Keep the certificates until SIGTERM; return the exit code: 2 for arguments that can't be used."""
+    """Run a keeper until SIGTERM; return the exit code: 2 for invalid arguments."""
     options = _parser().parse_args(argv)
     try:
         settings = RotationSettings(
@@ -292,7 +300,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         objects = ObjectNames(options.namespace, options.secret, options.lease, configurations, options.release)
         server = ApiServer.in_cluster(environment)
     except KeyError as error:
-        return _usage_error(f"{error.args[0]} is not set: this runs in a pod")
+        return _usage_error(f"{error.args[0]} is not set: this program must run in a pod")
     except ValueError as error:
         return _usage_error(str(error))
     identity = f"{environment.get('POD_NAME') or socket.gethostname()}_{os.getpid()}_{random.randrange(16**8):08x}"  # noqa: S311
@@ -308,18 +316,24 @@ def _parser() -> argparse.ArgumentParser:
     defaults = RotationSettings(("-",))
     parser = argparse.ArgumentParser(prog="python -m certs.keeper", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--namespace", required=True)
-    parser.add_argument("--secret", required=True, help="where the CA and the leaf are kept")
-    parser.add_argument("--lease", required=True, help="who holds it rotates")
-    parser.add_argument("--release", default="", help="the Helm release that Secret and Lease belong to")
-    parser.add_argument("--configurations", required=True, help="whose entries trust the CA, as RESOURCE/NAME,…")
-    parser.add_argument("--names", required=True, help="what the API server calls the server, with commas")
-    parser.add_argument("--folder", required=True, type=Path, help="where the leaf is left for the server")
+    parser.add_argument("--secret", required=True, help="the Secret with the CA and the leaf")
+    parser.add_argument("--lease", required=True, help="the Lease whose holder rotates")
+    parser.add_argument("--release", default="", help="the Helm release that the Secret and the Lease belong to")
+    parser.add_argument(
+        "--configurations",
+        required=True,
+        help="the webhook configurations whose caBundles are written: RESOURCE/NAME,…",
+    )
+    parser.add_argument(
+        "--names", required=True, help="the host names by which the API server calls the server, separated by commas"
+    )
+    parser.add_argument("--folder", required=True, type=Path, help="the folder that is shared with the server")
     parser.add_argument("--log-format", choices=list(LogFormat), default=LogFormat.TEXT)
     for option, default, meaning in (
-        ("--ca-lifetime", defaults.ca_lifetime, "how long a CA lives"),
-        ("--leaf-lifetime", defaults.leaf_lifetime, "how long a leaf lives"),
-        ("--ca-propagation-delay", defaults.ca_propagation_delay, "until every API server knows a new CA"),
-        ("--ca-overlap", defaults.ca_overlap, "until every server shows a new leaf"),
+        ("--ca-lifetime", defaults.ca_lifetime, "the lifetime of a CA"),
+        ("--leaf-lifetime", defaults.leaf_lifetime, "the lifetime of a leaf"),
+        ("--ca-propagation-delay", defaults.ca_propagation_delay, "how long API servers may take to learn of a new CA"),
+        ("--ca-overlap", defaults.ca_overlap, "how long servers may take to present a new leaf"),
     ):
         parser.add_argument(option, type=_duration, default=default, metavar="DURATION", help=meaning)
     return parser
@@ -332,8 +346,8 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: {error}") from None
 
 
-def _usage_error(sentence: str) -> int:
-    print(f"pillion certificates: {sentence}", file=sys.stderr)  # noqa: T201 — a command line prints
+def _usage_error(message: str) -> int:
+    print(f"python -m certs.keeper: {message}", file=sys.stderr)  # noqa: T201 — a command line prints
     return 2
 
 

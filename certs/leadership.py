@@ -1,4 +1,4 @@
-"""Which replica rotates: the one that holds the Lease. It only saves work: two that rotate at once do no harm."""
+"""Leader election by a Lease: usually one keeper rotates at a time, but nothing relies on that."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,40 +12,39 @@ __all__ = ["Leadership"]
 class Leadership:
     """One process's claim to the Lease.
 
-    A Lease that has not changed for ``duration``, by this process's own monotonic clock, is free. The times in it are
-    not used, because its holder's clock may be wrong.
+    As in client-go: a Lease whose record has not changed for ``duration`` by our monotonic clock counts as expired.
+    Two processes' clocks are never compared.
     """
 
     identity: str
     duration: timedelta
-    _known: tuple[str, str] = ("", "")
-    """The Lease's holder and ``renewTime`` when it was last read."""
-    _since: timedelta = timedelta()
-    """When it was first read with these values, on the monotonic clock."""
+    _record: tuple[str, str] = ("", "")
+    """Holder and time of renewal, as they were observed last."""
+    _unchanged_since: timedelta = timedelta()
+    """When this record was observed first, on the monotonic clock."""
 
     def claim(self, store: Store, lease: LeaseState, monotonic_now: timedelta) -> bool:
-        """Take the Lease if it is free, renew it if it is ours; return whether it is ours now.
+        """Take the Lease if it is free or expired, renew it if it is ours; return whether it is ours now.
 
-        ``monotonic_now`` is the monotonic clock. Raises :class:`certs.api.ApiError`; a conflict means that another process
-        was first.
+        Raises :class:`certs.api.ApiError`; a conflict means that another process was faster.
         """
         ours = lease.holder == self.identity
-        self._note(lease, monotonic_now)
-        age = monotonic_now - self._since
+        self._observe(lease, monotonic_now)
+        age = monotonic_now - self._unchanged_since
         if lease.holder and not ours and age < self.duration:
             return False
         if not ours or age >= self.duration / 3:
-            self._note(store.write_holder(lease, self.identity, self.duration), monotonic_now)
+            self._observe(store.write_holder(lease, self.identity, self.duration), monotonic_now)
         return True
 
     def release(self, store: Store, lease: LeaseState) -> bool:
-        """Give the Lease up if it is ours; return whether it was."""
+        """Release the Lease if it is ours; return whether it was."""
         if lease.holder != self.identity:
             return False
-        store.write_holder(lease, "", self.duration)
+        store.release(lease, self.duration)
         return True
 
-    def _note(self, lease: LeaseState, monotonic_now: timedelta) -> None:
-        known = (lease.holder, lease.renewed)
-        if known != self._known:
-            self._known, self._since = known, monotonic_now
+    def _observe(self, lease: LeaseState, monotonic_now: timedelta) -> None:
+        record = (lease.holder, lease.renewed)
+        if record != self._record:
+            self._record, self._unchanged_since = record, monotonic_now

@@ -6,14 +6,14 @@ from time import monotonic
 
 __all__ = ["LogLimiter"]
 
-#: What stays as it is is written again after this many seconds: whoever looks at the newest lines finds it.
+#: Seconds after which an unchanged text is written again, so that it is among the newest lines of the log.
 REPEAT_INTERVAL = 600.0
-#: Changes of one topic that are written within an interval: what changes again and again is a repetition, too.
+#: Changes of one topic that are written per interval: a text that alternates is a repetition, too.
 MAX_CHANGES_PER_INTERVAL = 6
 
 
 class LogLimiter:
-    """Remembers by topic what was written: topics do not displace each other."""
+    """Remembers what was written, topic by topic."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -21,14 +21,14 @@ class LogLimiter:
         self._written: dict[str, deque[float]] = {}
 
     def should_log(self, topic: str, text: str) -> bool:
-        """Return whether to write the text now; if so, it counts as written.
+        """Return whether to write the text now; if so, count it as written.
 
-        ==========================================  =====
-        text                                        logged
-        ==========================================  =====
-        the topic's first, or another than before   unless six were written within ten minutes
-        the same as before                          ten minutes after it was written
-        ==========================================  =====
+        =============================  ================================================
+        text                           written
+        =============================  ================================================
+        other than the topic's last    unless six were written within ten minutes
+        the topic's last, once more    ten minutes after it was written
+        =============================  ================================================
         """
         now = self._clock()
         written = self._written.setdefault(topic, deque(maxlen=MAX_CHANGES_PER_INTERVAL))
@@ -43,5 +43,5 @@ class LogLimiter:
         return True
 
     def reset(self, topic: str) -> None:
-        """Forget what the topic's text is: if it is true again, that is a change."""
+        """Forget the topic's last text: if it comes again, it counts as a change."""
         self._current.pop(topic, None)

@@ -1,4 +1,4 @@
-"""The log: one line an event, JSON or text; no tenant's text can forge one, no stalled reader can block the caller."""
+"""The log: a line per event, as JSON or text. Untrusted text can't forge lines; a stalled reader blocks no caller."""
 
 import logging
 import os
@@ -17,20 +17,20 @@ import msgspec
 
 __all__ = ["Field", "Log", "LogFormat", "traceback_fields"]
 
-#: A name in Kubernetes has at most 253 characters; anything longer was not written by an API server.
+#: Characters of a field: a name in Kubernetes has at most 253.
 FIELD_LENGTH = 256
 
-#: The longest line, in bytes: POSIX' least PIPE_BUF times eight, and what Linux writes to a pipe as one.
+#: The longest line, in bytes: PIPE_BUF on Linux, so that each line is written to a pipe atomically.
 LINE_LENGTH = 4096
 
-#: Lines that wait to be written, 4 MiB at most; a second of a large cluster's reviews.
+#: Lines that wait to be written: at most 4 MiB, or about a second of a large cluster's reviews.
 QUEUE_LENGTH = 1024
 
 #: How long lines are gathered before they are written, in seconds: waking the thread for each line would cost a fifth
-#: of what a review takes.
+#: of a review's CPU time.
 GATHER_TIME = 0.02
 
-#: How long closing waits for lines to be written, in seconds: their reader may have stalled.
+#: How long closing waits until all lines are written, in seconds: their reader may have stalled.
 CLOSE_TIMEOUT = 2.0
 
 _encode = msgspec.json.Encoder().encode
@@ -39,17 +39,17 @@ Field = str | int | float | bool | None
 
 
 class LogFormat(StrEnum):
-    """How a line of the log is written."""
+    """The format of log lines."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Log:
-    """Writes events to a file descriptor, in a thread of its own while the log is open (a context manager).
+    """Writes events to a file descriptor, in a separate thread while the log is open (it is a context manager).
 
-    What reads our output may stall. Then lines wait in a queue, and are dropped when it is full: ``dropped`` is called
-    for each, from any thread.
+    If the reader of the output stalls, lines wait in a queue. If the queue is full, they are dropped, and ``on_drop``
+    is called for each, from any thread.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class Log:
         self._encode = _json_line if log_format is LogFormat.JSON else _text_line
         self._field_length = field_length
         self._clock = clock
-        # puts from any thread, also from within another put: a garbage collection begins anywhere, and asyncio logs
-        # what it finds
+        # SimpleQueue, because a put may interrupt a put: garbage collection may run anywhere, and asyncio logs in it
         queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._handler = _Handler(queue, self, on_drop)
         self._listener = _Listener(queue, descriptor, on_drop)
@@ -75,7 +74,7 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # a reader that has stalled stalls the listener's thread, which ends with the process
+        # stopped in a daemon thread: if the reader has stalled, stop() does not return before the process ends
         stop = Thread(target=self._listener.stop, daemon=True)
         stop.start()
         stop.join(CLOSE_TIMEOUT)
@@ -86,30 +85,30 @@ class Log:
         return self._handler
 
     def info(self, event: str, **fields: Field) -> None:
-        """Log what happened as it should."""
+        """Log an event of normal operation."""
         self._handler.enqueue(self.line("info", event, fields))
 
     def warning(self, event: str, **fields: Field) -> None:
-        """Log what somebody should look at one day."""
+        """Log a problem that needs no immediate action."""
         self._handler.enqueue(self.line("warning", event, fields))
 
     def error(self, event: str, **fields: Field) -> None:
-        """Log what somebody should look at now."""
+        """Log a problem that needs immediate action."""
         self._handler.enqueue(self.line("error", event, fields))
 
     def line(self, level: str, event: str, fields: dict[str, Field]) -> bytes:
-        """Return an event's line. It is made at once: what waits is bounded."""
+        """Return an event's line. It is encoded before it is queued, so that the queue's memory is bounded."""
         time = self._clock().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"time": time, "level": level, "event": event, **fields}
         line = self._encode(record, self._field_length)
         if len(line) > LINE_LENGTH:
-            # now it is short enough: a dozen fields, each character at most six bytes
+            # short enough in any case: a dozen fields, and at most six bytes for a character
             line = self._encode(record, self._field_length // 8)
         return line
 
 
 class _Handler(QueueHandler):
-    """Puts lines into the queue, those of libraries' records included; drops them when it is full."""
+    """Puts lines, also those of libraries' log records, into the queue; drops them if it is full."""
 
     def __init__(self, queue: "SimpleQueue[bytes | None]", log: Log, on_drop: Callable[[], None]) -> None:
         super().__init__(queue)
@@ -119,24 +118,24 @@ class _Handler(QueueHandler):
         self.on_exception: Callable[[], None] = lambda: None
 
     def prepare(self, record: logging.LogRecord) -> bytes:
-        """Return a line with the record's message, and where an exception came from."""
+        """Return a line with a record's message, and the traceback of its exception if it has one."""
         fields: dict[str, Field] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0] is not None:
             fields |= traceback_fields(record.exc_info[0], record.exc_info[2])
             self.on_exception()
         return self._log.line("error" if record.levelno >= logging.ERROR else "warning", "library", fields)
 
-    def enqueue(self, record: Any) -> None:
+    def enqueue(self, line: Any) -> None:
         """Put a line into the queue."""
-        # SimpleQueue has no bound of its own; a line too many now and then does no harm
+        # SimpleQueue has no maximum size; if two threads pass this check at once, one more line does no harm
         if self._lines.qsize() < QUEUE_LENGTH:
-            self._lines.put_nowait(record)
+            self._lines.put_nowait(line)
         else:
             self._on_drop()
 
 
 class _Listener(QueueListener):
-    """Writes the queue's lines, many at once."""
+    """Writes the queue's lines, many in one system call."""
 
     def __init__(self, queue: "SimpleQueue[bytes | None]", descriptor: int, on_drop: Callable[[], None]) -> None:
         super().__init__(queue)
@@ -145,25 +144,25 @@ class _Listener(QueueListener):
         self._closing = Event()
 
     def stop(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write the lines that wait, and end the thread."""
         self._closing.set()
         super().stop()
 
     def handle(self, record: Any) -> None:
-        """Write a line, and those that follow within a moment."""
+        """Write a line, together with those that are queued within ``GATHER_TIME``."""
         self._closing.wait(GATHER_TIME)
         lines = [record]
         with suppress(Empty):
             while len(lines) < QUEUE_LENGTH:
-                following: Any = self.dequeue(block=False)
-                if following is None:  # nothing else follows: it is for our caller
+                line: Any = self.dequeue(block=False)
+                if line is None:  # the sentinel: put it back, because it ends QueueListener's loop
                     self.enqueue_sentinel()
                     break
-                lines.append(following)
+                lines.append(line)
         try:
             self._write(b"".join(lines))
         except OSError:
-            # nobody reads any more; there is nowhere to say so but the counter
+            # the reader is gone; only the counter can tell
             for _ in lines:
                 self._on_drop()
 
@@ -173,9 +172,9 @@ class _Listener(QueueListener):
 
 
 def traceback_fields(kind: type[BaseException], trace: TracebackType | None) -> dict[str, Field]:
-    """Return an exception's type and the lines of code it came through.
+    """Return an exception's type and the lines of code in its traceback.
 
-    Without its message: that may quote the pod, and a pod's variables are nobody's business.
+    Its message is left out: it may quote a pod's environment variables, or a key.
     """
     frames = traceback.extract_tb(trace)[-8:]
     return {
@@ -186,14 +185,14 @@ def traceback_fields(kind: type[BaseException], trace: TracebackType | None) -> 
 
 def _json_line(record: dict[str, Field], length: int) -> bytes:
     text = "".join([value for value in record.values() if isinstance(value, str)])
-    # almost always all of them together are no longer than one may be, and nothing is odd
+    # usually even all texts together are within the limit of one, and all characters are printable
     if len(text) > length or not text.isprintable():
         record = {key: _clean(value, length) for key, value in record.items()}
     return _encode(record) + b"\n"
 
 
 def _text_line(record: dict[str, Field], length: int) -> bytes:
-    """Return ``time level event key=value …``; a value with anything odd in it is a JSON string."""
+    """Return ``time level event key=value …``; a value with spaces or special characters is a JSON string."""
     head = [str(record[key]) for key in ("time", "level", "event")]
     rest = [f"{key}={_quoted(_clean(value, length))}" for key, value in list(record.items())[3:]]
     return (" ".join(head + rest) + "\n").encode()
@@ -206,7 +205,7 @@ def _quoted(value: Any) -> str:
 
 
 def _clean(value: Field, length: int) -> Field:
-    """Return text without what could hide or forge something on a terminal, and not too long."""
+    """Return text without control characters, which could forge output on a terminal, cut to ``length``."""
     if not isinstance(value, str):
         return value
     text = (

@@ -1,20 +1,33 @@
-"""Certificates and private keys out of PEM text, or one sentence that says why there are none and what to do."""
+"""Reads certificates and private keys from PEM text; errors say what is there instead, and what to do."""
 
 import re
+from contextlib import suppress
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-__all__ = ["EncryptedError", "UnreadableError", "certificates", "count_private_keys", "private_key", "public_key"]
+__all__ = [
+    "EncryptedError",
+    "UnreadableError",
+    "blocks",
+    "certificates",
+    "count_private_keys",
+    "describe",
+    "private_key",
+    "public_key",
+    "readable_certificates",
+]
 
 _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+#: A block without another one inside: if an END line is missing, the next block is found all the same.
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
 
-#: What people have in place of a certificate, or of a key, by its PEM label; and what they can do about it.
+#: What a file holds in place of a certificate or a key, by its PEM label, and what to do about it.
 _DESCRIPTIONS = {
     "CERTIFICATE": "it holds a certificate",
-    "CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA makes of it",
-    "NEW CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA makes of it",
+    "CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA issues for it",
+    "NEW CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA issues for it",
     "PKCS7": "it holds PKCS #7; convert it: openssl pkcs7 -print_certs -in OLD -out NEW",
     "PUBLIC KEY": "it holds a public key",
     "RSA PUBLIC KEY": "it holds a public key",
@@ -29,31 +42,46 @@ _DER = b"\x30"
 
 
 class UnreadableError(ValueError):
-    """There is nothing of that kind in the bytes; the text is a sentence, and never quotes them."""
+    """The bytes hold no readable certificate or key. The message is a sentence and never quotes them."""
 
 
 class EncryptedError(UnreadableError):
-    """There is a private key, behind a password."""
+    """The private key is encrypted with a password."""
 
 
 def certificates(pem: bytes, where: str) -> list[x509.Certificate]:
-    """Return all certificates, in their order; :class:`UnreadableError` where there are none, or one can't be read.
+    """Return all certificates in their order; raise :class:`UnreadableError` if there are none or one can't be read.
 
-    ``where`` is what messages call the source: ``the certificate file``, or a path.
+    ``where`` names the source in messages: ``the certificate file``, or a path.
     """
     if "CERTIFICATE" not in _labels(pem):
-        raise UnreadableError(f"{where} holds no certificate: {_describe(pem)}")
+        raise UnreadableError(f"{where} holds no certificate: {describe(pem)}")
     try:
         return x509.load_pem_x509_certificates(pem)
-    except Exception as error:  # noqa: BLE001 — the library has no common class for what it can't read
+    except Exception as error:  # noqa: BLE001 — the library has no common class for unreadable input
         raise UnreadableError(f"{where} holds no certificate that can be read: {_first_line(error)}") from None
 
 
+def readable_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the distinct certificates that can be read, in their order; blocks that can't be read are left out."""
+    found: dict[x509.Certificate, None] = {}
+    for label, block in blocks(pem):
+        if label == "CERTIFICATE":
+            with suppress(UnreadableError):
+                found[certificates(block, "")[0]] = None
+    return tuple(found)
+
+
+def blocks(pem: bytes) -> list[tuple[str, bytes]]:
+    """Return each PEM block with its label (RFC 7468), in their order."""
+    return [(block[1].decode(), block[0]) for block in _BLOCK.finditer(pem)]
+
+
 def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
-    """Return the first private key; :class:`UnreadableError` where there is none, or it can't be read."""
+    """Return the first private key; raise :class:`UnreadableError` if there is none or it can't be read."""
     labels = [label for label in _labels(pem) if label.endswith(_KEY)]
     if not labels or labels[0] == _OPENSSH:
-        raise UnreadableError(f"{where} holds no private key: {_describe(pem)}")
+        raise UnreadableError(f"{where} holds no private key: {describe(pem)}")
     try:
         return load_pem_private_key(pem, password=None)
     except Exception as error:  # noqa: BLE001 — as above
@@ -64,7 +92,7 @@ def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
 
 
 def public_key(certificate: x509.Certificate, where: str) -> CertificatePublicKeyTypes:
-    """Return a certificate's public key; :class:`UnreadableError` for one of an unknown kind."""
+    """Return a certificate's public key; raise :class:`UnreadableError` if its kind is unknown."""
     try:
         return certificate.public_key()
     except Exception as error:  # noqa: BLE001 — as above
@@ -72,18 +100,16 @@ def public_key(certificate: x509.Certificate, where: str) -> CertificatePublicKe
 
 
 def count_private_keys(pem: bytes) -> int:
-    """Return how many private keys there are, whether they can be read or not."""
+    """Return the number of private keys, readable or not."""
     return sum(label.endswith(_KEY) for label in _labels(pem))
 
 
-def _labels(pem: bytes) -> list[str]:
-    return [label.decode() for label in _LABEL.findall(pem)]
-
-
-def _describe(pem: bytes) -> str:
-    """Return what the bytes are, as they hold nothing of what is wanted."""
+def describe(pem: bytes) -> str:
+    """Describe the content, for the message that it holds no certificate or key."""
     labels = _labels(pem)
     if labels:
+        if not blocks(pem):
+            return "it is cut off: there is a line -----BEGIN …----- without its line -----END …-----"
         known = [_DESCRIPTIONS[label] for label in labels if label in _DESCRIPTIONS]
         if known:
             return known[0]
@@ -93,6 +119,10 @@ def _describe(pem: bytes) -> str:
     if pem.startswith(_DER):
         return "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl pkcs12 -nodes -in OLD -out NEW"
     return "it is not PEM, which has lines -----BEGIN …----- and -----END …-----"
+
+
+def _labels(pem: bytes) -> list[str]:
+    return [label.decode() for label in _LABEL.findall(pem)]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,36 +1,37 @@
-"""The rotation of the certificates in a release's Secret: decides the next single step from what is observed.
+"""The rotation of the certificates in a shared Secret: computes the next single step from what is observed.
 
-The Secret holds a CA with its key (``ca``), the leaf that servers show (``tls``), the CA that will follow it
-(``next-ca``), and certificates without keys: of CAs whose leaves servers may still show
-(``retired-ca``), and of those whose leaves no server shows (``distrusted-ca``). *Trusted* are ``ca``, ``next-ca`` and
-``retired-ca``. The first rule that applies decides:
+The Secret holds a CA with its key (``ca``), the leaf that servers present (``tls``), the CA that comes next
+(``next-ca``), and certificates without keys: of retired CAs, whose leaves servers may still present (``retired-ca``),
+and of distrusted CAs, whose leaves no server presents any more (``distrusted-ca``). The *trusted* CAs are ``ca``,
+``next-ca`` and ``retired-ca``. The first rule that applies decides:
 
-=======  ==================================================================  ==========================================
-rule     observed                                                            step
-=======  ==================================================================  ==========================================
-clocks   our clock and the API server's disagree                             wait: a certificate may seem expired
-missing  no Secret                                                           create an empty one
-adopt    a bundle has a CA that is neither trusted nor removed               write: it is retired
-sign     ``ca`` can sign; ``tls`` is bad, due, or a new one is requested     write: a leaf signed by ``ca``
-begin    ``ca`` can't sign, is due, or another is requested; no good         write: a ``next-ca``
-         ``next-ca``
-apply    a bundle is not exactly what is trusted                             apply what is trusted
-spread   ``next-ca``, in all bundles for less than the propagation delay     wait: API servers learn of it
-promote  ``next-ca``, in all bundles for that long, or nothing else is       write: it is ``ca`` and signs; what was
-         trusted                                                             ``ca`` is retired
-overlap  ``retired-ca``, the Secret unchanged for less than the CA overlap   wait: servers take the leaf over
-retire   ``retired-ca``, the Secret unchanged for that long                  write: it is removed; ``apply`` follows
-tidy     a part of the Secret that can't be read                             write: it is deleted
-rest     none of these                                                       wait until something is due
-=======  ==================================================================  ==========================================
+====================  =========================================================  =======================================
+rule                  observed                                                   step
+====================  =========================================================  =======================================
+clock_skew            our clock and the API server's differ too much             wait: a valid leaf may seem expired
+create_secret         there is no Secret                                         create an empty one
+retire_unknown_cas    a bundle has a CA that is neither trusted nor distrusted   write: it is retired
+sign_leaf             ``ca`` can sign; ``tls`` is invalid, due or requested      write: a new leaf, signed by ``ca``
+create_next_ca        ``ca`` can't sign, is due, or a new CA is requested; no    write: a new ``next-ca``
+                      valid ``next-ca``
+apply_bundles         a bundle differs from the trusted CAs                      apply the trusted CAs to all bundles
+wait_for_propagation  ``next-ca`` is in all bundles, for less than the           wait: API servers learn of it
+                      propagation delay; other CAs are trusted, too
+promote_next_ca       ``next-ca`` is in all bundles, for longer or alone         write: it is ``ca`` and signs a leaf;
+                                                                                 the former ``ca`` is retired
+wait_for_overlap      ``retired-ca``; the Secret unchanged for less than the     wait: servers load the new leaf
+                      CA overlap
+distrust_retired_cas  ``retired-ca``; the Secret unchanged for longer            write: they are distrusted
+delete_unreadable     an entry of the Secret can't be read                       write: it is deleted
+wait_until_due        none of these                                              wait until a renewal is due
+====================  =========================================================  =======================================
 
-Every write names the version that it replaces, so of two who act at once one gets a conflict and reconciles again. A
-Lease makes that rare; nothing here relies on it.
+Every write names the version that it replaces: if two processes act at once, one gets a conflict and reconciles again.
+A Lease makes that rare, but nothing here relies on it.
 """
 
-import re
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
@@ -58,55 +59,50 @@ __all__ = [
     "next_step",
 ]
 
-#: From an API server's write to the last API server's informer: a watch delivers within a second, and one that broke
-#: without a sign is noticed after its 30 s ping and listed again; times ten.
+#: How long after a write of a bundle every API server's informer has it. A watch delivers within a second; a broken one
+#: is noticed by its 30 s ping, and the objects are listed again. Ten times that.
 CA_PROPAGATION_DELAY = timedelta(minutes=5)
-#: From a leaf's write to the last server that shows it: seconds; the rest is for a server that can't read the Secret
-#: for a while, as it must not be ready longer. A day, so that nobody is woken at night by a network policy that keeps
-#: all of them from reading. A CA too many in a bundle costs nothing.
+#: How long after a write of a leaf every ready server presents it. It takes seconds, but a server that can't read the
+#: Secret stays ready for three quarters of this time (see ``certs.keeper``). A day, so that a network policy that
+#: blocks all of them at night can wait until the morning; one more CA in a bundle costs nothing.
 CA_OVERLAP = timedelta(days=1)
-#: More than these are not taken over from a bundle: somebody's whole trust store does not fit into a Secret.
+#: At most this many CAs are retired from bundles: somebody's whole trust store does not fit into a Secret.
 MAX_RETIRED = 16
-
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
 class RotationSettings:
-    """What the operator chooses; ValueError where a rotation could not end before the next one begins."""
+    """The operator's settings; ValueError if one rotation could not end before the next one begins."""
 
     names: tuple[str, ...]
-    """What the API server calls the server."""
+    """The host names by which the API server calls the server."""
     ca_lifetime: timedelta = CA_LIFETIME
     leaf_lifetime: timedelta = LEAF_LIFETIME
     ca_propagation_delay: timedelta = CA_PROPAGATION_DELAY
     ca_overlap: timedelta = CA_OVERLAP
     max_clock_skew: timedelta = BACKDATING / 2
-    """How far our clock and the API server's may lie apart."""
+    """How much our clock and the API server's may differ."""
 
     def __post_init__(self) -> None:
-        problems = [
-            text
-            for good, text in (
-                (self.names, "there must be a name"),
-                (
-                    min(self.ca_propagation_delay, self.ca_overlap) > timedelta(),
-                    "the CA propagation delay and the CA overlap must be positive",
-                ),
-                # a leaf that is due is renewed, and that begins the overlap again
-                (
-                    self.ca_propagation_delay + self.ca_overlap <= self.leaf_lifetime / 3,
-                    "the CA propagation delay and the CA overlap are more than a third of the leaf's lifetime",
-                ),
-                (self.leaf_lifetime <= self.ca_lifetime / 3, "the leaf's lifetime is more than a third of the CA's"),
-                # the writer's clock may be ahead of one party's and behind another's
-                (
-                    self.max_clock_skew <= BACKDATING / 2,
-                    f"the clock skew is at most half of what is backdated, {BACKDATING}",
-                ),
-            )
-            if not good
-        ]
+        checks = (
+            (all(self.names) and self.names, "--names has an empty name"),
+            (
+                min(self.ca_propagation_delay, self.ca_overlap) > timedelta(),
+                "the CA propagation delay and the CA overlap must be positive",
+            ),
+            # a leaf that is due is renewed, and each renewal restarts the overlap
+            (
+                self.ca_propagation_delay + self.ca_overlap <= self.leaf_lifetime / 3,
+                "the CA propagation delay and the CA overlap are more than a third of the leaf's lifetime",
+            ),
+            (self.leaf_lifetime <= self.ca_lifetime / 3, "the leaf's lifetime is more than a third of the CA's"),
+            # the writer's clock may be ahead of the API server's, and a client's as far behind it
+            (
+                self.max_clock_skew <= BACKDATING / 2,
+                f"max_clock_skew must be at most {BACKDATING // timedelta(minutes=2)} minutes",
+            ),
+        )
+        problems = [problem for passed, problem in checks if not passed]
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -119,7 +115,7 @@ class SecretSnapshot:
     """Its ``resourceVersion``."""
     content: Mapping[str, bytes] = field(repr=False)
     rotation_requested: str = ""
-    """The value of the annotation that requests a rotation: ``leaf``, or anything else for the CA too."""
+    """The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,34 +130,35 @@ class WebhookConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was read in one reconciliation, the configurations before the Secret.
+    """The objects and clocks as they were read in one reconciliation, the configurations before the Secret.
 
-    Read after the Secret, they might be newer than it. That would be safe, but cost a write that fails.
+    Read after the Secret, the configurations could be newer than it is: that would be safe, but cost a useless write.
     """
 
     time: datetime
     server_time: datetime
-    """The API server's clock: an answer's ``Date``."""
+    """The API server's clock: the header ``Date`` of a response."""
     monotonic_now: timedelta
-    """A monotonic clock, read after everything else: a slow answer must not count as time that passed."""
+    """A monotonic clock, read after everything else: the time of a slow response must not count as waited."""
     secret: SecretSnapshot | None
     configurations: Mapping[str, WebhookConfiguration | None]
-    """By name; None only where the API server says that there is no such one."""
+    """By name; None only if the API server says that there is none of this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stopwatch:
-    """What a process has observed without interruption, and since when by its monotonic clock.
+    """Measures for how long a condition has held without a break, as one process has observed it.
 
-    It is not kept in the Secret: another process's clock may be wrong, and a wall clock may jump. A process that
-    restarts begins to wait again.
+    It is not kept in the Secret: other clocks may be wrong or jump, our own monotonic clock does neither. A restart
+    costs time only.
     """
 
     condition: Hashable = None
     started: timedelta = timedelta()
+    """On the monotonic clock."""
 
     def for_condition(self, condition: Hashable, monotonic_now: timedelta) -> Self:
-        """Return this stopwatch if it is about ``subject``, otherwise a new one that begins at ``monotonic_now``."""
+        """Return this stopwatch if it measures the condition, otherwise one that starts now."""
         if self.condition == condition and self.started <= monotonic_now:
             return self
         return type(self)(condition, monotonic_now)
@@ -169,24 +166,24 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class CreateSecret:
-    """Make an empty Secret; not an error where there is one by then, and that one stays as it is."""
+    """Create an empty Secret; does nothing if it exists by then."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteSecret:
-    """Replace the Secret's content, if it still has the version."""
+    """Replace the Secret's content if it still has the version."""
 
     content: Mapping[str, bytes] = field(repr=False)
     version: str
     clears_request: bool
-    """Whether the annotation that asks is to be taken away with the same write."""
+    """Whether the same write deletes the annotation that requests a rotation."""
     reason: str
 
 
 class BundleTarget(NamedTuple):
-    """A configuration, its version, and the names of all its entries."""
+    """A webhook configuration whose bundles are to be written: its version, and the names of all its entries."""
 
     name: str
     version: str
@@ -195,7 +192,7 @@ class BundleTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ApplyBundles:
-    """Give each entry of these configurations the bundle, if they still have the version; one's failure stops none."""
+    """Write the bundle to each entry of the targets, if they have their version; a failure does not stop the others."""
 
     bundle: bytes
     targets: tuple[BundleTarget, ...]
@@ -204,7 +201,7 @@ class ApplyBundles:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Reconcile again after this long at the latest; something may change before."""
+    """Do nothing, and reconcile again after this delay at the latest: something may change before."""
 
     delay: timedelta
     reason: str
@@ -214,14 +211,14 @@ Step = CreateSecret | WriteSecret | ApplyBundles | Wait
 
 
 class StepResult(NamedTuple):
-    """A step, and the memory for the next reconciliation."""
+    """A step, and the stopwatch for the next reconciliation."""
 
     step: Step
     stopwatch: Stopwatch = Stopwatch()
 
 
 def next_step(observed: Observed, stopwatch: Stopwatch, settings: RotationSettings) -> StepResult:
-    """Return the step of the first rule that applies. Nothing is random but the keys of new certificates."""
+    """Return the step of the first rule that applies; only the keys of new certificates are random."""
     context = _Reconciliation(observed, stopwatch, settings)
     for rule in RULES:
         result = rule(context)
@@ -232,42 +229,44 @@ def next_step(observed: Observed, stopwatch: Stopwatch, settings: RotationSettin
 
 @dataclass(frozen=True, slots=True)
 class _SecretState:
-    """The CAs in a Secret; one that can't be read counts as absent."""
+    """The CAs in a Secret; an entry that can't be read counts as absent."""
 
-    current: CA | None = None
-    following: CA | None = None
+    ca: CA | None = None
+    next_ca: CA | None = None
     retired: tuple[x509.Certificate, ...] = ()
-    removed: tuple[x509.Certificate, ...] = ()
+    distrusted: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def read(cls, content: Mapping[str, bytes]) -> Self:
-        """Return what the content holds; a CA whose key is lost is retired, since servers may still show its leaves."""
-        current = _load_ca(content, "ca")
-        following = _load_ca(content, "next-ca")
-        orphans = [
+        """Return the state in a Secret's content.
+
+        A CA without a readable key can't sign, but its leaves may be in use: it counts as retired.
+        """
+        ca, next_ca = _load_ca(content, "ca"), _load_ca(content, "next-ca")
+        without_key = [
             certificate
-            for ca, name in ((current, "ca"), (following, "next-ca"))
-            if ca is None
-            for certificate in _certificates(content.get(f"{name}.crt", b""))
+            for loaded, name in ((ca, "ca"), (next_ca, "next-ca"))
+            if loaded is None
+            for certificate in pem.readable_certificates(content.get(f"{name}.crt", b""))
         ]
-        kept = {ca.certificate for ca in (current, following) if ca is not None}
-        retired = [*_certificates(content.get("retired-ca.crt", b"")), *orphans]
+        with_key = {loaded.certificate for loaded in (ca, next_ca) if loaded is not None}
+        retired = [*pem.readable_certificates(content.get("retired-ca.crt", b"")), *without_key]
         return cls(
-            current,
-            following,
-            tuple(certificate for certificate in dict.fromkeys(retired) if certificate not in kept),
-            _certificates(content.get("distrusted-ca.crt", b"")),
+            ca,
+            next_ca,
+            tuple(certificate for certificate in dict.fromkeys(retired) if certificate not in with_key),
+            pem.readable_certificates(content.get("distrusted-ca.crt", b"")),
         )
 
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
-        cas = (self.current, self.following)
-        return (*(ca.certificate for ca in cas if ca is not None), *self.retired)
+        with_key = (self.ca, self.next_ca)
+        return (*(ca.certificate for ca in with_key if ca is not None), *self.retired)
 
     def content(self) -> dict[str, bytes]:
-        """Return the keys of the Secret that are not empty."""
-        content = {"retired-ca.crt": _pem(self.retired), "distrusted-ca.crt": _pem(self.removed)}
-        for ca, name in ((self.current, "ca"), (self.following, "next-ca")):
+        """Return the Secret's entries for this state, without empty ones."""
+        content = {"retired-ca.crt": _pem(self.retired), "distrusted-ca.crt": _pem(self.distrusted)}
+        for ca, name in ((self.ca, "ca"), (self.next_ca, "next-ca")):
             content[f"{name}.crt"] = ca.certificate_pem if ca is not None else b""
             content[f"{name}.key"] = ca.key_pem if ca is not None else b""
         return {key: value for key, value in content.items() if value}
@@ -278,7 +277,7 @@ _KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca
 
 
 class _Reconciliation:
-    """What was observed, decoded; the argument of every rule."""
+    """What was observed, decoded: the argument of every rule."""
 
     def __init__(self, observed: Observed, stopwatch: Stopwatch, settings: RotationSettings) -> None:
         self.observed = observed
@@ -297,16 +296,16 @@ class _Reconciliation:
     def ca_requested(self) -> bool:
         return bool(self.secret.rotation_requested) and not self.leaf_requested
 
-    def write(
+    def write_step(
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
-        """Return the step that writes ``state``; a valid leaf stays, and so do keys that are not Pillion's."""
+        """Return the step that stores ``state`` and ``leaf`` (default: the present one); it keeps foreign entries."""
         content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | state.content()
-        content["tls.crt"], content["tls.key"] = leaf or self.leaf(state)
+        content["tls.crt"], content["tls.key"] = leaf or self.valid_leaf(state)
         return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
 
-    def leaf(self, state: _SecretState) -> tuple[bytes, bytes]:
-        """Return the Secret's leaf and its key; empty where servers should not use it: no CA of ours signed it, say."""
+    def valid_leaf(self, state: _SecretState) -> tuple[bytes, bytes]:
+        """Return the Secret's leaf and its key, both empty if no trusted CA signed it or it is otherwise invalid."""
         pair = self.secret.content.get("tls.crt", b""), self.secret.content.get("tls.key", b"")
         try:
             verify(*pair, now=self.now, roots_pem=_pem(state.trusted))
@@ -314,19 +313,19 @@ class _Reconciliation:
             return b"", b""
         return pair
 
-    def issue(self, ca: CA) -> tuple[bytes, bytes]:
+    def issue_leaf(self, ca: CA) -> tuple[bytes, bytes]:
         leaf = ca.issue(self.settings.names, self.now, lifetime=self.settings.leaf_lifetime)
         return leaf.certificate_pem, leaf.key_pem
 
     def ca_fault(self, ca: CA | None) -> str:
-        """Return why a CA must be followed by another one, or nothing."""
+        """Return why a CA must be replaced by another one; an empty string if it need not."""
         if ca is None:
             return "the Secret holds no CA that can sign"
         certificate = ca.certificate
         if not self.can_sign(ca):
-            return f"the CA is good from {certificate.not_valid_before_utc:%FT%TZ} to {_end(certificate)} only"
+            return f"the CA is valid from {certificate.not_valid_before_utc:%FT%TZ} to {_not_after(certificate)} only"
         if self.now >= _renewal(certificate, self.settings.ca_lifetime):
-            return f"two thirds of the CA's lifetime are over, it ends {_end(certificate)}"
+            return f"two thirds of the CA's lifetime are over; it expires at {_not_after(certificate)}"
         return ""
 
     def can_sign(self, ca: CA) -> bool:
@@ -334,7 +333,7 @@ class _Reconciliation:
         return certificate.not_valid_before_utc <= self.now < certificate.not_valid_after_utc
 
     def leaf_fault(self, ca: CA) -> str:
-        """Return why the leaf must be signed anew, or nothing."""
+        """Return why a new leaf must be signed; an empty string if the Secret's need not be replaced."""
         content, settings = self.secret.content, self.settings
         try:
             pair = verify(
@@ -347,16 +346,16 @@ class _Reconciliation:
             )
         except UnusablePairError as error:
             return str(error)
-        # a new one could last no longer than a leaf that ends with its CA, and would be due sooner and sooner
-        lasts = pair.not_after >= ca.certificate.not_valid_after_utc
-        if not lasts and self.now >= _renewal(pair.leaf, settings.leaf_lifetime):
-            return f"two thirds of the leaf's lifetime are over, it ends {_end(pair.leaf)}"
+        # A leaf that already expires with its CA can't be extended: a new one would only be due sooner.
+        ends_with_ca = pair.not_after >= ca.certificate.not_valid_after_utc
+        if not ends_with_ca and self.now >= _renewal(pair.leaf, settings.leaf_lifetime):
+            return f"two thirds of the leaf's lifetime are over; it expires at {_not_after(pair.leaf)}"
         return ""
 
 
-def _clocks(context: _Reconciliation) -> StepResult | None:
-    apart = abs(context.now - context.observed.server_time)
-    if apart <= context.settings.max_clock_skew:
+def _clock_skew(context: _Reconciliation) -> StepResult | None:
+    skew = abs(context.now - context.observed.server_time)
+    if skew <= context.settings.max_clock_skew:
         return None
     return StepResult(
         Wait(
@@ -366,153 +365,170 @@ def _clocks(context: _Reconciliation) -> StepResult | None:
     )
 
 
-def _missing(context: _Reconciliation) -> StepResult | None:
+def _create_secret(context: _Reconciliation) -> StepResult | None:
     return StepResult(CreateSecret("there is no Secret")) if context.observed.secret is None else None
 
 
-def _adopt(context: _Reconciliation) -> StepResult | None:
-    """Retire CAs that only the bundles have: servers may still show their leaves.
-
-    That is so after the Secret was lost, and after a change of the certificate mode.
-    """
+def _retire_unknown_cas(context: _Reconciliation) -> StepResult | None:
+    """Retire CAs that only the bundles have: if the Secret was lost or replaced, servers still present their leaves."""
     state = context.state
     bundles = [bundle for each in context.configurations.values() for bundle in each.bundles.values()]
-    found = dict.fromkeys(certificate for bundle in bundles for certificate in _certificates(bundle))
-    known = {*state.trusted, *state.removed}
-    strangers = [certificate for certificate in found if certificate not in known]
-    adopted = strangers[: max(0, MAX_RETIRED - len(state.retired))]
-    if not adopted:
+    in_bundles = dict.fromkeys(certificate for bundle in bundles for certificate in pem.readable_certificates(bundle))
+    known = {*state.trusted, *state.distrusted}
+    unknown = [certificate for certificate in in_bundles if certificate not in known]
+    unknown = unknown[: max(0, MAX_RETIRED - len(state.retired))]
+    if not unknown:
         return None
-    names = ", ".join(certificate.subject.rfc4514_string()[:80] for certificate in adopted)
-    wanted = _SecretState(state.current, state.following, (*state.retired, *adopted), state.removed)
-    return context.write(wanted, f"the bundles trust what the Secret does not know: {names}")
+    names = ", ".join(certificate.subject.rfc4514_string()[:80] for certificate in unknown)
+    return context.write_step(
+        replace(state, retired=(*state.retired, *unknown)),
+        f"the bundles contain CAs that the Secret does not: {names}",
+    )
 
 
-def _sign(context: _Reconciliation) -> StepResult | None:
-    """Renew the leaf. What ``ca`` signs is trusted already, so this waits for nothing else."""
-    current = context.state.current
-    if current is None or not context.can_sign(current):
+def _sign_leaf(context: _Reconciliation) -> StepResult | None:
+    """Renew the leaf. The bundles trust ``ca`` already, so a leaf of its can be presented at once."""
+    ca = context.state.ca
+    if ca is None or not context.can_sign(ca):
         return None
-    fault = context.leaf_fault(current) or ("a new leaf was requested" if context.leaf_requested else "")
+    fault = context.leaf_fault(ca) or ("a new leaf was requested" if context.leaf_requested else "")
     if not fault:
         return None
-    return context.write(
+    return context.write_step(
         context.state,
         f"new leaf: {fault}",
-        context.issue(current),
+        context.issue_leaf(ca),
         clears_request=context.leaf_requested,
     )
 
 
-def _begin(context: _Reconciliation) -> StepResult | None:
+def _create_next_ca(context: _Reconciliation) -> StepResult | None:
     state = context.state
-    following_fault = ""
-    if state.following is not None:
-        following_fault = context.ca_fault(state.following)
+    next_fault = ""
+    if state.next_ca is not None:
+        next_fault = context.ca_fault(state.next_ca)
     elif {"next-ca.crt", "next-ca.key"} & context.secret.content.keys():
-        # the rotation that it was for is not over, and whoever asked is not told that it was in vain
-        following_fault = "the one that was to follow can't be read"
-    if state.following is not None and not following_fault:
+        # it is replaced, so that a rotation that was requested and has begun is not lost
+        next_fault = "the next CA in the Secret can't be read"
+    if state.next_ca is not None and not next_fault:
         return None
-    fault = context.ca_fault(state.current) or following_fault
-    # one rotation after the other keeps the bundles short; what is due does not wait, as a crash costs the stopwatch
+    fault = context.ca_fault(state.ca) or next_fault
+    # A requested rotation waits until the last one has ended, so that bundles stay short. A CA that is due does not
+    # wait: restarts begin the overlap again, and it might never end.
     if not fault and context.ca_requested and not state.retired:
         fault = "a new CA was requested"
     if not fault:
         return None
-    following = CA.create(context.now, lifetime=context.settings.ca_lifetime)
-    wanted = _SecretState(state.current, following, state.retired, state.removed)
-    return context.write(wanted, f"new CA: {fault}", clears_request=context.ca_requested)
+    next_ca = CA.create(context.now, lifetime=context.settings.ca_lifetime)
+    return context.write_step(replace(state, next_ca=next_ca), f"new CA: {fault}", clears_request=context.ca_requested)
 
 
-def _apply(context: _Reconciliation) -> StepResult | None:
-    bundle = _pem(context.state.trusted)
+def _apply_bundles(context: _Reconciliation) -> StepResult | None:
+    trusted = _pem(context.state.trusted)
     targets = tuple(
         BundleTarget(name, each.version, tuple(each.bundles))
         for name, each in context.configurations.items()
-        if any(has != bundle for has in each.bundles.values())
+        if any(bundle != trusted for bundle in each.bundles.values())
     )
     if not targets:
         return None
     names = ", ".join(target.name for target in targets)
-    return StepResult(ApplyBundles(bundle, targets, f"not every entry of {names} trusts exactly what it must"))
+    return StepResult(ApplyBundles(trusted, targets, f"some caBundles of {names} are out of date"))
 
 
-def _promote(context: _Reconciliation) -> StepResult | None:
-    """Rules ``spread`` and ``promote``; ``apply`` came before, so each bundle has what is trusted."""
-    state, settings = context.state, context.settings
-    following = state.following
-    if following is None:
+def _wait_for_propagation(context: _Reconciliation) -> StepResult | None:
+    """Wait until API servers trust ``next-ca``; ``apply_bundles`` came before, so all bundles have it."""
+    state, monotonic_now = context.state, context.observed.monotonic_now
+    # if it is the only trusted CA, clients accept no leaf yet: to wait would only prolong that
+    if state.next_ca is None or state.trusted == (state.next_ca.certificate,):
         return None
-    stopwatch = context.stopwatch.for_condition(("spread", following.certificate), context.observed.monotonic_now)
-    left = stopwatch.started + settings.ca_propagation_delay - context.observed.monotonic_now
-    # where nothing else is trusted no leaf is good yet, and waiting would only make that last
-    alone = state.trusted == (following.certificate,)
-    if left > timedelta() and not alone:
-        return StepResult(Wait(left, "API servers get to know the new CA"), stopwatch)
-    retired = (*state.retired, *((state.current.certificate,) if state.current is not None else ()))
-    wanted = _SecretState(following, None, retired, state.removed)
-    reason = "new leaf: every API server trusts the new CA"
-    return context.write(wanted, reason, context.issue(following), clears_request=context.leaf_requested)
+    stopwatch = context.stopwatch.for_condition(("propagation", state.next_ca.certificate), monotonic_now)
+    remaining = stopwatch.started + context.settings.ca_propagation_delay - monotonic_now
+    if remaining <= timedelta():
+        return None
+    return StepResult(Wait(remaining, "API servers may not know the new CA yet"), stopwatch)
 
 
-def _retire(context: _Reconciliation) -> StepResult | None:
-    """Rules ``overlap`` and ``retire``; ``sign`` came before, so the leaf is of ``ca``."""
-    state, settings = context.state, context.settings
+def _promote_next_ca(context: _Reconciliation) -> StepResult | None:
+    state = context.state
+    if state.next_ca is None:
+        return None
+    retired = (*state.retired, *((state.ca.certificate,) if state.ca is not None else ()))
+    return context.write_step(
+        _SecretState(state.next_ca, None, retired, state.distrusted),
+        "new leaf: every API server trusts the new CA",
+        context.issue_leaf(state.next_ca),
+        clears_request=context.leaf_requested,
+    )
+
+
+def _wait_for_overlap(context: _Reconciliation) -> StepResult | None:
+    """Wait until all servers have loaded the leaf; ``sign_leaf`` came before, so ``ca`` signed it."""
+    monotonic_now = context.observed.monotonic_now
+    if not context.state.retired:
+        return None
+    # measured by version: if the leaf was lost and written again meanwhile, servers loaded it later
+    stopwatch = context.stopwatch.for_condition(("overlap", context.secret.version), monotonic_now)
+    remaining = stopwatch.started + context.settings.ca_overlap - monotonic_now
+    if remaining <= timedelta():
+        return None
+    return StepResult(Wait(remaining, "servers may still present a leaf of the former CA"), stopwatch)
+
+
+def _distrust_retired_cas(context: _Reconciliation) -> StepResult | None:
+    """Distrust the retired CAs; ``apply_bundles`` then takes them out of the bundles."""
+    state = context.state
     if not state.retired:
         return None
-    # of this version: a leaf that was lost and written again in between reached servers later
-    stopwatch = context.stopwatch.for_condition(("overlap", context.secret.version), context.observed.monotonic_now)
-    left = stopwatch.started + settings.ca_overlap - context.observed.monotonic_now
-    if left > timedelta():
-        return StepResult(Wait(left, "servers may still show a leaf of the former CA"), stopwatch)
-    return context.write(
-        _SecretState(state.current, None, (), removed=state.retired),
-        "no server shows a leaf of the former CA any more",
+    return context.write_step(
+        _SecretState(state.ca, None, (), distrusted=state.retired),
+        "no server presents a leaf of the former CA any more",
     )
 
 
-def _tidy(context: _Reconciliation) -> StepResult | None:
-    """Delete what can't be read and is ignored, so that the Secret holds only what is in use."""
-    has = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
-    return (
-        context.write(context.state, "a part of the Secret can't be read") if has != context.state.content() else None
-    )
+def _delete_unreadable(context: _Reconciliation) -> StepResult | None:
+    """Delete entries that the other rules ignore, so that the Secret shows only what is in use."""
+    present = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
+    if present == context.state.content():
+        return None
+    return context.write_step(context.state, "an entry of the Secret can't be read")
 
 
-def _rest(context: _Reconciliation) -> StepResult | None:
-    """Return the wait for what is due first; row ``sign`` has verified the leaf."""
-    current, settings = context.state.current, context.settings
-    if current is None:
-        raise AssertionError("rule begin or rule promote applies where there is no CA")
+def _wait_until_due(context: _Reconciliation) -> StepResult | None:
+    """Wait until the first renewal is due; ``sign_leaf`` has verified the leaf."""
+    ca, settings = context.state.ca, context.settings
+    if ca is None:
+        raise AssertionError("create_next_ca or promote_next_ca applies where there is no CA")
     leaf = x509.load_pem_x509_certificate(context.secret.content["tls.crt"])
     due = min(
-        _renewal(current.certificate, settings.ca_lifetime),
-        # a leaf that ends with its CA is past its time, and stays
+        _renewal(ca.certificate, settings.ca_lifetime),
+        # a leaf that expires with its CA is not renewed although it is due
         max(_renewal(leaf, settings.leaf_lifetime), context.now + settings.ca_propagation_delay),
     )
     return StepResult(Wait(due - context.now, f"nothing is due before {due:%FT%TZ}"))
 
 
-#: The table, in order.
+#: Every rule of the table, in its order.
 RULES: tuple[Callable[[_Reconciliation], StepResult | None], ...] = (
-    _clocks,
-    _missing,
-    _adopt,
-    _sign,
-    _begin,
-    _apply,
-    _promote,
-    _retire,
-    _tidy,
-    _rest,
+    _clock_skew,
+    _create_secret,
+    _retire_unknown_cas,
+    _sign_leaf,
+    _create_next_ca,
+    _apply_bundles,
+    _wait_for_propagation,
+    _promote_next_ca,
+    _wait_for_overlap,
+    _distrust_retired_cas,
+    _delete_unreadable,
+    _wait_until_due,
 )
 
 
 def _renewal(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
-    """Return when two thirds are over, of its lifetime or of a shorter one that the operator has chosen since.
+    """Return when a certificate is due: after two thirds of its lifetime, or of ``lifetime`` if that is shorter.
 
-    Counted without what it was backdated: with lifetimes of seconds that would be nearly all of it.
+    The lifetime is counted without the hour of backdating, which exceeds lifetimes of seconds, as tests have them.
     """
     issued = certificate.not_valid_before_utc + BACKDATING
     return issued + min(certificate.not_valid_after_utc - issued, lifetime) * RENEWAL_AT
@@ -525,20 +541,9 @@ def _load_ca(content: Mapping[str, bytes], name: str) -> CA | None:
         return None
 
 
-def _certificates(bundle: bytes) -> tuple[x509.Certificate, ...]:
-    """Return every certificate that can be read, once; one that can't hides no other."""
-    found: dict[x509.Certificate, None] = {}
-    for block in _PEM.findall(bundle):
-        try:
-            found[pem.certificates(block, "")[0]] = None
-        except pem.UnreadableError:
-            continue
-    return tuple(found)
-
-
 def _pem(certificates: tuple[x509.Certificate, ...]) -> bytes:
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
-def _end(certificate: x509.Certificate) -> str:
+def _not_after(certificate: x509.Certificate) -> str:
     return f"{certificate.not_valid_after_utc:%FT%TZ}"

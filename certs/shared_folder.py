@@ -1,4 +1,4 @@
-"""The folder through which a keeper hands its server a certificate, its key, and how long they may be served."""
+"""The folder that a keeper and its server share: the pair to serve, and the keeper's status."""
 
 import json
 import time
@@ -21,38 +21,43 @@ class FailureKind(StrEnum):
 
     UNREACHABLE = "unreachable"
     ERROR_RESPONSE = "error_response"
-    CONFLICT = "conflict"  # another replica wrote first: no error, the next reconciliation sees what it did
+    CONFLICT = "conflict"  # another replica wrote first: no error, the next reconciliation observes its write
     CLOCK_SKEW = "clock_skew"
     FOLDER = "folder"
     UNEXPECTED_EXCEPTION = "unexpected_exception"
 
 
 def seconds_since_boot() -> float:
-    """Return the seconds since the machine booted, suspended time included: the same for all its processes."""
+    """Return the seconds since boot, suspended time included (CLOCK_BOOTTIME).
+
+    All processes of a machine, in whatever container, read the same clock, and nobody can set it.
+    """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperStatus:
-    """What a keeper tells its server: whether the pair that it wrote last may be served, and its own counters."""
+    """What a keeper knows about the pair that it wrote last, and its counters."""
 
     certificate: str = ""
-    """The leaf's fingerprint."""
+    """The leaf's SHA-256 fingerprint, in hexadecimal."""
     serve_from: float = 0.0
-    """From when on a server may serve it, in seconds of the epoch: every client considers it valid by then."""
+    """When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks."""
     serve_until: float = 0.0
+    """When a server must stop to serve it, in seconds of the epoch: earlier than its notAfter, for clients' clocks."""
     fresh_until_boot_seconds: float = 0.0
-    """The :func:`seconds_since_boot` until which clients trust the pair for certain; a newer status extends it."""
+    """Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`."""
     last_success: float = 0.0
     """When the keeper last reconciled successfully, in seconds of the epoch."""
     is_leader: bool = False
     steps: dict[str, int] = field(default_factory=dict)
-    """How many were taken, by kind."""
+    """The number of steps taken, by kind."""
     failures: dict[str, int] = field(default_factory=dict)
+    """The number of failed reconciliations, by kind."""
 
-    def readiness_error(self, now: datetime, at: float) -> str:
-        """Return why a server must not serve the pair now; an empty string where it may."""
-        if at > self.fresh_until_boot_seconds:
+    def readiness_error(self, now: datetime, boot_seconds: float) -> str:
+        """Return why a server must not serve the pair now; an empty string if it may."""
+        if boot_seconds > self.fresh_until_boot_seconds:
             return "the certificate keeper has not read the Secret for too long: other replicas may have rotated since"
         if not self.serve_from <= now.timestamp() <= self.serve_until:
             serve_from, serve_until = (
@@ -63,13 +68,13 @@ class KeeperStatus:
 
 
 class SharedFolder(NamedTuple):
-    """The folder; each file in it is replaced whole."""
+    """The folder; each file in it is replaced atomically."""
 
     path: Path
 
     @property
     def pair_file(self) -> Path:
-        """Return the file with the leaf and its key: one file, so that nobody reads halves of two pairs."""
+        """Return the path of the leaf and its key: one file, so that nobody reads a certificate with another's key."""
         return self.path / "pair.pem"
 
     @property
@@ -77,15 +82,15 @@ class SharedFolder(NamedTuple):
         return self.path / "keeper-status.json"
 
     def write_pair(self, certificate_pem: bytes, key_pem: bytes) -> None:
-        """Write a pair; raises OSError."""
+        """Write a certificate and its key; raises OSError."""
         files.replace(self.pair_file, certificate_pem + key_pem)
 
     def write_status(self, status: KeeperStatus) -> None:
-        """Write a notice; raises OSError."""
+        """Write the keeper's status; raises OSError."""
         files.replace(self._status_file, json.dumps(asdict(status)).encode())
 
     def read_status(self) -> KeeperStatus:
-        """Return the last notice; where there is none that can be read, one by which nothing may be served."""
+        """Return the last status written; one that allows no serving if none can be read."""
         try:
             return KeeperStatus(**json.loads(self._status_file.read_bytes()))
         except (OSError, ValueError, TypeError):

@@ -1,7 +1,6 @@
-"""The Secret, the webhook configurations and the Lease of a release: read from the API server, and written.
+"""Reads and writes a release's objects in the cluster: the Secret, the webhook configurations and the Lease.
 
-Every write names the ``resourceVersion`` that it replaces, so it fails where somebody else has written meanwhile. The
-exception is the creation of an empty object, which changes nothing where the object exists.
+Every write names the version that it replaces; only the creation of an empty object has none to name.
 """
 
 import base64
@@ -27,10 +26,10 @@ from certs.rotation import (
 
 __all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ObjectNames", "Store", "decode_base64"]
 
-#: The annotation of the Secret that requests a rotation: ``leaf`` for a leaf, any other value for a CA and a leaf.
+#: The annotation of the Secret that requests a rotation: ``leaf``, or anything else for a new CA and a leaf.
 ROTATE_ANNOTATION = "pillion.dev/rotate"
-#: The annotation of a webhook configuration that names the Secret with the servers' certificate. If it names another
-#: Secret than ours, the release was switched to another certificate mode, and its bundles are no longer ours to write.
+#: The annotation of a webhook configuration that names the Secret that its caBundles belong to. If it names another
+#: Secret, the release was upgraded to another certificate mode, and this keeper must not touch the bundles.
 CERTIFICATE_ANNOTATION = "pillion.dev/certificate"
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
@@ -48,16 +47,13 @@ class ObjectNames:
     secret: str
     lease: str
     configurations: tuple[str, ...]
-    """``RESOURCE/NAME`` each, as ``mutatingwebhookconfigurations/pillion.pillion-system``."""
+    """Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``."""
     release: str = ""
-    """The Helm release that Secret and Lease belong to; empty where they belong to none."""
+    """The Helm release that the Secret and the Lease belong to; empty if there is none."""
 
     @property
     def helm_metadata(self) -> dict[str, dict[str, str]]:
-        """Return the labels and annotations by which Helm recognizes the release's objects.
-
-        Helm refuses to install where an object exists that has other ones.
-        """
+        """Return the metadata that marks an object as the Helm release's; Helm adopts no object without it."""
         if not self.release:
             return {}
         annotations = {"meta.helm.sh/release-name": self.release, "meta.helm.sh/release-namespace": self.namespace}
@@ -67,56 +63,51 @@ class ObjectNames:
         for each in self.configurations:
             resource, _, name = each.partition("/")
             if resource not in _KINDS or not name:
-                raise ValueError(f"{each!r} is no webhook configuration; write mutatingwebhookconfigurations/NAME")
+                raise ValueError(f"{each!r} is not a webhook configuration; write mutatingwebhookconfigurations/NAME")
 
 
 class LeaseState(NamedTuple):
     """The Lease as it was read."""
 
     version: str
-    """Its ``resourceVersion``."""
     holder: str
-    """Empty where nobody holds it."""
     renewed: str
-    """``renewTime`` as its holder wrote it: only compared with itself, because the holder's clock may be wrong."""
+    """The time of renewal as its holder wrote it; it is only compared, never parsed."""
     server_time: datetime
     """The API server's clock."""
 
 
 class Store:
-    """Reads and writes the objects of one release, over one connection."""
+    """Reads and writes the objects of one release over one connection."""
 
     def __init__(
         self,
         connection: ApiConnection,
-        objects: ObjectNames,
+        names: ObjectNames,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
-        self._objects = objects
+        self._names = names
         self._clock = clock
         self._monotonic = monotonic
-        within = f"namespaces/{quote(objects.namespace)}"
-        self._secret = f"/api/v1/{within}/secrets/{quote(objects.secret)}"
-        self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(objects.lease)}"
+        within = f"namespaces/{quote(names.namespace)}"
+        self._secret = f"/api/v1/{within}/secrets/{quote(names.secret)}"
+        self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(names.lease)}"
 
     def observe(self, *, include_configurations: bool = True) -> Observed:
-        """Return the state of the Secret and, unless left out, of the webhook configurations.
-
-        A keeper that does not rotate needs the Secret only. The configurations are read first: see :class:`Observed`.
-        """
-        names = self._objects.configurations if include_configurations else ()
+        """Read the configurations, then the Secret. Without the configurations only the Secret is read."""
+        names = self._names.configurations if include_configurations else ()
         configurations = {name: self._configuration(name) for name in names}
         secret, server_time = self._read_secret()
         return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
     def perform(self, step: Step, observed: Observed) -> None:
-        """Take a step that was decided from ``observed``; raises :class:`ApiError`."""
+        """Take a step that was computed from ``observed``; raises :class:`ApiError`."""
         match step:
             case CreateSecret():
-                self._create_empty(self._secret, "v1", "Secret", self._objects.secret, type="Opaque")
+                self._create_empty(self._secret, "v1", "Secret", self._names.secret, type="Opaque")
             case WriteSecret():
                 self._write(step, observed)
             case ApplyBundles():
@@ -131,11 +122,18 @@ class Store:
         except StatusError as error:
             if not error.not_found:
                 raise
-            response = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._objects.lease)
+            response = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._names.lease)
         return _lease_state(response)
 
     def write_holder(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
-        """Make ``holder`` the Lease's holder, or free the Lease if that is empty; return the Lease as it is now."""
+        """Write that ``holder`` acquired or renewed the Lease, and return its new state."""
+        return self._write_lease(lease, holder, duration)
+
+    def release(self, lease: LeaseState, duration: timedelta) -> None:
+        """Write that nobody holds the Lease."""
+        self._write_lease(lease, "", duration)
+
+    def _write_lease(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
             "holderIdentity": holder or None,
@@ -148,13 +146,13 @@ class Store:
         return _lease_state(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
 
     def _create_empty(self, path: str, version: str, kind: str, name: str, **fields: str) -> ApiResponse:
-        """Create an object without content; one that exists stays as it is.
+        """Create an empty object, or return the one that exists unchanged.
 
-        By server-side apply: an RBAC rule with ``resourceNames`` can allow it for one name, which it can't for a plain
-        create. With Helm's metadata: a keeper of a release that is being upgraded may create the object once more, and
-        Helm must be able to take it over.
+        By server-side apply, because an RBAC rule with ``resourceNames`` allows it: a create can't be limited by name.
+        It is labelled as the Helm release's, so that a Secret made by pods of an old revision does not block the next
+        installation.
         """
-        metadata = {"name": name, **self._objects.helm_metadata}
+        metadata = {"name": name, **self._names.helm_metadata}
         return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
     def _read_secret(self) -> tuple[SecretSnapshot | None, datetime]:
@@ -170,8 +168,8 @@ class Store:
         return SecretSnapshot(_resource_version(document), content, rotation_requested), response.time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
-        before = observed.secret.content if observed.secret is not None else {}
-        data: dict[str, str | None] = dict.fromkeys(before)  # a key that is not written again is deleted
+        present = observed.secret.content if observed.secret is not None else {}
+        data: dict[str, str | None] = dict.fromkeys(present)  # entries that are not overwritten are deleted
         data |= {key: base64.b64encode(value).decode() for key, value in step.content.items()}
         metadata: dict[str, Any] = {"resourceVersion": step.version}
         if step.clears_request:
@@ -185,16 +183,15 @@ class Store:
             if error.not_found:
                 return None
             raise
-        if (document["metadata"].get("annotations") or {}).get(
-            CERTIFICATE_ANNOTATION, self._objects.secret
-        ) != self._objects.secret:
+        annotations = document["metadata"].get("annotations") or {}
+        if annotations.get(CERTIFICATE_ANNOTATION, self._names.secret) != self._names.secret:
             return None
         entries = document.get("webhooks") or []
         bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
         return WebhookConfiguration(_resource_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
-        """Write the bundle into every target, also after one has failed; raise the first failure at the end."""
+        """Apply the bundle to every target; raise the first failure at the end."""
         bundle = base64.b64encode(step.bundle).decode()
         failure: ApiError | None = None
         for target in step.targets:
@@ -215,12 +212,8 @@ class Store:
 
 def _lease_state(response: ApiResponse) -> LeaseState:
     spec = response.document.get("spec") or {}
-    return LeaseState(
-        _resource_version(response.document),
-        spec.get("holderIdentity") or "",
-        spec.get("renewTime") or "",
-        response.time,
-    )
+    holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
+    return LeaseState(_resource_version(response.document), holder, renewed, response.time)
 
 
 def _configuration_path(name: str) -> str:
@@ -233,7 +226,7 @@ def _resource_version(document: Mapping[str, Any]) -> str:
 
 
 def decode_base64(text: str | None) -> bytes:
-    """Decode a base64 field of an object; one that is missing or malformed gives empty bytes."""
+    """Return the bytes of a base64 field; empty if the field is missing or not base64."""
     try:
         return base64.b64decode(text or "", validate=True)
     except binascii.Error:

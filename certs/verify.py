@@ -1,4 +1,4 @@
-"""Whether a certificate and its key are good for these names at this time, and if not, exactly why."""
+"""Verifies a certificate chain and its key for given names and a time, and reports every fault."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,23 +33,23 @@ class FaultKind(StrEnum):
     """What can be wrong with a pair."""
 
     UNREADABLE = "unreadable"  # no PEM, no certificate, no key, an encrypted key
-    KEY = "key"  # the key is another certificate's
-    ALGORITHM = "algorithm"  # the key is of a kind that no API server accepts
-    TIME = "time"  # not yet, or no longer
-    NAME = "name"  # the server is called by a name that is not among the alternative names
+    KEY = "key"  # the key does not belong to the certificate
+    ALGORITHM = "algorithm"  # a kind of key that no API server accepts
+    TIME = "time"  # not valid yet, or expired
+    NAME = "name"  # a host name that is not among the alternative names
     USAGE = "usage"  # the certificate is not for servers
-    CHAIN = "chain"  # a certificate is not signed by the next, or by no trusted one, or not in a way that counts
+    CHAIN = "chain"  # wrong or unknown issuer, path length exceeded, or a SHA-1 or MD5 signature
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong, with a sentence for people."""
+    """One fault of a pair, with a message that names certificate and cause."""
 
     kind: FaultKind
     text: str
 
 
 class UnusablePairError(ValueError):
-    """The pair can't be used; ``faults`` holds everything that is wrong with it."""
+    """The pair is invalid; ``faults`` lists everything that is wrong with it."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
@@ -57,11 +57,11 @@ class UnusablePairError(ValueError):
 
 
 class SourceNames(NamedTuple):
-    """What messages call the places that the bytes came from."""
+    """The names of the inputs, for messages."""
 
     chain: str = "the certificate file"
     key: str = "the key file"
-    roots: str = "the trusted bundle"
+    roots: str = "the CA bundle"
 
 
 DEFAULT_NAMES = SourceNames()
@@ -69,7 +69,7 @@ DEFAULT_NAMES = SourceNames()
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A pair that is good, and what one wants to know of it."""
+    """A verified pair, and the period in which its whole chain is valid."""
 
     leaf: x509.Certificate
     not_before: datetime
@@ -82,7 +82,7 @@ class Pair:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the alternative names as text."""
+        """Return the leaf's alternative names as text."""
         return tuple(alternative_names(self.leaf))
 
 
@@ -95,12 +95,12 @@ def verify(
     roots_pem: bytes | None = None,
     sources: SourceNames = DEFAULT_NAMES,
 ) -> Pair:
-    """Return the pair in these bytes, or raise :class:`UnusablePairError` with all its faults.
+    """Return the verified pair, or raise :class:`UnusablePairError` with all its faults.
 
-    ``chain_pem`` holds the leaf first, then each certificate's issuer; ``names`` are those that clients call
-    the server by; ``roots_pem`` what clients trust, where that is known. Rules: RFC 5280, and what Go's
-    crypto/x509, which the API server uses, makes of it: the common name counts for nothing, a missing
-    extended key usage allows every use.
+    ``chain_pem`` has the leaf first, then each certificate's issuer. ``names`` are the host names by which clients call
+    the server. ``roots_pem`` are the CAs that clients trust; None: not known. The rules are those of RFC 5280 as Go's
+    crypto/x509 applies them, which the API server uses: the common name is ignored, and without an extended key usage
+    every use is allowed.
     """
     try:
         chain = pem.certificates(chain_pem, sources.chain)
@@ -121,7 +121,7 @@ def verify(
     ]
     if faults:
         raise UnusablePairError(faults)
-    # the chain is good for as long as each part of it is
+    # the chain is valid while each of its certificates is
     return Pair(
         leaf,
         max(certificate.not_valid_before_utc for certificate in chain),
@@ -130,18 +130,18 @@ def verify(
 
 
 def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes, keys: int) -> list[Fault]:
-    mine = [each for each in chain if pem.public_key(each, "the chain") == key.public_key()]
-    if chain[0] in mine:
+    matching = [each for each in chain if pem.public_key(each, "the chain") == key.public_key()]
+    if chain[0] in matching:
         return []
     text = f"the key does not belong to the certificate {display_name(chain[0])}"
-    if mine:
-        text += f", but to {display_name(mine[0])} further down, which must come first"
+    if matching:
+        text += f", but to {display_name(matching[0])} further down, which must come first"
     elif keys > 1:
-        text += f"; it is the first of {keys} keys in its file, and only the first counts"
+        text += f"; it is the first of {keys} keys in its file, and the others are ignored"
     return [Fault(FaultKind.KEY, text)]
 
 
-#: What Go's crypto/tls, and with it every API server, takes of a server.
+#: The curves that Go's crypto/tls, and so every API server, accepts from a server.
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
@@ -168,17 +168,17 @@ def _time_faults(chain: list[x509.Certificate], now: datetime) -> list[Fault]:
         if now < start:
             faults.append(Fault(FaultKind.TIME, f"{display_name(certificate)} is not valid before {start:%FT%TZ}"))
         if now > end:
-            faults.append(Fault(FaultKind.TIME, f"{display_name(certificate)} ended {end:%FT%TZ}"))
+            faults.append(Fault(FaultKind.TIME, f"{display_name(certificate)} expired at {end:%FT%TZ}"))
     return faults
 
 
 def _name_faults(leaf: x509.Certificate, names: tuple[str, ...]) -> list[Fault]:
-    has = _general_names(leaf)
-    listed = ", ".join(map(str, has)) or "none (a common name counts for nothing)"
+    alternatives = _general_names(leaf)
+    listed = ", ".join(map(str, alternatives)) or "none (the common name is ignored)"
     return [
         Fault(FaultKind.NAME, f"the certificate is not for {name}; its alternative names: {listed}")
         for name in names
-        if not any(_matches(pattern, name) for pattern in has)
+        if not any(_matches(pattern, name) for pattern in alternatives)
     ]
 
 
@@ -190,7 +190,7 @@ def _usage_faults(leaf: x509.Certificate) -> list[Fault]:
         if servers.isdisjoint(extended):
             faults.append(Fault(FaultKind.USAGE, "the certificate's extended key usage does not include server auth"))
     usage = _extension(leaf, ExtensionOID.KEY_USAGE)
-    # OpenSSL and Go both sign the handshake with it; a key that may only encipher belongs to RSA of long ago
+    # The server signs the handshake. keyEncipherment alone is for RSA key exchange, which TLS 1.3 does not have.
     if isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
         faults.append(Fault(FaultKind.USAGE, "the certificate's key usage does not include digital signature"))
     return faults
@@ -209,7 +209,7 @@ def _chain_faults(chain: list[x509.Certificate]) -> list[Fault]:
             if not _path_length_allows(issuer, below)
         ),
         *(
-            # since Go 1.18; what nobody signed but itself is not asked
+            # Go rejects these since 1.18, except on self-signed certificates
             Fault(
                 FaultKind.CHAIN, f"{display_name(certificate)} is signed with SHA-1 or MD5, which no API server accepts"
             )
@@ -221,15 +221,14 @@ def _chain_faults(chain: list[x509.Certificate]) -> list[Fault]:
 
 
 def _root_faults(chain: list[x509.Certificate], roots: list[x509.Certificate], now: datetime) -> list[Fault]:
-    """Return why no trusted certificate vouches for the chain; one that does is enough."""
+    """Return why no trusted CA is a valid issuer of the chain; one valid issuer is enough."""
     last = chain[-1]
     signers = [root for root in roots if root == last or _is_signed_by(last, root)]
     if not signers:
-        return [Fault(FaultKind.CHAIN, f"{display_name(last)} is not signed by any of the trusted certificates")]
+        return [Fault(FaultKind.CHAIN, f"{display_name(last)} is not signed by any of the trusted CAs")]
     if last in signers:
         return []
-    good = [root for root in signers if not _time_faults([root], now) and _path_length_allows(root, len(chain) - 1)]
-    if good:
+    if any(not _time_faults([root], now) and _path_length_allows(root, len(chain) - 1) for root in signers):
         return []
     return _time_faults(signers, now) or [
         Fault(FaultKind.CHAIN, f"{display_name(signers[0])} allows fewer CAs below it than there are")
@@ -237,14 +236,14 @@ def _root_faults(chain: list[x509.Certificate], roots: list[x509.Certificate], n
 
 
 def _path_length_allows(issuer: x509.Certificate, below: int) -> bool:
-    """Return whether so many CAs may stand between an issuer and the leaf (RFC 5280, 4.2.1.9)."""
+    """Return whether an issuer allows ``below`` CAs between itself and the leaf (RFC 5280, 4.2.1.9)."""
     constraints = _extension(issuer, ExtensionOID.BASIC_CONSTRAINTS)
-    most = constraints.path_length if isinstance(constraints, x509.BasicConstraints) else None
-    return most is None or below <= most
+    path_length = constraints.path_length if isinstance(constraints, x509.BasicConstraints) else None
+    return path_length is None or below <= path_length
 
 
 def _is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether ``issuer`` may sign certificates and signed this one."""
+    """Return whether ``issuer`` is a CA and signed this certificate."""
     if not is_ca(issuer):
         return False
     try:
@@ -255,7 +254,7 @@ def _is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
-    """Return whether a certificate may sign others."""
+    """Return whether a certificate may sign other certificates."""
     constraints = _extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
     usage = _extension(certificate, ExtensionOID.KEY_USAGE)
     if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
@@ -277,9 +276,9 @@ def _general_names(leaf: x509.Certificate) -> list[str | IPv4Address | IPv6Addre
 
 
 def _matches(pattern: str | IPv4Address | IPv6Address, name: str) -> bool:
-    """Return whether an alternative name covers ``name``; ``*`` is exactly the first label (RFC 6125).
+    """Return whether an alternative name matches ``name``; ``*`` stands for the whole first label (RFC 6125).
 
-    An address is covered by an address only, not by a DNS name that looks like one.
+    An IP address matches only an IP address, not a DNS name that looks like one.
     """
     try:
         return ip_address(name) == pattern
@@ -302,9 +301,9 @@ def _extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> x50
 
 
 def display_name(certificate: x509.Certificate) -> str:
-    """Return a name that a person finds the certificate by."""
+    """Return a name by which people recognise the certificate: its subject, alternative names or serial number."""
     try:
         name = certificate.subject.rfc4514_string() or ", ".join(alternative_names(certificate))
-    except ValueError:  # text in an encoding that it is not
+    except ValueError:  # text that is not in its declared encoding
         name = ""
-    return f'"{name[:80]}"' if name else f"number {certificate.serial_number:x}"
+    return f'"{name[:80]}"' if name else f"serial number {certificate.serial_number:x}"

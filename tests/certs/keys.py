@@ -114,7 +114,7 @@ KEYS = {
     "OpenSSH": (pem_of(LEAF.key, PrivateFormat.OpenSSH), "a key in OpenSSH's format; convert it: ssh-keygen"),
     "PKCS #12": (_P12, "it is binary, PKCS #12 or DER, and not PEM"),
     "another's": (OTHER.key_pem, "the key does not belong to the certificate"),
-    "two keys": (OTHER.key_pem + LEAF.key_pem, "it is the first of 2 keys in its file, and only the first counts"),
+    "two keys": (OTHER.key_pem + LEAF.key_pem, "it is the first of 2 keys in its file, and the others are ignored"),
 }
 
 #: Pairs of which each half is good by itself.

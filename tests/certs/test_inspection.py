@@ -63,10 +63,10 @@ def test_each_kind_of_key_has_a_name(key: PrivateKeyTypes, algorithm: str) -> No
     ("pem", "problem"),
     [
         (b"", "empty"),
-        (b"hello", "no PEM"),
-        (LEAF.certificate_pem[:200], "no PEM"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "can't be decoded"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "can't be decoded"),
+        (b"hello", "it is not PEM"),
+        (LEAF.certificate_pem[:200], "it is cut off"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate that can be read"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds no private key that can be read"),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "neither a certificate nor"),
         (
             LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")),

@@ -204,13 +204,13 @@ class TestStart:
     @pytest.mark.parametrize(
         ("words", "environment", "sentence"),
         [
-            ([], {}, "KUBERNETES_SERVICE_HOST is not set: this runs in a pod"),
+            ([], {}, "KUBERNETES_SERVICE_HOST is not set: this program must run in a pod"),
             (
                 ["--leaf-lifetime=1h"],
                 IN_A_POD,
                 "the CA propagation delay and the CA overlap are more than a third",
             ),
-            (["--configurations=pods/x"], IN_A_POD, "'pods/x' is no webhook configuration; write mutating"),
+            (["--configurations=pods/x"], IN_A_POD, "'pods/x' is not a webhook configuration; write mutating"),
         ],
     )
     def test_settings_that_can_not_work_end_it(
@@ -223,7 +223,7 @@ class TestStart:
     ) -> None:
         """With exit code 2."""
         assert main([*WORDS, f"--folder={tmp_path}", *words], environment) == 2
-        assert f"pillion certificates: {sentence}" in capsys.readouterr().err
+        assert f"python -m certs.keeper: {sentence}" in capsys.readouterr().err
 
     @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "9" * 20 + "s"])
     def test_a_lifetime_has_a_unit(self, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,5 +249,5 @@ class TestStart:
 def test_a_place_knows_the_kinds_of_configurations() -> None:
     """One that we could not apply to is refused at the start."""
     ObjectNames("a", "b", "c", ("validatingwebhookconfigurations/x", "mutatingwebhookconfigurations/y"))
-    with pytest.raises(ValueError, match="is no webhook configuration"):
+    with pytest.raises(ValueError, match="is not a webhook configuration"):
         ObjectNames("a", "b", "c", ("mutatingwebhookconfigurations/",))

@@ -32,6 +32,10 @@ class Lease:
         self.writes.append(holder)
         return self.record()
 
+    def release(self, lease: LeaseState, duration: timedelta) -> None:
+        """Write that nobody holds it."""
+        self.write_holder(lease, "", duration)
+
 
 def claims(who: Leadership, lease: Lease, at: float) -> bool:
     """Return whether the process leads after a look."""

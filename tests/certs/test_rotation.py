@@ -55,18 +55,18 @@ LONG = int(os.environ.get("PILLION_WALK", "0"))
 def content(
     ca: CA | None = A,
     tls: Leaf | None = LEAF_A,
-    following: CA | None = None,
+    next_ca: CA | None = None,
     retired: tuple[CA, ...] = (),
-    removed: tuple[CA, ...] = (),
+    distrusted: tuple[CA, ...] = (),
 ) -> dict[str, bytes]:
     """Return a Secret's content."""
     parts: dict[str, bytes] = {
         "retired-ca.crt": trusting(*retired),
-        "distrusted-ca.crt": trusting(*removed),
+        "distrusted-ca.crt": trusting(*distrusted),
         "tls.crt": tls.certificate_pem if tls else b"",
         "tls.key": tls.key_pem if tls else b"",
     }
-    for name, each in (("ca", ca), ("next-ca", following)):
+    for name, each in (("ca", ca), ("next-ca", next_ca)):
         if each is not None:
             parts |= {f"{name}.crt": each.certificate_pem, f"{name}.key": each.key_pem}
     return {key: value for key, value in parts.items() if value}
@@ -129,21 +129,27 @@ class Case(NamedTuple):
     ago: timedelta | None = None
 
 
-SPREAD = look(content(following=B), trusting(A, B), trusting(A, B))
+PROPAGATING = look(content(next_ca=B), trusting(A, B), trusting(A, B))
 RETIRED = look(content(B, LEAF_B, retired=(A,)), trusting(B, A))
 CASES = {
-    "clocks": Case(look(content(), server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
-    "missing": Case(look(None, trusting(A)), CreateSecret, "no Secret"),
-    "adopt": Case(look(content(), trusting(A, C)), WriteSecret, "does not know"),
-    "sign": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
-    "begin": Case(look(content(tls=LEAF_A), trusting(A), rotation_requested="CA"), WriteSecret, "new CA: a new"),
-    "apply": Case(look(content(), trusting(A), b""), ApplyBundles, "not every entry of webhooks"),
-    "spread": Case(SPREAD, Wait, "get to know", CA_PROPAGATION_DELAY - timedelta(seconds=1)),
-    "promote": Case(SPREAD, WriteSecret, "new leaf: every API server", CA_PROPAGATION_DELAY),
-    "overlap": Case(RETIRED, Wait, "may still show", CA_OVERLAP - timedelta(seconds=1)),
-    "retire": Case(RETIRED, WriteSecret, "no server shows", CA_OVERLAP),
-    "tidy": Case(look(content() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be read"),
-    "rest": Case(look(content(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
+    "clock_skew": Case(look(content(), server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
+    "create_secret": Case(look(None, trusting(A)), CreateSecret, "no Secret"),
+    "retire_unknown_cas": Case(look(content(), trusting(A, C)), WriteSecret, "contain CAs that the Secret does not"),
+    "sign_leaf": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
+    "create_next_ca": Case(
+        look(content(tls=LEAF_A), trusting(A), rotation_requested="CA"), WriteSecret, "new CA: a new"
+    ),
+    "apply_bundles": Case(
+        look(content(), trusting(A), b""), ApplyBundles, "some caBundles of webhooks are out of date"
+    ),
+    "wait_for_propagation": Case(PROPAGATING, Wait, "may not know", CA_PROPAGATION_DELAY - timedelta(seconds=1)),
+    "promote_next_ca": Case(PROPAGATING, WriteSecret, "new leaf: every API server", CA_PROPAGATION_DELAY),
+    "wait_for_overlap": Case(RETIRED, Wait, "may still present", CA_OVERLAP - timedelta(seconds=1)),
+    "distrust_retired_cas": Case(RETIRED, WriteSecret, "no server presents", CA_OVERLAP),
+    "delete_unreadable": Case(
+        look(content() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be read"
+    ),
+    "wait_until_due": Case(look(content(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
 }
 
 
@@ -169,24 +175,24 @@ def test_every_row_of_the_documented_table_has_a_case() -> None:
 
 def test_a_wait_ends_when_the_time_is_over() -> None:
     """Waits are as long as what is left."""
-    turn = next_step(SPREAD, since(timedelta(minutes=2), SPREAD), OURS)
-    assert turn.step == Wait(timedelta(minutes=3), "API servers get to know the new CA")
+    turn = next_step(PROPAGATING, since(timedelta(minutes=2), PROPAGATING), OURS)
+    assert turn.step == Wait(timedelta(minutes=3), "API servers may not know the new CA yet")
 
 
 def test_a_process_that_starts_waits_from_the_beginning() -> None:
     """Nobody's clock but its own tells a process how long something has been so."""
-    assert next_step(SPREAD, Stopwatch(), OURS).stopwatch == Stopwatch(("spread", B.certificate), INSTANT)
+    assert next_step(PROPAGATING, Stopwatch(), OURS).stopwatch == Stopwatch(("propagation", B.certificate), INSTANT)
 
 
 def test_a_monotonic_clock_of_another_process_is_not_believed() -> None:
     """A memory from the future begins anew."""
-    stopwatch = replace(since(CA_PROPAGATION_DELAY, SPREAD), started=INSTANT + DAY)
-    assert next_step(SPREAD, stopwatch, OURS).stopwatch.started == INSTANT
+    stopwatch = replace(since(CA_PROPAGATION_DELAY, PROPAGATING), started=INSTANT + DAY)
+    assert next_step(PROPAGATING, stopwatch, OURS).stopwatch.started == INSTANT
 
 
 def test_a_bundle_that_is_lost_meanwhile_begins_the_wait_again() -> None:
     """What API servers must learn is what is there without a break."""
-    turn = next_step(look(content(following=B), trusting(A)), since(DAY, SPREAD), OURS)
+    turn = next_step(look(content(next_ca=B), trusting(A)), since(DAY, PROPAGATING), OURS)
     assert turn == StepResult(turn.step, Stopwatch())
 
 
@@ -213,7 +219,7 @@ def test_an_installation_takes_four_steps() -> None:
 
 def test_a_new_ca_is_added_and_signs_nothing_yet() -> None:
     """The leaf that servers show, and what clients trust, stay."""
-    step = written(CASES["begin"].seen)
+    step = written(CASES["create_next_ca"].seen)
     kept = {key: value for key, value in step.content.items() if not key.startswith("next-ca")}
     assert kept == content()
     CA.load(step.content["next-ca.crt"], step.content["next-ca.key"])
@@ -222,7 +228,7 @@ def test_a_new_ca_is_added_and_signs_nothing_yet() -> None:
 
 def test_a_promoted_ca_signs_and_the_former_one_loses_its_key() -> None:
     """Clients go on trusting both; the former CA can sign nothing any more."""
-    step = written(SPREAD, since(CA_PROPAGATION_DELAY, SPREAD))
+    step = written(PROPAGATING, since(CA_PROPAGATION_DELAY, PROPAGATING))
     good(step)
     assert step.content["ca.crt"] == B.certificate_pem
     assert step.content["retired-ca.crt"] == A.certificate_pem
@@ -230,7 +236,7 @@ def test_a_promoted_ca_signs_and_the_former_one_loses_its_key() -> None:
     assert not any(key.startswith("next-ca") for key in step.content)
 
 
-def test_a_removed_ca_leaves_the_bundles() -> None:
+def test_a_distrusted_ca_leaves_the_bundles() -> None:
     """Once retired long enough it is found in a bundle and not taken over again, but taken out."""
     step = written(RETIRED, since(CA_OVERLAP, RETIRED))
     after = next_step(look(step.content, trusting(B, A)), Stopwatch(), OURS).step
@@ -240,14 +246,14 @@ def test_a_removed_ca_leaves_the_bundles() -> None:
 
 def test_bundles_name_every_entry_and_the_version() -> None:
     """A server-side apply that leaves an entry out gives up what it owns there."""
-    step = next_step(CASES["apply"].seen, Stopwatch(), OURS).step
+    step = next_step(CASES["apply_bundles"].seen, Stopwatch(), OURS).step
     assert isinstance(step, ApplyBundles)
     assert step.targets == (("webhooks", "9", ("entry-0", "entry-1")),)
 
 
 def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
     """Nobody calls by it."""
-    seen = replace(SPREAD, configurations={**SPREAD.configurations, "lint": None})
+    seen = replace(PROPAGATING, configurations={**PROPAGATING.configurations, "lint": None})
     written(seen, since(CA_PROPAGATION_DELAY, seen))
 
 
@@ -257,7 +263,7 @@ def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
 )
 def test_a_ca_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
     """Its leaves are about."""
-    step = next_step(look(content(following=B) | {name: broken}, b""), Stopwatch(), OURS).step
+    step = next_step(look(content(next_ca=B) | {name: broken}, b""), Stopwatch(), OURS).step
     if name == "next-ca.key":
         step = next_step(look(written_content(step), b""), Stopwatch(), OURS).step
     assert isinstance(step, ApplyBundles)
@@ -306,13 +312,13 @@ def test_a_leaf_that_nobody_trusts_is_taken_out() -> None:
 
 
 def test_a_junk_bundle_hides_no_ca() -> None:
-    """What can be read of it is adopted."""
+    """What can be read of it is retired."""
     broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     bundle = b"junk\n" + broken + trusting(B) + b"-----BEGIN CERTIFICATE-----"
     assert B.certificate_pem in written(look({}, bundle)).content["retired-ca.crt"]
 
 
-def test_somebodys_whole_trust_store_is_not_adopted() -> None:
+def test_somebodys_whole_trust_store_is_not_retired() -> None:
     """A Secret has a limit; what is beyond ours leaves the bundle."""
     many = [CA.create(NOW, key=A.key) for _ in range(MAX_RETIRED + 3)]
     step = written(look(content(), trusting(A, *many)))
@@ -337,7 +343,7 @@ def test_the_ca_is_due_after_eight_months() -> None:
     """With a leaf that is young."""
     now = NOW + CA_LIFETIME * 0.67
     step = written(look(content(tls=A.issue((NAME,), now)), trusting(A), now=now))
-    assert step.reason.startswith("new CA: two thirds of the CA's lifetime are over, it ends 2027-05-17")
+    assert step.reason.startswith("new CA: two thirds of the CA's lifetime are over; it expires at 2027-05-17")
 
 
 def test_a_ca_that_is_due_does_not_wait_for_a_retired_one() -> None:
@@ -388,10 +394,10 @@ def test_a_leaf_that_ends_with_its_ca_is_not_renewed_again_and_again() -> None:
     """A new one would last no longer."""
     now = NOW + CA_LIFETIME - DAY
     leaf = A.issue((NAME,), now)
-    seen = look(content(tls=leaf, following=B), trusting(A, B), now=now + DAY * 0.9)
+    seen = look(content(tls=leaf, next_ca=B), trusting(A, B), now=now + DAY * 0.9)
     b_is_young = CA.create(now)
-    seen = look(content(tls=leaf, following=b_is_young), trusting(A, b_is_young), now=now + DAY * 0.9)
-    assert "get to know" in next_step(seen, Stopwatch(), OURS).step.reason
+    seen = look(content(tls=leaf, next_ca=b_is_young), trusting(A, b_is_young), now=now + DAY * 0.9)
+    assert "may not know" in next_step(seen, Stopwatch(), OURS).step.reason
 
 
 def test_more_names_need_another_leaf_and_fewer_do_not() -> None:
@@ -413,12 +419,13 @@ def test_a_next_ca_that_ended_is_replaced() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"names": ()}, "there must be a name"),
+        ({"names": ()}, "--names has an empty name"),
+        ({"names": ("",)}, "--names has an empty name"),
         ({"ca_propagation_delay": timedelta()}, "must be positive"),
         ({"ca_overlap": timedelta()}, "must be positive"),
         ({"ca_overlap": LEAF_LIFETIME / 3}, "a third of the leaf's"),
         ({"leaf_lifetime": CA_LIFETIME / 2}, "a third of the CA's"),
-        ({"max_clock_skew": BACKDATING}, "half of what is backdated"),
+        ({"max_clock_skew": BACKDATING}, "max_clock_skew must be at most 30 minutes"),
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, Any], problem: str) -> None:
@@ -524,9 +531,9 @@ def hasty(**durations: timedelta) -> Machine:
     return lambda seen, stopwatch, chosen: next_step(seen, stopwatch, replace(chosen, **durations))  # type: ignore[arg-type]
 
 
-#: The table with ``promote`` before ``apply``.
-LEAF_FIRST = sorted(RULES, key=(*RULES[:5], rotation._promote, rotation._apply, *RULES[7:]).index)
-UNADOPTED = [row for row in RULES if row is not rotation._adopt]
+#: The table with ``promote_next_ca`` before ``apply_bundles``.
+LEAF_FIRST = [*RULES[:5], *RULES[6:8], RULES[5], *RULES[8:]]
+FORGETFUL = [row for row in RULES if row is not rotation._retire_unknown_cas]
 MOMENT = timedelta(microseconds=1)
 BREAKS: dict[str, dict[str, Any]] = {
     "the leaf comes before API servers know its CA": {"machine": hasty(ca_propagation_delay=MOMENT)},
@@ -534,7 +541,7 @@ BREAKS: dict[str, dict[str, Any]] = {
     "the former CA goes at once": {"machine": hasty(ca_overlap=MOMENT)},
     "the Secret is written whatever its version": {"swaps_secrets": False},
     "bundles are applied whatever the version": {"swaps_configurations": False},
-    "what only the bundles know is forgotten": {"machine": with_rows(UNADOPTED)},
+    "what only the bundles know is forgotten": {"machine": with_rows(FORGETFUL)},
 }
 
 
@@ -570,7 +577,7 @@ def out_of_touch(world: World) -> None:
 
 
 def near_the_end(world: World) -> None:
-    """Let nobody rotate until a server whose clock is slow shows a leaf that has ended for a client whose is fast."""
+    """Let nobody rotate until a server with a slow clock presents a leaf that is expired by a client's fast clock."""
     world.heal()
     world.replicas[0].max_clock_skew, world.clients[0].max_clock_skew = -model.SKEW, model.SKEW
     for _ in range(26 * 12):

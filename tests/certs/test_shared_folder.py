@@ -17,7 +17,7 @@ BEGINS, ENDS = NOW.timestamp() - 100, NOW.timestamp() + 100
 def status(
     serve_from: float = BEGINS, serve_until: float = ENDS, fresh_until_boot_seconds: float = 1000.0
 ) -> KeeperStatus:
-    """Return a notice about some pair."""
+    """Return a status about some pair."""
     return KeeperStatus("ab", serve_from, serve_until, fresh_until_boot_seconds)
 
 

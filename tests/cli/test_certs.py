@@ -80,7 +80,7 @@ def test_show_says_what_it_can_not_read(pillion: Call, folder: Path) -> None:
     (folder / "notes").write_text("hello")
     code, out, _ = pillion("certs", "show", "notes")
     assert code == 1
-    assert "no PEM" in out
+    assert "it is not PEM" in out
 
 
 def test_show_commands_no_terminal(pillion: Call, folder: Path) -> None:

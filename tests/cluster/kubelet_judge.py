@@ -4,7 +4,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .api import Api
@@ -18,9 +18,8 @@ PATIENCE_SECONDS = 20.0
 #: No pod takes longer to start, also where four others use the machine.
 START_SECONDS = 180.0
 POLL_SECONDS = 1.0
-#: Up for so long at every look, it stands. A kubelet asks its runtime once a second, later on a busy machine: until
-#: then it calls a program running that ended at once.
-STANDS_SECONDS = 5.0
+#: Looked at so many times in a row, it stands: a program that ends at once is seen running at most once.
+LOOKS = 2
 #: Why a container waits that is on its way.
 _ON_ITS_WAY = ("ContainerCreating", "PodInitializing", "")
 
@@ -41,9 +40,9 @@ class _Pod:
 
     name: str
     begin: float
-    up_since: float | None = None
+    looks: int = 0
     trouble: str = ""
-    trouble_since: float = 0.0
+    trouble_since: float = field(default=0.0)
 
 
 class Kubelet:
@@ -109,11 +108,8 @@ class Kubelet:
     def _outcome(self, pod: _Pod, stored: Any) -> Outcome | None:
         now = time.monotonic()
         stands, trouble = (False, "") if stored is None else _standing(stored)
-        if not stands:
-            pod.up_since = None
-        elif pod.up_since is None:
-            pod.up_since = now
-        elif now - pod.up_since >= STANDS_SECONDS:
+        pod.looks = pod.looks + 1 if stands else 0
+        if pod.looks == LOOKS:
             return Outcome(started=True)
         if trouble and not pod.trouble:
             pod.trouble_since = now

@@ -71,7 +71,7 @@ class Running:
 
     @property
     def health_url(self) -> str:
-        """Return the address of the plain port."""
+        """Return the address of the health port."""
         return f"http://127.0.0.1:{self.server.health_listener.port}"
 
     def client(self, **options: Any) -> httpx2.Client:
@@ -85,13 +85,13 @@ class Running:
             return client.post(path, content=body, headers={"Content-Type": "application/json", **headers})
 
     def connect(self, *, plain: bool = False) -> socket.socket:
-        """Return a raw connection, over verified TLS unless it is to the plain port."""
+        """Return a raw connection, over verified TLS unless it is to the health port."""
         port = self.server.health_listener.port if plain else self.server.review_listener.port
         sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         return sock if plain else self.trust.wrap_socket(sock, server_hostname="localhost")
 
     def get(self, path: str) -> httpx2.Response:
-        """Get a page of the plain port."""
+        """Get a page of the health port."""
         return httpx2.get(f"{self.health_url}{path}", trust_env=False)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:

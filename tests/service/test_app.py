@@ -311,14 +311,14 @@ def test_metrics_are_exposed_in_both_formats(server: Running) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 def test_pages_are_only_read(server: Running, path: str) -> None:
-    """Nothing can be posted to the plain port."""
+    """Nothing can be posted to the health port."""
     response = httpx2.post(f"{server.health_url}{path}", content=b"x", trust_env=False)
     assert response.status_code == 405
     assert response.headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("path", ["/mutate", "/docs", "/openapi.json"])
-def test_the_plain_port_has_nothing_else(server: Running, path: str) -> None:
+def test_the_health_port_has_nothing_else(server: Running, path: str) -> None:
     """Reviews are answered over TLS only; there are no documentation pages."""
     assert server.get(path).status_code == 404
 

@@ -1,4 +1,4 @@
-"""A server whose pair a keeper leaves in a folder: ready exactly as long as that may be shown."""
+"""A server whose pair a keeper writes: it is ready exactly while it may serve that."""
 
 import ssl
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def kept(serve: Callable[..., Running], folder: SharedFolder) -> Callable[..., R
 
 
 def leave(folder: SharedFolder, ca: CA, **said: Any) -> Leaf:
-    """Leave a pair and a notice about it, as a keeper does."""
+    """Write a pair and a status about it, as a keeper does."""
     leaf = ca.issue(NAMES, datetime.now(UTC))
     pem = leaf.certificate_pem + leaf.key_pem
     pair = verify(pem, pem, now=datetime.now(UTC))
@@ -100,7 +100,7 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
 def test_it_is_ready_only_within_what_the_keeper_says(
     kept: Callable[..., Running], folder: SharedFolder, ca: CA, said: dict[str, float], why: str
 ) -> None:
-    """And ready again with the next good notice."""
+    """And ready again with the next good status."""
     leave(folder, ca)
     server = kept()
     eventually(lambda: readiness(server) == "ok")
@@ -110,7 +110,7 @@ def test_it_is_ready_only_within_what_the_keeper_says(
     eventually(lambda: readiness(server) == "ok")
 
 
-def test_a_notice_about_a_pair_that_was_refused_does_not_count(
+def test_a_status_about_a_pair_that_was_refused_does_not_count(
     kept: Callable[..., Running], folder: SharedFolder, ca: CA
 ) -> None:
     """The server shows the former one, which others may have stopped to trust: its time runs out."""

@@ -137,7 +137,7 @@ def test_a_ca_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password:
     file.write_bytes(pem)
     text = sentence(state_folder=tmp_path)
     assert f"{file}: {says}" in text
-    assert "or remove the file, and another one is made" in text
+    assert "or delete the file, and a new CA is created" in text
     assert file.read_bytes() == pem
 
 

@@ -72,13 +72,14 @@ def _announce(server: "Server") -> None:
         configuration=str(settings.config or "built-in"),
         revision=server.state.configuration.revision,
     )
-    if server.self_signed is None:
+    ca_file = server.source.ca_file
+    if ca_file is None:
         return
     url = f"https://{_reachable(settings.listen.host)}:{server.review_listener.port}/mutate"
     sample = Path(__file__).parent.parent / "service" / "sample-review.json"
-    command = ["curl", "--cacert", str(server.self_signed.ca_file), "-H", "Content-Type: application/json"]
+    command = ["curl", "--cacert", str(ca_file), "-H", "Content-Type: application/json"]
     command += ["--data-binary", f"@{sample}", url]
-    print(f"The CA that clients must trust: {server.self_signed.ca_file}", file=sys.stderr)
+    print(f"The CA that clients must trust: {ca_file}", file=sys.stderr)
     print(f"To try it:\n  {shlex.join(command)}", file=sys.stderr, flush=True)
 
 

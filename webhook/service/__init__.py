@@ -1,1 +1,1 @@
-"""How injection is served: HTTP, TLS, settings, metrics and logs around ``webhook.injection.admission``."""
+"""The server: HTTP, TLS, settings, metrics and logs around ``admission.admit``."""

@@ -1,4 +1,4 @@
-"""The FastAPI applications: admission reviews on one port, health and metrics on the other."""
+"""The two FastAPI applications: one for admission reviews, one for health and metrics."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ from webhook.service.state import LiveState
 
 __all__ = ["MUTATE_PATH", "OPTED_IN_PATH", "Application", "health_app", "webhook_app"]
 
-#: Pods that ask by annotation.
+#: The path of the webhook entry for pods that request injection by an annotation.
 MUTATE_PATH = "/mutate"
-#: Pods of namespaces that opted in: the entry's ``namespaceSelector`` knows, we read no namespaces.
+#: The path of the entry for opted-in namespaces, which its ``namespaceSelector`` selects: the server reads none.
 OPTED_IN_PATH = "/mutate/opted-in"
 
 
@@ -33,7 +33,7 @@ def webhook_app(service: ReviewService) -> "Application":
 
 
 def health_app(state: LiveState, metrics: Metrics) -> "Application":
-    """Return the application for the plain port: liveness, readiness and metrics."""
+    """Return the application for liveness, readiness and metrics."""
 
     async def livez(_scope: Scope, _receive: Receive, send: Send) -> None:
         await respond(send, 200, b"ok\n", TEXT)
@@ -53,10 +53,10 @@ def health_app(state: LiveState, metrics: Metrics) -> "Application":
 
 
 class Application(FastAPI):
-    """A FastAPI application whose endpoints are ASGI applications, and which sends nothing anywhere by itself.
+    """A FastAPI application whose endpoints are ASGI applications; its telemetry is off.
 
-    They are routes of the router like any other, but looked up before FastAPI's middleware and the router: those take
-    as long as a review (docs/decisions/0011-reviews-are-raw-asgi-endpoints.md). FastAPI answers everything else.
+    The endpoints are ordinary routes, but requests for them bypass FastAPI's middleware and router, which would take
+    as long as a review (docs/decisions/0011-reviews-are-raw-asgi-endpoints.md). FastAPI answers all other requests.
     """
 
     def __init__(self, endpoints: Mapping[str, ASGIApp]) -> None:
@@ -73,7 +73,7 @@ class Application(FastAPI):
 
 
 class GetEndpoint:
-    """An ASGI application that answers GET and HEAD only; the server leaves HEAD's body out."""
+    """An ASGI application for GET and HEAD only; uvicorn leaves out the body of a response to HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -83,4 +83,4 @@ class GetEndpoint:
         if scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
         else:
-            await refuse(send, 405, "only GET is answered here", (b"allow", b"GET, HEAD"))
+            await refuse(send, 405, "only GET and HEAD are allowed", (b"allow", b"GET, HEAD"))

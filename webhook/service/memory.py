@@ -1,4 +1,4 @@
-"""Memory that a burst leaves behind goes back to the system; docs/decisions/0011 says why."""
+"""Returns free memory to the system after a burst (malloc_trim)."""
 
 import ctypes
 import gc
@@ -10,17 +10,18 @@ from pathlib import Path
 __all__ = ["MemoryTrimmer"]
 
 STATM = Path("/proc/self/statm")
-#: More than what API servers' connections take above what the process begins with; less than the chart's limit leaves.
+#: Bytes that the process may grow without being trimmed: more than the connections of API servers need, and less than
+#: the chart's memory limit allows.
 ALLOWED_GROWTH = 24 << 20
-#: Trimming stops the loop for some milliseconds: a thousandth of this.
+#: Seconds between two trims: one blocks the loop for some milliseconds.
 TRIM_INTERVAL = 5.0
 
 
 class MemoryTrimmer:
-    """A poller that has the C library return free pages while much more is resident than at first.
+    """A poller that makes the C library return free pages when the process has grown much since its start.
 
-    glibc returns only what is free at the end of its heap. After hundreds of connections at once, or bodies of
-    megabytes, many times what is in use lies before that.
+    By itself, glibc returns free memory only from the end of its heap. After hundreds of simultaneous connections, or
+    bodies of megabytes, the free memory before the end is many times the memory in use.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,14 +30,14 @@ class MemoryTrimmer:
         self._next = clock()
 
     async def poll(self) -> None:
-        """Trim, if more is resident than may be and the last time is long enough ago."""
+        """Trim if the resident memory exceeds the limit and ``TRIM_INTERVAL`` is over."""
         if self._clock() >= self._next and resident() > self._limit:
             self._next = self._clock() + TRIM_INTERVAL
             trim()
 
 
 def resident() -> int:
-    """Return how many bytes the process has resident; 0 where the system does not say."""
+    """Return the resident memory of the process in bytes; 0 if the system does not tell."""
     try:
         pages = int(STATM.read_text().split()[1])
     except OSError:
@@ -45,9 +46,9 @@ def resident() -> int:
 
 
 def trim() -> None:
-    """Free what only cycles hold, and return the C library's free pages."""
+    """Collect garbage, and make the C library return its free pages to the system."""
     gc.collect()
     library = ctypes.CDLL(None)
-    # glibc's own; others need none
+    # only glibc has malloc_trim; other C libraries need none
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

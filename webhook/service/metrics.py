@@ -1,4 +1,4 @@
-"""What the webhook counts and measures, for Prometheus."""
+"""The webhook's Prometheus metrics."""
 
 import platform
 from collections.abc import Callable, Iterator
@@ -14,16 +14,16 @@ from webhook.injection.outcome import FAILURES, Outcome
 
 __all__ = ["ExceptionSource", "Limit", "Metrics"]
 
-#: A review takes less than a millisecond; an API server gives up after 2 s by our chart's default, 10 s by
-#: Kubernetes', 30 s at most: each is a bucket's end, so that "too late" can be told exactly.
+#: Bucket bounds in seconds. A review takes less than a millisecond. An API server's timeout is 2 s by the chart's
+#: default, 10 s by Kubernetes' default and 30 s at most: each is a bound, so that late reviews can be counted exactly.
 DURATIONS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 
-#: A patch for one container is about 2 KiB, for a hundred with their variables about 50.
+#: Bucket bounds in bytes: a patch for one container has about 2 KiB, for a hundred containers about 50 KiB.
 PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
 
 
 class Limit(StrEnum):
-    """The limits on what clients send and hold."""
+    """The limits that clients can exceed."""
 
     BODY_SIZE = "body_size"
     BUFFERED_BODIES = "buffered_bodies"
@@ -32,22 +32,21 @@ class Limit(StrEnum):
     HEADER_SIZE = "header_size"
     HEADER_TIME = "header_time"
     RESPONSE_TIME = "response_time"
-    IDLE = "idle"
     PIPELINE = "pipeline"
     CONNECTIONS = "connections"
     CLIENT_NAME = "client_name"
 
 
 class ExceptionSource(StrEnum):
-    """Where an unexpected exception was caught."""
+    """The place where an unexpected exception was caught."""
 
     REVIEW = "review"
     RELOAD = "reload"
-    LIBRARY = "library"  # what uvicorn or asyncio caught
+    LIBRARY = "library"  # caught by uvicorn or asyncio
 
 
 class Metrics:
-    """Every metric, registered where the caller says."""
+    """All metrics, registered in the given registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -65,7 +64,7 @@ class Metrics:
         )
         self._patch = Histogram(
             "pillion_patch_bytes",
-            "Size of the patches made.",
+            "Size of patches.",
             buckets=PATCH_SIZES,
             registry=registry,
         )
@@ -74,13 +73,18 @@ class Metrics:
             "pillion_request_buffered_bytes", "Bytes of request bodies held in memory.", registry=registry
         )
         self._connections = Gauge(
-            "pillion_connections", "Open connections, handshakes included.", ["port"], registry=registry
+            "pillion_connections", "Open connections, handshakes included.", ["listener"], registry=registry
         )
         self._handshakes = Counter("pillion_tls_handshake_failures", "Failed TLS handshakes.", registry=registry)
         self._limits = Counter(
             "pillion_limit_exceeded",
-            'Requests and connections that exceeded a limit; for "idle", connections closed for being idle.',
+            "Requests and connections that exceeded a limit.",
             ["limit"],
+            registry=registry,
+        )
+        self._idle_connections = Counter(
+            "pillion_idle_connections_closed",
+            "Connections closed because they were idle for too long, or to make room for a new one.",
             registry=registry,
         )
         self._bad_requests = Counter(
@@ -145,17 +149,17 @@ class Metrics:
             self._configuration_reloads.labels(result)
             self._certificate_reloads.labels(result)
         for gauge in (self._configuration_good, self._certificate_good):
-            gauge.set(1)  # what can't be used at the start ends it
-        for bug in ExceptionSource:
-            self._exceptions.labels(bug)
-        # there from the start, at zero: a rate does not see a series begin
+            gauge.set(1)  # the server does not start with files that can't be used
+        for source in ExceptionSource:
+            self._exceptions.labels(source)
+        # exported from the start, as zero: Prometheus' rate() misses the first increase of a new series
         for reason in FAILURES:
             self._reviews.labels(Outcome.FAILED, reason.value, "")
-        # looked up once: a label lookup takes a lock and a hash of three strings
+        # a cache: a label lookup takes a lock and hashes three strings
         self._known_reviews: dict[tuple[str, str, str], Counter] = {}
 
     def count_review(self, outcome: Outcome, reason: str, profile: str, seconds: float, patch_size: int) -> None:
-        """Count a review; ``profile`` must be one of the configuration's, or empty."""
+        """Count a review; ``profile`` must be a profile of the configuration, or empty."""
         key = (outcome, reason, profile)
         counter = self._known_reviews.get(key)
         if counter is None:
@@ -165,12 +169,12 @@ class Metrics:
         if patch_size:
             self._patch.observe(patch_size)
 
-    def observe_connections(self, port: str, count: Callable[[], int]) -> None:
-        """Read the number of a port's open connections from ``count``."""
-        self._connections.labels(port).set_function(count)
+    def observe_connections(self, listener: str, read: Callable[[], int]) -> None:
+        """Call ``read`` for the number of a listener's open connections when metrics are scraped."""
+        self._connections.labels(listener).set_function(read)
 
     def observe_requests(self, in_flight: Callable[[], int], buffered: Callable[[], int]) -> None:
-        """Read the number of requests in flight, and the bytes of their bodies, from the two functions."""
+        """Call the functions for the number of requests in flight, and the bytes of their bodies, on each scrape."""
         self._in_flight.set_function(in_flight)
         self._buffered.set_function(buffered)
 
@@ -178,8 +182,12 @@ class Metrics:
         """Count a request or connection that exceeded a limit."""
         self._limits.labels(limit).inc()
 
+    def count_closed_idle_connection(self) -> None:
+        """Count a connection that was closed while it was idle."""
+        self._idle_connections.inc()
+
     def count_handshake_failure(self) -> None:
-        """Count a failed TLS handshake: a client that does not trust us, or a port scan."""
+        """Count a failed TLS handshake, for example of a client that does not trust the CA, or of a port scan."""
         self._handshakes.inc()
 
     def count_bad_request(self, status: int) -> None:
@@ -196,16 +204,16 @@ class Metrics:
         self._configuration.labels(revision).set(1)
 
     def record_configuration_reload(self, *, success: bool) -> None:
-        """Count a reload of the configuration file, and show whether it succeeded."""
+        """Count a reload of the configuration file, and set whether the last one succeeded."""
         self._configuration_reloads.labels("success" if success else "failure").inc()
         self._configuration_good.set(success)
 
     def set_certificate_not_after(self, not_after: float) -> None:
-        """Set when the certificate in force expires, in seconds of the epoch."""
+        """Set when the serving certificate expires, in seconds of the epoch."""
         self._certificate_not_after.set(not_after)
 
     def record_certificate_reload(self, *, success: bool) -> None:
-        """Count a reload of the certificate files, and show whether it succeeded."""
+        """Count a reload of the certificate files, and set whether the last one succeeded."""
         self._certificate_reloads.labels("success" if success else "failure").inc()
         self._certificate_good.set(success)
 
@@ -214,18 +222,18 @@ class Metrics:
         self._exceptions.labels(where).inc()
 
     def observe_keeper(self, read: Callable[[], KeeperStatus]) -> None:
-        """Read what the certificate's keeper has done from ``notice``."""
+        """Export the metrics of the keeper, whose status ``read`` returns."""
         self._keeper.read_status = read
 
 
 class _KeeperCollector(Collector):
-    """The metrics of the certificate's keeper, which runs as a process of its own beside each server."""
+    """Exports the metrics of the certificate keeper, which runs in another container and writes them to its status."""
 
     def __init__(self) -> None:
         self.read_status: Callable[[], KeeperStatus] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics; without a keeper they have no series."""
+        """Return the metrics; they have no series without a keeper."""
         steps = CounterMetricFamily(
             "pillion_keeper_steps", "Rotation steps taken by this server's certificate keeper.", labels=["kind"]
         )
@@ -238,16 +246,16 @@ class _KeeperCollector(Collector):
             "pillion_keeper_last_success_timestamp_seconds",
             "When the certificate keeper last reconciled successfully.",
         )
-        leading = GaugeMetricFamily(
+        is_leader = GaugeMetricFamily(
             "pillion_keeper_is_leader", "Whether this server's certificate keeper holds the Lease."
         )
         if self.read_status is not None:
             status = self.read_status()
-            # each from the start, at zero: a rate does not see a series begin
+            # every kind from the start, as zero: see above
             for step in STEP_KINDS:
                 steps.add_metric([step], status.steps.get(step, 0))
             for failure in FailureKind:
                 failures.add_metric([failure], status.failures.get(failure, 0))
             last_success.add_metric([], status.last_success)
-            leading.add_metric([], status.is_leader)
-        yield from (steps, failures, last_success, leading)
+            is_leader.add_metric([], status.is_leader)
+        yield from (steps, failures, last_success, is_leader)

@@ -1,4 +1,4 @@
-"""Configuration and certificate files that change while the server runs: reloaded if they are valid."""
+"""Reloads configuration and certificate files that change while the server runs, if they are valid."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,8 +14,9 @@ from webhook.errors import ConfigurationError
 from webhook.injection.profile import Configuration
 from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.state import LiveState
+from webhook.service.tls import context as tls
 from webhook.service.tls.context import ReloadingContext, ServingCertificate
-from webhook.service.tls.local_certificates import LocalCertificates
+from webhook.service.tls.sources import CertificateSource
 
 __all__ = [
     "CertificateReloader",
@@ -23,41 +24,40 @@ __all__ = [
     "Poller",
     "WatchedFiles",
     "poll_forever",
-    "publish_not_after",
 ]
 
-#: Logged for an unexpected exception: its own text may quote a key, or what a profile hides in a variable.
-BUG = "a bug of Pillion: reading it ended in an exception"
+#: Logged in place of an unexpected exception's message, which may quote a key, or a secret variable of a profile.
+UNEXPECTED = "unexpected exception while reading it: a bug in Pillion"
 
 
 class Poller(Protocol):
-    """Something that is polled for changes."""
+    """An object that checks for changes whenever it is polled."""
 
     async def poll(self) -> None:
-        """Apply what has changed."""
+        """Check for changes, and apply them."""
 
 
 class WatchedFiles:
-    """Files that are polled: they are read, and compared with what was read the last time.
+    """Files that are reloaded, and compared with their previous content.
 
-    Loaders take the content from here and don't read the files again, so that what is loaded is what was compared.
-    Modification times and inotify would not do: a mounted ConfigMap or Secret is a chain of symlinks that is swapped,
-    and which events that causes depends on the file system.
+    Users of the content take it from here and never read the files again: what was compared is what is in force.
+    Content is compared rather than times, and polled rather than watched with inotify: a mounted ConfigMap or Secret is
+    a chain of symlinks that is swapped, and inotify's events depend on the file system.
     """
 
     def __init__(self, *files: Path) -> None:
         self._files = files
         self.content: Mapping[Path, Content] = {}
-        """The content by file, as last read; empty before the first call of :meth:`reload`."""
+        """The content as of the last :meth:`reload`; empty before the first."""
 
     def reload(self) -> bool:
-        """Read the files; return whether any has changed since the last call (at the first call: True)."""
-        before, self.content = self.content, {file: files.read(file) for file in self._files}
-        return self.content != before
+        """Read all files; return whether any content changed, or whether this is the first call."""
+        previous, self.content = self.content, {file: files.read(file) for file in self._files}
+        return self.content != previous
 
 
 class ConfigurationReloader:
-    """Loads the configuration file when it has changed; the previous configuration stays in use while it is invalid."""
+    """Applies a changed configuration if it is valid; otherwise the old one stays in force."""
 
     def __init__(
         self,
@@ -81,18 +81,18 @@ class ConfigurationReloader:
         if not self._watch.reload():
             return
         try:
-            # YAML takes long enough that reviews would notice: not in the loop's thread
+            # in another thread: parsing YAML would delay reviews
             configuration = await asyncio.to_thread(self._load)
         except ConfigurationError as error:
             self._metrics.record_configuration_reload(success=False)
             for line in str(error).splitlines():
                 self._log.error("configuration reload failed", file=str(self._file), message=line)
             return
-        except Exception as error:  # noqa: BLE001 — whatever it is, this file can't be used
+        except Exception as error:  # noqa: BLE001 — a bug must not end the polling
             self._metrics.record_configuration_reload(success=False)
             self._metrics.count_exception(ExceptionSource.RELOAD)
-            bug = traceback_fields(type(error), error.__traceback__)
-            self._log.error("configuration reload failed", file=str(self._file), message=BUG, **bug)
+            fields = traceback_fields(type(error), error.__traceback__)
+            self._log.error("configuration reload failed", file=str(self._file), message=UNEXPECTED, **fields)
             return
         self._state.configuration = configuration
         self._metrics.record_configuration_reload(success=True)
@@ -103,71 +103,93 @@ class ConfigurationReloader:
 
 
 class CertificateReloader:
-    """Loads the certificate files when they have changed; while they are invalid, the previous pair stays in use."""
+    """Serves a changed certificate if it is valid; otherwise the old one stays in use."""
 
     def __init__(
         self,
-        watch: WatchedFiles,
-        load: Callable[[], ServingCertificate],
+        source: CertificateSource,
         context: ReloadingContext,
         *,
+        client_ca: Path | None,
+        names: tuple[str, ...],
         state: LiveState,
         metrics: Metrics,
         log: Log,
-        self_signed: LocalCertificates | None = None,
     ) -> None:
-        self._watch = watch
-        self._load = load
+        self._source = source
         self._context = context
+        self._paths = tls.CertificatePaths(*source.files, client_ca)
+        self._names = names
+        self._watch = WatchedFiles(*self._paths.files())
         self._state = state
         self._metrics = metrics
         self._log = log
-        self._self_signed = self_signed
-        self._loaded = context.identity is not None
+        self._loaded = False
         self._last_failure = ""
-        """The failure that was logged last; empty once the files could be loaded."""
+        """The last failure that was logged; empty after a success."""
+
+    def load_first(self) -> None:
+        """Load the certificate to start with, if there is one.
+
+        Raises :class:`certs.verify.UnusablePairError` if the source requires one.
+        """
+        try:
+            self._source.prepare(datetime.now(UTC), None)
+            self._watch.reload()
+            self._load()
+        except UnusablePairError:
+            if self._source.required:
+                raise
 
     async def poll(self) -> None:
-        """Renew a self-signed pair; load the files if they have changed, or could not be loaded the last time.
+        """Prepare the files; load them if they changed, or if the last attempt failed.
 
-        The same files may be loadable later: when the certificate becomes valid by our clock, or the disk recovers.
+        Unchanged files may become usable: a certificate becomes valid, or a disk error passes.
         """
         changed = False
         try:
-            if self._self_signed is not None:
-                self._self_signed.renew_if_needed(datetime.now(UTC))
+            in_use = self._context.certificate
+            self._source.prepare(datetime.now(UTC), None if in_use is None else in_use.pair)
             changed = self._watch.reload()
             if not changed and self._loaded:
                 self._count_recovery()
                 return
             self._loaded = False
-            identity = self._load()
-            self._loaded = True
-        except (UnusablePairError, OSError) as error:
+            certificate = self._load()
+        except UnusablePairError as error:
             self._reload_failed(changed, message=str(error))
             return
-        except Exception as error:  # noqa: BLE001 — whatever it is, these files can't be used
-            if self._reload_failed(changed, message=BUG, **traceback_fields(type(error), error.__traceback__)):
+        except Exception as error:  # noqa: BLE001 — a bug must not end the polling
+            if self._reload_failed(changed, message=UNEXPECTED, **traceback_fields(type(error), error.__traceback__)):
                 self._metrics.count_exception(ExceptionSource.RELOAD)
             return
         self._last_failure = ""
-        self._context.swap(identity)
         self._metrics.record_certificate_reload(success=True)
-        publish_not_after(identity, self._state, self._metrics)
         self._log.info(
             "certificate reloaded",
-            not_after=f"{identity.pair.not_after:%FT%TZ}",
-            fingerprint=identity.pair.fingerprint,
+            not_after=f"{certificate.pair.not_after:%FT%TZ}",
+            fingerprint=certificate.pair.fingerprint,
         )
 
+    def _load(self) -> ServingCertificate:
+        """Load the files, and serve the certificate from now on."""
+        certificate = tls.load_serving_certificate(
+            self._paths, self._watch.content, now=datetime.now(UTC), names=self._names
+        )
+        self._loaded = True
+        self._context.swap(certificate)
+        self._state.certificate_not_after = certificate.pair.not_after
+        self._metrics.set_certificate_not_after(certificate.pair.not_after.timestamp())
+        return certificate
+
     def _count_recovery(self) -> None:
-        """Clear a failure to renew a self-signed pair: the pair in use is still the one in the files."""
+        """Count a success after a renewal failed: the certificate in use is the one in the files."""
         if self._last_failure:
             self._last_failure = ""
             self._metrics.record_certificate_reload(success=True)
 
     def _reload_failed(self, changed: bool, *, message: str, **fields: Field) -> bool:
-        """Count and log a failure unless it is the last one again; return whether it was logged."""
+        """Count and log a failure, unless it repeats the last one; return whether it was logged."""
         failure = f"{message} {fields.get('trace', '')}"
         if not changed and failure == self._last_failure:
             return False
@@ -177,19 +199,13 @@ class CertificateReloader:
         return True
 
 
-def publish_not_after(identity: ServingCertificate, state: LiveState, metrics: Metrics) -> None:
-    """Set when the certificate expires, for readiness and metrics."""
-    state.certificate_not_after = identity.pair.not_after
-    metrics.set_certificate_not_after(identity.pair.not_after.timestamp())
-
-
 async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Poller) -> None:
-    """Poll each every ``interval`` seconds, for as long as the server runs."""
+    """Poll each poller every ``interval`` seconds until cancelled."""
     while True:
         await asyncio.sleep(interval)
-        for each in pollers:
+        for poller in pollers:
             try:
-                await each.poll()
-            except Exception as error:  # noqa: BLE001 — a bug here must not end the polling for ever
+                await poller.poll()
+            except Exception as error:  # noqa: BLE001 — a bug in one poller must not end the polling
                 log.error("unexpected exception", **traceback_fields(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
                 metrics.count_exception(ExceptionSource.RELOAD)

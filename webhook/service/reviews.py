@@ -1,4 +1,4 @@
-"""Admission reviews over HTTP: a request's body to its response, with a metric and a log line for each."""
+"""Answers admission reviews over HTTP, and counts and logs each."""
 
 import time
 from functools import lru_cache
@@ -22,20 +22,20 @@ from webhook.service.state import LiveState
 
 __all__ = ["ReviewEndpoint", "ReviewService"]
 
-#: The share of the caller's timeout after which it is too late to look at a pod: the response must travel, too.
+#: The share of the caller's timeout after which a pod is no longer decided on: sending the response takes time, too.
 DEADLINE_SHARE = 0.9
 
-#: The parser takes 64 bits and any number of zeros in front; Python refuses to read thousands of digits.
+#: The HTTP parser accepts 64 bits with any number of leading zeros; Python refuses to parse thousands of digits.
 LENGTH_DIGITS = 20
 
-#: No API server's query is longer; what is remembered of others is bounded, too.
+#: Longer queries are cut, so that the cache stays small; no API server's query is longer.
 QUERY_LENGTH = 256
 
 METHOD_NOT_ALLOWED = 405
 
 
 class HttpReply(NamedTuple):
-    """A response, and what it was made from: a verdict, or the error for which there is none."""
+    """An HTTP response, and the verdict or the error that it was made from."""
 
     status: int
     body: bytes
@@ -53,20 +53,21 @@ class ReviewService:
         self.settings = settings
         self.metrics = metrics
         self.log = log
-        #: Requests from their head to their response, and the bytes of their bodies.
+        #: Requests whose head is complete and whose response is not.
         self.in_flight = 0
+        #: Bytes of their bodies.
         self.buffered = 0
         metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
     def handle(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
-        """Return the reply to a request's body: 200 and an AdmissionReview for every review, 4xx for the rest."""
+        """Return the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
         try:
             request = review.parse(body, namespace_opted_in=opted_in)
         except ReviewError as error:
             return _error_reply(error)
         try:
             return _reply(self._decide(request, past_deadline=past_deadline))
-        except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
+        except Exception as error:  # noqa: BLE001 — a bug of ours must not deny a pod
             verdict = allow_unmodified(request, Reason.INTERNAL_ERROR, self.state.configuration)
             verdict.error = error
             return _reply(verdict)
@@ -80,7 +81,7 @@ class ReviewService:
         return admission.admit(request, configuration)
 
     def check_size(self, size: int) -> ReviewError | None:
-        """Return why a body of ``size`` bytes can't be taken now, or None; count the limit that it hit."""
+        """Count a limit that a body of ``size`` bytes exceeds, and return the error; None if it exceeds none."""
         if size > self.settings.max_body_size:
             self.metrics.count_exceeded_limit(Limit.BODY_SIZE)
             return ReviewError(f"the body is larger than {self.settings.max_body_size} bytes", 413)
@@ -127,11 +128,11 @@ class ReviewEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         service = self._service
-        arrived = scope["state"]["head_complete_at"]
+        started = scope["state"]["head_complete_at"]
         service.in_flight += 1
         try:
             body = await self._read(scope, receive)
-            past_deadline = time.monotonic() - arrived >= _deadline(scope["query_string"])
+            past_deadline = time.monotonic() - started >= _deadline(scope["query_string"])
             reply = service.handle(body, opted_in=self._opted_in, past_deadline=past_deadline)
         except ReviewError as error:
             reply = _error_reply(error)
@@ -140,20 +141,20 @@ class ReviewEndpoint:
         finally:
             service.in_flight -= 1
         await respond(send, reply.status, reply.body, JSON, *reply.headers)
-        service.record(reply, time.monotonic() - arrived)
+        service.record(reply, time.monotonic() - started)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        """Return the request's body; :class:`ReviewError` if it, or all bodies together, are too large.
+        """Return the request's body; raise :class:`ReviewError` if it, or all bodies together, are too large.
 
-        What is too large is read to its end and dropped: a client that is still sending would see a reset
-        connection instead of our response. The connection bounds how much that can be.
+        A body that is too large is read to its end and discarded: otherwise a client that is still sending would see a
+        connection reset instead of the response. ``Connection`` limits how much is read.
         """
         service = self._service
         headers = dict(scope["headers"])
         error = service.check_size(_check_head(scope["method"], headers))
         if error is not None and headers.get(b"expect", b"").lower() == b"100-continue":
-            raise error  # it asked before sending
-        # one block for a body that comes in parts: as a list of parts it would leave the heap in pieces
+            raise error  # the client waits for permission before it sends the body
+        # one growing block: a list of chunks would fragment the heap
         body = bytearray()
         size, more = 0, True
         try:
@@ -161,15 +162,15 @@ class ReviewEndpoint:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnected
-                part, more = message["body"], message["more_body"]
+                chunk, more = message["body"], message["more_body"]
                 if error is not None:
                     continue
-                size += len(part)
-                service.buffered += len(part)
-                body += part
+                size += len(chunk)
+                service.buffered += len(chunk)
+                body += chunk
                 error = service.check_size(size)
                 if error is not None:
-                    # what is dropped makes room for others now, not when the last of it is here
+                    # make room for other bodies now, not when the rest of this one has been read
                     body.clear()
                     service.buffered -= size
                     size = 0
@@ -180,12 +181,12 @@ class ReviewEndpoint:
         return bytes(body)
 
 
-class ClientDisconnected(Exception):  # noqa: N818 — no error: clients may
+class ClientDisconnected(Exception):  # noqa: N818 — not an error
     """The client closed the connection before its request was complete."""
 
 
 def _check_head(method: str, headers: dict[bytes, bytes]) -> int:
-    """Return the announced length, 0 if there is none; :class:`ReviewError` for a head that no API server sends."""
+    """Return the Content-Length, 0 without one; raise :class:`ReviewError` for a head that no API server sends."""
     if method != "POST":
         raise ReviewError("admission reviews are sent by POST", METHOD_NOT_ALLOWED)
     media_type = headers.get(b"content-type", b"")
@@ -210,12 +211,12 @@ def _error_reply(error: ReviewError) -> HttpReply:
     return HttpReply(error.status, msgspec.json.encode({"detail": detail}), None, error=detail, headers=headers)
 
 
-# an API server sends the same few over and over
+# an API server's queries are few and repeat
 @lru_cache(maxsize=64)
 def _deadline(query: bytes) -> float:
-    """Return after how many seconds it is too late to look at a pod: never, if the query names no timeout.
+    """Return the seconds after which a pod is no longer decided on; infinite if the query has no timeout.
 
-    An API server sends its ``timeoutSeconds``, at most 30, less what it has used up.
+    An API server sends the entry's ``timeoutSeconds``, at most 30, less the time that it has already spent.
     """
     try:
         texts = parse_qs(query[:QUERY_LENGTH].decode()).get("timeout", [""])

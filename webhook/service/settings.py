@@ -1,5 +1,5 @@
-"""The settings of ``pillion serve``: one table of options, environment variables, defaults and help."""
-# ruff: noqa: RUF009 — a row of the table is immutable, so one for all instances is right
+"""The settings of ``pillion serve``: a table of options, environment variables, defaults and help texts."""
+# ruff: noqa: RUF009 — a row of the table is immutable, so all instances can share it
 
 import ipaddress
 import re
@@ -16,12 +16,12 @@ __all__ = ["SETTINGS", "Address", "Setting", "Settings"]
 
 VARIABLE_PREFIX = "PILLION_"
 
-#: What Kubernetes puts into the environment for a Service named ``pillion`` or ``pillion-…`` is no setting.
+#: Variables that Kubernetes sets for a Service named ``pillion`` or ``pillion-…``; they are not settings.
 SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")
 
 
 class Address(NamedTuple):
-    """Where to listen; an empty host is every address of the machine, port 0 any free one."""
+    """An address to listen on; an empty host means all addresses of the machine, port 0 any free port."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Setting:
     """A row of the table."""
 
     name: str
-    default: str  # as one would write it; empty: not set
+    default: str  # as text; empty: not set
     parse: Callable[[str], object]
     metavar: str
     help: str
@@ -96,14 +96,14 @@ def _size(text: str) -> int:
 
 
 def _setting(default: str, parse: Callable[[str], object], metavar: str, help_: str) -> Any:
-    """Return a dataclass field that is a row of the table; ``default`` is parsed as everybody's text is."""
+    """Return a dataclass field that is a row of the table; ``default`` is parsed like any given text."""
     row = {"default": default, "parse": parse, "metavar": metavar, "help": help_}
     return field(default=parse(default) if default else None, metadata=row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything about the process that can be set; what is injected is the configuration's matter."""
+    """The settings of the process; the configuration says what is injected."""
 
     listen: Address = _setting("127.0.0.1:8443", _address, "HOST:PORT", "where to serve admission reviews, over TLS")
     health_listen: Address = _setting(
@@ -119,26 +119,31 @@ class Settings:
         "FILE",
         "the configuration file, reloaded when it changes; default: the built-in profiles",
     )
-    prefix: str | None = _setting("", str, "PREFIX", "the annotations' prefix, instead of the configuration's")
+    prefix: str | None = _setting("", str, "PREFIX", "the prefix of annotations; overrides the configuration's")
     strict: bool | None = _setting("", _flag, "BOOL", "deny pods with invalid annotations")
-    shadow: bool | None = _setting("", _flag, "BOOL", "decide, count and log, but never patch")
+    shadow: bool | None = _setting("", _flag, "BOOL", "decide, count and log, but do not patch pods")
 
     tls_cert: Path | None = _setting(
         "", Path, "FILE", "the server's certificate and its chain, PEM; default: self-signed"
     )
     tls_key: Path | None = _setting("", Path, "FILE", "the certificate's private key, PEM")
     tls_folder: Path | None = _setting(
-        "", Path, "FOLDER", "where python -m certs.keeper writes certificate and key; not ready until they exist"
+        "",
+        Path,
+        "FOLDER",
+        "the folder in which python -m certs.keeper writes certificate and key; the server is not ready before",
     )
     tls_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "names that the certificate must be valid for, such as pillion.pillion-system.svc"
     )
-    client_ca: Path | None = _setting("", Path, "FILE", "accept only clients with a certificate of these CAs, PEM")
+    client_ca: Path | None = _setting(
+        "", Path, "FILE", "accept only clients with a certificate signed by one of these CAs, PEM"
+    )
     client_names: tuple[str, ...] | None = _setting(
-        "", _names, "NAMES", "of those, accept only these common or alternative names"
+        "", _names, "NAMES", "accept only clients whose certificate has one of these common or alternative names"
     )
     state_folder: Path | None = _setting(
-        "", Path, "FOLDER", "where a self-signed certificate is kept; default: $XDG_STATE_HOME/pillion"
+        "", Path, "FOLDER", "the folder of the self-signed certificate; default: $XDG_STATE_HOME/pillion"
     )
 
     log_format: LogFormat = _setting("text", _log_format, "FORMAT", "text or json")
@@ -156,12 +161,12 @@ class Settings:
         "120s",
         duration.seconds,
         "DURATION",
-        "how long an idle connection is kept; an API server keeps it for 90s",
+        "how long an idle connection is kept; API servers keep one for 90s",
     )
     handshake_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a TLS handshake")
     header_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a request's headers")
     body_timeout: float = _setting("10s", duration.seconds, "DURATION", "the time limit for a request's body")
-    # 7 MiB: the API server takes requests of up to 3 MiB, and a review of an update holds the object twice
+    # 7 MiB: the API server accepts requests of up to 3 MiB, and a review of an update has the object twice
     max_body_size: int = _setting("7MiB", _size, "SIZE", "the largest request body")
     max_buffered_bodies_size: int = _setting("64MiB", _size, "SIZE", "the total size of request bodies being received")
     max_header_size: int = _setting("32KiB", _size, "SIZE", "the total size of a request's headers")
@@ -178,16 +183,16 @@ class Settings:
 
     @classmethod
     def read(cls, options: Mapping[str, str | None], environment: Mapping[str, str]) -> Self:
-        """Return the settings that options (by field name) give, then environment variables, then defaults.
+        """Return the settings; options (by field name) override environment variables, which override defaults.
 
-        Raises :class:`SettingsError` with a line for each value that can't be used.
+        Raises :class:`SettingsError` with a line for each invalid value.
         """
         values: dict[str, Any] = {}
         problems = []
         for row in SETTINGS:
             option, variable = options.get(row.name), environment.get(row.variable)
             text, where = (option, row.option) if option is not None else (variable, row.variable)
-            if not text:  # an empty variable is how a manifest says "not set"
+            if not text:  # in a manifest, an empty variable means "not set"
                 continue
             try:
                 values[row.name] = row.parse(text)
@@ -201,7 +206,7 @@ class Settings:
 
     @staticmethod
     def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-        """Return the variables with our prefix that are no settings, for a warning: most likely typos."""
+        """Return the variables with our prefix that are not settings, probably typos."""
         known = {row.variable for row in SETTINGS}
         return sorted(
             name
@@ -211,11 +216,11 @@ class Settings:
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each setting that needs another, or excludes one."""
+    """Return a message for each setting that lacks one that it needs, or excludes another."""
     needs = (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_names", "client_ca"))
     rows = {row.name: row for row in SETTINGS}
     sentences = [
-        f"{rows[one].option} needs {rows[other].option} (or {rows[other].variable}) too"
+        f"{rows[one].option} needs {rows[other].option} (or {rows[other].variable}), too"
         for one, other in needs
         if one in values and other not in values
     ]
@@ -225,9 +230,9 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
 
 
 def _default_state_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder for state by the XDG base directory specification."""
+    """Return the folder for state, by the XDG base directory specification."""
     home = environment.get("XDG_STATE_HOME", "")
-    # the specification: a relative path is to be ignored
+    # the specification says that a relative path must be ignored
     base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or Path.home()) / ".local/state"
     return base / "pillion"
 

@@ -1,4 +1,4 @@
-"""What requests are answered from now: the configuration, the certificate's end, and whether the server drains."""
+"""The state in force: configuration and readiness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,21 @@ __all__ = ["LiveState"]
 
 @dataclass(slots=True)
 class LiveState:
-    """The state that requests read; reloads and signals change it while the server runs."""
+    """What requests read, and reloads and signals change while the server runs."""
 
     configuration: Configuration
     certificate_not_after: datetime | None = None
+    """When the serving certificate's chain expires; None if there is no certificate yet."""
     draining: bool = False
     certificate_check: Callable[[datetime], str] = lambda _: ""
-    """Returns why the certificate must not be served at that time; an empty string where it may be."""
+    """A function that returns why the certificate must not be served at a time; an empty string if it may be."""
 
     def readiness_error(self, now: datetime) -> str:
-        """Return why no requests should be sent to this server; an empty string where it is ready."""
+        """Return why the server is not ready; an empty string if it is."""
         if self.draining:
             return "draining: this server is shutting down"
-        if self.certificate_not_after is not None and now > self.certificate_not_after:
+        if self.certificate_not_after is None:
+            return "no certificate yet"
+        if now > self.certificate_not_after:
             return f"the certificate expired at {self.certificate_not_after:%FT%TZ}"
         return self.certificate_check(now)

@@ -1,1 +1,1 @@
-"""HTTP: the listening sockets, their connections, and the FastAPI applications that answer."""
+"""HTTP: listeners, connections and ASGI responses."""

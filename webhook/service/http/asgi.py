@@ -1,4 +1,4 @@
-"""ASGI responses as our endpoints send them."""
+"""Sends the endpoints' ASGI responses."""
 
 import msgspec
 from starlette.types import Send
@@ -19,5 +19,5 @@ async def respond(send: Send, status: int, body: bytes, *headers: Header) -> Non
 
 
 async def refuse(send: Send, status: int, detail: str, *headers: Header) -> None:
-    """Send a JSON object with the reason, in the form of FastAPI's own errors."""
+    """Send an error as JSON, in the form of FastAPI's own errors."""
     await respond(send, status, msgspec.json.encode({"detail": detail}), JSON, *headers)

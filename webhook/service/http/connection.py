@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection: uvicorn's protocol on httptools, with limits on what clients send and how slowly.
+"""An HTTP/1.1 connection: uvicorn's httptools protocol with limits on the size and the duration of requests.
 
-Everything that is used of uvicorn, and which test notices a change, is in docs/server-internals.md.
+docs/server-internals.md lists what is used of uvicorn, and the tests that detect a change.
 """
 
 import asyncio
@@ -20,64 +20,66 @@ from webhook.service.settings import Settings
 
 __all__ = ["Connection", "ConnectionOwner"]
 
-#: Requests that may wait for their responses. An API server never pipelines; each request costs two KiB.
+#: Requests of one connection that may wait for a response. API servers never pipeline; a request takes two KiB.
 MAX_PIPELINED = 8
 
-#: The longest ``timeoutSeconds`` of a webhook entry: nobody waits longer for a response.
+#: Seconds to wait for a response, and until it is read: the largest ``timeoutSeconds`` of a webhook entry.
 RESPONSE_TIMEOUT = 30.0
 
-#: A response of more bytes is large; a pod of fifty containers gets less.
+#: Bytes from which a response counts as large; the response for a pod of fifty containers is smaller.
 LARGE_RESPONSE = 64 * 1024
 
-#: A body that is too large is read up to this multiple of the limit, so that the client gets to see the response.
+#: A body that is too large is read up to this multiple of the limit, so that the client sees the response.
 MAX_DRAIN_FACTOR = 4
 
 
 class ConnectionOwner(Protocol):
-    """What a connection knows of the listener that accepted it."""
+    """The listener that accepted a connection, as the connection uses it."""
 
     settings: Settings
     metrics: Metrics
 
     def handshake_done(self, connection: "Connection") -> None:
-        """Count the connection as open from here on."""
+        """Take the connection off the list of handshakes; from now on uvicorn's set of connections has it."""
 
     def response_buffered(self, connection: "Connection", size: int) -> None:
-        """Account for a large response of this size, which the connection is about to hold."""
+        """Account for a large response, which the connection is about to write."""
 
     def closed(self, connection: "Connection") -> None:
-        """Forget what was accounted for the connection."""
+        """Remove the connection from the account of large responses."""
 
 
 class CloseReason(NamedTuple):
-    """Why a connection ends: the response's status (0: without a response), its text, and the limit that was hit."""
+    """Why a connection is closed, and the response that is sent before."""
 
-    status: int
+    status: int | None
+    """None: no response is sent."""
     detail: str
     limit: Limit | None
+    """The limit that was exceeded, if any."""
 
 
 HEAD_TOO_LARGE = CloseReason(431, "the request's head is too large", Limit.HEADER_SIZE)
 BODY_TOO_LARGE = CloseReason(413, "the request's body is too large", Limit.BODY_SIZE)
 HEAD_TOO_SLOW = CloseReason(408, "the request's head took too long", Limit.HEADER_TIME)
 BODY_TOO_SLOW = CloseReason(408, "the request's body took too long", Limit.BODY_TIME)
-READ_TOO_SLOWLY = CloseReason(0, "", Limit.RESPONSE_TIME)
+READ_TOO_SLOWLY = CloseReason(None, "", Limit.RESPONSE_TIME)
 PIPELINE_TOO_LONG = CloseReason(400, "too many requests at once in one connection", Limit.PIPELINE)
 CLIENT_NOT_ALLOWED = CloseReason(403, "the client certificate has none of the allowed names", Limit.CLIENT_NAME)
-IDLE = CloseReason(0, "", Limit.IDLE)
-UPGRADE = CloseReason(400, "only HTTP/1.1 is spoken here; leave the Upgrade header out", None)
+IDLE = CloseReason(None, "", None)
+UPGRADE = CloseReason(400, "upgrades are not supported; leave the Upgrade header out", None)
 NOT_HTTP = CloseReason(400, "this is not HTTP/1.1", None)
 
 
 class LimitExceededError(Exception):
-    """Stops the parser; the connection holds the reason."""
+    """Raised in a callback to stop the parser; ``Connection._close_reason`` says why."""
 
 
 class CoalescingTransport:
-    """A transport that writes what comes within one turn of the loop at once.
+    """A transport that coalesces all writes of one iteration of the event loop.
 
-    ASGI sends a response's head and its body one after the other: together they are one TLS record and one call of
-    the cipher, which saves a sixth of what a review takes (docs/decisions/0011).
+    An ASGI application sends a response's head and body separately. Written together they are one TLS record, which
+    saves a sixth of a review's CPU time (docs/decisions/0011). ``on_write`` is called with the size before each write.
     """
 
     def __init__(self, transport: asyncio.Transport, on_write: Callable[[int], None]) -> None:
@@ -92,7 +94,7 @@ class CoalescingTransport:
         self.abort = transport.abort
 
     def write(self, data: bytes) -> None:
-        """Write at the end of this turn of the loop."""
+        """Write at the end of this iteration of the event loop."""
         if not self._parts:
             asyncio.get_running_loop().call_soon(self._flush)
         self._parts.append(data)
@@ -105,14 +107,14 @@ class CoalescingTransport:
     def _flush(self) -> None:
         data = b"".join(self._parts)
         self._parts.clear()
-        # it may have been aborted since
+        # the transport may have been aborted meanwhile
         if data and not self._transport.is_closing():
             self._on_write(len(data))
             self._transport.write(data)
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection with deadlines and caps.
+    """uvicorn's connection with deadlines and limits.
 
     A deadline is a number that the listener compares once a second (:meth:`close_if_overdue`): a timer for each request
     would cost more. ``scope["state"]["head_complete_at"]`` tells the application when the request's head was complete,
@@ -125,43 +127,44 @@ class Connection(HttpToolsProtocol):
         self.accepted, self.served = time.monotonic(), False
         self._owner = owner
         self._close_reason: CloseReason | None = None
-        #: Until when, on the monotonic clock, the connection waits, and what it means if that was in vain.
+        #: When the connection is closed unless something happens before, on the monotonic clock, and why.
         self._deadline, self._overdue = math.inf, IDLE
-        #: Whether a request has begun and is not complete.
+        #: Whether a request is being received.
         self._receiving = False
-        #: Requests, the one that is being received included, whose responses are not complete.
+        #: Requests without a complete response, including the one that is being received.
         self._unanswered = 0
         self._header_bytes = self._header_count = 0
+        #: Bytes of the request after the chunk in which it begins; ``_account_head`` counts the head in that chunk.
         self._bytes_after_first_chunk = 0
-        #: Bytes since the parser last called back: the beginning of a header or a trailer, which it holds back.
+        #: Bytes since the parser's last callback: the begin of a header or trailer, which the parser buffers.
         self._held_bytes = 0
 
     @property
     def idle_since(self) -> float | None:
-        """Return when the last response was complete, or None while a request is on its way."""
+        """Return when the last response was complete; None if a request is being received or answered."""
         return self._deadline - self._owner.settings.keep_alive if self._overdue is IDLE else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first request's head; refuse clients that are not allowed."""
+        """Set the deadline for the first request's head; close connections of clients that are not allowed."""
         super().connection_made(CoalescingTransport(transport, self._response_buffered))  # type: ignore[arg-type]
-        # uvloop's own limit for TLS is 512 KiB, for each of the connections
+        # uvloop's default for TLS is 512 KiB per connection
         transport.set_write_buffer_limits(high=LARGE_RESPONSE)
         self._owner.handshake_done(self)
         self._set_deadline(self._owner.settings.header_timeout, HEAD_TOO_SLOW)
         allowed = self._owner.settings.client_names
-        # the health port has no TLS and asks for no certificate
+        # connections to the health listener have no TLS
         if allowed is not None and transport.get_extra_info("sslcontext") is not None:
             names = _names(transport.get_extra_info("peercert"))
             if names.isdisjoint(allowed):
                 self._close_with(CLIENT_NOT_ALLOWED)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the listener."""
+        """Tell the listener that the connection is closed."""
         self._owner.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and count what it holds back: it has no limits of its own."""
+        """Pass data to the parser, and count it: the parser buffers incomplete headers without a limit."""
         if self._close_reason is not None or self.transport.is_closing():
             return
         self._bytes_after_first_chunk += len(data)
@@ -175,7 +178,7 @@ class Connection(HttpToolsProtocol):
             self._close_with(BODY_TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Start a request."""
+        """Begin to receive a request."""
         if self._unanswered >= MAX_PIPELINED:
             self._abort_parsing(PIPELINE_TOO_LONG)
         super().on_message_begin()
@@ -186,33 +189,33 @@ class Connection(HttpToolsProtocol):
         self._set_deadline(self._owner.settings.header_timeout, HEAD_TOO_SLOW)
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the request's target."""
+        """Receive a part of the request's target."""
         self._account_head(len(url), 0)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer after a chunked body."""
+        """Receive a header, or a trailer after a chunked body."""
         self._account_head(len(name) + len(value), 1)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Let the application begin."""
+        """Start the application."""
         if self.parser.should_upgrade():
-            # the parser would leave the body unread, and take it for the next request
+            # the parser would leave the body unread, and parse it as the next request
             self._abort_parsing(UPGRADE)
         self._held_bytes = 0
         self._set_deadline(self._owner.settings.body_timeout, BODY_TOO_SLOW)
-        # not the loop's time: that stands still while the loop is busy
+        # not the loop's time, which stands still while the loop is busy
         self.scope["state"]["head_complete_at"] = time.monotonic()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a part of the body."""
         self._held_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that all of the request is here."""
+        """Wait for the response, or the next request, from now on."""
         self._receiving = False
         self._held_bytes = 0
         super().on_message_complete()
@@ -222,7 +225,7 @@ class Connection(HttpToolsProtocol):
             self._set_deadline(self._owner.settings.keep_alive, IDLE)
 
     def on_response_complete(self) -> None:
-        """Begin to be idle, unless another request waits."""
+        """Become idle, unless another request is being received or answered."""
         super().on_response_complete()
         self.served = True
         self._unanswered -= 1
@@ -232,22 +235,22 @@ class Connection(HttpToolsProtocol):
             self._set_deadline(self._owner.settings.keep_alive, IDLE)
 
     def close_if_overdue(self, now: float) -> None:
-        """End the connection if what it waits for is overdue."""
+        """Close the connection if its deadline is over."""
         if now < self._deadline:
             return
         if self.transport.is_closing():
-            # it has had its time to take what was still to be sent
+            # the client had time to read what was still to be sent
             self.transport.abort()
         else:
             self._close_with(self._overdue)
 
     def close_if_idle(self) -> None:
-        """End the connection unless a request is on its way, or the first is still to come."""
+        """Close the connection if it is idle; one that has not yet sent its first request is not."""
         if self.idle_since is not None:
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 — the parser's words are for its developers
-        """Answer what the parser could not read, or was told not to."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 — the parser's message means nothing to clients
+        """Close the connection: the parser failed, or ``_abort_parsing`` stopped it."""
         self._close_with(self._close_reason or NOT_HTTP)
 
     def _account_head(self, size: int, headers: int) -> None:
@@ -266,47 +269,49 @@ class Connection(HttpToolsProtocol):
         self._deadline, self._overdue = time.monotonic() + seconds, reason
 
     def _abort_parsing(self, reason: CloseReason) -> None:
-        """Make the parser stop; uvicorn then asks for a response with status 400."""
+        """Stop the parser; uvicorn then calls :meth:`send_400_response`."""
         self._close_reason = reason
         raise LimitExceededError
 
     def _close_with(self, reason: CloseReason) -> None:
-        """End the connection, once requests that came before have their responses."""
+        """Count the reason, and close the connection once earlier requests have their responses."""
         if self.transport.is_closing():
             return
         self._close_reason = reason
-        if reason.limit is None:
+        if reason.limit is not None:
+            self._owner.metrics.count_exceeded_limit(reason.limit)
+        elif reason.status is not None:
             self._owner.metrics.count_bad_request(reason.status)
         else:
-            self._owner.metrics.count_exceeded_limit(reason.limit)
+            self._owner.metrics.count_closed_idle_connection()
         self._send_and_close()
 
     def _send_and_close(self) -> None:
-        """Send the refusal and close; wait where a response is expected before it."""
+        """Send the reason's response and close; wait if earlier requests are still being answered."""
         reason = self._close_reason
         if reason is None or self.transport.is_closing():
             return
-        if reason.status:
-            before = self._unanswered - self._receiving
-            if before > 0:
+        if reason.status is not None:
+            earlier = self._unanswered - self._receiving
+            if earlier > 0:
                 self._set_deadline(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
                 return
-            # what is being received may have been answered before it was complete; who does not read, reads nothing
-            if before == 0 and not self.transport.get_write_buffer_size():
-                self.transport.write(_response(reason))
+            # It is -1 if the request that is being received has already been answered. A client that does not read its
+            # responses gets none.
+            if earlier == 0 and not self.transport.get_write_buffer_size():
+                self.transport.write(_response(reason.status, reason.detail))
         self._deadline = time.monotonic() + RESPONSE_TIMEOUT
         self.transport.close()
 
 
-def _response(reason: CloseReason) -> bytes:
-    status = HTTPStatus(reason.status)
-    body = json.dumps({"detail": reason.detail}).encode()
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+def _response(status: int, detail: str) -> bytes:
+    body = json.dumps({"detail": detail}).encode()
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
 
 
 def _names(certificate: dict[str, Any] | None) -> set[str]:
-    """Return the common and alternative names in what ``SSLSocket.getpeercert`` says."""
+    """Return the common and alternative names in the result of ``SSLSocket.getpeercert``."""
     certificate = certificate or {}
     common = {value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"}
     return common | {value for _, value in certificate.get("subjectAltName", ())}

@@ -1,4 +1,4 @@
-"""A listening socket: accepts as many connections as are allowed, and closes them in the end."""
+"""A listening socket: accepts connections up to the limit, and closes them at shutdown."""
 
 import asyncio
 import errno
@@ -17,21 +17,21 @@ from webhook.service.settings import Settings
 
 __all__ = ["Listener"]
 
-#: How long closing waits for open requests, and then for the peers' part of closing, in seconds.
+#: How long closing waits for handshakes, then for responses, and a TLS connection for its peer's close, in seconds.
 CLOSE_TIMEOUT = 2.0
 
-#: Large responses that open connections hold together, in bytes; of API servers' pods there are none or a few.
+#: Bytes of large responses that open connections may hold together; API servers cause none or a few.
 MAX_BUFFERED_RESPONSES = 16 << 20
 
-#: The client need not ask: a draining server's response is the last in its connection.
+#: Sent with every response while the server drains.
 CONNECTION_CLOSE = (b"connection", b"close")
 
-#: accept(2): the process or the machine has no descriptor or memory left for another connection.
+#: Errors of accept(2) if the process or the machine has no file descriptor or memory for another connection.
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Handshake(NamedTuple):
-    """A handshake that is not over."""
+    """A TLS handshake that is not finished."""
 
     sock: socket.socket
     task: asyncio.Task[None]
@@ -40,8 +40,8 @@ class Handshake(NamedTuple):
 class Listener:
     """Serves an application on a socket, over TLS if there is a context.
 
-    It accepts by itself rather than by ``loop.create_server`` so that connections count from the first byte
-    of their handshake, and so that what the kernel has accepted for us is taken before the socket is closed.
+    It does not use ``loop.create_server``, so that connections are counted from the begin of their handshake, and that
+    connections in the kernel's accept queue are answered before the socket is closed.
     """
 
     def __init__(
@@ -58,22 +58,22 @@ class Listener:
         self._sock = sock
         self._config = config
         self._context = context
-        #: What uvicorn's connections share; ``default_headers`` is copied into every response.
+        #: uvicorn's state, which all connections share; ``default_headers`` are copied into every response.
         self._state = uvicorn.server.ServerState()
         self._handshaking: dict[Connection, Handshake] = {}
         self._deadline_task: asyncio.Task[None] | None = None
-        #: The largest response of each connection that had a large one; the latest is last.
+        #: Bytes of the largest response by connection, least recent first; connections without a large one are missing.
         self._large_responses: dict[Connection, int] = {}
 
     @property
     def port(self) -> int:
-        """Return the port that is listened on."""
+        """Return the port that the socket is bound to."""
         port: int = self._sock.getsockname()[1]
         return port
 
     @property
     def open_count(self) -> int:
-        """Return how many connections are open, handshakes included."""
+        """Return the number of open connections, handshakes included."""
         return len(self._connections) + len(self._handshaking)
 
     @property
@@ -90,15 +90,15 @@ class Listener:
         self._deadline_task = loop.create_task(self._close_overdue())
 
     def end_keep_alive(self) -> None:
-        """Let every response from now on be its connection's last: a header says so, and uvicorn closes."""
+        """Send ``Connection: close`` with every response from now on, and close its connection after it."""
         if CONNECTION_CLOSE not in self._state.default_headers:
             self._state.default_headers.append(CONNECTION_CLOSE)
 
     async def drain(self, time_limit: float, idle: float) -> None:
-        """Serve on, each response being its connection's last, for ``most`` seconds.
+        """Serve for at most ``time_limit`` seconds more, with one request per connection.
 
-        Return earlier once no connection has been open for ``quiet`` seconds: until the last API server knows that
-        this server shuts down, new ones may still come.
+        Return earlier if no connection has been open for ``idle`` seconds. API servers open new connections until they
+        learn that this server has left the Service's endpoints.
         """
         self.end_keep_alive()
         loop = asyncio.get_running_loop()
@@ -110,16 +110,16 @@ class Listener:
                 last_seen = loop.time()
 
     async def close(self, time_limit: float = CLOSE_TIMEOUT) -> None:
-        """Stop listening, answer open requests, close connections; wait ``grace`` seconds for each of these."""
+        """Stop listening; wait up to ``time_limit`` seconds for handshakes and again for responses; close the rest."""
         self.end_keep_alive()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
-        # the kernel has completed these connections for us; closing the socket would reset them
+        # connections in the accept queue would be reset if the socket was closed
         self._accept()
         self._sock.close()
         if self._handshaking:
             await asyncio.wait([each.task for each in self._handshaking.values()], timeout=time_limit)
-        # a turn of the loop reads what has arrived by now: who seems idle may have sent a request
+        # read what has arrived: a connection that seems idle may have sent a request
         await asyncio.sleep(0.01)
         for connection in list(self._connections):
             connection.close_if_idle()
@@ -143,8 +143,8 @@ class Listener:
             connection.transport.abort()
 
     def _accept(self) -> None:
-        """Take the connections that the kernel has accepted."""
-        # as many as may be open; those that come faster wait a turn of the loop
+        """Accept connections from the kernel's accept queue."""
+        # as many as may be open; if more arrive, they wait for the next iteration of the event loop
         for _ in range(self.settings.max_connections):
             try:
                 accepted, _ = self._sock.accept()
@@ -154,7 +154,7 @@ class Listener:
                 if error.errno in OUT_OF_RESOURCES:
                     self._pause()
                     return
-                continue  # that client is gone already
+                continue  # the client has closed it already
             if self.open_count >= self.settings.max_connections and not self._make_room():
                 self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
                 accepted.close()
@@ -165,7 +165,7 @@ class Listener:
             self._handshaking[connection] = Handshake(accepted, task)
 
     def _pause(self) -> None:
-        """Let the kernel keep new connections for a moment: asking it again at once would only spin."""
+        """Leave new connections in the accept queue for 0.1 s: accepting again at once would fail in a busy loop."""
         self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
         self._make_room()
         loop = asyncio.get_running_loop()
@@ -179,8 +179,8 @@ class Listener:
     def _make_room(self) -> bool:
         """Close a connection that does nothing; return whether there was one.
 
-        The oldest that has had no response yet, because an API server's gets its first within milliseconds; where there
-        is none, the one that has been idle for longest. So nobody can keep an API server out by connections that stall.
+        The oldest without a response yet, because an API server's connection has its first within milliseconds; if
+        there is none, the one that has been idle for longest. So stalled connections can't keep API servers out.
         """
         unserved = [each for each in (*self._handshaking, *self._connections) if not each.served]
         idle = [each for each in self._connections if each.idle_since is not None]
@@ -188,15 +188,15 @@ class Listener:
             self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
             self._drop(min(unserved, key=lambda connection: connection.accepted))
         elif idle:
-            self.metrics.count_exceeded_limit(Limit.IDLE)
+            self.metrics.count_closed_idle_connection()
             self._drop(min(idle, key=lambda connection: connection.idle_since or 0.0))
         return bool(unserved or idle)
 
     def _drop(self, connection: Connection) -> None:
-        """Close a connection at once, and count it as closed from here on."""
+        """Close a connection at once, and count it as closed."""
         handshake = self._handshaking.pop(connection, None)
         if handshake is not None:
-            # its task then ends as if the client had left; cancelled before its first step, it would leave it open
+            # Its task then ends as if the client had left. A task cancelled before its first step would not close it.
             with suppress(OSError):
                 handshake.sock.shutdown(socket.SHUT_RDWR)
         else:
@@ -204,19 +204,19 @@ class Listener:
             connection.transport.abort()
 
     def handshake_done(self, connection: Connection) -> None:
-        """Count a connection as open from here on."""
+        """Take the connection off the list of handshakes; from now on uvicorn's set of connections has it."""
         self._handshaking.pop(connection, None)
 
     def response_buffered(self, connection: Connection, size: int) -> None:
-        """Make room for a large response by closing the connection that has held one for longest.
+        """Account for a large response; if all together exceed the limit, close connections that had one.
 
-        A connection holds a response until it is read, which may be never, and its TLS buffers stay as large as that
-        response for as long as it is open. An API server's pods have small responses; whoever asks for large ones (by
-        a ``uid`` of megabytes) gets them, but not on all connections at once.
+        A connection buffers a response until the client has read it, which may be never, and its TLS buffers stay that
+        large until it is closed. Responses to API servers are small. A client that causes large ones (by a ``uid`` of
+        megabytes) gets them, but not on all its connections at once.
         """
         self._large_responses[connection] = max(size, self._large_responses.pop(connection, 0))
         while len(self._large_responses) > 1 and sum(self._large_responses.values()) > MAX_BUFFERED_RESPONSES:
-            # whoever is idle loses nothing that was read
+            # an idle connection loses no response
             first = next(
                 (each for each in self._large_responses if each.idle_since is not None),
                 next(iter(self._large_responses)),
@@ -226,11 +226,11 @@ class Listener:
             first.transport.abort()
 
     def closed(self, connection: Connection) -> None:
-        """Forget a connection's large response."""
+        """Remove the connection from the account of large responses."""
         self._large_responses.pop(connection, None)
 
     async def _handshake(self, accepted: socket.socket, connection: Connection) -> None:
-        """Shake hands."""
+        """Do the TLS handshake of an accepted connection, or without TLS only connect its protocol."""
         timeouts = (
             {"ssl_handshake_timeout": self.settings.handshake_timeout, "ssl_shutdown_timeout": CLOSE_TIMEOUT}
             if self._context is not None
@@ -246,7 +246,7 @@ class Listener:
             self._handshaking.pop(connection, None)
 
     async def _close_overdue(self) -> None:
-        """Close what is overdue, once a second."""
+        """Close connections whose deadline is over, once a second."""
         while True:
             await asyncio.sleep(1)
             now = time.monotonic()

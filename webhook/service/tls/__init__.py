@@ -1,1 +1,1 @@
-"""TLS: the certificate that new connections get, where it comes from, and until when it may be served."""
+"""TLS: the serving certificate, its sources, and whether it may be served."""

@@ -1,4 +1,4 @@
-"""The server's TLS context, which gives each handshake the newest verified certificate."""
+"""The server's TLS context, which presents the newest verified certificate in each handshake."""
 
 import ssl
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ __all__ = ["CertificatePaths", "ReloadingContext", "ServingCertificate", "load_s
 
 
 class CertificatePaths(NamedTuple):
-    """The files of the server's certificate, its key and the CAs of clients."""
+    """The files of the certificate, its key and the CAs of clients."""
 
     certificate: Path
     key: Path
@@ -29,46 +29,46 @@ class CertificatePaths(NamedTuple):
 
 
 class ServingCertificate(NamedTuple):
-    """A certificate that was verified, and a context that serves it."""
+    """A verified certificate, and a TLS context that presents it."""
 
     pair: Pair
     context: ssl.SSLContext
 
 
 class ReloadingContext:
-    """Holds the context of the listener, and swaps the certificate that it serves.
+    """Holds the listener's TLS context, and the certificate that it presents.
 
-    ``load_cert_chain`` on a context in use may leave it with one pair's certificate and another's key, for good.
-    So the context in use has no certificate at all: each handshake is handed to the newest context, which nobody
-    changes again. OpenSSL asks at every ClientHello, also without a server name.
+    ``load_cert_chain`` on a context in use could leave it with the certificate of one pair and the key of another. So
+    the listener's context has no certificate: OpenSSL's callback for server names, which it also calls for a
+    ClientHello without a name, switches each handshake to the context of the newest certificate.
     """
 
-    def __init__(self, identity: ServingCertificate | None, *, verify_clients: bool) -> None:
-        self._identity = identity
+    def __init__(self, *, verify_clients: bool) -> None:
+        self._certificate: ServingCertificate | None = None
         self.listener_context = _base_context(verify_clients=verify_clients)
         self.listener_context.sni_callback = self._select_certificate
 
     @property
-    def identity(self) -> ServingCertificate | None:
-        """Return what new connections get; None before there is a certificate, when no handshake succeeds."""
-        return self._identity
+    def certificate(self) -> ServingCertificate | None:
+        """Return the certificate of new connections; None if there is none yet, so that handshakes fail."""
+        return self._certificate
 
-    def swap(self, identity: ServingCertificate) -> None:
-        """Serve another certificate from the next handshake on; open connections stay as they are."""
-        self._identity = identity
+    def swap(self, certificate: ServingCertificate) -> None:
+        """Present another certificate from the next handshake on; open connections are not affected."""
+        self._certificate = certificate
 
     def _select_certificate(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        if self._identity is not None:
-            handshake.context = self._identity.context
+        if self._certificate is not None:
+            handshake.context = self._certificate.context
 
 
 def load_serving_certificate(
     paths: CertificatePaths, files: Mapping[Path, Content], *, now: datetime, names: tuple[str, ...] = ()
 ) -> ServingCertificate:
-    """Return the identity in these files, of which ``files`` has the content.
+    """Return the certificate in ``paths``, whose content is in ``files``.
 
-    Raises :class:`certs.verify.UnusablePairError` where it is not good for ``names`` at ``now``, or can't be used at
-    all; the text names the file.
+    Raises :class:`certs.verify.UnusablePairError` if it is invalid for ``names`` or at ``now``, or can't be read; the
+    message names the file.
     """
     chain, key = _content(files, paths.certificate), _content(files, paths.key)
     pair = verify(chain, key, now=now, names=names, sources=SourceNames(str(paths.certificate), str(paths.key)))
@@ -79,9 +79,9 @@ def load_serving_certificate(
             context.load_verify_locations(cadata=_client_cas(files, paths.client_ca))
         _self_test_handshake(context, pair)
     except ssl.SSLError as error:
-        # as "EE_KEY_TOO_SMALL"; the text has the line of OpenSSL's source besides
+        # for example "EE_KEY_TOO_SMALL"; str(error) also has the line of OpenSSL's source
         reason = error.reason.replace("_", " ").lower() if error.reason else str(error)
-        raise _unusable(f"OpenSSL refuses what is in {paths.certificate}: {reason}") from None
+        raise _unusable(f"OpenSSL rejects the content of {paths.certificate}: {reason}") from None
     except OSError as error:
         raise _unusable(f"{paths.certificate} can't be read: {error.strerror}") from None
     return ServingCertificate(pair, context)
@@ -103,21 +103,21 @@ def _client_cas(files: Mapping[Path, Content], path: Path) -> bytes:
     return b"".join(ca.public_bytes(Encoding.DER) for ca in cas)
 
 
-def _unusable(sentence: str) -> UnusablePairError:
-    return UnusablePairError([Fault(FaultKind.UNREADABLE, sentence)])
+def _unusable(message: str) -> UnusablePairError:
+    return UnusablePairError([Fault(FaultKind.UNREADABLE, message)])
 
 
 def _base_context(*, verify_clients: bool) -> ssl.SSLContext:
     """Return a context for TLS 1.2 and 1.3 without certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # AEAD with forward secrecy only; what TLS 1.3 has is so already
+    # only AEAD with forward secrecy, as all cipher suites of TLS 1.3 are
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
-    # An API server keeps its connections. Tickets would be two more messages for each, and would let a client in
-    # whose certificate has ended since.
+    # Session tickets are of no use, as API servers keep their connections, and would admit a client whose certificate
+    # has expired since.
     context.options |= ssl.OP_NO_TICKET
-    # The client's order of ciphers: it knows what its processor is quick at, and each of ours is good.
+    # The client's order of ciphers: it knows which one its hardware accelerates, and all of them are secure.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
     context.verify_mode = ssl.CERT_REQUIRED if verify_clients else ssl.CERT_NONE
@@ -125,13 +125,14 @@ def _base_context(*, verify_clients: bool) -> ssl.SSLContext:
 
 
 def _self_test_handshake(context: ssl.SSLContext, pair: Pair) -> None:
-    """Do a handshake in memory: OpenSSL must accept the pair, and serve the certificate that was verified.
+    """Do a handshake in memory: OpenSSL must accept the pair, and present the certificate that was verified.
 
-    The files may have changed between our reading and OpenSSL's. Raises ssl.SSLError, or UnusablePairError.
+    The files may have changed after they were verified and before OpenSSL read them. Raises ssl.SSLError or
+    UnusablePairError.
     """
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
-    client_context.verify_mode = ssl.CERT_NONE  # the pair was verified; here it is only compared
+    client_context.verify_mode = ssl.CERT_NONE  # the pair was verified; here the leaf is only compared
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(to_client, to_server)
     server = context.wrap_bio(to_server, to_client, server_side=True)
@@ -144,6 +145,6 @@ def _self_test_handshake(context: ssl.SSLContext, pair: Pair) -> None:
                 server.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    shown = client.getpeercert(binary_form=True)
-    if shown != pair.leaf.public_bytes(Encoding.DER):
+    presented = client.getpeercert(binary_form=True)
+    if presented != pair.leaf.public_bytes(Encoding.DER):
         raise _unusable("the certificate files changed while they were read")

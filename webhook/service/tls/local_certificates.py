@@ -1,84 +1,86 @@
-"""The CA and the certificate that ``pillion serve`` makes for itself outside a cluster."""
+"""The CA and the certificate that ``pillion serve`` creates by default, for use outside a cluster."""
 
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from certs import files
 from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
-from certs.verify import Fault, FaultKind, UnusablePairError, verify
+from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
 
 __all__ = ["NAMES", "LocalCertificates"]
 
-#: What a client on this machine may call the server.
+#: The host names by which clients on this machine may call the server.
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-class LocalCertificates(NamedTuple):
-    """A folder with a CA and a leaf, each certificate in one file with its key.
+class LocalCertificates:
+    """A folder with a CA and a leaf that it signed, each in one file together with its key.
 
-    One file for both halves is replaced whole: nobody ever reads one pair's certificate and another's key.
+    One file is replaced atomically: nobody can read the certificate of one pair and the key of another.
     """
 
-    folder: Path
-    names: tuple[str, ...] = NAMES
+    required = True
 
-    @property
-    def ca_file(self) -> Path:
-        """Return the file for clients: the CA's certificate alone."""
-        return self.folder / "ca.pem"
+    def __init__(self, folder: Path, names: tuple[str, ...] = NAMES) -> None:
+        self.folder = folder
+        self.ca_file = folder / "ca.pem"
+        """The CA's certificate without its key, which clients must trust."""
+        self.pair_file = folder / "server.pem"
+        self.files = (self.pair_file, self.pair_file)
+        self._names = names
+        self._ca_with_key = folder / "ca-with-key.pem"
 
-    @property
-    def pair_file(self) -> Path:
-        """Return the file with the server's certificate and key."""
-        return self.folder / "server.pem"
+    def readiness_error(self, _now: datetime) -> str:
+        """Return an empty string."""
+        return ""
 
-    @property
-    def _ca_with_key(self) -> Path:
-        return self.folder / "ca-with-key.pem"
+    def prepare(self, now: datetime, _in_use: Pair | None = None) -> None:
+        """Create the CA and the leaf, or replace what is broken, due for renewal, or for other names.
 
-    def renew_if_needed(self, now: datetime) -> bool:
-        """Make what is missing, broken, near its end, or for other names; return whether anything was made.
-
-        Raises OSError where the folder can't be written, :class:`certs.verify.UnusablePairError` where it holds what
-        somebody else put there: that is not replaced.
+        Raises :class:`certs.verify.UnusablePairError` if the folder can't be written, or if it has a CA's key that
+        Pillion did not create, which is not replaced.
         """
+        try:
+            self._renew_if_needed(now)
+        except OSError as error:
+            path = error.filename2 or error.filename or self.folder
+            raise _unusable(f"{path} can't be written: {error.strerror}") from None
+
+    def _renew_if_needed(self, now: datetime) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
-        made = False
+        renew_leaf = False
         if ca is None or is_due_for_renewal(ca.certificate, now):
             ca = CA.create(now)
             files.replace(self._ca_with_key, ca.certificate_pem + ca.key_pem)
-            made = True
-        # a lost or stale copy misleads every client
+            renew_leaf = True
+        # clients read this copy
         if _read(self.ca_file) != ca.certificate_pem:
             files.replace(self.ca_file, ca.certificate_pem)
-        if made or not self._leaf_is_good(ca, now):
-            leaf = ca.issue(self.names, now)
+        if renew_leaf or not self._has_valid_leaf(ca, now):
+            leaf = ca.issue(self._names, now)
             files.replace(self.pair_file, leaf.certificate_pem + leaf.key_pem)
-            made = True
-        return made
 
     def _read_ca(self) -> CA | None:
         pem = _read(self._ca_with_key)
         try:
             return CA.load(pem, pem)
         except UnsupportedKeyError as error:
-            raise _unusable(f"{self._ca_with_key}: {error}; or remove the file, and another one is made") from None
+            raise _unusable(f"{self._ca_with_key}: {error}; or delete the file, and a new CA is created") from None
         except ValueError:
             return None
 
-    def _leaf_is_good(self, ca: CA, now: datetime) -> bool:
+    def _has_valid_leaf(self, ca: CA, now: datetime) -> bool:
         pem = _read(self.pair_file)
         try:
-            pair = verify(pem, pem, now=now, names=self.names, roots_pem=ca.certificate_pem)
+            pair = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
         return not is_due_for_renewal(pair.leaf, now)
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes, nothing where there is no file."""
+    """Return a file's bytes; empty if it does not exist."""
     content = files.read(path)
     if isinstance(content, bytes):
         return content
@@ -87,5 +89,5 @@ def _read(path: Path) -> bytes:
     return b""
 
 
-def _unusable(sentence: str) -> UnusablePairError:
-    return UnusablePairError([Fault(FaultKind.UNREADABLE, sentence)])
+def _unusable(message: str) -> UnusablePairError:
+    return UnusablePairError([Fault(FaultKind.UNREADABLE, message)])
