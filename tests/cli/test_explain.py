@@ -44,10 +44,10 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     assert "  yes Which containers take part?                 app, cache" in lines
     tree = lines.index("  Where the logs are")
     assert lines[tree + 1 : tree + 7] == [
-        "  ├─ volume pillion-logs-1, folder app (new, an emptyDir)",
+        "  ├─ volume pillion-logs-1, subPath app (new, an emptyDir)",
         "  │  ├─ app has it at /var/log/shop",
         "  │  └─ tail reads /var/log/shop/*.log",
-        "  ├─ volume data, folder shop (reused, as the pod has it)",
+        "  ├─ volume data, subPath shop (reused, as the pod has it)",
         "  │  ├─ app has it at /data",
         "  │  └─ tail reads /data/x/**/y.log",
     ]
@@ -63,7 +63,7 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
         pytest.param(
             QUIET,
             "Does the pod or its namespace ask? neither the pod nor its namespace asks for injection",
-            "Not injected: neither the pod nor its namespace asks for injection (not_asked).",
+            "Not injected: neither the pod nor its namespace asks for injection (not_requested).",
             id="not-asked",
         ),
         pytest.param(
@@ -112,9 +112,9 @@ def test_json_has_everything(pillion: Call) -> None:
     assert (code, err) == (0, "")
     shop, bad = json.loads(out)
     assert (shop["kind"], shop["name"], shop["document"], shop["injected"]) == ("Deployment", "shop", 1, True)
-    assert shop["places"][0] == {
+    assert shop["logSources"][0] == {
         "volume": "pillion-logs-1",
-        "folder": "app",
+        "subPath": "app",
         "new": True,
         "seenBy": [{"container": "app", "path": "/var/log/shop"}],
         "reads": ["/var/log/shop/*.log"],
@@ -145,7 +145,7 @@ def test_strict_exits_with_1(pillion: Call) -> None:
     """What a strict server denies is an error here."""
     code, out, _ = pillion("explain", "--strict", "-f", "-", stdin=BAD)
     assert code == 1
-    assert "Refused, for strict is set: an annotation has a value that can't be used (bad_annotation)." in out
+    assert "Denied, because strict is set: an annotation has a value that can't be used (bad_annotation)." in out
 
 
 def test_no_pods_is_said(pillion: Call) -> None:

@@ -7,11 +7,11 @@ import jsonpatch
 
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
-from webhook.injection import review
 from webhook.injection.admission import admit
-from webhook.injection.container_rules import defects
+from webhook.injection.container_rules import problems_in
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
+from webhook.injection.review import parse_review
 from webhook.profiles import builtins
 
 __all__ = ["judge"]
@@ -55,7 +55,7 @@ def judge(document: Any) -> Configuration | None:
         return None
     for name, profile in configuration.profiles.items():
         for pod in _PODS:
-            if not profile.missing:
+            if not profile.setup_steps:
                 _judge_pod(configuration, name, pod)
     return configuration
 
@@ -67,7 +67,7 @@ def _judge_pod(configuration: Configuration, profile: str, sample: dict[str, Any
         annotations[f"{prefix}logs"] = sample["logs"]
     pod = {"metadata": {"name": "shop", "annotations": annotations}, "spec": sample["spec"]}
     request = {"uid": "u", "kind": {"version": "v1", "kind": "Pod"}, "operation": "CREATE", "object": pod}
-    verdict = admit(review.parse(json.dumps({"request": request, **_HEAD}).encode()), configuration)
+    verdict = admit(parse_review(json.dumps({"request": request, **_HEAD}).encode()), configuration)
     if verdict.error is not None:
         raise verdict.error
     assert verdict.reason is not Reason.INTERNAL_ERROR
@@ -80,7 +80,7 @@ def _judge_pod(configuration: Configuration, profile: str, sample: dict[str, Any
     assert len(sidecars) == 1
     volumes = [volume["name"] for volume in made.get("volumes", ())]
     assert len(volumes) == len(set(volumes))
-    assert not defects(_without_null(sidecars[0]), volumes)
+    assert not problems_in(_without_null(sidecars[0]), volumes)
 
 
 _HEAD = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}

@@ -103,6 +103,6 @@ def test_logs_where_places_are_moved_to_have_places_of_their_own(logs: str, name
     admission = Admission(request_for(pod), CONFIGURATION)
     assert admission.run().injected
     assert admission.plan is not None
-    paths = [components(place.path) for place in admission.plan.places]
+    paths = [components(source.path) for source in admission.plan.sources]
     assert len(paths) == logs.count(",") + 1
     assert not [one for number, one in enumerate(paths) for other in paths[:number] if overlap(one, other)]

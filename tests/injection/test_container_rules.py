@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.container_rules import defects
+from webhook.injection.container_rules import problems_in
 
 CONTAINER: dict[str, Any] = {
     "name": "pillion-own",
@@ -104,7 +104,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
 
 def found(container: dict[str, Any]) -> list[str]:
     """Return what is wrong, each with its path."""
-    wrong = defects(container, {"pillion-logs-1"})
+    wrong = problems_in(container, {"pillion-logs-1"})
     return [f"{'.'.join(map(str, path))} {message}".strip() for path, message in wrong]
 
 

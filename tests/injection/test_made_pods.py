@@ -159,7 +159,7 @@ def many(count: int, logs: str) -> Any:
 def test_more_places_than_are_mounted_is_a_reason() -> None:
     """500 containers with 16 directories each would be 8,000 mounts in the sidecar."""
     verdict = verdict_on(many(500, ",".join(f"/srv/{number}/*.log" for number in range(16))))
-    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert verdict.reason is Reason.TOO_MANY_LOG_SOURCES
     assert len(verdict.warnings) == 1
 
 
@@ -226,7 +226,7 @@ def test_a_long_text_is_decided_upon(change: Callable[[Any], None], injected: bo
 def test_more_containers_than_can_be_planned_for_is_a_reason() -> None:
     """Thousands of containers with many directories are refused before they are planned for."""
     verdict = verdict_on(many(3000, ",".join(f"/srv/{number}/*.log" for number in range(16))))
-    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert verdict.reason is Reason.TOO_MANY_LOG_SOURCES
     assert "3000 containers" in verdict.warnings[0]
 
 
@@ -234,7 +234,7 @@ def test_patterns_longer_than_an_argument_list_are_a_reason() -> None:
     """What would not fit into a variable, or make the pod too large for etcd, is refused."""
     folder = "/".join(["d" * 200] * 8)
     verdict = verdict_on(many(1, ",".join(f"/srv/{folder}/{number}.log" for number in range(100))))
-    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert verdict.reason is Reason.TOO_MANY_LOG_SOURCES
 
 
 def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.strategies import pods, ragged
 from webhook.configuration import load
-from webhook.injection import review
 from webhook.injection.admission import Admission
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import Metadata, PodSpec
 from webhook.injection.reasons import Reason
+from webhook.injection.review import parse_review
 from webhook.injection.verdict import Verdict
 
 CONFIGURATION = load(None)
@@ -42,7 +42,7 @@ def admission_of(pod: Any, *, opted_in: bool = False) -> Admission:
         },
     }
     body = json.dumps(document).encode()
-    admission = Admission(review.parse(body, namespace_opted_in=opted_in), CONFIGURATION)
+    admission = Admission(parse_review(body, namespace_opted_in=opted_in), CONFIGURATION)
     admission.run()
     return admission
 
@@ -249,5 +249,5 @@ def test_no_mount_of_the_sidecar_is_inside_a_read_only_one(pod: Any) -> None:
     paths = [path for path, _ in mounts] + ["/var/run/secrets/eks.amazonaws.com/serviceaccount"]
     for outer, read_only in mounts:
         if read_only and not outer.startswith("/var/run/secrets/"):
-            inside = [path for path in paths if path != outer and Directories(path).within(outer)]
+            inside = [path for path in paths if path != outer and Directories(path).any_at_or_below(outer)]
             assert inside == [], outer

@@ -45,9 +45,9 @@ def removed(pod: Any, configuration: Configuration = CONFIGURATION) -> Any:
     return jsonpatch.apply_patch(pod, remove(pod, configuration).operations)
 
 
-def left(pod: Any, configuration: Configuration = CONFIGURATION) -> list[str]:
+def kept(pod: Any, configuration: Configuration = CONFIGURATION) -> list[str]:
     """Return what is said of what stays."""
-    return [found.text for found in remove(pod, configuration).left]
+    return [found.reason for found in remove(pod, configuration).kept]
 
 
 def shop(**annotations: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def test_goldens_become_what_they_were(found: Case) -> None:
     assert removed(result, found.configuration) == found.pod
     named = [*all_containers(found.pod), *(found.pod["spec"].get("volumes") or [])]
     alike = [one["name"] for one in named if one["name"].startswith("pillion-")]
-    assert [text.split('"')[1] for text in left(result, found.configuration)] == alike
+    assert [text.split('"')[1] for text in kept(result, found.configuration)] == alike
 
 
 @many
@@ -187,7 +187,7 @@ def test_a_null_annotation_is_null_again(key: str, word: str) -> None:
     result = jsonpatch.apply_patch(pod, note_former_values(pod, patch, PREFIX, lambda _: word))
     assert removed(result) == pod
     (operation,) = (one for one in remove(result, CONFIGURATION).operations if one.get("value", "") is None)
-    assert operation.get("nullWord", "") == word
+    assert operation.get("nullSpelling", "") == word
 
 
 def test_a_path_to_a_null_has_numbers_in_lists() -> None:
@@ -253,7 +253,7 @@ def test_without_a_status_what_could_be_the_users_stays() -> None:
         assert not container.pop("volumeMounts", None)
     del result["spec"]["containers"][1]["env"]
     assert result == shop()
-    assert left(pod) == [
+    assert kept(pod) == [
         'container "shop" keeps POD_NAME and POD_NAMESPACE: it could be yours',
         'container "worker" keeps POD_NAME and POD_NAMESPACE: it could be yours',
     ]
@@ -267,7 +267,7 @@ def test_another_mount_keeps_a_volume_with_all_its_mounts() -> None:
     assert [volume["name"] for volume in result["spec"]["volumes"]] == ["pillion-logs-1"]
     assert [len(container["volumeMounts"]) for container in result["spec"]["containers"]] == [1, 2]
     assert "initContainers" not in result["spec"]
-    assert left(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
+    assert kept(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_mount_of_another_form_is_the_users(change: dict[str, Any], said: str)
     pod = injected_shop()
     pod["spec"]["containers"][0]["volumeMounts"][0] |= change
     assert {volume["name"] for volume in removed(pod)["spec"]["volumes"]} == {"pillion-logs-1"}
-    assert said in left(pod)[0]
+    assert said in kept(pod)[0]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_volume_of_another_form_is_the_users(volume: dict[str, Any]) -> None:
     pod["spec"]["volumes"] = [one for one in pod["spec"]["volumes"] if one["name"] != volume["name"]]
     pod["spec"]["volumes"].append(volume)
     assert volume in removed(pod)["spec"]["volumes"]
-    assert f'volume "{volume["name"]}" stays: nothing says that it was added' in left(pod)
+    assert f'volume "{volume["name"]}" stays: nothing says that it was added' in kept(pod)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_a_forged_status_takes_out_no_container_and_no_volume(source: dict[str, 
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
     with_status(pod, sidecar="pillion-x", volumes=["pillion-data"])
     assert remove(pod, CONFIGURATION).operations == []
-    assert left(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
+    assert kept(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
 
 
 PROFILE_VOLUMES = """\
@@ -367,7 +367,7 @@ def test_a_profiles_volumes_go_as_the_api_server_completes_them(tmp_path: Path) 
     volumes["pillion-settings"]["configMap"]["defaultMode"] = 256
     stays = removed(pod, configuration)["spec"]["volumes"]
     assert [volume["name"] for volume in stays] == ["pillion-settings", "pillion-claim"]
-    assert left(pod, configuration) == [
+    assert kept(pod, configuration) == [
         f'volume "pillion-{name}" stays: nothing says that it was added' for name in ("settings", "claim")
     ]
 
@@ -378,10 +378,10 @@ def test_a_container_that_is_not_ours_stays() -> None:
     pod["spec"]["containers"].append({"name": "pillion-tail", "image": "mine"})
     said = ['container "pillion-tail" stays: it is not in our sidecar\'s form']
     assert remove(pod, CONFIGURATION).operations == []
-    assert left(pod) == said
+    assert kept(pod) == said
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
     assert remove(pod, CONFIGURATION).operations == []
-    assert left(pod) == [*said, "pillion.dev/status stays: the pod has nothing else that Pillion adds"]
+    assert kept(pod) == [*said, "pillion.dev/status stays: the pod has nothing else that Pillion adds"]
 
 
 def test_the_last_container_stays() -> None:
@@ -390,7 +390,7 @@ def test_the_last_container_stays() -> None:
     pod = injected(found.pod, found.verdict())
     del pod["spec"]["containers"][0]
     assert [container["name"] for container in removed(pod)["spec"]["containers"]] == ["pillion-plain"]
-    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in left(pod)
+    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in kept(pod)
 
 
 def test_a_pull_secret_that_no_profile_has_stays() -> None:
@@ -399,7 +399,7 @@ def test_a_pull_secret_that_no_profile_has_stays() -> None:
     pod["spec"]["imagePullSecrets"] = [{"name": "mine"}]
     with_status(pod, pullSecrets=["mine"])
     assert removed(pod)["spec"]["imagePullSecrets"] == [{"name": "mine"}]
-    assert left(pod) == ['image pull secret "mine" stays: no profile has it']
+    assert kept(pod) == ['image pull secret "mine" stays: no profile has it']
 
 
 def test_the_users_default_container_stays() -> None:
@@ -420,11 +420,11 @@ def _lie(pod: dict[str, Any]) -> None:
             "sidecar": name,
             "containers": [name],
             "volumes": ["data", "pillion-mine", "pillion-logs-7"],
-            "reused": [],
+            "reusedVolumes": [],
             "env": {name: ["LEVEL", "POD_NAME"]},
             "pullSecrets": ["mine"],
             "defaultContainer": name,
-            "before": {"/spec/containers": [], "/spec/containers/0/env": []},
+            "formerValues": {"/spec/containers": [], "/spec/containers/0/env": []},
         }
     )
 
@@ -500,4 +500,4 @@ def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
     result = injected(pod, verdict_on(pod))
     del result["metadata"]["annotations"][STATUS]
     index = [container["name"] for container in result["spec"]["initContainers"]].index("init")
-    assert [found.path for found in remove(result, CONFIGURATION).left] == [("spec", "initContainers", index, "env", 0)]
+    assert [found.path for found in remove(result, CONFIGURATION).kept] == [("spec", "initContainers", index, "env", 0)]

@@ -6,10 +6,10 @@ from typing import Any
 import jsonpatch
 
 from webhook.configuration.loading import build
-from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
+from webhook.injection.review import parse_review
 from webhook.injection.verdict import Verdict
 from webhook.profiles import builtins
 
@@ -31,7 +31,7 @@ def verdict_on(configuration: Configuration, **annotations: str) -> Verdict:
     }
     request = {"uid": "u", "kind": {"version": "v1", "kind": "Pod"}, "operation": "CREATE", "object": pod}
     body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    verdict = admit(review.parse(json.dumps(body).encode()), configuration)
+    verdict = admit(parse_review(json.dumps(body).encode()), configuration)
     assert verdict.error is None
     return verdict
 

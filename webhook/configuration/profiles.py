@@ -9,33 +9,34 @@ from typing import Any
 import msgspec
 
 from webhook.configuration.problems import Problems
-from webhook.configuration.shapes import PROFILE
+from webhook.configuration.schema import PROFILE
 from webhook.configuration.trial import try_out
-from webhook.injection import quantity
-from webhook.injection.annotations import LogFiles, NotInjectable, parse_logs
+from webhook.injection.annotations import LogEntry, parse_logs
 from webhook.injection.container_rules import (
     DEFAULT_TERMINATION_LOG,
-    LEAST_MEMORY,
+    MIN_MEMORY,
     Mounted,
     check_hidden,
     check_mounts,
     mounted,
 )
-from webhook.injection.kinds import is_always_read_only
-from webhook.injection.names import LONGEST_LABEL, is_dns_label
+from webhook.injection.kinds import is_volume_read_only
+from webhook.injection.names import MAX_LABEL_LENGTH, is_dns_label
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
-    EMPTY_VOLUME,
     LOG_VOLUME,
     NAME_PREFIX,
     PLACEHOLDERS,
-    RELOCATED,
+    RELOCATION_ROOT,
+    TOKEN_MASK_VOLUME,
     TOKEN_PATH,
     Bound,
     Profile,
 )
-from webhook.shapes import Path
+from webhook.injection.quantity import parse_quantity
+from webhook.injection.reasons import NotInjectable
+from webhook.schema import Path
 
 __all__ = ["profile", "revision"]
 
@@ -48,7 +49,7 @@ DEFAULT_LOGS = ["/var/log/app/*.log"]
 
 _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
 #: A container's name, less our prefix.
-_LONGEST_NAME = LONGEST_LABEL - len(NAME_PREFIX)
+_LONGEST_NAME = MAX_LABEL_LENGTH - len(NAME_PREFIX)
 #: Fields of a container that are filled in for each pod; all others are handed on as they are.
 _FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
 #: Each is tried one after the other, and costs its share in every pod.
@@ -75,7 +76,7 @@ def profile(problems: Problems, name: str, document: object, *, host_path: bool,
         return None
     reading = _Reading(problems, path, fields)
     made = reading.profile(name, revision(document), host_path=host_path)
-    for sentence in made.missing if own else ():
+    for sentence in made.setup_steps if own else ():
         problems.add(path, sentence)
     if problems.number > before:
         return None
@@ -129,13 +130,13 @@ class _Reading:
             ports=frozenset(port["containerPort"] for port in sidecar.get("ports", ()) if "containerPort" in port),
             requests=requests,
             limits=limits,
-            guaranteed_cpu=_text(fields.get("guaranteedCpu")),
+            guaranteed_cpu_limit=_text(fields.get("guaranteedCpu")),
             security_context=sidecar.get("securityContext", {}),
             native=native,
-            first=fields.get("order", "first") == "first",
+            starts_first=fields.get("order", "first") == "first",
             logs=self._logs(),
             logs_mount_path=fields.get("logsMountPath"),
-            reserved=reserved,
+            reserved_directories=reserved,
             volume_size_limit=size_limit,
             volume_medium=medium,
             image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),
@@ -144,8 +145,8 @@ class _Reading:
             service_account_token=token,
             inject_all=fields.get("injectAll", False),
             patch=tuple(fields.get("patch", ())),
-            missing=tuple(f"set sidecar.env {key}: {why}" for key, why in required.items() if key not in have),
-            notes=tuple(_notes(sidecar, volumes)),
+            setup_steps=tuple(f"set sidecar.env {key}: {why}" for key, why in required.items() if key not in have),
+            prerequisites=tuple(_prerequisites(sidecar, volumes)),
         )
 
     def _check_image(self) -> None:
@@ -188,7 +189,7 @@ class _Reading:
             if not is_dns_label(name) or len(name) > _LONGEST_NAME:
                 wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
-            elif name == EMPTY_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
+            elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
             elif name in names:
                 self.add(f"{name} is there twice", "volumes", number, "name")
@@ -207,7 +208,7 @@ class _Reading:
                 wrong = f"{mount['name'][:63]!r} is none of the profile's volumes"
                 self.add(wrong, "sidecar", "volumeMounts", number, "name")
             result.append({**mount, "name": name})
-        read_only = {volume["name"] for volume in volumes if is_always_read_only(volume)}
+        read_only = {volume["name"] for volume in volumes if is_volume_read_only(volume)}
         paths = mounted(result, ("sidecar", "volumeMounts"), read_only)
         # the API server mounts a token where we do not, and it steps back where the container has a mount
         token = Mounted(None, TOKEN_PATH)
@@ -217,7 +218,9 @@ class _Reading:
                 self.sidecar.get("terminationMessagePath", DEFAULT_TERMINATION_LOG),
             )
         ]
-        if not self.fields.get("serviceAccountToken") or not any(one.forms == token.forms for one in paths):
+        if not self.fields.get("serviceAccountToken") or not any(
+            one.possible_paths == token.possible_paths for one in paths
+        ):
             others.append(token)
         check_mounts(paths, others, self.problems.below(*self.path))
         check_hidden(self.sidecar, ("sidecar",), self.problems.below(*self.path))
@@ -248,11 +251,11 @@ class _Reading:
 
     def _reserved(self, mounts: Sequence[Mapping[str, Any]]) -> Directories:
         """Return where no log place may be mounted; nothing of that may lie where logs go when they can't stay."""
-        root: str = self.fields.get("logsMountPath", RELOCATED)
-        if Directories(TOKEN_PATH).collide(root):
+        root: str = self.fields.get("logsMountPath", RELOCATION_ROOT)
+        if Directories(TOKEN_PATH).any_overlapping(root):
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
         if "logsMountPath" in self.fields and components(root)[:1] == ("proc",):
-            self.add(f"nothing can be mounted at {root}; write a folder of its own", "logsMountPath")
+            self.add(f"nothing can be mounted at {root}; write a directory of its own", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
         ]
@@ -264,33 +267,33 @@ class _Reading:
         if "terminationMessagePath" in self.sidecar:
             places.append((("sidecar", "terminationMessagePath"), self.sidecar["terminationMessagePath"]))
         for where, text in places:
-            if Directories(text).collide(root):
+            if Directories(text).any_overlapping(root):
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
         return Directories(*(text for _, text in places))
 
     def _bounds(self) -> dict[str, Bound]:
         bounds: dict[str, Bound] = {}
         for key, bound in self.fields.get("bounds", {}).items():
-            least, most = quantity.parse(bound.get("min")), quantity.parse(bound.get("max"))
+            least, most = parse_quantity(bound.get("min")), parse_quantity(bound.get("max"))
             if least is not None and most is not None and least > most:
                 self.add(f"min {bound['min']} is above max {bound['max']}", "bounds", key)
             bounds[key] = Bound(_text(bound.get("min")), _text(bound.get("max")))
         # an annotation must not ask for so little that nothing starts
         memory = bounds.get("memory-limit", Bound())
-        if memory.most is not None and _larger(memory.most, LEAST_MEMORY) != memory.most:
-            self.add(f"must be {LEAST_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
-        bounds["memory-limit"] = Bound(_larger(memory.least, LEAST_MEMORY), memory.most)
+        if memory.maximum is not None and _larger(memory.maximum, MIN_MEMORY) != memory.maximum:
+            self.add(f"must be {MIN_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
+        bounds["memory-limit"] = Bound(_larger(memory.minimum, MIN_MEMORY), memory.maximum)
         return bounds
 
-    def _logs(self) -> tuple[LogFiles, ...]:
-        files: list[LogFiles] = []
+    def _logs(self) -> tuple[LogEntry, ...]:
+        files: list[LogEntry] = []
         entries = self.fields.get("logs", DEFAULT_LOGS)
         before = self.problems.number
         for number, entry in enumerate(entries):
             try:
                 parsed = parse_logs(entry)
-            except NotInjectable as declined:
-                self.add(declined.finding.text(), "logs", number)
+            except NotInjectable as error:
+                self.add(error.finding.text(), "logs", number)
                 continue
             if any(item.container for item in parsed):
                 wrong = "a profile can't name a container; remove the part before the colon"
@@ -299,8 +302,8 @@ class _Reading:
         if len(entries) > 1 and self.problems.number == before:
             try:
                 parse_logs("\n".join(entries))
-            except NotInjectable as declined:
-                self.add(declined.finding.message, "logs")
+            except NotInjectable as error:
+                self.add(error.finding.message, "logs")
         return tuple(dict.fromkeys(files))
 
 
@@ -310,20 +313,20 @@ def _text(value: object) -> str | None:
 
 def _larger(one: str | None, other: str) -> str:
     """Return the larger quantity; ``other`` where ``one`` is none."""
-    left, right = quantity.parse(one), quantity.parse(other)
+    left, right = parse_quantity(one), parse_quantity(other)
     return one if one and left is not None and right is not None and left >= right else other
 
 
 def _smaller(one: str | None, other: str) -> str:
     """Return the smaller quantity; ``other`` where ``one`` is none."""
-    left, right = quantity.parse(one), quantity.parse(other)
+    left, right = parse_quantity(one), parse_quantity(other)
     return one if one and left is not None and right is not None and left < right else other
 
 
 # --- what depends on the cluster -------------------------------------------------------------------------------
 
 
-def _notes(sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _prerequisites(sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what must be there in each pod's namespace, or on its node: without it the pod does not start."""
     for where, named, reference in _references(sidecar, volumes):
         if not reference.get("optional"):

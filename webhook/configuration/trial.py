@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import jsonpatch
 
-from webhook.injection import review
 from webhook.injection.admission import admit
-from webhook.injection.container_rules import MAX_CONTAINER_BYTES, defects
+from webhook.injection.container_rules import MAX_CONTAINER_BYTES, problems_in
 from webhook.injection.profile import Configuration, Profile
+from webhook.injection.review import parse_review
 from webhook.injection.sidecar import PATCH_ERRORS
-from webhook.shapes import Path, Report
+from webhook.schema import Path, Report
 
 __all__ = ["try_out"]
 
@@ -60,7 +60,7 @@ def try_out(profile: Profile, report: Report) -> Profile:
         return profile
     container: Mapping[str, Any] = sidecars[0].container
     for sidecar in sidecars:
-        for path, message in defects(sidecar.container, sidecar.volumes):
+        for path, message in problems_in(sidecar.container, sidecar.volumes):
             # the lists of the finished sidecar have more items than the profile's
             report(("sidecar", *path[:1]), f"in a pod: {_said(path, message)}")
     if profile.patch:
@@ -71,12 +71,12 @@ def try_out(profile: Profile, report: Report) -> Profile:
 
 def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
     """Return the sidecar in each sample pod; report why there is none in the first, which any profile fits."""
-    plain = replace(profile, patch=(), missing=())
+    plain = replace(profile, patch=(), setup_steps=())
     configuration = Configuration({plain.name: plain}, plain.name)
     sidecars = []
     for number, (spec, logs) in enumerate(zip(_SAMPLES, _LOGS, strict=True)):
         pod = {"metadata": {"name": "sample", "annotations": _annotations(configuration.prefix, logs)}, "spec": spec}
-        verdict = admit(review.parse(_review(pod)), configuration)
+        verdict = admit(parse_review(_review(pod)), configuration)
         if verdict.error is not None:
             report((), f"can't be used: {type(verdict.error).__name__}: {verdict.error}")
             return []
@@ -87,7 +87,10 @@ def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
             sidecars.append(_Sidecar(container, frozenset(volume["name"] for volume in made.get("volumes", ()))))
         elif number == 0:
             finding = verdict.findings[0]
-            report((finding.where,) if finding.where == "logs" else (), f"no pod could be injected: {finding.text()}")
+            report(
+                (finding.annotation,) if finding.annotation == "logs" else (),
+                f"no pod could be injected: {finding.text()}",
+            )
             return []
     return sidecars
 
@@ -181,7 +184,7 @@ def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[s
 
 def _wrong(container: Any, sidecar: _Sidecar) -> list[tuple[Path, str]]:
     """Return what is wrong with a patched sidecar."""
-    found = defects(container, sidecar.volumes)
+    found = problems_in(container, sidecar.volumes)
     before = sidecar.container
     if isinstance(container, dict):
         for key in ("name", "restartPolicy"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from webhook.injection.variables import escape
+from webhook.injection.variables import escape_references
 
 __all__ = ["NAMES", "builtins"]
 
@@ -36,7 +36,7 @@ def _program(item: str) -> str:
     if not item.startswith("<file:"):
         return item
     name = item.removeprefix("<file:").removesuffix(">")
-    return escape(_without_comments(files(__package__).joinpath(name).read_text(encoding="utf-8")))
+    return escape_references(_without_comments(files(__package__).joinpath(name).read_text(encoding="utf-8")))
 
 
 def _without_comments(program: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from webhook.configuration import load
 from webhook.injection.annotations import RequestedOptions, parse_logs
-from webhook.injection.location import has_log_location, probable_log_folder
+from webhook.injection.log_detection import has_log_location, probable_log_directory
 from webhook.injection.pod import Container
 
 TAIL = load(None).profiles["tail"]
@@ -30,7 +30,9 @@ def mounting(path: str, source: dict[str, Any] | None = None, **mount: Any) -> t
         pytest.param(RequestedOptions(logs=parse_logs("/x/*.log")), True, id="logs"),
         pytest.param(RequestedOptions(profile="web"), True, id="profile"),
         pytest.param(RequestedOptions(containers=("app",)), True, id="containers"),
-        pytest.param(RequestedOptions(env=False, run_as_user=5, volume_size_limit="1Gi"), False, id="other keys"),
+        pytest.param(
+            RequestedOptions(add_variables=False, run_as_user=5, volume_size_limit="1Gi"), False, id="other keys"
+        ),
     ],
 )
 def test_a_pod_says_it_by_its_annotations(options: RequestedOptions, *, expected: bool) -> None:
@@ -76,4 +78,4 @@ def test_a_profile_says_it(change: dict[str, Any]) -> None:
 )
 def test_a_folder_is_called_after_logs(path: str, expected: str) -> None:
     """By one word of one of its parts."""
-    assert probable_log_folder(*mounting(path)) == expected
+    assert probable_log_directory(*mounting(path)) == expected

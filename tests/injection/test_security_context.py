@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from webhook.configuration import load
-from webhook.injection.annotations import NotInjectable, RequestedOptions
-from webhook.injection.identity import FALLBACK_USER, reject_unstartable_user, security_context
+from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import Container, PodSpec
-from webhook.injection.reasons import Finding, Reason
+from webhook.injection.reasons import Finding, NotInjectable, Reason
+from webhook.injection.security_context import FALLBACK_USER, reject_unstartable_user, security_context
 
 TAIL = load(None).profiles["tail"]
 
@@ -83,9 +83,9 @@ def test_the_kubelets_table(context: dict[str, Any], pod: dict[str, Any], reason
     if reason is None:
         reject_unstartable_user(context, spec, TAIL, RequestedOptions())
         return
-    with pytest.raises(NotInjectable) as declined:
+    with pytest.raises(NotInjectable) as raised:
         reject_unstartable_user(context, spec, TAIL, RequestedOptions())
-    assert declined.value.finding.reason is reason
+    assert raised.value.finding.reason is reason
 
 
 @pytest.mark.parametrize(("user", "starts"), [(65535, True), (65536, False)])
