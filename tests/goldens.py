@@ -20,9 +20,9 @@ from ruamel.yaml import YAML
 from webhook.configuration import load
 from webhook.documents import read
 from webhook.errors import ConfigurationError
-from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
+from webhook.injection.review import parse_review
 from webhook.injection.verdict import Verdict
 from webhook.profiles import RELEASED_IMAGE
 
@@ -86,7 +86,7 @@ class Case:
 
     def verdict(self, pod: Any = None) -> Verdict:
         """Return the verdict on the case's pod, or on another one in its place."""
-        return admit(review.parse(self.body(pod), namespace_opted_in=self.opted_in), self.configuration)
+        return admit(parse_review(self.body(pod), namespace_opted_in=self.opted_in), self.configuration)
 
     def generated(self) -> dict[str, str]:
         """Return the generated files' texts by name."""
@@ -96,7 +96,7 @@ class Case:
             return {"verdict.yaml": as_yaml({"configuration": [str(problem) for problem in error.problems]})}
         operations = json.loads(verdict.patch or b"[]")
         summary = {
-            "decision": verdict.outcome.value,
+            "outcome": verdict.outcome.value,
             "reason": verdict.reason.value,
             "allowed": verdict.allowed,
             "warnings": verdict.warnings,

@@ -66,10 +66,10 @@ class Problem:
 def _printable(key: str) -> str:
     """Return a key as it may stand in a line of text."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in key)
-    return clean if len(clean) <= _LONGEST_KEY else f"{clean[: _LONGEST_KEY - 1]}…"
+    return clean if len(clean) <= _MAX_KEY_LENGTH else f"{clean[: _MAX_KEY_LENGTH - 1]}…"
 
 
-_LONGEST_KEY = 63
+_MAX_KEY_LENGTH = 63
 
 
 class ConfigurationError(PillionError):
@@ -80,8 +80,8 @@ class ConfigurationError(PillionError):
         self.source = source
         lines = []
         for problem in problems:
-            head = "" if not source else f"{source}:" if problem.position is not None else f"{source}: "
-            lines.append(f"{head}{problem}")
+            lead = "" if not source else f"{source}:" if problem.position is not None else f"{source}: "
+            lines.append(f"{lead}{problem}")
         super().__init__("\n".join(lines))
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from tests.bench.bodies import BODIES
 from webhook.configuration import load
-from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
+from webhook.injection.review import encode_review, parse_review
 
 ROUNDS = 15
 TARGET_SECONDS = 0.05
@@ -49,8 +49,8 @@ def measure(body: bytes, configuration: Configuration) -> Times:
     """Measure once."""
 
     def core() -> bytes:
-        request = review.parse(body)
-        return review.encode(request, admit(request, configuration).response())
+        request = parse_review(body)
+        return encode_review(request, admit(request, configuration).response())
 
     return Times(seconds_per_call(core), seconds_per_call(lambda: msgspec.json.decode(body)))
 
@@ -63,7 +63,7 @@ def main() -> int:
     for name, make in BODIES.items():
         body = make()
         original = json.loads(body)["request"]["object"]
-        patch = admit(review.parse(body), configuration).patch or b"[]"
+        patch = admit(parse_review(body), configuration).patch or b"[]"
         result = jsonpatch.apply_patch(original, json.loads(patch))
         rounds = [measure(body, configuration) for _ in range(ROUNDS)]
         ratios = sorted(times.ratio for times in rounds)

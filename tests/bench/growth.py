@@ -18,9 +18,9 @@ from tests.bench.bodies import ASKING, body, pod
 from tests.bench.servers import Credentials, Running, credentials, running, servers
 from tests.cluster.programs import BuildError
 from webhook import configuration
-from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
+from webhook.injection.review import encode_review, parse_review
 
 #: Of the core alone, and of a server, which takes this many seconds each.
 ROUNDS = 200
@@ -173,9 +173,9 @@ class Bench:
 
 def _once(body_: bytes, settings: Configuration) -> float:
     begin = time.thread_time()
-    request = review.parse(body_)
+    request = parse_review(body_)
     verdict = admit(request, settings)
-    review.encode(request, verdict.response())
+    encode_review(request, verdict.response())
     if not verdict.injected:
         raise ValueError(f"not injected: {verdict.warnings}")
     return time.thread_time() - begin

@@ -23,8 +23,8 @@ import jsonpatch
 from certs.ca import CA
 from tests.bench import bodies, programs
 from webhook.configuration import load
-from webhook.injection import review
 from webhook.injection.admission import admit
+from webhook.injection.review import parse_review
 
 __all__ = ["Credentials", "Running", "Server", "credentials", "image_environment", "injected", "running", "servers"]
 
@@ -134,7 +134,7 @@ def servers(python: Path = Path(sys.executable)) -> tuple[Server, ...]:
 
 def _constants() -> dict[str, Any]:
     """Return what the lean rival adds to every pod alike, from an answer of ours."""
-    request = review.parse(bodies.typical())
+    request = parse_review(bodies.typical())
     operations = json.loads(admit(request, load(None)).patch)
     (sidecar,) = (one["value"][0] for one in operations if one["path"] == "/spec/initContainers")
     mounts = [mount for mount in sidecar["volumeMounts"] if not mount["name"].startswith("pillion-logs-")]

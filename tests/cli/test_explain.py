@@ -44,10 +44,10 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     assert "  yes Which containers take part?                  app, cache" in lines
     tree = lines.index("  Where the logs are")
     assert lines[tree + 1 : tree + 8] == [
-        "  ├─ volume pillion-logs-1, folder app (new, an emptyDir)",
+        "  ├─ volume pillion-logs-1, subPath app (new, an emptyDir)",
         "  │  ├─ app mounts it at /var/log/shop",
         "  │  └─ tail reads /var/log/shop/*.log",
-        "  ├─ volume data, folder shop (reused from the pod)",
+        "  ├─ volume data, subPath shop (reused from the pod)",
         "  │  ├─ app mounts it at /data",
         "  │  ├─ tail reads /data/x/**/y.log",
         "  │  └─ reading begins at the end of files older than the pod: the volume outlives it",
@@ -64,7 +64,7 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
         pytest.param(
             QUIET,
             "Is injection requested? neither the pod nor its namespace requests injection",
-            "Not injected: neither the pod nor its namespace requests injection (not_asked).",
+            "Not injected: neither the pod nor its namespace requests injection (not_requested).",
             id="not-asked",
         ),
         pytest.param(
@@ -113,9 +113,9 @@ def test_json_has_everything(pillion: Call) -> None:
     assert (code, err) == (0, "")
     shop, bad = json.loads(out)
     assert (shop["kind"], shop["name"], shop["document"], shop["injected"]) == ("Deployment", "shop", 1, True)
-    assert shop["places"][0] == {
+    assert shop["logSources"][0] == {
         "volume": "pillion-logs-1",
-        "folder": "app",
+        "subPath": "app",
         "new": True,
         "seenBy": [{"container": "app", "path": "/var/log/shop"}],
         "reads": ["/var/log/shop/*.log"],

@@ -1,4 +1,4 @@
-"""Tests of ``pillion uninject``, and of renewing with ``pillion inject``."""
+"""Tests of ``pillion uninject``, and of replacing with ``pillion inject``."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.cli.manifests import APP, GOLDENS, PATTERNS, QUIET
 from tests.layouts import json_texts, yaml_texts
 from tests.strategies import many, pods
 from webhook import documents
-from webhook.cli.renewal import renewed
+from webhook.cli.replacement import replaced
 from webhook.cli.workloads import Change, operations, review, workloads
 from webhook.configuration import load
 from webhook.profiles import RELEASED_IMAGE
@@ -105,8 +105,10 @@ def test_texts_become_what_they_were(pod: Any, data: st.DataObject) -> None:
     again = edited(document, list(found))
     removed = [one.removed(CONFIGURATION) for one in workloads(again, "default")]
     assert documents.edited(again, operations(removed)) == text
-    renewals = [renewed(review(one, CONFIGURATION, namespace_opted_in=False)) for one in workloads(again, "default")]
-    assert documents.edited(again, operations(renewals)) == again.text
+    replacements = [
+        replaced(review(one, CONFIGURATION, namespace_opted_in=False)) for one in workloads(again, "default")
+    ]
+    assert documents.edited(again, operations(replacements)) == again.text
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_the_prefix_can_be_another(pillion: Call) -> None:
     assert pillion("uninject", "--prefix", "logs.example/", "-f", "-", stdin=out).out == text
 
 
-# --- renewing ----------------------------------------------------------------------------------------------------
+# --- replacing ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_a_sidecar_that_was_changed_by_hand_is_renewed(pillion: Call) -> None:
 
 
 def test_a_sidecar_of_the_shell_script_is_ours(pillion: Call) -> None:
-    """The profile `tail` once ran a script on busybox's image: such a sidecar is renewed, and taken out."""
+    """The profile `tail` once ran a script on busybox's image: such a sidecar is replaced, and taken out."""
     text = injected(pillion, APP)
     program = "- /usr/bin/pillion-tail\n"
     assert program in text
@@ -299,7 +301,7 @@ def test_one_that_was_deleted_by_hand_is_back(pillion: Call) -> None:
         pytest.param(
             'inject: "true"   # ask',
             'inject: "true"\n        pillion.dev/logs: shop.log',
-            'not renewed: pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log',
+            'not replaced: pillion.dev/logs "shop.log": must begin with /; write /var/log/app/shop.log',
             id="bad-annotation",
         ),
     ],
@@ -357,7 +359,7 @@ spec:
     code, again, err = pillion("inject", "-f", "-", stdin=out)
     assert (code, again) == (0, out)
     said = "spec.initContainers[1].env[0].value is the number 5, which the API server refuses; write"
-    assert err == f'stdin:{line}:7: Pod/shop: warning: not renewed: {said} "5", in quotes\n'
+    assert err == f'stdin:{line}:7: Pod/shop: warning: not replaced: {said} "5", in quotes\n'
 
 
 def test_a_renewal_names_lines_of_the_file_as_it_is(pillion: Call) -> None:
@@ -397,4 +399,4 @@ spec:
 def test_explain_names_both_ways(pillion: Call) -> None:
     """Of a file that carries a sidecar."""
     out = pillion("explain", "-f", "-", stdin=injected(pillion, APP)).out
-    assert "note: pillion inject renews the sidecar in this file, pillion uninject removes it" in out
+    assert "note: pillion inject replaces the sidecar in this file, pillion uninject removes it" in out

@@ -124,7 +124,7 @@ def _comparable(pod: Any) -> Any:
 
 
 #: What a manifest can have and no pod in a cluster: the status that ``pillion inject`` writes says what was there.
-FORMER_VALUES = ("before", "nullWords")
+FORMER_VALUES = ("formerValues", "nullSpellings")
 
 
 def _without_former_values(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from tests.goldens import CASES
 from tests.strategies import pods
-from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
+from webhook.injection.review import parse_review
 from webhook.injection.verdict import Verdict
 
 from .api import proxied
@@ -72,7 +72,7 @@ def verdict_on(pod: Any, configuration: Configuration) -> Verdict:
         "object": pod,
     }
     document = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    return admit(review.parse(json.dumps(document).encode(), namespace_opted_in=False), configuration)
+    return admit(parse_review(json.dumps(document).encode(), namespace_opted_in=False), configuration)
 
 
 def one_of_each(pairs: Iterable[Pair]) -> list[Pair]:

@@ -5,7 +5,7 @@ from typing import Any
 from tests.injection.reviews import all_containers, patched, verdict_on
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
-from webhook.injection.container_rules import defects
+from webhook.injection.container_rules import problems_in
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
 from webhook.profiles import builtins
@@ -51,7 +51,7 @@ def judge(document: Any) -> Configuration | None:
         return None
     for name, profile in configuration.profiles.items():
         for pod in _PODS:
-            if not profile.missing:
+            if not profile.setup_steps:
                 _judge_pod(configuration, name, pod)
     return configuration
 
@@ -75,7 +75,7 @@ def _judge_pod(configuration: Configuration, profile: str, sample: dict[str, Any
     assert len(sidecars) == 1
     volumes = [volume["name"] for volume in made.get("volumes", ())]
     assert len(volumes) == len(set(volumes))
-    assert not defects(_without_null(sidecars[0]), volumes)
+    assert not problems_in(_without_null(sidecars[0]), volumes)
 
 
 def _without_null(value: Any) -> Any:

@@ -348,7 +348,7 @@ def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> Non
     mounts = [{"name": one["name"], "mountPath": "/more", "readOnly": True} for one in volumes]
     sidecar = {"terminationMessagePath": "/last/words", "volumeMounts": mounts}
     own = build(profile(reservedPaths=["/opt/tool"], sidecar=sidecar, volumes=volumes), BUILTINS).profiles["own"]
-    found = [path for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv") if own.reserved.collide(path)]
+    found = [path for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv") if own.reserved.any_overlapping(path)]
     assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else [])]
 
 

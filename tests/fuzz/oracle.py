@@ -8,9 +8,9 @@ import jsonpatch
 
 from webhook.configuration import load
 from webhook.errors import ReviewError
-from webhook.injection import review
 from webhook.injection.admission import admit
 from webhook.injection.reasons import WARNING_LENGTH, Reason
+from webhook.injection.review import encode_review, parse_review
 from webhook.injection.verdict import Verdict
 
 __all__ = ["judge"]
@@ -25,14 +25,14 @@ def judge(body: bytes, *, opted_in: bool = False) -> Reason | None:
     a patch applies, and the pod that it makes is left alone.
     """
     try:
-        request = review.parse(body, namespace_opted_in=opted_in)
+        request = parse_review(body, namespace_opted_in=opted_in)
     except ReviewError:
         return None
     verdict = admit(request, CONFIGURATION)
     if verdict.error is not None:
         raise verdict.error
     assert verdict.reason is not Reason.INTERNAL_ERROR
-    answer = json.loads(review.encode(request, verdict.response()))
+    answer = json.loads(encode_review(request, verdict.response()))
     assert answer["response"]["uid"] == request.uid
     assert answer["response"]["allowed"] is True
     assert all(len(warning) <= WARNING_LENGTH for warning in answer["response"].get("warnings", ()))
@@ -50,7 +50,7 @@ def _judge_patch(body: bytes, verdict: Verdict, *, opted_in: bool) -> None:
         # two mounts at one path are never ours
         assert len(paths) - len(set(paths)) <= len(known) - len(set(known)), name
     document["request"]["object"] = pod
-    again = admit(review.parse(json.dumps(document).encode(), namespace_opted_in=opted_in), CONFIGURATION)
+    again = admit(parse_review(json.dumps(document).encode(), namespace_opted_in=opted_in), CONFIGURATION)
     assert not again.operations, (again.reason, json.loads(again.patch))
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import jsonpatch
 
 from webhook.configuration import load
-from webhook.injection import review
 from webhook.injection.admission import Admission
 from webhook.injection.profile import Configuration
-from webhook.injection.review import Request
+from webhook.injection.review import Request, parse_review
 from webhook.injection.verdict import Verdict
 
 __all__ = ["CONFIGURATION", "admission_of", "all_containers", "patched", "request_for", "verdict_on"]
@@ -27,7 +26,7 @@ def request_for(pod: Any, *, opted_in: bool = False) -> Request:
         "object": pod,
     }
     document = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    return review.parse(json.dumps(document).encode(), namespace_opted_in=opted_in)
+    return parse_review(json.dumps(document).encode(), namespace_opted_in=opted_in)
 
 
 def admission_of(pod: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Admission:

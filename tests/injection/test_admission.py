@@ -46,7 +46,7 @@ def with_profile(**fields: Any) -> Configuration:
 
 def said(verdict: Verdict) -> list[tuple[Reason, str, str]]:
     """Return the findings: reason, annotation and value."""
-    return [(finding.reason, finding.where, finding.value) for finding in verdict.findings]
+    return [(finding.reason, finding.annotation, finding.value) for finding in verdict.findings]
 
 
 def test_a_pod_is_injected() -> None:
@@ -54,7 +54,7 @@ def test_a_pod_is_injected() -> None:
     pod = asking()
     verdict = verdict_on(pod)
     after = patched(pod, verdict)
-    assert (verdict.profile, verdict.asked, verdict.error) == ("tail", True, None)
+    assert (verdict.profile, verdict.requested_by_pod, verdict.error) == ("tail", True, None)
     assert verdict.revision == CONFIGURATION.profiles["tail"].revision
     assert [volume["name"] for volume in after["spec"]["volumes"]] == [
         *("pillion-logs-1", *OF_PROFILE, "pillion-no-token"),
@@ -121,7 +121,7 @@ class TestPosition:
             "containers": [mounting("/srv", **({"subPath": subpath} if subpath else {}))],
             "initContainers": list(initial),
         }
-        after = patched(pod, verdict_on(pod, with_profile(first=first)))
+        after = patched(pod, verdict_on(pod, with_profile(starts_first=first)))
         return [container["name"] for container in after["spec"]["initContainers"]]
 
     def test_first(self) -> None:
@@ -130,7 +130,7 @@ class TestPosition:
 
     def test_last(self) -> None:
         """Where the profile says so."""
-        assert self.order({"name": "a"}, {"name": "b"}, first=False) == ["a", "b", "pillion-tail"]
+        assert self.order({"name": "a"}, {"name": "b"}, starts_first=False) == ["a", "b", "pillion-tail"]
 
     def test_behind_one_that_prepares_the_volume(self) -> None:
         """The first who mounts a volume at a subPath makes that folder, as root."""
@@ -201,7 +201,7 @@ class TestFindings:
         request.kind.kind = "Service"
         verdict = admit(request, CONFIGURATION)
         assert said(verdict) == [(Reason.NOT_A_POD, "", "")]
-        assert (verdict.asked, verdict.error) == (False, None)
+        assert (verdict.requested_by_pod, verdict.error) == (False, None)
 
     def test_containers_that_are_left_out_are_named(self) -> None:
         """Unless the pod says which take part."""
@@ -291,7 +291,7 @@ class TestAnswers:
     def test_of_a_pod_that_a_rule_rejects(self) -> None:
         """Nothing behind that rule was asked."""
         admission = admission_of(asking(logs="x"))
-        answers = admission.answers()
+        answers = admission.rule_results()
         asked = [answer.passed for answer in answers]
         number = asked.index(False)
         assert asked == [True] * number + [False] + [None] * (len(asked) - number - 1)
@@ -308,8 +308,11 @@ class TestAnswers:
     def test_of_a_pod_whose_plan_is_impossible(self) -> None:
         """Who takes part is known all the same."""
         admission = admission_of(asking(logs="/etc/*.log"))
-        assert [(answer.passed, answer.found) for answer in admission.answers()[-2:]] == [(True, "app"), (False, "")]
-        assert admission.answers()[-1].finding == admission.verdict.findings[0]
+        assert [(answer.passed, answer.found) for answer in admission.rule_results()[-2:]] == [
+            (True, "app"),
+            (False, ""),
+        ]
+        assert admission.rule_results()[-1].finding == admission.verdict.findings[0]
         assert (admission.plan, admission.editor) == (None, None)
 
 
@@ -372,7 +375,7 @@ def test_logs_where_places_are_moved_to_have_places_of_their_own(logs: str, name
     admission = admission_of(pod)
     assert admission.verdict.injected
     assert admission.plan is not None
-    paths = [components(place.path) for place in admission.plan.places]
+    paths = [components(source.path) for source in admission.plan.sources]
     assert len(paths) == logs.count(",") + 1
     assert not [one for number, one in enumerate(paths) for other in paths[:number] if overlap(one, other)]
 
@@ -388,7 +391,7 @@ def many(count: int, logs: str) -> Any:
 def test_more_places_than_are_mounted_is_a_reason() -> None:
     """500 containers with 16 directories each would be 8,000 mounts in the sidecar."""
     verdict = verdict_on(many(500, ",".join(f"/srv/{number}/*.log" for number in range(16))))
-    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert verdict.reason is Reason.TOO_MANY_LOG_SOURCES
     assert len(verdict.warnings) == 1
 
 
@@ -455,7 +458,7 @@ def test_a_long_text_is_decided_upon(change: Callable[[Any], None], injected: bo
 def test_more_containers_than_can_be_planned_for_is_a_reason() -> None:
     """Thousands of containers with many directories are refused before they are planned for."""
     verdict = verdict_on(many(3000, ",".join(f"/srv/{number}/*.log" for number in range(16))))
-    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert verdict.reason is Reason.TOO_MANY_LOG_SOURCES
     assert "3000 containers" in verdict.warnings[0]
 
 
@@ -463,7 +466,7 @@ def test_patterns_longer_than_an_argument_list_are_a_reason() -> None:
     """What would not fit into a variable, or make the pod too large for etcd, is refused."""
     folder = "/".join(["d" * 200] * 8)
     verdict = verdict_on(many(1, ",".join(f"/srv/{folder}/{number}.log" for number in range(100))))
-    assert verdict.reason is Reason.TOO_MANY_PLACES
+    assert verdict.reason is Reason.TOO_MANY_LOG_SOURCES
 
 
 def test_a_variable_that_looks_like_a_placeholder_is_taken_as_it_is() -> None:

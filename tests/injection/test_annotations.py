@@ -14,14 +14,13 @@ from webhook.injection.annotations import (
     MAX_PATH_BYTES,
     MAX_UNKNOWN,
     MAX_USER_ID,
-    LogFiles,
-    NotInjectable,
+    LogEntry,
     RequestedOptions,
     parse_logs,
     read,
 )
 from webhook.injection.paths import components
-from webhook.injection.reasons import Reason
+from webhook.injection.reasons import NotInjectable, Reason
 
 
 def options(**annotations: str) -> RequestedOptions:
@@ -35,7 +34,7 @@ def refusal(key: str, text: str) -> str:
     """Return why an annotation's value is refused; nothing of it is among the options."""
     found = options(**{key: text})
     (finding,) = found.refused
-    assert (finding.reason, finding.where) == (Reason.BAD_ANNOTATION, key)
+    assert (finding.reason, finding.annotation) == (Reason.BAD_ANNOTATION, key)
     found.refused = ()
     assert found == RequestedOptions()
     return finding.text()
@@ -102,7 +101,7 @@ def test_a_value_that_can_not_be_used_is_refused(key: str, text: str, said: str)
 def test_no_mistake_hides_another() -> None:
     """All of them are found, in the annotations' order; what is good is read."""
     found = options(inject="x", env="false", profile="X", logs="y")
-    assert [finding.where for finding in found.refused] == ["inject", "profile", "logs"]
+    assert [finding.annotation for finding in found.refused] == ["inject", "profile", "logs"]
     assert not found.env
 
 
@@ -150,7 +149,7 @@ def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:
         (RequestedOptions(logs=()), True),
         (RequestedOptions(profile="web"), True),
         (RequestedOptions(containers=("app",)), True),
-        (RequestedOptions(env=False, run_as_user=1, amounts={"cpu-limit": "1"}), False),
+        (RequestedOptions(add_variables=False, run_as_user=1, resource_annotations={"cpu-limit": "1"}), False),
     ],
     ids=repr,
 )
@@ -187,7 +186,7 @@ class TestLogs:
         self, text: str, container: str, directory: str, name: str, recursive: bool, is_glob: bool
     ) -> None:
         """Into the directory, the files in it, and whose they are."""
-        assert entry(text) == LogFiles(text, container, directory, name, recursive, components(directory), is_glob)
+        assert entry(text) == LogEntry(text, container, directory, name, recursive, components(directory), is_glob)
 
     @pytest.mark.parametrize(
         "text", ["/a/x.log,/b/y.log", "/a/x.log\n/b/y.log", " /a/x.log ,\r\n,/b/y.log,", "/a/x.log,/b/y.log,/a/x.log"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.container_rules import defects
+from webhook.injection.container_rules import problems_in
 
 CONTAINER: dict[str, Any] = {
     "name": "pillion-own",
@@ -207,7 +207,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
 
 def found(container: dict[str, Any]) -> list[str]:
     """Return what is wrong, each with its path."""
-    wrong = defects(container, {"pillion-logs-1"})
+    wrong = problems_in(container, {"pillion-logs-1"})
     return [f"{'.'.join(map(str, path))} {message}".strip() for path, message in wrong]
 
 
@@ -275,7 +275,7 @@ def test_a_container_that_breaks_no_rule_has_no_defects(row: str) -> None:
 
 def test_what_is_no_container_has_one_defect() -> None:
     """A patch may make anything of one."""
-    assert defects([], ()) == [((), "must be a mapping, is a list")]
+    assert problems_in([], ()) == [((), "must be a mapping, is a list")]
 
 
 IMAGES = [

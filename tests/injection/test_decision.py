@@ -12,7 +12,7 @@ from tests.goldens import ROOT, Case
 from tests.injection.reviews import CONFIGURATION, patched, request_for, verdict_on
 from tests.tables import rows
 from webhook.injection import decision
-from webhook.injection.decision import RULES, AdmissionContext, first_rejection
+from webhook.injection.decision import RULES, PodFacts, first_rejection
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.review import Kind, Request
@@ -36,9 +36,9 @@ def asking(**annotations: str) -> dict[str, str]:
     return {**ASKS, **{f"pillion.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}}
 
 
-def context_of(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> AdmissionContext:
+def context_of(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> PodFacts:
     """Return the context of a pod's request."""
-    return AdmissionContext(request_for(value, opted_in=opted_in), configuration)
+    return PodFacts(request_for(value, opted_in=opted_in), configuration)
 
 
 def rejected(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Finding | None:
@@ -54,7 +54,7 @@ def reason(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in
 
 #: By the row of the table: the annotation's value, and what comes of it without and with a namespace that opted in.
 CASES: dict[str, tuple[str | None, Reason | None, Reason | None]] = {
-    "absent": (None, Reason.NOT_ASKED, None),
+    "absent": (None, Reason.NOT_REQUESTED, None),
     '"true"': ("true", None, None),
     '"false"': ("false", Reason.OPTED_OUT, Reason.OPTED_OUT),
     "other": ("yes", Reason.BAD_ANNOTATION, Reason.BAD_ANNOTATION),
@@ -90,7 +90,7 @@ def test_only_pods_are_injected(kind: Kind, *, passes: bool) -> None:
     """Of the group that pods are in."""
     request = request_for(pod())
     request.kind = kind
-    finding = first_rejection(AdmissionContext(request, CONFIGURATION))
+    finding = first_rejection(PodFacts(request, CONFIGURATION))
     assert (finding is None) is passes
     if finding is not None:
         assert finding.reason is Reason.NOT_A_POD
@@ -112,22 +112,20 @@ def test_only_creations_are_looked_at(fields: dict[str, str], *, passes: bool) -
     request = request_for(pod())
     for name, value in fields.items():
         setattr(request, name, value)
-    finding = first_rejection(AdmissionContext(request, CONFIGURATION))
+    finding = first_rejection(PodFacts(request, CONFIGURATION))
     assert (finding.reason if finding else None) is (None if passes else Reason.NOT_CREATE)
 
 
 def test_a_request_without_an_object_is_no_pod() -> None:
     """As that of a deletion."""
-    finding = first_rejection(
-        AdmissionContext(Request("u", kind=Kind("", "v1", "Pod"), operation="CREATE"), CONFIGURATION)
-    )
-    assert finding == Finding(Reason.UNREADABLE_POD, "", "", "the request has no object")
+    finding = first_rejection(PodFacts(Request("u", kind=Kind("", "v1", "Pod"), operation="CREATE"), CONFIGURATION))
+    assert finding == Finding(Reason.UNREADABLE_POD, "the request has no object")
 
 
 def test_a_pod_without_metadata_does_not_ask() -> None:
     """And one whose namespace asks is looked at."""
     value = {"metadata": None, "spec": {"containers": [{"name": "app"}]}}
-    assert reason(value) is Reason.NOT_ASKED
+    assert reason(value) is Reason.NOT_REQUESTED
     assert reason(value, EVERYWHERE, opted_in=True) is None
 
 
@@ -139,7 +137,7 @@ class TestWithoutEffect:
         """Return what is noted of a pod's annotations and labels."""
         context = context_of(value, opted_in=opted_in)
         first_rejection(context)
-        return [finding.text("pillion.dev/") for finding in context.options.notes] if context.options else []
+        return [finding.text("pillion.dev/") for finding in context.options.warnings] if context.options else []
 
     @pytest.mark.parametrize(
         ("annotations", "said"),
@@ -237,7 +235,7 @@ def test_an_unknown_profile_is_told_with_what_to_write(
     """The nearest name, or all that can be used."""
     known = {name: CONFIGURATION.profiles[name] for name in profiles or CONFIGURATION.profiles}
     found = rejected(pod(asking(profile=finding)), replace(CONFIGURATION, profiles=known))
-    assert found == Finding(Reason.UNKNOWN_PROFILE, "profile", finding, message)
+    assert found == Finding(Reason.UNKNOWN_PROFILE, message, annotation="profile", value=finding)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import jsonpatch
 import msgspec
 import pytest
 
-from webhook.injection.edit import Located, Operation, PodEditor, encode
+from webhook.injection.edit import ContainerRef, Operation, PodEditor, encode_patch
 from webhook.injection.pod import EnvVar, Metadata, PodSpec, VolumeMount
 
 
@@ -43,7 +43,7 @@ def test_variables_come_first_in_their_order(present: dict[str, Any]) -> None:
     pod = {"spec": {"containers": [{"name": "app", **present}]}}
     edited = editor(pod)
     container = (edited.spec.containers or [])[0]
-    edited.prepend_variables(Located(container, "/spec/containers/0"), [EnvVar("X", "1"), EnvVar("Y", "2")])
+    edited.prepend_variables(ContainerRef(container, "/spec/containers/0"), [EnvVar("X", "1"), EnvVar("Y", "2")])
     names = [variable["name"] for variable in patched(pod, edited)["spec"]["containers"][0]["env"]]
     assert names == ["X", "Y", *(["B"] if present.get("env") else [])]
     assert names == [variable.name for variable in container.env or ()]
@@ -53,7 +53,7 @@ def test_no_variables_are_no_operation() -> None:
     """A container that gets no variables is left alone."""
     pod = {"spec": {"containers": [{"name": "app"}]}}
     edited = editor(pod)
-    edited.prepend_variables(Located((edited.spec.containers or [])[0], "/spec/containers/0"), [])
+    edited.prepend_variables(ContainerRef((edited.spec.containers or [])[0], "/spec/containers/0"), [])
     assert edited.operations == []
 
 
@@ -63,7 +63,7 @@ def test_a_mount_is_appended(present: dict[str, Any]) -> None:
     pod = {"spec": {"containers": [{"name": "app", **present}]}}
     edited = editor(pod)
     container = (edited.spec.containers or [])[0]
-    edited.add_mount(Located(container, "/spec/containers/0"), VolumeMount("a", "/a"))
+    edited.add_mount(ContainerRef(container, "/spec/containers/0"), VolumeMount("a", "/a"))
     assert patched(pod, edited)["spec"]["containers"][0]["volumeMounts"] == [{"name": "a", "mountPath": "/a"}]
 
 
@@ -115,7 +115,7 @@ def test_annotations_are_set_wherever_they_belong(metadata: dict[str, Any] | Non
     """Metadata and annotations are made where they are missing; a slash in a key is escaped in the pointer."""
     pod: dict[str, Any] = {"metadata": metadata, "spec": {"containers": []}}
     edited = editor(pod)
-    edited.annotate({"x/y~z": "1", "b": "2"})
+    edited.add_annotations({"x/y~z": "1", "b": "2"})
     result = patched(pod, edited)["metadata"]["annotations"]
     assert result == {**((metadata or {}).get("annotations") or {}), "x/y~z": "1", "b": "2"}
     assert edited.metadata is not None
@@ -125,14 +125,14 @@ def test_annotations_are_set_wherever_they_belong(metadata: dict[str, Any] | Non
 def test_the_metadata_that_was_sent_stays_as_it_was() -> None:
     """An edit makes a copy: rules may be asked again about the request."""
     metadata = Metadata(annotations={"a": "0"})
-    PodEditor(metadata, PodSpec()).annotate({"b": "1"})
+    PodEditor(metadata, PodSpec()).add_annotations({"b": "1"})
     assert metadata.annotations == {"a": "0"}
 
 
 def test_the_patch_is_the_operations_as_json() -> None:
     """In their order, whatever is in their values."""
     operations = [Operation("add", "/a", {"b": "\0\u00e9"}), Operation("add", "/c", ["x"])]
-    assert json.loads(encode(operations)) == [
+    assert json.loads(encode_patch(operations)) == [
         {"op": "add", "path": "/a", "value": {"b": "\0\u00e9"}},
         {"op": "add", "path": "/c", "value": ["x"]},
     ]

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.injection.views import entry, participant
-from webhook.injection.annotations import NotInjectable
-from webhook.injection.hiding import application_hidden, reject_hidden_program, reject_system_directory
+from tests.injection.views import candidate, entry
+from webhook.injection.hiding import reject_hidden_program, reject_system_directory, warning_if_application_hidden
 from webhook.injection.paths import PATH_MAX
-from webhook.injection.reasons import Reason
+from webhook.injection.reasons import NotInjectable, Reason
 from webhook.injection.targets import targets
 
 
@@ -26,7 +25,7 @@ def test_nothing_is_mounted_over_what_every_container_needs(directory: str) -> N
     with pytest.raises(NotInjectable) as rejected:
         reject_system_directory(entry(f"{directory.rstrip('/')}/x.log"))
     finding = rejected.value.finding
-    assert (finding.reason, finding.where) == (Reason.SYSTEM_DIRECTORY, "logs")
+    assert (finding.reason, finding.annotation) == (Reason.SYSTEM_DIRECTORY, "logs")
     assert finding.value == f"{directory.rstrip('/')}/x.log"
     assert finding.message.endswith("write for example /var/log/app/*.log")
 
@@ -41,12 +40,12 @@ def test_a_folder_of_ones_own_is_fine(directory: str) -> None:
 
 def rejection(logs: str, **fields: Any) -> str:
     """Return why no volume can be at the logs' directory in a container with these fields, or nothing."""
-    (target,) = targets([participant(**fields)], [entry(logs)])
+    (target,) = targets([candidate(**fields)], [entry(logs)])
     try:
         reject_hidden_program(target)
     except NotInjectable as rejected:
         finding = rejected.finding
-        assert (finding.reason, finding.where, finding.value) == (Reason.HIDES_PROGRAM, "logs", logs)
+        assert (finding.reason, finding.annotation, finding.value) == (Reason.HIDES_PROGRAM, "logs", logs)
         return finding.message
     return ""
 
@@ -147,12 +146,12 @@ def test_a_path_longer_than_the_kernel_takes_is_not_compared(field: str) -> None
 )
 def test_what_an_image_probably_has_is_worth_a_warning(directory: str, said: str) -> None:
     """It says where to log instead, if that fits a warning."""
-    finding = application_hidden(directory)
+    finding = warning_if_application_hidden(directory)
     assert finding is not None
-    assert (finding.reason, finding.where) == (Reason.HIDES_APPLICATION, "logs")
+    assert (finding.reason, finding.annotation) == (Reason.HIDES_APPLICATION, "logs")
     assert finding.message == f"hides what the image has in {said}"
 
 
 def test_a_folder_that_an_image_has_nothing_in_is_worth_none() -> None:
     """Its name says what it is for."""
-    assert application_hidden("/app/logs") is None
+    assert warning_if_application_hidden("/app/logs") is None

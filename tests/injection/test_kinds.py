@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.kinds import WRITABLE_KINDS, in_words, is_always_read_only, is_read_only, kind_of
+from webhook.injection.kinds import WRITABLE_KINDS, describe_kind, is_mount_read_only, is_volume_read_only, kind_of
 from webhook.injection.pod import VolumeMount
 
 MOUNT = VolumeMount("data", "/data")
@@ -50,7 +50,7 @@ def test_a_mount_of_no_volume_has_a_kind_too() -> None:
 def test_what_may_hold_secrets_is_no_place_for_logs(kind: str) -> None:
     """Nor is it writable at all, whatever its mounts say."""
     assert kind not in WRITABLE_KINDS
-    assert is_always_read_only({"name": "data", kind: {}})
+    assert is_volume_read_only({"name": "data", kind: {}})
 
 
 @pytest.mark.parametrize("kind", ["missing", "secrets", "hugePages", "futureKind"])
@@ -72,13 +72,13 @@ def test_what_is_no_kind_of_kubernetes_is_no_place_for_logs(kind: str) -> None:
 )
 def test_a_mount_is_read_only(source: dict[str, Any], *, read_only: bool | None, expected: bool) -> None:
     """By what the mount says, or by what its volume says."""
-    assert is_read_only(volumes(**source), VolumeMount("data", "/data", readOnly=read_only)) is expected
+    assert is_mount_read_only(volumes(**source), VolumeMount("data", "/data", readOnly=read_only)) is expected
 
 
 def test_a_mount_of_no_volume_is_read_only_by_itself() -> None:
     """There is nothing else to ask."""
-    assert not is_read_only({}, MOUNT)
-    assert is_read_only({}, VolumeMount("data", "/data", readOnly=True))
+    assert not is_mount_read_only({}, MOUNT)
+    assert is_mount_read_only({}, VolumeMount("data", "/data", readOnly=True))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_mount_of_no_volume_is_read_only_by_itself() -> None:
 )
 def test_a_volume_is_read_only_whatever_its_mounts_say(source: dict[str, Any], *, expected: bool) -> None:
     """Because the kubelet mounts it so."""
-    assert is_always_read_only(volumes(**source)["data"]) is expected
+    assert is_volume_read_only(volumes(**source)["data"]) is expected
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_a_volume_is_read_only_whatever_its_mounts_say(source: dict[str, Any], *
 )
 def test_a_kind_has_words_for_people(kind: str, words: str) -> None:
     """A tenant can write anything as one."""
-    assert in_words(kind) == words
+    assert describe_kind(kind) == words

@@ -11,7 +11,7 @@ def test_short_texts_are_remembered_until_there_is_no_more_room() -> None:
     """Then the memory begins anew; longer texts are worked out each time."""
     asked: list[str] = []
 
-    @memoised(longest=3, entries=2)
+    @memoised(max_length=3, max_entries=2)
     def shout(text: str) -> str:
         asked.append(text)
         return text.upper()
@@ -35,7 +35,7 @@ def test_an_error_is_not_remembered() -> None:
     """A text that can't be used is looked at again."""
     asked: list[str] = []
 
-    @memoised(longest=9, entries=9)
+    @memoised(max_length=9, max_entries=9)
     def number(text: str) -> int:
         asked.append(text)
         return int(text)

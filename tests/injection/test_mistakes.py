@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.injection.annotations import NotInjectable, parse_logs, read
-from webhook.injection.mistakes import _LONGEST_LOOKED_AT, EXAMPLE, no_container_name, what_is_wrong
+from webhook.injection.annotations import parse_logs, read
+from webhook.injection.mistakes import _LONGEST_LOOKED_AT, EXAMPLE, advice_on_entry, no_container_name
+from webhook.injection.reasons import NotInjectable
 
 TWO = "/a/x.log,/b/y.log"
 ONE = "/a/x.log"
@@ -95,9 +96,9 @@ ONE = "/a/x.log"
 )
 def test_a_mistake_is_refused_with_what_to_write(value: str, advised: str) -> None:
     """The advice is the form to write, and can be followed; nothing gets a slash that is no path."""
-    with pytest.raises(NotInjectable) as declined:
+    with pytest.raises(NotInjectable) as raised:
         parse_logs(value)
-    message = declined.value.finding.message
+    message = raised.value.finding.message
     assert message.endswith(advised)
     if advised:
         parse_logs(advised)
@@ -131,8 +132,8 @@ def test_long_values_are_not_looked_into(unit: str) -> None:
     """A value that nobody writes by hand gets no advice that takes time; the grammar alone decides."""
     try:
         parse_logs(unit)
-    except NotInjectable as declined:
-        assert "write /a,/a" not in declined.finding.message  # noqa: PT017 — either outcome is right
+    except NotInjectable as raised:
+        assert "write /a,/a" not in raised.finding.message  # noqa: PT017 — either outcome is right
 
 
 @pytest.mark.parametrize("name", ["*", "**", ".*", "all", "ALL", "every", "any", '"*"', "'all'"])
@@ -159,7 +160,7 @@ def test_containers_in_another_notation(text: str, said: str) -> None:
     """The names are written out where they can be told."""
     options = read({"x/containers": text}, "x/")
     assert options is not None
-    assert [finding.message for finding in options.refused] == [said]
+    assert [finding.message for finding in options.invalid] == [said]
 
 
 @pytest.mark.parametrize(
@@ -178,13 +179,13 @@ def test_containers_in_another_notation(text: str, said: str) -> None:
 )
 def test_a_mistake_is_called_by_its_name(value: str, wrong: str) -> None:
     """So that whoever made it knows it again."""
-    with pytest.raises(NotInjectable) as declined:
+    with pytest.raises(NotInjectable) as raised:
         parse_logs(value)
-    assert declined.value.finding.message.startswith(wrong)
+    assert raised.value.finding.message.startswith(wrong)
 
 
 def test_a_value_is_looked_into_up_to_a_length() -> None:
     """Longer ones are written by nobody."""
     longest = "/a/x.log /b/" + "y" * (_LONGEST_LOOKED_AT - len("/a/x.log /b/"))
-    assert "holds several paths" in what_is_wrong(longest)
-    assert what_is_wrong(f"{longest}y") == ""
+    assert "holds several paths" in advice_on_entry(longest)
+    assert advice_on_entry(f"{longest}y") == ""

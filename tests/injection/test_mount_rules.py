@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from webhook.injection.mount_rules import Mounted, check_hidden, check_mounts, mounted
-from webhook.shapes import Path
+from webhook.schema import Path
 
 
 class Reports(list[tuple[str, str]]):
@@ -106,8 +106,8 @@ def test_a_mount_is_known_by_its_path(item: dict[str, Any], expected: list[Mount
 @pytest.mark.parametrize(
     ("path", "command", "said"),
     [
-        ("/bin", [], "/bin hides what the image needs to start; write a folder of its own"),
-        ("/usr", ["x"], "/usr hides what the image needs to start; write a folder of its own"),
+        ("/bin", [], "/bin hides what the image needs to start; write a directory of its own"),
+        ("/usr", ["x"], "/usr hides what the image needs to start; write a directory of its own"),
         ("/opt/tool", ["/opt/tool/run"], "/opt/tool hides /opt/tool/run, which the container runs"),
         ("/opt/tool", ["/opt/tool"], "/opt/tool hides /opt/tool, which the container runs"),
         ("/opt/tool", ["opt/tool/run"], ""),

@@ -21,11 +21,11 @@ CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
         "bug": (True, False, Reason.INTERNAL_ERROR, Outcome.FAILED),
     },
     "an annotation or a plan that can't be followed": {
-        "annotation": (False, False, Reason.BAD_ANNOTATION, Outcome.DECLINED),
-        "plan": (True, False, Reason.HIDES_PROGRAM, Outcome.DECLINED),
+        "annotation": (False, False, Reason.BAD_ANNOTATION, Outcome.NOT_INJECTABLE),
+        "plan": (True, False, Reason.HIDES_PROGRAM, Outcome.NOT_INJECTABLE),
     },
     "anything else": {
-        "quiet": (True, False, Reason.NOT_ASKED, Outcome.SKIPPED),
+        "quiet": (True, False, Reason.NOT_REQUESTED, Outcome.SKIPPED),
         "asked": (True, False, Reason.WINDOWS, Outcome.SKIPPED),
         "note": (True, False, Reason.ALREADY_INJECTED, Outcome.SKIPPED),
     },

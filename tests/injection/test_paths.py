@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from webhook.injection.paths import (
     Directories,
-    as_written,
     components,
     mount_points,
+    normalised_path,
     overlap,
     probably_holds_application,
     within,
@@ -51,7 +51,7 @@ def test_components(path: str, expected: tuple[str, ...]) -> None:
 )
 def test_a_path_is_shown_as_it_was_written(path: str, expected: str) -> None:
     """Only what means nothing is left out, and /var/run stays."""
-    assert as_written(path) == expected
+    assert normalised_path(path) == expected
 
 
 def test_names_that_begin_alike_are_strangers() -> None:
@@ -74,11 +74,11 @@ def test_overlap_goes_both_ways() -> None:
 def test_a_set_of_directories_knows_above_and_below() -> None:
     """``within``: one of them is the path or below it; ``hold``: the path is one of them or below one."""
     directories = Directories("/a/b", "/c")
-    assert [directories.within(path) for path in ("/", "/a", "/a/b", "/a/b/c", "/d")] == [
+    assert [directories.any_at_or_below(path) for path in ("/", "/a", "/a/b", "/a/b/c", "/d")] == [
         *(True, True, True),
         *(False, False),
     ]
-    assert [directories.hold(path) for path in ("/", "/a", "/a/b", "/a/b/c", "/c/d", "/d")] == [
+    assert [directories.any_at_or_above(path) for path in ("/", "/a", "/a/b", "/a/b/c", "/c/d", "/d")] == [
         *(False, False, True),
         *(True, True, False),
     ]
@@ -94,8 +94,8 @@ def test_directories_collide_as_their_paths_overlap(directories: list[str], path
     grown = first.copy()
     for directory in directories[1:]:
         grown.add(directory)
-    assert grown.collide(path) == any(overlap(components(path), components(one)) for one in directories)
-    assert first.collide(path) == any(overlap(components(path), components(one)) for one in directories[:1])
+    assert grown.any_overlapping(path) == any(overlap(components(path), components(one)) for one in directories)
+    assert first.any_overlapping(path) == any(overlap(components(path), components(one)) for one in directories[:1])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_mount_may_end_up_at_two_places(path: str, expected: list[tuple[str, .
 )
 def test_directories_collide_as_written_and_as_resolved(one: str, other: str, *, collides: bool) -> None:
     """Either may be where the mount ends up."""
-    assert Directories(other).collide(one) is collides
+    assert Directories(other).any_overlapping(one) is collides
 
 
 @pytest.mark.parametrize(

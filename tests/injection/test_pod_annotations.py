@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.injection.reviews import CONFIGURATION, patched, verdict_on
-from tests.injection.views import participant
+from tests.injection.views import candidate
+from webhook.injection.candidates import Candidate
 from webhook.injection.edit import PodEditor
-from webhook.injection.participants import Participant
 from webhook.injection.pod import EnvVar, Metadata, PodSpec
 from webhook.injection.pod_annotations import (
     ANNOTATIONS_SIZE,
@@ -35,7 +35,7 @@ class Annotated:
     def __init__(
         self,
         present: dict[str, str] | None = None,
-        *participants: Participant,
+        *candidates: Candidate,
         volumes: tuple[str, ...] = ("pillion-logs-1",),
         native: bool = True,
         spec: PodSpec | None = None,
@@ -43,7 +43,7 @@ class Annotated:
         editor = PodEditor(Metadata(annotations=present), spec or PodSpec())
         editor.pull_secrets = ["pull"]
         self.findings = annotate(
-            editor, replace(TAIL, native=native), participants, volumes=volumes, reused=["data"], prefix="pillion.dev/"
+            editor, replace(TAIL, native=native), candidates, volumes=volumes, reused=["data"], prefix="pillion.dev/"
         )
         assert editor.metadata is not None
         self.after = editor.metadata.annotations or {}
@@ -59,9 +59,9 @@ class Annotated:
 
 def test_the_status_says_what_was_added() -> None:
     """And what of the pod's own is read; containers that take no part are not in it."""
-    all_of_them = participant("app")
+    all_of_them = candidate("app")
     all_of_them.added = POD_VARIABLES
-    status = Annotated(None, all_of_them, participant("init", chosen=False)).status
+    status = Annotated(None, all_of_them, candidate("init", selected=False)).status
     assert status == Status(
         "tail", TAIL.revision, "pillion-tail", ["app"], ["pillion-logs-1"], ["data"], pull_secrets=["pull"]
     )
@@ -69,9 +69,9 @@ def test_the_status_says_what_was_added() -> None:
 
 def test_the_status_names_the_variables_of_a_container_that_did_not_get_all() -> None:
     """Where it got all of them nothing is said."""
-    one, none = participant("one"), participant("none")
+    one, none = candidate("one"), candidate("none")
     one.added = [EnvVar("POD_NAMESPACE")]
-    assert Annotated(None, one, none).status.env == {"one": ["POD_NAMESPACE"], "none": []}
+    assert Annotated(None, one, none).status.variables == {"one": ["POD_NAMESPACE"], "none": []}
 
 
 def test_the_autoscaler_learns_of_new_volumes() -> None:
@@ -94,7 +94,7 @@ def test_a_list_for_the_autoscaler_is_added_to(listed: str, after: str, *, kept:
     annotated = Annotated({SAFE_TO_EVICT: listed})
     assert annotated.after[SAFE_TO_EVICT] == after
     pointer = "/metadata/annotations/cluster-autoscaler.kubernetes.io~1safe-to-evict-local-volumes"
-    assert annotated.status.before == ({pointer: listed} if kept else {})
+    assert annotated.status.former_values == ({pointer: listed} if kept else {})
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_a_list_for_the_autoscaler_is_added_to(listed: str, after: str, *, kept:
 def test_kubectl_goes_to_the_application(*, native: bool, present: str | None, default: str) -> None:
     """Where the sidecar is an ordinary container, unless somebody said otherwise."""
     before = {DEFAULT_CONTAINER: present} if present else {}
-    annotated = Annotated(before, participant("app"), participant("web"), native=native)
+    annotated = Annotated(before, candidate("app"), candidate("web"), native=native)
     assert annotated.after.get(DEFAULT_CONTAINER, "") == (present or default)
     assert annotated.status.default_container == default
 
 
 def test_kubectl_goes_to_the_first_container_where_none_takes_part() -> None:
     """A profile may read nothing."""
-    spec = PodSpec(containers=[participant("first").container])
+    spec = PodSpec(containers=[candidate("first").container])
     assert Annotated(None, native=False, spec=spec).after[DEFAULT_CONTAINER] == "first"
     assert Annotated(None, native=False).after[DEFAULT_CONTAINER] == ""
 

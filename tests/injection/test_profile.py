@@ -31,31 +31,36 @@ def test_a_sidecar_is_called_after_its_profile() -> None:
     """Both are known as ours by the beginning of their names."""
     profile = replace(TAIL, name="own", container={"image": "i"}, command=("run",))
     assert profile.container_name == "pillion-own"
-    assert profile.beginning == {"name": "pillion-own", "image": "i", "restartPolicy": "Always", "command": ["run"]}
+    assert profile.container_template == {
+        "name": "pillion-own",
+        "image": "i",
+        "restartPolicy": "Always",
+        "command": ["run"],
+    }
 
 
 def test_an_ordinary_container_has_no_restart_policy() -> None:
     """The API server refuses one there; no command leaves the image its own."""
     profile = replace(TAIL, native=False, container={"image": "i"}, command=())
-    assert profile.beginning == {"name": "pillion-tail", "image": "i"}
+    assert profile.container_template == {"name": "pillion-tail", "image": "i"}
 
 
 @pytest.mark.parametrize(
     ("command", "fills"),
-    [(("run", "<log-files>"), True), (("run", "<log-folders>"), True), (("run", "x<log-files>"), False)],
+    [(("run", "<log-files>"), True), (("run", "<log-directories>"), True), (("run", "x<log-files>"), False)],
 )
 def test_a_command_with_places_is_filled_in_for_each_pod(command: tuple[str, ...], *, fills: bool) -> None:
     """Any other is the same in every pod."""
     profile = replace(TAIL, command=command)
-    assert profile.fills_command is fills
-    assert ("command" in profile.beginning) is not fills
+    assert profile.has_command_placeholders is fills
+    assert ("command" in profile.container_template) is not fills
 
 
 @pytest.mark.parametrize(("value", "fills"), [("<log-files>", True), ("plain", False), (None, False)])
 def test_a_variable_with_places_is_filled_in_for_each_pod(value: str | None, *, fills: bool) -> None:
     """Those that every sidecar has come first."""
     profile = replace(TAIL, env=(EnvVar("A"), EnvVar("B", value)))
-    assert profile.fills_variables is fills
+    assert profile.has_variable_placeholders is fills
     assert profile.variables == (*SIDECAR_VARIABLES, EnvVar("A"), EnvVar("B", value))
 
 

@@ -205,5 +205,5 @@ def test_no_mount_of_the_sidecar_is_inside_a_read_only_one(pod: Any) -> None:
     paths = [path for path, _ in mounts] + ["/var/run/secrets/eks.amazonaws.com/serviceaccount"]
     for outer, read_only in mounts:
         if read_only and not outer.startswith("/var/run/secrets/"):
-            inside = [path for path in paths if path != outer and Directories(path).within(outer)]
+            inside = [path for path in paths if path != outer and Directories(path).any_at_or_below(outer)]
             assert inside == [], outer

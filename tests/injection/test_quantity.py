@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from webhook.injection.quantity import parse
+from webhook.injection.quantity import parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from webhook.injection.quantity import parse
 )
 def test_a_quantity_has_its_exact_value(text: object, value: Fraction | int) -> None:
     """Suffixes, exponents, signs and bare points, and numbers that no API server has defaulted."""
-    assert parse(text) == value
+    assert parse_quantity(text) == value
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_a_quantity_has_its_exact_value(text: object, value: Fraction | int) -> 
 )
 def test_anything_else_is_none(text: object) -> None:
     """What the API server would refuse, or could not hold, is no quantity."""
-    assert parse(text) is None
+    assert parse_quantity(text) is None
 
 
 def test_a_long_text_is_none() -> None:
     """Nothing is computed with thousands of digits."""
-    assert parse("1" * 100_000) is None
+    assert parse_quantity("1" * 100_000) is None

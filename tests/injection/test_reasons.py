@@ -11,7 +11,7 @@ from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, quote_unt
 
 def test_a_finding_names_annotation_value_and_remedy() -> None:
     """One line, in that order."""
-    finding = Finding(Reason.BAD_ANNOTATION, "logs", "x.log", "must begin with /")
+    finding = Finding(Reason.BAD_ANNOTATION, "must begin with /", annotation="logs", value="x.log")
     assert finding.text("pillion.dev/") == 'pillion.dev/logs "x.log": must begin with /'
 
 
@@ -19,8 +19,8 @@ def test_a_finding_names_annotation_value_and_remedy() -> None:
     ("finding", "expected"),
     [
         (Finding(Reason.WINDOWS), "the pod runs on Windows"),
-        (Finding(Reason.NO_EFFECT, "env"), "p/env: the annotation has no effect"),
-        (Finding(Reason.NO_EFFECT, "", "v", "is odd"), '"v": is odd'),
+        (Finding(Reason.NO_EFFECT, annotation="env"), "p/env: the annotation has no effect"),
+        (Finding(Reason.NO_EFFECT, "is odd", value="v"), '"v": is odd'),
     ],
 )
 def test_what_is_missing_is_left_out(finding: Finding, expected: str) -> None:
@@ -34,7 +34,7 @@ def test_what_is_missing_is_left_out(finding: Finding, expected: str) -> None:
 @pytest.mark.parametrize("head", ["", "not injected: "])
 def test_a_warning_is_never_longer_than_it_may_be(length: int, value: str, head: str) -> None:
     """Whatever its parts are; and it begins with the head."""
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", value, "r" * length).warning("pillion.dev/", head)
+    warning = Finding(Reason.BAD_ANNOTATION, "r" * length, annotation="logs", value=value).warning("pillion.dev/", head)
     assert len(warning) <= WARNING_LENGTH
     assert warning.startswith(head)
 
@@ -42,7 +42,7 @@ def test_a_warning_is_never_longer_than_it_may_be(length: int, value: str, head:
 def test_a_value_is_cut_before_the_remedy() -> None:
     """The message stays whole, and enough of the value to know it."""
     message = "r" * 70
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    warning = Finding(Reason.BAD_ANNOTATION, message, annotation="logs", value="v" * 39).warning("pillion.dev/")
     assert warning.endswith(message)
     assert len(warning) == WARNING_LENGTH
     assert '"vvvv' in warning
@@ -52,7 +52,7 @@ def test_a_value_is_cut_before_the_remedy() -> None:
 def test_a_value_that_would_tell_nothing_is_left_out() -> None:
     """Where only a few characters of it have room."""
     message = "r" * 95
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    warning = Finding(Reason.BAD_ANNOTATION, message, annotation="logs", value="v" * 39).warning("pillion.dev/")
     assert warning == f"pillion.dev/logs: {message}"
 
 
@@ -60,13 +60,13 @@ def test_a_value_that_would_tell_nothing_is_left_out() -> None:
 def test_enough_of_a_value_to_know_it_is_shown(room: int, *, shown: bool) -> None:
     """Quotes included; fewer characters tell nobody which one it is."""
     message = "r" * (WARNING_LENGTH - len("pillion.dev/logs : ") - room)
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", "v" * 39, message).warning("pillion.dev/")
+    warning = Finding(Reason.BAD_ANNOTATION, message, annotation="logs", value="v" * 39).warning("pillion.dev/")
     assert ('"vvvvvvv…"' in warning) is shown
 
 
 def test_a_remedy_that_has_no_room_is_cut() -> None:
     """The cut is visible."""
-    warning = Finding(Reason.BAD_ANNOTATION, "logs", "", "r" * 200).warning("pillion.dev/")
+    warning = Finding(Reason.BAD_ANNOTATION, "r" * 200, annotation="logs").warning("pillion.dev/")
     assert len(warning) == WARNING_LENGTH
     assert warning.endswith("r…")
 

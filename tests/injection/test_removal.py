@@ -49,9 +49,9 @@ def removed(pod: Any, configuration: Configuration = CONFIGURATION) -> Any:
     return jsonpatch.apply_patch(pod, remove(pod, configuration).operations)
 
 
-def left(pod: Any, configuration: Configuration = CONFIGURATION) -> list[str]:
+def kept(pod: Any, configuration: Configuration = CONFIGURATION) -> list[str]:
     """Return what is said of what stays."""
-    return [found.text for found in remove(pod, configuration).left]
+    return [found.reason for found in remove(pod, configuration).kept]
 
 
 def shop(**annotations: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_goldens_become_what_they_were(found: Case) -> None:
     assert removed(result, found.configuration) == found.pod
     named = [*all_containers(found.pod), *(found.pod["spec"].get("volumes") or [])]
     alike = [one["name"] for one in named if one["name"].startswith("pillion-")]
-    assert [text.split('"')[1] for text in left(result, found.configuration)] == alike
+    assert [text.split('"')[1] for text in kept(result, found.configuration)] == alike
 
 
 @many
@@ -167,7 +167,7 @@ def test_nothing_is_noted_where_annotations_are_full() -> None:
         pod["metadata"]["annotations"]["x"] = "y" * (room - spare)
         result = injected(pod, verdict_on(pod))
         assert are_short_enough(result["metadata"]["annotations"])
-        seen.add("before" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
+        seen.add("formerValues" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
     assert seen == {False, True}
 
 
@@ -191,7 +191,7 @@ def test_a_null_annotation_is_null_again(key: str, word: str) -> None:
     result = jsonpatch.apply_patch(pod, note_former_values(pod, patch, PREFIX, lambda _: word))
     assert removed(result) == pod
     (operation,) = (one for one in remove(result, CONFIGURATION).operations if one.get("value", "") is None)
-    assert operation.get("nullWord", "") == word
+    assert operation.get("nullSpelling", "") == word
 
 
 def test_a_path_to_a_null_has_numbers_in_lists() -> None:
@@ -321,7 +321,7 @@ def test_without_a_status_what_could_be_the_users_stays() -> None:
         assert not container.pop("volumeMounts", None)
     del result["spec"]["containers"][1]["env"]
     assert result == shop()
-    assert left(pod) == [
+    assert kept(pod) == [
         'container "shop" keeps POD_NAME and POD_NAMESPACE: it could be yours',
         'container "worker" keeps POD_NAME and POD_NAMESPACE: it could be yours',
     ]
@@ -335,7 +335,7 @@ def test_another_mount_keeps_a_volume_with_all_its_mounts() -> None:
     assert [volume["name"] for volume in result["spec"]["volumes"]] == ["pillion-logs-1"]
     assert [len(container["volumeMounts"]) for container in result["spec"]["containers"]] == [1, 2]
     assert "initContainers" not in result["spec"]
-    assert left(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
+    assert kept(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_mount_of_another_form_is_the_users(change: dict[str, Any], said: str)
     pod = injected_shop()
     pod["spec"]["containers"][0]["volumeMounts"][0] |= change
     assert {volume["name"] for volume in removed(pod)["spec"]["volumes"]} == {"pillion-logs-1"}
-    assert said in left(pod)[0]
+    assert said in kept(pod)[0]
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_a_volume_of_another_form_is_the_users(volume: dict[str, Any]) -> None:
     pod["spec"]["volumes"] = [one for one in pod["spec"]["volumes"] if one["name"] != volume["name"]]
     pod["spec"]["volumes"].append(volume)
     assert volume in removed(pod)["spec"]["volumes"]
-    assert f'volume "{volume["name"]}" stays: nothing says that it was added' in left(pod)
+    assert f'volume "{volume["name"]}" stays: nothing says that it was added' in kept(pod)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_a_forged_status_takes_out_no_container_and_no_volume(source: dict[str, 
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
     with_status(pod, sidecar="pillion-x", volumes=["pillion-data"])
     assert remove(pod, CONFIGURATION).operations == []
-    assert left(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
+    assert kept(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
 
 
 PROFILE_VOLUMES = """\
@@ -435,7 +435,7 @@ def test_a_profiles_volumes_go_as_the_api_server_completes_them(tmp_path: Path) 
     volumes["pillion-settings"]["configMap"]["defaultMode"] = 256
     stays = removed(pod, configuration)["spec"]["volumes"]
     assert [volume["name"] for volume in stays] == ["pillion-settings", "pillion-claim"]
-    assert left(pod, configuration) == [
+    assert kept(pod, configuration) == [
         f'volume "pillion-{name}" stays: nothing says that it was added' for name in ("settings", "claim")
     ]
 
@@ -446,10 +446,10 @@ def test_a_container_that_is_not_ours_stays() -> None:
     pod["spec"]["containers"].append({"name": "pillion-tail", "image": "mine"})
     said = ['container "pillion-tail" stays: it is not in our sidecar\'s form']
     assert remove(pod, CONFIGURATION).operations == []
-    assert left(pod) == said
+    assert kept(pod) == said
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
     assert remove(pod, CONFIGURATION).operations == []
-    assert left(pod) == [*said, "pillion.dev/status stays: the pod has nothing else that Pillion adds"]
+    assert kept(pod) == [*said, "pillion.dev/status stays: the pod has nothing else that Pillion adds"]
 
 
 def test_the_last_container_stays() -> None:
@@ -458,7 +458,7 @@ def test_the_last_container_stays() -> None:
     pod = injected(found.pod, found.verdict())
     del pod["spec"]["containers"][0]
     assert [container["name"] for container in removed(pod)["spec"]["containers"]] == ["pillion-plain"]
-    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in left(pod)
+    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in kept(pod)
 
 
 def test_a_pull_secret_that_no_profile_has_stays() -> None:
@@ -467,7 +467,7 @@ def test_a_pull_secret_that_no_profile_has_stays() -> None:
     pod["spec"]["imagePullSecrets"] = [{"name": "mine"}]
     with_status(pod, pullSecrets=["mine"])
     assert removed(pod)["spec"]["imagePullSecrets"] == [{"name": "mine"}]
-    assert left(pod) == ['image pull secret "mine" stays: no profile has it']
+    assert kept(pod) == ['image pull secret "mine" stays: no profile has it']
 
 
 def test_the_users_default_container_stays() -> None:
@@ -488,11 +488,11 @@ def _lie(pod: dict[str, Any]) -> None:
             "sidecar": name,
             "containers": [name],
             "volumes": ["data", "pillion-mine", "pillion-logs-7"],
-            "reused": [],
+            "reusedVolumes": [],
             "env": {name: ["LEVEL", "POD_NAME"]},
             "pullSecrets": ["mine"],
             "defaultContainer": name,
-            "before": {"/spec/containers": [], "/spec/containers/0/env": []},
+            "formerValues": {"/spec/containers": [], "/spec/containers/0/env": []},
         }
     )
 
@@ -568,7 +568,7 @@ def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
     result = injected(pod, verdict_on(pod))
     del result["metadata"]["annotations"][STATUS]
     index = [container["name"] for container in result["spec"]["initContainers"]].index("init")
-    assert [found.path for found in remove(result, CONFIGURATION).left] == [("spec", "initContainers", index, "env", 0)]
+    assert [found.path for found in remove(result, CONFIGURATION).kept] == [("spec", "initContainers", index, "env", 0)]
 
 
 def test_a_debugging_container_is_left_alone() -> None:
@@ -584,7 +584,7 @@ def test_a_default_container_that_nobody_says_was_added_stays() -> None:
     pod = injected(found.pod, found.verdict())
     del pod["metadata"]["annotations"][STATUS]
     assert DEFAULT_CONTAINER in removed(pod, found.configuration)["metadata"]["annotations"]
-    assert f"{DEFAULT_CONTAINER} stays: it could be yours" in left(pod, found.configuration)
+    assert f"{DEFAULT_CONTAINER} stays: it could be yours" in kept(pod, found.configuration)
 
 
 def test_metadata_that_held_nothing_else_goes() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from tests.injection.reviews import CONFIGURATION
 from tests.injection.views import spec
-from webhook.injection.annotations import NotInjectable, RequestedOptions
+from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Bound
-from webhook.injection.reasons import Finding, Reason
+from webhook.injection.reasons import Finding, NotInjectable, Reason
 from webhook.injection.resources import bounded, resources
 
 #: Requests 10m and 32Mi, limits 64Mi; more in a Guaranteed pod, and storage where every container limits it.
@@ -21,7 +21,7 @@ TAIL = replace(
     CONFIGURATION.profiles["tail"],
     requests={"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
     limits={"memory": "64Mi", "ephemeral-storage": "1Gi"},
-    guaranteed_cpu="50m",
+    guaranteed_cpu_limit="50m",
     bounds={"memory-limit": Bound("16Mi", "1Gi")},
 )
 GUARANTEED = {"limits": {"cpu": "1", "memory": "1Gi"}}
@@ -37,7 +37,9 @@ class Given:
 
     def __init__(self, value: PodSpec, profile: Any = TAIL, volumes: Any = (None, 0), **asked: str) -> None:
         self.findings: list[Finding] = []
-        options = RequestedOptions(amounts={key.replace("_", "-"): amount for key, amount in asked.items()})
+        options = RequestedOptions(
+            resource_annotations={key.replace("_", "-"): amount for key, amount in asked.items()}
+        )
         self.amounts = resources(value, profile, options, volumes, self.findings)
 
     @property
@@ -53,7 +55,7 @@ class Given:
     @property
     def said(self) -> list[tuple[Reason, str, str]]:
         """Return the findings: reason, annotation and value."""
-        return [(finding.reason, finding.where, finding.value) for finding in self.findings]
+        return [(finding.reason, finding.annotation, finding.value) for finding in self.findings]
 
 
 def test_a_pod_that_asks_for_nothing_gets_the_profiles() -> None:
@@ -151,7 +153,7 @@ def test_a_request_above_its_limit_is_refused(asked: dict[str, str], where: str,
     """Which of the two is meant can't be known."""
     with pytest.raises(NotInjectable) as raised:
         Given(pod(None), **asked)
-    assert raised.value.finding == Finding(Reason.REQUEST_ABOVE_LIMIT, where, value, message)
+    assert raised.value.finding == Finding(Reason.REQUEST_ABOVE_LIMIT, message, annotation=where, value=value)
 
 
 class TestGuaranteed:
@@ -193,7 +195,7 @@ class TestGuaranteed:
 
     def test_without_a_cpu_of_the_profile_the_request_is_the_limit(self) -> None:
         """There must be one."""
-        given = Given(pod(GUARANTEED), replace(TAIL, guaranteed_cpu=None))
+        given = Given(pod(GUARANTEED), replace(TAIL, guaranteed_cpu_limit=None))
         assert given.limits["cpu"] == given.requests["cpu"] == "10m"
 
     @pytest.mark.parametrize(

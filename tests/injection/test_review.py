@@ -10,9 +10,8 @@ import msgspec
 import pytest
 
 from webhook.errors import ReviewError
-from webhook.injection import review
-from webhook.injection.edit import Operation, encode
-from webhook.injection.review import LENIENT_SIZE, Kind, Request, Response
+from webhook.injection.edit import Operation, encode_patch
+from webhook.injection.review import LENIENT_SIZE, Kind, Request, Response, encode_review, parse_review
 
 
 def body(**fields: Any) -> bytes:
@@ -23,7 +22,7 @@ def body(**fields: Any) -> bytes:
 
 def test_the_pod_has_its_metadata_and_a_raw_spec() -> None:
     """Most pods are decided upon by their metadata alone."""
-    pod = review.parse(body(object={"metadata": {"name": "p"}, "spec": {"x": 9007199254740993}})).pod()
+    pod = parse_review(body(object={"metadata": {"name": "p"}, "spec": {"x": 9007199254740993}})).decode_pod()
     assert pod is not None
     assert pod.metadata is not None
     assert pod.metadata.name == "p"
@@ -33,22 +32,22 @@ def test_the_pod_has_its_metadata_and_a_raw_spec() -> None:
 @pytest.mark.parametrize("fields", [{}, {"object": None}], ids=["missing", "null"])
 def test_a_request_without_an_object_has_no_pod(fields: dict[str, Any]) -> None:
     """As for a deletion."""
-    assert review.parse(body(**fields)).pod() is None
+    assert parse_review(body(**fields)).decode_pod() is None
 
 
 @pytest.mark.parametrize("content", [1, "pod", [], {"metadata": []}, {"metadata": {"annotations": {"a": 1}}}])
 def test_an_object_that_is_no_pod_is_read_when_it_is_asked_for(content: Any) -> None:
     """The request is there; the pod's error names the place in the pod, not in the review."""
-    request = review.parse(body(object=content))
+    request = parse_review(body(object=content))
     assert request.uid == "u"
     with pytest.raises(msgspec.ValidationError) as caught:
-        request.pod()
+        request.decode_pod()
     assert "$.request" not in str(caught.value)
 
 
 def test_a_body_can_not_opt_its_namespace_in() -> None:
     """Nor choose the version or metadata that we answer with: those fields are ours."""
-    request = review.parse(body(namespace_opted_in=True, api_version="x", metadata={"name": "forged"}))
+    request = parse_review(body(namespace_opted_in=True, api_version="x", metadata={"name": "forged"}))
     assert not request.namespace_opted_in
     assert request.api_version == "admission.k8s.io/v1"
     assert request.pod_name == ""
@@ -68,15 +67,15 @@ def test_a_pod_is_called_by_its_name_or_the_beginning_of_it(
     metadata: dict[str, str] | None, name: str | None, expected: str
 ) -> None:
     """For the log: a controller's pod has no name yet."""
-    request = review.parse(body(name=name, object={"metadata": metadata}))
-    request.pod()
+    request = parse_review(body(name=name, object={"metadata": metadata}))
+    request.decode_pod()
     assert request.pod_name == expected
 
 
 def test_asking_twice_for_the_pod_gives_it_twice() -> None:
     """Also where it was raw at first."""
     request = Request("u", object=msgspec.Raw(b'{"metadata":{"name":"p"}}'))
-    assert request.pod() == request.pod()
+    assert request.decode_pod() == request.decode_pod()
     assert request.pod_name == "p"
 
 
@@ -94,7 +93,7 @@ def test_what_is_no_review_is_refused(change: dict[str, Any], message: str) -> N
     """The error says what was expected."""
     document = {**json.loads(body()), **change}
     with pytest.raises(ReviewError, match=message):
-        review.parse(json.dumps(document).encode())
+        parse_review(json.dumps(document).encode())
 
 
 def raw(request: str, rest: str = "") -> bytes:
@@ -113,16 +112,16 @@ def raw(request: str, rest: str = "") -> bytes:
 )
 def test_what_has_a_uid_is_answered(request_: str) -> None:
     """Whatever else is in it: its object is no pod, which is found out when it is read."""
-    request = review.parse(raw(request_), namespace_opted_in=True)
+    request = parse_review(raw(request_), namespace_opted_in=True)
     assert (request.uid, request.operation, request.kind.kind) == ("u", "CREATE", "Pod")
     assert request.namespace_opted_in
     with pytest.raises(msgspec.ValidationError):
-        request.pod()
+        request.decode_pod()
 
 
 def test_a_uid_that_no_answer_can_have_is_made_one() -> None:
     """Half of a character can't be sent back."""
-    assert review.parse(raw('{"uid": "u\\ud800", "kind": 5}')).uid == "u?"
+    assert parse_review(raw('{"uid": "u\\ud800", "kind": 5}')).uid == "u?"
 
 
 @pytest.mark.parametrize(
@@ -145,33 +144,33 @@ def test_a_uid_that_no_answer_can_have_is_made_one() -> None:
 def test_a_body_that_is_no_review_is_refused(body: bytes, message: str) -> None:
     """With the status of a bad request."""
     with pytest.raises(ReviewError, match=message) as raised:
-        review.parse(body)
+        parse_review(body)
     assert raised.value.status == 400
 
 
 def test_a_large_body_is_not_read_a_second_time() -> None:
     """To read it into dictionaries takes many times its size in memory."""
     fits = LENIENT_SIZE - len(raw('{"uid": "u", "kind": "5"}')) + 1
-    assert review.parse(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * (fits - 6)}"')).uid == "u"
+    assert parse_review(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * (fits - 6)}"')).uid == "u"
     with pytest.raises(ReviewError, match="not JSON"):
-        review.parse(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * fits}"'))
+        parse_review(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * fits}"'))
 
 
 def test_what_is_missing_is_empty() -> None:
     """A request may have a uid and nothing else; null is the same."""
     fields = ("kind", "operation", "namespace", "name", "subResource", "dryRun")
-    for request in (review.parse(raw('{"uid": "u"}')), review.parse(body(**dict.fromkeys(fields)))):
+    for request in (parse_review(raw('{"uid": "u"}')), parse_review(body(**dict.fromkeys(fields)))):
         assert request == Request("u")
-    assert review.parse(body(name="n", namespace="s", subResource="r", dryRun=True)) == Request(
+    assert parse_review(body(name="n", namespace="s", subResource="r", dryRun=True)) == Request(
         "u", Kind("", "v1", "Pod"), "CREATE", "s", "n", "r", dryRun=True
     )
 
 
 def test_an_answer_has_the_patch_in_base64() -> None:
     """In the version of the request, with its uid."""
-    patch = encode([Operation("add", "/a", 1)])
+    patch = encode_patch([Operation("add", "/a", 1)])
     request = Request("u", api_version="admission.k8s.io/v1beta1")
-    answer = json.loads(review.encode(request, Response("u", allowed=True, patchType="JSONPatch", patch=patch)))
+    answer = json.loads(encode_review(request, Response("u", allowed=True, patchType="JSONPatch", patch=patch)))
     assert answer["apiVersion"] == "admission.k8s.io/v1beta1"
     assert answer["response"]["uid"] == "u"
     assert json.loads(base64.b64decode(answer["response"]["patch"])) == [{"op": "add", "path": "/a", "value": 1}]
@@ -179,5 +178,5 @@ def test_an_answer_has_the_patch_in_base64() -> None:
 
 def test_an_answer_without_a_patch_has_none() -> None:
     """Nothing that is not needed is sent."""
-    answer = json.loads(review.encode(Request("u"), Response("u", allowed=True)))
+    answer = json.loads(encode_review(Request("u"), Response("u", allowed=True)))
     assert answer["response"] == {"uid": "u", "allowed": True}

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from tests.injection.reviews import CONFIGURATION, all_containers, patched, verdict_on
-from tests.injection.views import entry, participant, spec
+from tests.injection.views import candidate, entry, spec
 from webhook.configuration.loading import build as configured
 from webhook.injection import sidecar
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import TOKEN_PATH, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason
-from webhook.injection.volumes import plan
 from webhook.profiles import builtins
 
 TAIL = CONFIGURATION.profiles["tail"]
@@ -26,7 +25,7 @@ def built(
     profile: Profile = TAIL, logs: str = "/srv/*.log", mounts: Any = (), **fields: Any
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the sidecar for a pod of one container with these mounts, and what is found; ``fields`` are its spec's."""
-    app = participant(volumeMounts=list(mounts))
+    app = candidate(volumeMounts=list(mounts))
     made = plan([app], [entry(logs)], DATA, profile)
     pod = spec(containers=[{"name": "app"}], **fields)
     return sidecar.build(pod, profile, RequestedOptions(), [app], made, size_limit=None)
@@ -39,7 +38,7 @@ def log_mounts(container: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_command_and_arguments_are_filled_in() -> None:
     """Each placeholder becomes one item a file, folder or volume, without repeats; Kubernetes fills in nothing more."""
-    profile = replace(TAIL, command=("run", "<log-folders>"), args=("--", "<log-files>", "<log-volumes>", "end"))
+    profile = replace(TAIL, command=("run", "<log-directories>"), args=("--", "<log-files>", "<log-volumes>", "end"))
     container, _ = built(profile, "/srv/$$x/*.log", [{"name": "data", "mountPath": "/srv"}])
     assert container["command"] == ["run", "/srv/$$$x"]
     assert container["args"] == ["--", "/srv/$$$x/*.log", "data", "end"]
@@ -53,7 +52,7 @@ def test_a_profile_without_command_and_arguments_leaves_them_to_the_image() -> N
 
 def test_a_file_that_is_mounted_by_itself_is_its_own_folder() -> None:
     """There is no folder of its own to show."""
-    profile = replace(TAIL, args=("<log-folders>", "<log-files>"))
+    profile = replace(TAIL, args=("<log-directories>", "<log-files>"))
     container, _ = built(
         profile, "/srv/x.log", [{"name": "data", "mountPath": "/srv/x.log", "subPath": "x"}], initContainers=[]
     )
@@ -87,7 +86,7 @@ def test_a_variable_is_filled_with_a_list() -> None:
 )
 def test_a_place_is_mounted_as_the_container_mounts_it(mount: dict[str, Any], expected: dict[str, Any]) -> None:
     """Read-only, with its folder of the volume; what the sidecar mounts reaches no node."""
-    app = participant(
+    app = candidate(
         volumeMounts=[{"name": "data", "mountPath": "/srv", **mount}],
         env=[{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
     )
@@ -122,7 +121,7 @@ def test_the_user_is_one_of_those_that_write() -> None:
     users = {"writer": 1, "idle": 2, "stranger": 3}
     mounts = {name: [{"name": "data", "mountPath": "/srv"}] if name != "idle" else [] for name in users}
     items = [
-        participant(name, chosen=name != "stranger", securityContext={"runAsUser": user}, volumeMounts=mounts[name])
+        candidate(name, selected=name != "stranger", securityContext={"runAsUser": user}, volumeMounts=mounts[name])
         for name, user in reversed(users.items())
     ]
     made = plan(items, [entry("writer:/srv/*.log")], DATA, TAIL)

@@ -8,10 +8,10 @@ import pytest
 
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
-from webhook.injection import review
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.kinds import PERSISTENT_KINDS, WRITABLE_KINDS
+from webhook.injection.review import parse_review
 from webhook.injection.start import start_in_words
 from webhook.profiles import builtins
 
@@ -30,7 +30,7 @@ def run(source: dict[str, Any], start: str = "", of_profile: str = "", mount: st
     body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
     profile = {"base": "tail", **({"start": of_profile} if of_profile else {})}
     admission = Admission(
-        review.parse(json.dumps(body).encode()),
+        parse_review(json.dumps(body).encode()),
         build({"defaultProfile": "own", "profiles": {"own": profile}}, builtins()),
     )
     verdict = admission.run()
@@ -62,7 +62,7 @@ def test_the_folder_is_where_the_sidecar_has_the_volume() -> None:
     """It is not the folder of the log files."""
     admission = run({"persistentVolumeClaim": {"claimName": "data"}}, mount="/")
     assert admission.plan is not None
-    (place,) = admission.plan.places
+    (place,) = admission.plan.sources
     assert variables(admission) == {"PILLION_PERSISTENT": place.path}
     assert place.path != "/"
 
@@ -89,8 +89,8 @@ def test_where_reading_begins(
     admission = run(source, annotation, of_profile)
     assert variables(admission).get("PILLION_START") == told
     assert admission.plan is not None
-    options = admission.context.options or RequestedOptions()
-    assert words in start_in_words(admission.plan.places[0], admission.context.profile, options)
+    options = admission.facts.options or RequestedOptions()
+    assert words in start_in_words(admission.plan.sources[0], admission.facts.profile, options)
 
 
 def test_a_profile_that_does_not_take_it() -> None:

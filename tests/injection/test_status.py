@@ -21,7 +21,7 @@ def test_what_has_a_default_is_not_written() -> None:
         "sidecar": "pillion-tail",
         "containers": ["app"],
         "volumes": ["pillion-logs-1"],
-        "reused": [],
+        "reusedVolumes": [],
     }
     other = Status("tail", "abc", "pillion-tail", [], [], [], pull_secrets=["a"], default_container="app")
     assert json.loads(other.text()).keys() >= {"pullSecrets", "defaultContainer"}

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from tests.injection.views import participant
-from webhook.injection.annotations import NotInjectable, parse_logs
-from webhook.injection.participants import Participant
+from tests.injection.views import candidate
+from webhook.injection.annotations import parse_logs
+from webhook.injection.candidates import Candidate
 from webhook.injection.paths import components
-from webhook.injection.reasons import Reason
+from webhook.injection.reasons import NotInjectable, Reason
 from webhook.injection.targets import MAX_TARGETS, are_mounts, nearest_mount, targets
 
 
-def mounting(*paths: str, name: str = "app", matches_unprefixed: bool = True) -> Participant:
+def mounting(*paths: str, name: str = "app", takes_unprefixed: bool = True) -> Candidate:
     """Return a container that mounts a volume at each path."""
     mounts = [{"name": "data", "mountPath": path} for path in paths]
-    return participant(name, volumeMounts=mounts, matches_unprefixed=matches_unprefixed)
+    return candidate(name, volumeMounts=mounts, takes_unprefixed=takes_unprefixed)
 
 
-def found(logs: str, *containers: Participant) -> list[tuple[str, str, list[str]]]:
+def found(logs: str, *containers: Candidate) -> list[tuple[str, str, list[str]]]:
     """Return each target: container, directory, and the names of the files that are meant."""
     return [
-        (one.participant.container.name, "/" + "/".join(one.directory), [item.name for item in one.entries])
+        (one.candidate.container.name, "/" + "/".join(one.directory), [item.name for item in one.entries])
         for one in targets(containers, parse_logs(logs))
     ]
 
@@ -47,7 +47,7 @@ def test_a_prefix_means_one_container() -> None:
 
 def test_a_container_may_take_part_by_its_prefix_alone() -> None:
     """Then entries without one mean the others."""
-    by_prefix = mounting(name="init", matches_unprefixed=False)
+    by_prefix = mounting(name="init", takes_unprefixed=False)
     assert found("init:/a/*.log,/b/x.log", mounting(), by_prefix) == [
         ("init", "/a", ["*.log"]),
         ("app", "/b", ["x.log"]),
@@ -109,9 +109,9 @@ def test_every_file_that_is_meant_may_be_a_mount(logs: str, *, expected: bool) -
 
 def test_more_directories_than_can_be_planned_for_are_a_reason() -> None:
     """Containers times directories, before anything is looked at."""
-    many = [participant(f"c{number}") for number in range(MAX_TARGETS)]
+    many = [candidate(f"c{number}") for number in range(MAX_TARGETS)]
     assert len(targets(many, parse_logs("/a/*.log"))) == MAX_TARGETS
     with pytest.raises(NotInjectable) as rejected:
         targets(many, parse_logs("/a/*.log,/b/*.log"))
-    assert rejected.value.finding.reason is Reason.TOO_MANY_PLACES
+    assert rejected.value.finding.reason is Reason.TOO_MANY_LOG_SOURCES
     assert "2 directories in 2048 containers" in rejected.value.finding.message

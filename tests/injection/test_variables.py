@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 
 from tests.injection.views import container
 from tests.tables import rows
-from webhook.injection.annotations import NotInjectable
-from webhook.injection.pod import EnvSource, EnvVar
-from webhook.injection.reasons import Reason
+from webhook.injection.pod import EnvVar, EnvVarSource
+from webhook.injection.reasons import NotInjectable, Reason
 from webhook.injection.variables import (
     MAX_VARIABLES,
     POD_VARIABLES,
     SIDECAR_VARIABLES,
     Environment,
     added_variables,
-    escape,
+    escape_references,
     has_sidecar_variables,
     needed_variables,
 )
@@ -54,7 +53,7 @@ def expand(text: str, values: dict[str, str]) -> str:
 @given(st.text("$()AB x", max_size=12))
 def test_an_escaped_text_arrives_as_it_was(text: str) -> None:
     """The kubelet fills nothing into it, and the container gets it unchanged."""
-    assert expand(escape(text), {"A": "filled", "B": "filled", "AB": "filled"}) == text
+    assert expand(escape_references(text), {"A": "filled", "B": "filled", "AB": "filled"}) == text
 
 
 def test_expansion_as_documented() -> None:
@@ -64,7 +63,7 @@ def test_expansion_as_documented() -> None:
 
 def test_a_text_without_references_stays() -> None:
     """A program is readable still."""
-    assert escape("echo $HOME $") == "echo $HOME $"
+    assert escape_references("echo $HOME $") == "echo $HOME $"
 
 
 #: By the row of the table: containers, and which variables each is given.
@@ -181,7 +180,7 @@ class TestNeeded:
         with pytest.raises(NotInjectable) as raised:
             needed_variables(container(**fields), (), expression)
         finding = raised.value.finding
-        assert (finding.reason, finding.where) == (Reason.UNKNOWN_VARIABLE, "logs")
+        assert (finding.reason, finding.annotation) == (Reason.UNKNOWN_VARIABLE, "logs")
         assert finding.message == f'the subPathExpr of "app" {said}'
 
     @pytest.mark.parametrize(
@@ -224,7 +223,7 @@ class TestEnvironment:
     ) -> tuple[str, list[tuple[str, str | None]]]:
         """Return the expression in our names, and the variables that were added."""
         environment = Environment(ours)
-        made = environment.adopt(needed, expression)
+        made = environment.add_needed_variables(needed, expression)
         return made, [(variable.name, variable.value) for variable in environment.variables[len(ours) :]]
 
     def test_a_name_that_is_free_is_kept(self) -> None:
@@ -233,10 +232,12 @@ class TestEnvironment:
 
     def test_a_variable_that_is_there_already_is_not_added(self) -> None:
         """As the API server completes it, too."""
-        completed = EnvVar("POD_NAME", valueFrom=EnvSource(fieldRef={"apiVersion": "v1", "fieldPath": "metadata.name"}))
+        completed = EnvVar(
+            "POD_NAME", valueFrom=EnvVarSource(fieldRef={"apiVersion": "v1", "fieldPath": "metadata.name"})
+        )
         for variable in (POD_VARIABLES[0], completed):
             assert self.adopted("$(POD_NAME)", variable, ours=SIDECAR_VARIABLES) == ("$(POD_NAME)", [])
-        other = EnvVar("POD_NAME", valueFrom=EnvSource(fieldRef={"apiVersion": "v2", "fieldPath": "metadata.name"}))
+        other = EnvVar("POD_NAME", valueFrom=EnvVarSource(fieldRef={"apiVersion": "v2", "fieldPath": "metadata.name"}))
         assert self.adopted("$(POD_NAME)", other, ours=SIDECAR_VARIABLES)[0] == "$(PILLION_1_POD_NAME)"
 
     def test_a_name_that_is_taken_is_changed(self) -> None:
@@ -250,7 +251,9 @@ class TestEnvironment:
     def test_two_containers_may_have_other_values(self) -> None:
         """The same value is used again, another gets a name of its own."""
         environment = Environment(())
-        expressions = [environment.adopt([EnvVar("A", value)], "$(A)") for value in ("1", "2", "1", "2", "3")]
+        expressions = [
+            environment.add_needed_variables([EnvVar("A", value)], "$(A)") for value in ("1", "2", "1", "2", "3")
+        ]
         assert expressions == ["$(A)", "$(PILLION_1_A)", "$(A)", "$(PILLION_1_A)", "$(PILLION_2_A)"]
 
     def test_what_is_undefined_in_the_container_stays_undefined(self) -> None:

@@ -13,11 +13,11 @@ from webhook.injection.edit import Operation
 from webhook.injection.outcome import Outcome
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.review import Request
-from webhook.injection.verdict import MAX_WARNINGS, Verdict, allow_unmodified
+from webhook.injection.verdict import MAX_WARNINGS, Verdict, unexamined
 
 OPERATION = Operation("add", "/a", 1)
-BAD = Finding(Reason.BAD_ANNOTATION, "logs", "x", "is bad")
-NOTE = Finding(Reason.LEFT_OUT, "", "istio-proxy", "takes no part")
+BAD = Finding(Reason.BAD_ANNOTATION, "is bad", annotation="logs", value="x")
+NOTE = Finding(Reason.LEFT_OUT, "takes no part", value="istio-proxy")
 
 
 def verdict(*findings: Finding, strict: bool = False, shadow: bool = False, **fields: Any) -> Verdict:
@@ -37,7 +37,7 @@ def test_an_injection_is_answered_with_its_patch() -> None:
     response = injected().response()
     assert (response.uid, response.allowed, response.patchType) == ("u", True, "JSONPatch")
     assert json.loads(response.patch or b"") == [{"op": "add", "path": "/a", "value": 1}]
-    assert response.auditAnnotations == {"decision": "injected", "reason": "injected", "profile": "tail@abc"}
+    assert response.auditAnnotations == {"outcome": "injected", "reason": "injected", "profile": "tail@abc"}
     assert response.warnings is None
     assert response.status is None
 
@@ -57,13 +57,13 @@ def test_a_pod_that_is_left_alone_gets_no_patch() -> None:
     """It is created all the same."""
     response = verdict(BAD).response()
     assert (response.allowed, response.patch, response.patchType) == (True, None, None)
-    assert response.auditAnnotations == {"decision": "declined", "reason": "bad_annotation"}
+    assert response.auditAnnotations == {"outcome": "not_injectable", "reason": "bad_annotation"}
     assert response.warnings == ['not injected: pillion.dev/logs "x": is bad']
 
 
 def test_strict_denies_with_the_same_text() -> None:
     """What is wrong is the message that people see, and there is nothing about an injection in it."""
-    other = Finding(Reason.UNKNOWN_KEY, "lgs", "", "is unknown")
+    other = Finding(Reason.UNKNOWN_KEY, "is unknown", annotation="lgs")
     response = verdict(BAD, other, strict=True).response()
     assert not response.allowed
     said = ['pillion.dev/logs "x": is bad', "pillion.dev/lgs: is unknown"]
@@ -85,7 +85,7 @@ def test_a_profile_without_a_revision_is_named_alone() -> None:
 
 def test_only_the_decisive_warning_says_that_nothing_was_injected() -> None:
     """The others were found on the way."""
-    other = Finding(Reason.UNKNOWN_KEY, "lgs", "", "is unknown")
+    other = Finding(Reason.UNKNOWN_KEY, "is unknown", annotation="lgs")
     assert verdict(BAD, other).warnings == [
         'not injected: pillion.dev/logs "x": is bad',
         "pillion.dev/lgs: is unknown",
@@ -102,7 +102,7 @@ def test_some_warnings_are_for_those_who_asked(*, asked: bool, number: int) -> N
 def test_a_warning_is_said_once_and_not_more_than_fit() -> None:
     """The API server cuts all warnings of a request at 4096 characters."""
     assert len(verdict(BAD, reason=Reason.INJECTED, findings=[BAD, BAD]).warnings) == 1
-    many = [Finding(Reason.UNKNOWN_KEY, f"k{number}") for number in range(MAX_WARNINGS + 1)]
+    many = [Finding(Reason.UNKNOWN_KEY, annotation=f"k{number}") for number in range(MAX_WARNINGS + 1)]
     assert len(verdict(*many).warnings) == MAX_WARNINGS
 
 
@@ -132,7 +132,7 @@ def test_a_patch_is_encoded_once() -> None:
 
 def test_a_server_that_can_not_look_at_a_pod_lets_it_pass() -> None:
     """With the reason, as a warning."""
-    found = allow_unmodified(Request("u"), Reason.DEADLINE, CONFIGURATION)
+    found = unexamined(Request("u"), Reason.DEADLINE, CONFIGURATION)
     response = found.response()
     assert (response.uid, response.allowed, response.patch) == ("u", True, None)
     assert response.warnings == ["not injected: the caller's deadline was too near"]

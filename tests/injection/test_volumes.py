@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.injection.reviews import CONFIGURATION
-from tests.injection.views import participant
+from tests.injection.views import candidate
 from tests.tables import rows
 from webhook.injection import volumes as module
-from webhook.injection.annotations import NotInjectable, parse_logs
-from webhook.injection.participants import Participant
+from webhook.injection.annotations import parse_logs
+from webhook.injection.candidates import Candidate
 from webhook.injection.pod import EnvVar
-from webhook.injection.reasons import Finding, Reason
-from webhook.injection.volumes import Plan, plan
+from webhook.injection.reasons import Finding, NotInjectable, Reason
+from webhook.injection.volumes import Plan
 
 TAIL = CONFIGURATION.profiles["tail"]
 EMPTY: dict[str, Any] = {"emptyDir": {}}
@@ -27,22 +27,22 @@ VOLUMES: dict[str, dict[str, Any]] = {
 }
 
 
-def mounting(*mounts: str | dict[str, Any], name: str = "app", chosen: bool = True, **fields: Any) -> Participant:
+def mounting(*mounts: str | dict[str, Any], name: str = "app", selected: bool = True, **fields: Any) -> Candidate:
     """Return a container with these mounts: ``data:/path``, or a mount's fields."""
     found = []
     for mount in mounts:
         volume, _, path = mount.partition(":") if isinstance(mount, str) else ("", "", "")
         found.append({"name": volume, "mountPath": path} if isinstance(mount, str) else {"name": "data", **mount})
-    return participant(name, chosen=chosen, volumeMounts=found, **fields)
+    return candidate(name, selected=selected, volumeMounts=found, **fields)
 
 
-def planned(logs: str, *containers: Participant, host_paths: bool = True) -> Plan:
+def planned(logs: str, *containers: Candidate, host_paths: bool = True) -> Plan:
     """Return the plan for these containers."""
     volumes = {name: {"name": name, **source} for name, source in VOLUMES.items()}
     return plan(containers, parse_logs(logs), volumes, TAIL, host_paths=host_paths)
 
 
-def rejection(logs: str, *containers: Participant) -> Finding:
+def rejection(logs: str, *containers: Candidate) -> Finding:
     """Return why there is no plan."""
     with pytest.raises(NotInjectable) as raised:
         planned(logs, *containers)
@@ -52,8 +52,8 @@ def rejection(logs: str, *containers: Participant) -> Finding:
 def read(made: Plan) -> dict[str, list[str]]:
     """Return what the sidecar reads, by volume and folder of it."""
     return {
-        ":".join(filter(None, (place.mount.name, place.mount.subPath or place.mount.subPathExpr))): place.patterns
-        for place in made.places
+        ":".join(filter(None, (source.mount.name, source.mount.subPath or source.mount.subPathExpr))): source.patterns
+        for source in made.sources
     }
 
 
@@ -120,7 +120,7 @@ def test_each_container_has_a_folder_of_its_own_in_a_new_volume() -> None:
         ("web", "pillion-logs-1", "/srv/a", "web"),
         ("web", "pillion-logs-2", "/srv/b", "web"),
     ]
-    assert made.writers == {"app", "web"}
+    assert made.log_containers == {"app", "web"}
     assert made.reused == []
 
 
@@ -132,15 +132,15 @@ def test_a_volume_is_never_spread() -> None:
 
 
 def test_a_place_that_several_see_is_read_once() -> None:
-    """With the files of each; a volume's other folder is another place."""
+    """With the files of each; a volume's other folder is another source."""
     made = planned(
         "app:/srv/*.log,web:/data/x.log,web:/data/*.log",
         mounting({"mountPath": "/srv", "subPath": "a"}),
         mounting({"mountPath": "/data", "subPath": "a/"}, name="web"),
     )
-    (place,) = made.places
-    assert place.seen_by == [("app", "/srv"), ("web", "/data")]
-    assert place.patterns == ["/srv/*.log", "/srv/x.log"]
+    (source,) = made.sources
+    assert source.seen_by == [("app", "/srv"), ("web", "/data")]
+    assert source.patterns == ["/srv/*.log", "/srv/x.log"]
     other = planned(
         "/srv/*.log",
         mounting({"mountPath": "/srv", "subPath": "a"}),
@@ -153,7 +153,7 @@ def test_a_directory_inside_a_new_one_has_a_volume_of_its_own() -> None:
     """An entry with ** means the files in there, too."""
     made = planned("/srv/**/*.log,/srv/a/x.log", mounting())
     assert made.new_volumes == [("pillion-logs-1", "/srv"), ("pillion-logs-2", "/srv/a")]
-    assert [(place.mount.name, place.files) for place in made.places] == [
+    assert [(source.mount.name, source.files) for source in made.sources] == [
         ("pillion-logs-1", [((), True, "*.log")]),
         ("pillion-logs-2", [((), True, "*.log"), ((), False, "x.log")]),
     ]
@@ -162,14 +162,14 @@ def test_a_directory_inside_a_new_one_has_a_volume_of_its_own() -> None:
 def test_a_directory_inside_a_new_one_is_not_meant_by_other_entries() -> None:
     """Without ** only the files in the directory itself are."""
     made = planned("/srv/*.log,/srv/a/x.log", mounting())
-    assert [place.files for place in made.places] == [[((), False, "*.log")], [((), False, "x.log")]]
+    assert [source.files for source in made.sources] == [[((), False, "*.log")], [((), False, "x.log")]]
 
 
 def test_a_new_volume_around_a_reused_one_leaves_it_where_it_is() -> None:
-    """Both are read, each at its own place."""
+    """Both are read, each at its own source."""
     made = planned("/srv/**/*.log", mounting("data:/srv/a"), mounting("data:/srv/a", name="web"))
     assert made.reused == ["data"]
-    assert [place.new for place in made.places] == [True, False, True]
+    assert [source.new for source in made.sources] == [True, False, True]
 
 
 class TestFiles:
@@ -196,14 +196,14 @@ class TestFiles:
     def test_a_file_may_match_a_pattern(self, mount: dict[str, Any], logs: str, *, read_itself: bool) -> None:
         """If it can be a file, and lies where the pattern looks."""
         made = planned(logs, mounting(mount))
-        itself = [place for place in made.places if ((), False, "") in place.files]
-        assert [place.mount.mountPath for place in itself] == ([mount["mountPath"]] if read_itself else [])
+        itself = [source for source in made.sources if ((), False, "") in source.files]
+        assert [source.mount.mountPath for source in itself] == ([mount["mountPath"]] if read_itself else [])
 
     def test_a_block_device_is_no_place(self) -> None:
         """Neither at the directory nor as the file; one below it is none of our business."""
         device = [{"name": "disk", "devicePath": "/srv"}]
         finding = rejection("/srv/*.log", mounting(volumeDevices=device))
-        assert (finding.reason, finding.where, finding.value) == (Reason.BLOCK_DEVICE, "logs", "/srv/*.log")
+        assert (finding.reason, finding.annotation, finding.value) == (Reason.BLOCK_DEVICE, "logs", "/srv/*.log")
         assert rejection("/x.log", mounting(volumeDevices=[{"name": "d", "devicePath": "/x.log"}])).reason is (
             Reason.BLOCK_DEVICE
         )
@@ -216,7 +216,7 @@ class TestKinds:
     def test_a_settings_volume_at_the_directory_is_a_reason(self) -> None:
         """The sidecar would print what it must not see."""
         finding = rejection("/srv/*.log", mounting("settings:/srv"))
-        assert (finding.reason, finding.where, finding.value) == (Reason.UNWRITABLE_VOLUME, "logs", "/srv/*.log")
+        assert (finding.reason, finding.annotation, finding.value) == (Reason.UNWRITABLE_VOLUME, "logs", "/srv/*.log")
         assert finding.message == "a ConfigMap is mounted there; logs can't be in it"
 
     def test_a_mount_of_no_volume_is_a_reason(self) -> None:
@@ -235,23 +235,23 @@ class TestOthers:
     """Containers that take no part."""
 
     def test_what_they_mount_is_read(self) -> None:
-        """Their places, but no volume for them, and they write no logs."""
-        made = planned("/srv/*.log", mounting(), mounting("data:/srv", name="init", chosen=False))
+        """Their sources, but no volume for them, and they write no logs."""
+        made = planned("/srv/*.log", mounting(), mounting("data:/srv", name="init", selected=False))
         assert read(made)["data"] == ["/pillion/logs/init/*.log"]
         assert [item.container.name for item, _ in made.mounts] == ["app"]
-        assert made.writers == {"app"}
+        assert made.log_containers == {"app"}
 
     @pytest.mark.parametrize(
         "mount", ["settings:/srv", "nosuch:/srv", {"mountPath": "/srv", "subPathExpr": "$(NONE)"}], ids=str
     )
     def test_what_can_not_be_read_of_them_is_left_out(self, mount: Any) -> None:
         """It is no reason: nobody asked them to take part."""
-        made = planned("/srv/*.log", mounting(), mounting(mount, name="init", chosen=False))
+        made = planned("/srv/*.log", mounting(), mounting(mount, name="init", selected=False))
         assert made.reused == []
 
     def test_nothing_is_looked_for_below(self) -> None:
         """Only a mount at the directory or above it is theirs to show."""
-        made = planned("/srv/**/*.log", mounting(), mounting("data:/srv/a", name="init", chosen=False))
+        made = planned("/srv/**/*.log", mounting(), mounting("data:/srv/a", name="init", selected=False))
         assert made.reused == []
 
 
@@ -273,14 +273,14 @@ class TestSubpaths:
         assert planned("/srv/*.log,/x/*.log", mounting(mount, env=env)).subpaths == names
 
     def test_a_folder_made_of_variables_comes_with_them(self) -> None:
-        """The same text with other values is another place."""
+        """The same text with other values is another source."""
         mount = {"mountPath": "/srv", "subPathExpr": "$(A)"}
         containers = [
             mounting(mount, name=name, env=[{"name": "A", "value": value}])
             for name, value in (("app", "a"), ("web", "b"), ("db", "a"))
         ]
         made = planned("/srv/*.log", *containers)
-        assert [(place.variables, [name for name, _ in place.seen_by]) for place in made.places] == [
+        assert [(source.variables, [name for name, _ in source.seen_by]) for source in made.sources] == [
             ((EnvVar("A", "a"),), ["app", "db"]),
             ((EnvVar("A", "b"),), ["web"]),
         ]
@@ -289,8 +289,8 @@ class TestSubpaths:
         """A container may use POD_NAME though it gets it from us."""
         one = mounting({"mountPath": "/srv", "subPathExpr": "$(POD_NAME)"})
         one.added = [EnvVar("POD_NAME", "x")]
-        (place,) = planned("/srv/*.log", one).places
-        assert place.variables == (EnvVar("POD_NAME", "x"),)
+        (source,) = planned("/srv/*.log", one).sources
+        assert source.variables == (EnvVar("POD_NAME", "x"),)
 
     def test_a_variable_that_is_not_there_is_a_reason(self) -> None:
         """The kubelet would not start the sidecar."""
@@ -307,28 +307,28 @@ class TestWriters:
     def test_nobody_can_write(self) -> None:
         """Then those count that see the logs, and there is a warning."""
         made = planned("/srv/*.log", mounting(READ_ONLY))
-        assert made.writers == {"app"}
+        assert made.log_containers == {"app"}
         (finding,) = made.findings
-        assert (finding.reason, finding.where) == (Reason.READ_ONLY_MOUNT, "logs")
+        assert (finding.reason, finding.annotation) == (Reason.READ_ONLY_MOUNT, "logs")
         assert finding.message == '"app" can\'t write at "/srv": it is read-only there'
 
     def test_one_can_write(self) -> None:
         """It alone counts, and nothing is wrong."""
         made = planned("/srv/*.log", mounting(READ_ONLY), mounting("data:/srv", name="web"))
-        assert made.writers == {"web"}
+        assert made.log_containers == {"web"}
         assert made.findings == []
 
     def test_somebody_who_takes_no_part_can_write(self) -> None:
         """Nothing is wrong, but it is not asked whose files they are."""
-        made = planned("/srv/*.log", mounting(READ_ONLY), mounting("data:/srv", name="init", chosen=False))
-        assert made.writers == {"app"}
+        made = planned("/srv/*.log", mounting(READ_ONLY), mounting("data:/srv", name="init", selected=False))
+        assert made.log_containers == {"app"}
         assert made.findings == []
 
     def test_another_volume_can_be_written(self) -> None:
         """That is no help for this one."""
         made = planned("/srv/*.log,/x/*.log", mounting(READ_ONLY, "other:/x"))
         assert [finding.reason for finding in made.findings] == [Reason.READ_ONLY_MOUNT]
-        assert made.writers == {"app"}
+        assert made.log_containers == {"app"}
 
     def test_a_read_only_volume_is_warned_of_once(self) -> None:
         """By the first container that mounts it."""

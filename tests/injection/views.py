@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from webhook.injection.annotations import LogFiles, parse_logs
-from webhook.injection.participants import Participant
+from webhook.injection.annotations import LogEntry, parse_logs
+from webhook.injection.candidates import Candidate
 from webhook.injection.pod import Container, PodSpec
 
-__all__ = ["container", "entry", "participant", "spec"]
+__all__ = ["candidate", "container", "entry", "spec"]
 
 
 def container(name: str = "app", **fields: Any) -> Container:
@@ -21,16 +21,14 @@ def spec(**fields: Any) -> PodSpec:
     return msgspec.json.decode(msgspec.json.encode(fields), type=PodSpec)
 
 
-def entry(text: str) -> LogFiles:
+def entry(text: str) -> LogEntry:
     """Return the one entry of a ``logs`` value."""
     (files,) = parse_logs(text)
     return files
 
 
-def participant(
-    name: str = "app", *, chosen: bool = True, matches_unprefixed: bool = True, **fields: Any
-) -> Participant:
+def candidate(name: str = "app", *, selected: bool = True, takes_unprefixed: bool = True, **fields: Any) -> Candidate:
     """Return a container that takes part, with these fields."""
-    return Participant.of(
-        container(name, **fields), "/spec/containers/0", chosen=chosen, matches_unprefixed=matches_unprefixed
+    return Candidate.of(
+        container(name, **fields), "/spec/containers/0", selected=selected, takes_unprefixed=takes_unprefixed
     )

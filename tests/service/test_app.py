@@ -79,7 +79,7 @@ def test_shadow_mode_never_patches(serve: Callable[..., Running]) -> None:
     server = serve(shadow=True)
     assert "patch" not in post(server, make_review())
     line = eventually(lambda: [line for line in server.log() if line["event"] == "review"])[0]
-    assert line["decision"] == "shadowed"
+    assert line["outcome"] == "shadowed"
     labels = {"outcome": "shadowed", "reason": "injected", "profile": "tail"}
     assert server.sample("pillion_reviews_total", **labels) == 1
 
@@ -166,7 +166,7 @@ def test_each_review_is_one_line_of_the_log(server: Running) -> None:
         "uid": "line-1",
         "namespace": "shop",
         "pod": "shop",
-        "decision": "injected",
+        "outcome": "injected",
         "reason": "injected",
         "profile": "tail",
     }
@@ -194,8 +194,8 @@ def test_reviews_are_counted_and_measured(serve: Callable[..., Running]) -> None
     eventually(lambda: server.sample("pillion_review_duration_seconds_count") == 3)
     for outcome, reason, profile in (
         ("injected", "injected", "tail"),
-        ("declined", "bad_annotation", ""),
-        ("skipped", "not_asked", ""),
+        ("not_injectable", "bad_annotation", ""),
+        ("skipped", "not_requested", ""),
     ):
         labels = {"outcome": outcome, "reason": reason, "profile": profile}
         assert server.sample("pillion_reviews_total", **labels) == 1, labels
@@ -211,7 +211,7 @@ def test_a_tenants_text_is_no_label(serve: Callable[..., Running]) -> None:
         post(server, annotated(**{"pillion.dev/inject": "true", "pillion.dev/profile": f"mine-{number}"}))
     text = eventually(lambda: (page := server.get("/metrics").text) and "} 3.0" in page and page)
     assert "mine-" not in text
-    assert text.count('pillion_reviews_total{outcome="declined",profile="",reason="unknown_profile"} 3.0') == 1
+    assert text.count('pillion_reviews_total{outcome="not_injectable",profile="",reason="unknown_profile"} 3.0') == 1
 
 
 DENIES: dict[str, Any] = {"strict": True}
@@ -222,11 +222,16 @@ KINDS = {
     "not asked": ({}, annotated(), "/mutate", Outcome.SKIPPED),
     "opted out": ({}, annotated(**{"pillion.dev/inject": "false"}), "/mutate/opted-in", Outcome.SKIPPED),
     "no pod": ({}, make_review(kind={"group": "", "version": "v1", "kind": "Node"}), "/mutate", Outcome.SKIPPED),
-    "bad annotation": ({}, annotated(**BAD), "/mutate", Outcome.DECLINED),
-    "bad annotation in shadow mode": ({"shadow": True}, annotated(**BAD), "/mutate", Outcome.DECLINED),
+    "bad annotation": ({}, annotated(**BAD), "/mutate", Outcome.NOT_INJECTABLE),
+    "bad annotation in shadow mode": ({"shadow": True}, annotated(**BAD), "/mutate", Outcome.NOT_INJECTABLE),
     "bad annotation under strict": (DENIES, annotated(**BAD), "/mutate", Outcome.DENIED),
-    "impossible plan under strict": (DENIES, annotated(**IMPOSSIBLE), "/mutate", Outcome.DECLINED),
-    "unreadable pod": ({}, make_review({"metadata": {"annotations": BAD}, "spec": 5}), "/mutate", Outcome.DECLINED),
+    "impossible plan under strict": (DENIES, annotated(**IMPOSSIBLE), "/mutate", Outcome.NOT_INJECTABLE),
+    "unreadable pod": (
+        {},
+        make_review({"metadata": {"annotations": BAD}, "spec": 5}),
+        "/mutate",
+        Outcome.NOT_INJECTABLE,
+    ),
     "too late": ({}, make_review(), "/mutate?timeout=1ns", Outcome.FAILED),
     "too many": ({"max_in_flight": 0}, make_review(), "/mutate", Outcome.FAILED),
     "bug": ({}, make_review(), "/mutate", Outcome.FAILED),
@@ -245,10 +250,10 @@ def test_audit_annotation_log_and_metric_say_the_same(
     response = post(server, document, path)
     (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "review"])
     audit = response["auditAnnotations"]
-    assert audit["decision"] == line["decision"] == outcome
+    assert audit["outcome"] == line["outcome"] == outcome
     assert audit["reason"] == line["reason"]
     assert response["allowed"] is (outcome is not Outcome.DENIED)
-    labels = {"outcome": audit["decision"], "reason": audit["reason"], "profile": line["profile"]}
+    labels = {"outcome": audit["outcome"], "reason": audit["reason"], "profile": line["profile"]}
     assert server.sample("pillion_reviews_total", **labels) == 1
 
 

@@ -7,8 +7,8 @@ import jsonpatch
 
 from tests.bench.bodies import ASKING, body, pod
 from webhook.configuration import load
-from webhook.injection import review
 from webhook.injection.admission import admit
+from webhook.injection.review import encode_review, parse_review
 
 #: What a typical pod grows by, as JSON.
 GROWTH_BYTES = 2_560
@@ -24,8 +24,8 @@ def size(value: Any) -> int:
 def test_a_typical_pod() -> None:
     """The sidecar is an image's name and some fields; no program text is in it."""
     typical = pod(2, 4, 1, ASKING)
-    verdict = admit(review.parse(body(typical)), load(None))
+    verdict = admit(parse_review(body(typical)), load(None))
     assert verdict.injected
     grown = size(jsonpatch.apply_patch(typical, json.loads(verdict.patch))) - size(typical)
     assert 1_500 < grown < GROWTH_BYTES
-    assert len(review.encode(verdict.request, verdict.response())) < RESPONSE_BYTES
+    assert len(encode_review(verdict.request, verdict.response())) < RESPONSE_BYTES

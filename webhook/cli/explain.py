@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 
 from webhook.cli import manifests
-from webhook.cli.inject import REFUSED, examined, fails, tell
+from webhook.cli.inject import DENIED, examined, fails, tell
 from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
 from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.edit import Operation
-from webhook.injection.places import Place
+from webhook.injection.log_sources import LogSource
 from webhook.injection.reasons import Reason
 from webhook.injection.start import start_in_words
-from webhook.injection.verdict import NOT_INJECTED
+from webhook.injection.verdict import WARNING_PREFIX
 
 __all__ = ["add_arguments", "run"]
 
@@ -65,22 +65,22 @@ def run(arguments: argparse.Namespace) -> int:
         deliver("\n\n".join(map("\n".join, blocks)) + "\n")
     else:
         complain("pillion explain: no pods and no workloads in the input")
-    return REFUSED if fails(reports, strict=strict) else 0
+    return DENIED if fails(reports, strict=strict) else 0
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
 
 
-def _answers(review: Review) -> list[dict[str, Any]]:
+def _rule_results(review: Review) -> list[dict[str, Any]]:
     """Return each question, whether the pod may pass (None: not asked), and what was found, in words."""
     prefix = review.verdict.configuration.prefix
     return [
         {
             "question": answer.question,
             "passed": answer.passed,
-            "found": answer.finding.text(prefix) if answer.finding is not None else answer.found,
+            "found": answer.finding.text(prefix) if answer.finding is not None else answer.explanation,
         }
-        for answer in review.admission.answers()
+        for answer in review.admission.rule_results()
     ]
 
 
@@ -110,7 +110,7 @@ def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[
     where = f"{workload.document.source}:{workload.template_position()}{template}, namespace {workload.namespace}"
     yield f"{paint(visible(workload.title), BOLD)} {paint(visible(f'({where})'), DIM)}"
     decisive = _decisive(review, remarks)
-    answers = [answer for answer in _answers(review) if answer["passed"] is not None]
+    answers = [answer for answer in _rule_results(review) if answer["passed"] is not None]
     width = max(len(answer["question"]) for answer in answers)
     for question, passed, found in map(dict.values, answers):
         word = paint("yes", GREEN) if passed else paint("no ", RED)
@@ -137,8 +137,8 @@ def _decisive(review: Review, remarks: Sequence[Remark]) -> Remark | None:
     if verdict.injected:
         return None
     finding = verdict.findings[0]
-    texts = (finding.text(prefix), finding.warning(prefix), finding.warning(prefix, NOT_INJECTED))
-    said = {*texts, f"{NOT_INJECTED}{texts[0]}"}
+    texts = (finding.text(prefix), finding.warning(prefix), finding.warning(prefix, WARNING_PREFIX))
+    said = {*texts, f"{WARNING_PREFIX}{texts[0]}"}
     return next((remark for remark in remarks if remark.text in said), None)
 
 
@@ -146,7 +146,7 @@ def _verdict(review: Review, paint: Paint) -> str:
     verdict = review.verdict
     decisive = verdict.findings[0]
     said = visible(decisive.message) if decisive.reason in _VAGUE and decisive.message else verdict.reason.sentence
-    if review.refused:
+    if review.denied:
         return f"{paint('Refused', RED)}, because strict is set: {said} ({verdict.reason.value})."
     if verdict.operations:
         return f"{paint('Injected', GREEN)} with profile {verdict.profile}:"
@@ -162,15 +162,15 @@ def _additions(review: Review) -> Iterator[str]:
         names = [name for operation in verdict.operations for name in _names(operation, f"/spec/{field}")]
         if names:
             yield f"+ {what} {', '.join(names)}"
-    for participant in review.admission.participants:
-        added = [variable.name for variable in participant.added]
+    for candidate in review.admission.candidates:
+        added = [variable.name for variable in candidate.added_variables]
         mounts = review.admission.plan.mounts if review.admission.plan is not None else []
-        paths = [mount.mountPath for located, mount in mounts if located is participant]
+        paths = [mount.mountPath for located, mount in mounts if located is candidate]
         parts = [
             f"{what} {', '.join(names)}" for what, names in (("variables", added), ("a volume at", paths)) if names
         ]
         if parts:
-            yield f"+ in {participant.container.name}: {'; '.join(parts)}"
+            yield f"+ in {candidate.container.name}: {'; '.join(parts)}"
 
 
 def _names(operation: Operation, field: str) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _notes(review: Review) -> Iterator[str]:
     for finding in review.verdict.notes:
         yield finding.text(review.verdict.configuration.prefix)
     if review.verdict.reason is Reason.ALREADY_INJECTED:
-        yield "pillion inject renews the sidecar in this file, pillion uninject removes it"
+        yield "pillion inject replaces the sidecar in this file, pillion uninject removes it"
     namespace = review.workload.namespace
     if namespace in UNSEEN:
         yield (
@@ -198,15 +198,15 @@ def _notes(review: Review) -> Iterator[str]:
 
 def _tree(admission: Admission) -> Iterator[str]:
     """Yield the path plan: each place, who sees it where, what is read of it, and from where on."""
-    places = admission.plan.places if admission.plan is not None else []
-    profile = admission.context.profile
+    places = admission.plan.sources if admission.plan is not None else []
+    profile = admission.facts.profile
     yield "  Where the logs are"
     for number, place in enumerate(places, 1):
         last = number == len(places)
-        yield f"  {'└─' if last else '├─'} {_place(place)}"
+        yield f"  {'└─' if last else '├─'} {_source_as_text(source)}"
         trunk = "   " if last else "│  "
-        twigs = [f"{container} mounts it at {path}" for container, path in place.seen_by]
-        twigs.append(f"{profile.name} reads {', '.join(place.patterns)}")
+        twigs = [f"{container} mounts it at {path}" for container, path in source.seen_by]
+        twigs.append(f"{profile.name} reads {', '.join(source.patterns)}")
         # there are no older files in a volume that ends with the pod
         if place.persistent and (begins := _begins(admission, place)):
             twigs.append(f"reading begins {begins}")
@@ -214,14 +214,14 @@ def _tree(admission: Admission) -> Iterator[str]:
             yield f"  {trunk}{'└─' if twig_number == len(twigs) else '├─'} {twig}"
 
 
-def _begins(admission: Admission, place: Place) -> str:
-    return start_in_words(place, admission.context.profile, admission.context.options or RequestedOptions())
+def _begins(admission: Admission, place: LogSource) -> str:
+    return start_in_words(place, admission.facts.profile, admission.facts.options or RequestedOptions())
 
 
-def _place(place: Place) -> str:
-    mount = place.mount
-    folder = f", folder {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
-    return f"volume {mount.name}{folder} ({'new, an emptyDir' if place.new else 'reused from the pod'})"
+def _source_as_text(source: LogSource) -> str:
+    mount = source.mount
+    folder = f", subPath {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
+    return f"volume {mount.name}{folder} ({'new, an emptyDir' if source.new else 'reused from the pod'})"
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------
@@ -238,14 +238,14 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
         "namespace": workload.namespace,
         "name": workload.name,
         "injected": bool(verdict.operations),
-        "refused": review.refused,
+        "denied": review.denied,
         "reason": verdict.reason.value,
         "sentence": verdict.reason.sentence,
         "profile": verdict.profile,
         "revision": verdict.revision,
-        "rules": _answers(review),
-        "containers": [item.container.name for item in review.admission.participants if item.chosen],
-        "places": [_place_as_json(review.admission, place) for place in plan.places] if plan is not None else [],
+        "rules": _rule_results(review),
+        "containers": [item.container.name for item in review.admission.candidates if item.selected],
+        "logSources": [_source_as_json(review.admission, place) for source in plan.sources] if plan is not None else [],
         "findings": [
             {
                 "reason": finding.reason.value,
@@ -263,12 +263,12 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
     }
 
 
-def _place_as_json(admission: Admission, place: Place) -> dict[str, Any]:
+def _source_as_json(admission: Admission, place: LogSource) -> dict[str, Any]:
     return {
-        "volume": place.mount.name,
-        "folder": place.mount.subPath or place.mount.subPathExpr or "",
-        "new": place.new,
-        "seenBy": [{"container": container, "path": path} for container, path in place.seen_by],
-        "reads": place.patterns,
+        "volume": source.mount.name,
+        "subPath": source.mount.subPath or source.mount.subPathExpr or "",
+        "new": source.new,
+        "seenBy": [{"container": container, "path": path} for container, path in source.seen_by],
+        "reads": source.patterns,
         "readingBegins": _begins(admission, place),
     }

@@ -11,18 +11,18 @@ from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
 from webhook.cli.objects import Severity
-from webhook.cli.renewal import renewed
+from webhook.cli.replacement import replaced
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, painter, visible
 from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.errors import ManifestError
-from webhook.injection.edit import NULL_WORD
+from webhook.injection.edit import NULL_SPELLING
 from webhook.injection.profile import Configuration
 
 __all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
 #: The exit code where ``strict`` is not met.
-REFUSED = 1
+DENIED = 1
 
 _EXAMPLES = """\
 examples:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Print manifests as the webhook would change them. Comments, order and everything else stay as they are.\n"
-        "An existing sidecar is renewed. Warnings go to standard error. Exit code 1: with --strict, a pod is not\n"
+        "An existing sidecar is replaced. Warnings go to standard error. Exit code 1: with --strict, a pod is not\n"
         "injected as requested, and nothing is printed; 2: input can't be read."
     )
     parser.epilog = _EXAMPLES
@@ -60,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the result and return the exit code; everything is read and checked before anything is printed."""
     configuration = manifests.configuration(arguments)
     files, found = examined(configuration, arguments)
-    reports = [report._replace(reviews=[renewed(review) for review in report.reviews]) for report in found]
+    reports = [report._replace(reviews=[replaced(review) for review in report.reviews]) for report in found]
     tell(reports, strict=arguments.strict)
     if fails(reports, strict=arguments.strict):
         complain("pillion inject: nothing is printed, because strict is set and there are errors")
-        return REFUSED
+        return DENIED
     reviews = [review for report in reports for review in report.reviews]
     output = render(files, reviews, arguments, "injected")
     if not any(found.patch for found in reviews):
@@ -99,7 +99,7 @@ def examined(configuration: Configuration, arguments: argparse.Namespace) -> tup
 
 def fails(reports: Sequence[Report], *, strict: bool) -> bool:
     """Return whether the exit code is 1. The configuration's own ``strict`` refuses only what the webhook denies."""
-    return any(review.refused for report in reports for review in report.reviews) or (
+    return any(review.denied for report in reports for review in report.reviews) or (
         strict and any(report.is_unmet for report in reports)
     )
 
@@ -124,7 +124,7 @@ def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) ->
                 continue
             reason = found.verdict.reason
             outcome = "unchanged" if reason == "already_injected" else "not injected"
-            hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_asked" else ""
+            hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_requested" else ""
             said = found.verdict.findings[0].text(configuration.prefix)
             complain(f"{visible(found.workload.origin)}: {outcome}: {visible(said)}{hint}")
 
@@ -170,7 +170,7 @@ def _patches(changes: Sequence[Change]) -> str:
     """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
     output = ""
     for found in changes:
-        operations = [{key: value for key, value in item.items() if key != NULL_WORD} for item in found.patch]
+        operations = [{key: value for key, value in item.items() if key != NULL_SPELLING} for item in found.patch]
         lines = [json.dumps(operation, ensure_ascii=False) for operation in operations]
         output += "[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n"
     return output

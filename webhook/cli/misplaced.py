@@ -11,17 +11,17 @@ from webhook.cli.decoding import in_words
 from webhook.cli.objects import Object, Path, Remark, Severity, as_list, as_mapping, at, dotted, group_of, mappings
 from webhook.cli.templates import not_edited, templates
 from webhook.injection.annotations import KEYS, STATUS
-from webhook.injection.decision import COMPONENT
+from webhook.injection.decision import OWN_POD_LABEL
 from webhook.injection.profile import DEFAULT_PREFIX
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
-from webhook.injection.verdict import NOT_INJECTED
+from webhook.injection.verdict import WARNING_PREFIX
 
 __all__ = ["keys_of", "malformed", "misplaced", "misspelt", "wrong_type"]
 
 #: So many keys of one object are named.
 MAX_NAMED = 8
 #: What Pillion itself puts on objects; the last two are those of its certificates.
-_MARKS = frozenset({STATUS, COMPONENT, "certificate", "rotate"})
+_MARKS = frozenset({STATUS, OWN_POD_LABEL, "certificate", "rotate"})
 #: Where a label is selected by, and the one selector that means a label of ours: a namespace's.
 _SELECTORS = ("elector", "matchLabels")
 _NAMESPACE_SELECTOR = "namespaceSelector"
@@ -125,7 +125,7 @@ def _remarks(item: Object, found: Sequence[Path], keys: Sequence[Path], prefix: 
             template = path[:-3]
             if template not in unedited and at(item.manifest, (*path[:-1], f"{prefix}inject")) != "false":
                 text = f"{dotted(template)} is a pod template at a place that Pillion does not edit"
-                text = f"{NOT_INJECTED}{text}; its pods go through the webhook"
+                text = f"{WARNING_PREFIX}{text}; its pods go through the webhook"
                 yield Remark(item.position(path), Severity.WARNING, text, unmet=True)
             unedited.add(template)
             continue

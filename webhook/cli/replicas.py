@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from webhook.cli.objects import Object, Path, as_mapping, at
 from webhook.injection.admission import Admission
-from webhook.injection.places import Place
+from webhook.injection.log_sources import LogSource
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
 
 __all__ = ["Target", "autoscaled", "shared_volumes"]
@@ -78,19 +78,19 @@ def shared_volumes(
     pods = scaled or _pods(item, template)
     if not pods or admission.plan is None:
         return
-    volumes = admission.context.volumes
+    volumes = admission.facts.volumes
     told: set[str] = set()
-    for place in admission.plan.places:
-        name = place.mount.name
+    for source in admission.plan.sources:
+        name = source.mount.name
         per_node = item.kind == "DaemonSet"
-        volume = None if place.new or name in claims or name in told else _shared(volumes.get(name, {}), per_node)
-        if volume is None or _is_of_one_pod(place, per_node=per_node):
+        volume = None if source.new or name in claims or name in told else _shared(volumes.get(name, {}), per_node)
+        if volume is None or _is_of_one_pod(source, per_node=per_node):
             continue
         told.add(name)
-        folder = place.mount.subPathExpr or place.mount.subPath
-        cure = f"{folder}/$(POD_NAME)" if folder else "$(POD_NAME)"
+        directory = source.mount.subPathExpr or source.mount.subPath
+        cure = f"{directory}/$(POD_NAME)" if directory else "$(POD_NAME)"
         text = f"{volume} is shared by {pods}: each sidecar reads the logs of all; mount it with subPathExpr: {cure}"
-        yield _mount(place, admission), text
+        yield _mount(source, admission), text
 
 
 def _pods(item: Object, template: Path) -> str:
@@ -125,17 +125,17 @@ def _shared(volume: dict[str, Any], per_node: bool) -> str | None:
     )
 
 
-def _is_of_one_pod(place: Place, *, per_node: bool) -> bool:
-    """Return whether the folder that is mounted has a name that no other pod's has."""
-    fields = {as_mapping(each.valueFrom and each.valueFrom.fieldRef).get("fieldPath") for each in place.variables}
+def _is_of_one_pod(source: LogSource, *, per_node: bool) -> bool:
+    """Return whether the directory that is mounted has a name that no other pod's has."""
+    fields = {as_mapping(each.valueFrom and each.valueFrom.fieldRef).get("fieldPath") for each in source.variables}
     return not fields.isdisjoint(_OF_ONE_POD | _OF_ONE_NODE if per_node else _OF_ONE_POD)
 
 
-def _mount(place: Place, admission: Admission) -> Path:
+def _mount(source: LogSource, admission: Admission) -> Path:
     """Return the path of a mount in the pod, of the container whose logs are in it."""
-    for participant in admission.participants:
-        for number, mount in enumerate(participant.container.volumeMounts or ()):
-            if mount.name == place.mount.name:
-                kind, _, index = participant.pointer.removeprefix("/spec/").partition("/")
+    for candidate in admission.candidates:
+        for number, mount in enumerate(candidate.container.volumeMounts or ()):
+            if mount.name == source.mount.name:
+                kind, _, index = candidate.pointer.removeprefix("/spec/").partition("/")
                 return ("spec", kind, int(index), "volumeMounts", number)
     return ("spec",)

@@ -55,8 +55,8 @@ def _tell(found: Sequence[Removed]) -> None:
     paint = painter(sys.stderr)
     for removed in found:
         workload = removed.workload
-        for left in removed.left:
-            origin = workload.origin_at(workload.template_position(left.path))
-            complain(f"{visible(origin)}: {paint('warning:', YELLOW)} {visible(left.text)}")
+        for kept in removed.kept:
+            origin = workload.origin_at(workload.template_position(kept.path))
+            complain(f"{visible(origin)}: {paint('warning:', YELLOW)} {visible(kept.reason)}")
     if not any(removed.patch for removed in found):
         complain("pillion uninject: nothing to do: no pod and no workload has a sidecar of Pillion")

@@ -34,7 +34,7 @@ class WrongVersion(NamedTuple):
 
     key: str
     text: str
-    refused: bool = True
+    denied: bool = True
 
 
 def wrong_version(item: Object) -> WrongVersion | None:
@@ -62,7 +62,7 @@ def wrong_version(item: Object) -> WrongVersion | None:
     since = _FORMER.get((version, item.kind))
     if since is not None:
         text = f"no Kubernetes since {since} has the {kind} of {version}; write apiVersion: {right}"
-        return WrongVersion("apiVersion", text, refused=False)
+        return WrongVersion("apiVersion", text, denied=False)
     write = [f"apiVersion: {right}"] if version != right else []
     write += [f"kind: {kind}"] if item.kind != kind else []
     text = f"{clean_untrusted(version)} has no kind {clean_untrusted(item.kind)}; write {', '.join(write)}"

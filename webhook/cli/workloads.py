@@ -34,10 +34,10 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.reasons import Severity as ReasonSeverity
-from webhook.injection.removal import Left, note_former_values, remove
+from webhook.injection.removal import Kept, note_former_values, remove
 from webhook.injection.review import Kind, Request
-from webhook.injection.status import parse
-from webhook.injection.verdict import NOT_INJECTED, Verdict
+from webhook.injection.status import parse_status
+from webhook.injection.verdict import WARNING_PREFIX, Verdict
 
 __all__ = [
     "Change",
@@ -68,7 +68,7 @@ class Workload(Object):
     template_path: Path = ()
     is_only: bool = True
     #: How nulls of the template were written before an injection, by JSON pointer.
-    null_words: Mapping[str, str] = field(default_factory=dict)
+    null_spellings: Mapping[str, str] = field(default_factory=dict)
     #: What was taken out of the document's object to make this one, in that order, as JSON pointers.
     taken_out: Sequence[str] = ()
     #: How many pods an autoscaler makes of it, in words; empty where none does.
@@ -145,25 +145,25 @@ class Workload(Object):
         if self.claims and added and not isinstance(volumes, list):
             missing.append({"op": "add", "path": "/spec/volumes", "value": []})
         prefix = verdict.configuration.prefix
-        return self._mapped(note_former_values(self.template, [*missing, *operations], prefix, self._null_word))
+        return self._mapped(note_former_values(self.template, [*missing, *operations], prefix, self._null_spelling))
 
-    def _null_word(self, path: Path) -> str:
+    def _null_spelling(self, path: Path) -> str:
         """Return how YAML has a null of the template written, or had it before the injection that was taken out."""
-        if self.document.is_json or pointer(path) in self.null_words:
-            return self.null_words.get(pointer(path), "")
+        if self.document.is_json or pointer(path) in self.null_spellings:
+            return self.null_spellings.get(pointer(path), "")
         return written_at(self.document, [*self.place, *self.template_path, *path])
 
     def removed(self, configuration: Configuration) -> "Removed":
         """Return what takes our sidecar out of this object: an empty patch where it has none."""
-        found, left = remove(self.template, configuration)
+        found, kept = remove(self.template, configuration)
         patch = self._mapped(found)
-        status = parse(self.annotations, configuration.prefix)
-        words = status.null_words if status is not None else {}
+        status = parse_status(self.annotations, configuration.prefix)
+        words = status.null_spellings if status is not None else {}
         if not patch:
-            return Removed(self, patch, left, self)
+            return Removed(self, patch, kept, self)
         manifest = jsonpatch.apply_patch(self.manifest, patch)
         taken_out = [operation["path"] for operation in patch if operation["op"] == "remove"]
-        return Removed(self, patch, left, replace(self, manifest=manifest, null_words=words, taken_out=taken_out))
+        return Removed(self, patch, kept, replace(self, manifest=manifest, null_spellings=words, taken_out=taken_out))
 
     def _mapped(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return operations on the pod as operations on the object."""
@@ -192,7 +192,7 @@ class Workload(Object):
     def position_of(self, finding: Finding, prefix: str) -> Position:
         """Return where the annotation stands that a finding is about, or that asks; else the template's place."""
         metadata = as_mapping(self.template.get("metadata"))
-        for where in (finding.where, "inject"):
+        for where in (finding.annotation, "inject"):
             for holder in ("annotations", "labels"):
                 if where and f"{prefix}{where}" in as_mapping(metadata.get(holder)):
                     return self.template_position(("metadata", holder, f"{prefix}{where}"))
@@ -216,7 +216,7 @@ class Removed(NamedTuple):
 
     workload: Workload
     patch: list[dict[str, Any]]
-    left: list[Left]
+    kept: list[Kept]
     bare: Workload
 
 
@@ -226,13 +226,13 @@ class Review(NamedTuple):
     workload: Workload
     admission: Admission
     remarks: list[Remark]
-    refused: bool
-    #: Where a sidecar is renewed: how the old one is taken out first.
+    denied: bool
+    #: Where a sidecar is replaced: how the old one is taken out first.
     removed: Removed | None = None
 
     def remarks_for(self, *, strict: bool) -> list[Remark]:
         """Return the remarks; errors are what strict refuses."""
-        return [_graded(remark, error=self.refused or (strict and remark.unmet)) for remark in self.remarks]
+        return [_graded(remark, error=self.denied or (strict and remark.unmet)) for remark in self.remarks]
 
     @property
     def verdict(self) -> Verdict:
@@ -351,7 +351,7 @@ def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_i
     is_object = item.group is not None and bool(item.kind)
     concerned = has_keys or (opted_in and is_object)
     if concerned or (is_object and wrong.refused):
-        head = NOT_INJECTED if wrong.refused else ""
+        head = WARNING_PREFIX if wrong.refused else ""
         severity = Severity.WARNING if concerned else Severity.NOTE
         yield Remark(item.position((wrong.key,)), severity, f"{head}{wrong.text}", unmet=concerned and wrong.refused)
 
@@ -365,7 +365,7 @@ def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool
     asking = [path for path in keys if path[:-1] == holder]
     if not (asking or opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
         return
-    text = f"{NOT_INJECTED}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
+    text = f"{WARNING_PREFIX}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
     position = item.position(asking[0] if asking else ())
     yield Remark(position, Severity.WARNING if asking else Severity.NOTE, text, unmet=bool(asking))
 
@@ -388,7 +388,7 @@ def review(
     if verdict.reason not in _NOT_ASKING:
         sign = _sign_of_patch(workload)
         if sign:
-            admission.overrule([Finding(Reason.NO_CONTAINERS, "", "", sign)])
+            admission.reject([Finding(Reason.NO_CONTAINERS, sign)])
             return _review(workload, admission, asks=asks, concerned=asks)
         if verdict.reason is Reason.UNREADABLE_POD:
             pod, mistakes = decoded(pod, lambda path: _written(workload, path, configuration.prefix))
@@ -397,13 +397,13 @@ def review(
                 admission.run()
     if mistakes:
         # the API server refuses the object before it asks anybody, and the decoder's words would help nobody
-        admission.overrule([_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
+        admission.reject([_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
         return _mistaken(workload, admission, mistakes, concerned=concerned)
     return _review(workload, admission, asks=asks, concerned=concerned)
 
 
 #: Nobody wants to know more of these pods.
-_NOT_ASKING = frozenset({Reason.NOT_ASKED, Reason.OPTED_OUT, Reason.ALREADY_INJECTED})
+_NOT_ASKING = frozenset({Reason.NOT_REQUESTED, Reason.OPTED_OUT, Reason.ALREADY_INJECTED})
 
 
 def _asks(workload: Workload, prefix: str) -> bool:
@@ -442,7 +442,7 @@ def _written(workload: Workload, path: Path, prefix: str) -> str:
 def _finding(mistake: Mistake, prefix: str) -> Finding:
     where = str(mistake.path[-1]) if _is_ours(mistake.path, prefix) else dotted(mistake.path)
     text = f"{where} {mistake.found}, which the API server refuses; {mistake.instead}"
-    return Finding(Reason.UNREADABLE_POD, "", "", text)
+    return Finding(Reason.UNREADABLE_POD, text)
 
 
 def _mistaken(workload: Workload, admission: Admission, mistakes: Sequence[Mistake], *, concerned: bool) -> Review:
@@ -451,21 +451,21 @@ def _mistaken(workload: Workload, admission: Admission, mistakes: Sequence[Mista
     verdict = admission.verdict
     prefix = verdict.configuration.prefix
     for finding, mistake in zip(verdict.findings, mistakes, strict=False):
-        head = "" if remarks else NOT_INJECTED
+        head = "" if remarks else WARNING_PREFIX
         position = workload.template_position(mistake.path)
         remarks.append(Remark(position, Severity.WARNING, f"{head}{finding.message}", unmet=True))
     if len(mistakes) > MAX_MISTAKES:
         more = f"and {len(mistakes) - MAX_MISTAKES} more that the API server refuses"
         remarks.append(remarks[-1]._replace(text=more))
     ours = any(_is_ours(mistake.path, prefix) for mistake in mistakes)
-    return Review(workload, admission, remarks if concerned else [], refused=verdict.configuration.strict and ours)
+    return Review(workload, admission, remarks if concerned else [], denied=verdict.configuration.strict and ours)
 
 
 def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: bool) -> Review:
     verdict = admission.verdict
     prefix = verdict.configuration.prefix
     # the texts are cut to a warning's length, and the positions are not in them
-    told = {finding.warning(prefix, head): finding for finding in verdict.findings for head in (NOT_INJECTED, "")}
+    told = {finding.warning(prefix, head): finding for finding in verdict.findings for head in (WARNING_PREFIX, "")}
     unmet = _is_unmet(verdict, asks=asks)
     remarks = []
     for text in verdict.warnings if concerned else ():
@@ -477,12 +477,12 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         remarks.append(Remark(position, Severity.WARNING, text, unmet=missed))
     if unmet and concerned and not remarks:
         position = workload.position_of(verdict.findings[0], prefix)
-        text = f"{NOT_INJECTED}{verdict.findings[0].text(prefix)}"
+        text = f"{WARNING_PREFIX}{verdict.findings[0].text(prefix)}"
         remarks.append(Remark(position, Severity.WARNING, text, unmet=True))
     if verdict.injected:
         for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission, workload.scaled):
             remarks.append(Remark(workload.template_position(path), Severity.WARNING, text))
-    return Review(workload, admission, remarks, refused=not verdict.allowed)
+    return Review(workload, admission, remarks, denied=not verdict.allowed)
 
 
 def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
@@ -498,7 +498,7 @@ def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
     """
     if verdict.injected or verdict.reason in (Reason.OPTED_OUT, Reason.ALREADY_INJECTED):
         return False
-    return asks or verdict.reason.severity in (ReasonSeverity.WARNING, ReasonSeverity.REFUSED)
+    return asks or verdict.reason.severity in (ReasonSeverity.WARNING, ReasonSeverity.INVALID)
 
 
 def operations(changes: Iterable[Change]) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ from typing import Any
 from webhook.configuration.merging import merge
 from webhook.configuration.problems import Problems
 from webhook.configuration.profiles import profile, revision
-from webhook.configuration.shapes import CONFIGURATION
+from webhook.configuration.schema import CONFIGURATION
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
 from webhook.injection.profile import DEFAULT_PREFIX, IGNORED_CONTAINERS, Configuration, Profile
 from webhook.profiles import RELEASED_IMAGE, builtins
-from webhook.shapes import suggestion
+from webhook.schema import suggestion
 
 __all__ = ["build", "load", "parse"]
 
@@ -123,7 +123,9 @@ def build(
         ignored_containers=frozenset(fields.get("ignoredContainers", IGNORED_CONTAINERS)),
         revision=revision([document, image, [one.revision for one in profiles.values()]]),
         notes=tuple(
-            f"profile {one.name}: {sentence}" for one in profiles.values() for sentence in (*one.missing, *one.notes)
+            f"profile {one.name}: {sentence}"
+            for one in profiles.values()
+            for sentence in (*one.setup_steps, *one.prerequisites)
         ),
     )
 

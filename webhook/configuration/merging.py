@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webhook.shapes import Path
+from webhook.schema import Path
 
 __all__ = ["Origins", "merge"]
 

@@ -9,29 +9,30 @@ from typing import Any
 import msgspec
 
 from webhook.configuration.problems import Problems
-from webhook.configuration.shapes import PROFILE
+from webhook.configuration.schema import PROFILE
 from webhook.configuration.trial import try_out
-from webhook.injection import quantity
-from webhook.injection.annotations import LogFiles, NotInjectable, parse_logs
-from webhook.injection.container_rules import LEAST_MEMORY
-from webhook.injection.kinds import is_always_read_only
+from webhook.injection.annotations import LogEntry, parse_logs
+from webhook.injection.container_rules import MIN_MEMORY
+from webhook.injection.kinds import is_volume_read_only
 from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
-from webhook.injection.names import LONGEST_LABEL, is_dns_label
-from webhook.injection.paths import OWNED_DIRECTORIES, PROGRAM_DIRECTORIES, Directories, as_written, mount_points
+from webhook.injection.names import MAX_LABEL_LENGTH, is_dns_label
+from webhook.injection.paths import OWNED_DIRECTORIES, PROGRAM_DIRECTORIES, Directories, mount_points, normalised_path
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
-    EMPTY_VOLUME,
     IMAGE_PLACEHOLDER,
     LOG_VOLUME,
     NAME_PREFIX,
     PLACEHOLDERS,
-    RELOCATED,
+    RELOCATION_ROOT,
     START,
+    TOKEN_MASK_VOLUME,
     TOKEN_PATH,
     Bound,
     Profile,
 )
-from webhook.shapes import Path
+from webhook.injection.quantity import parse_quantity
+from webhook.injection.reasons import NotInjectable
+from webhook.schema import Path
 
 __all__ = ["profile", "revision"]
 
@@ -44,7 +45,7 @@ DEFAULT_LOGS = ["/var/log/app/*.log"]
 
 _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
 #: A container's name, less our prefix.
-_LONGEST_NAME = LONGEST_LABEL - len(NAME_PREFIX)
+_LONGEST_NAME = MAX_LABEL_LENGTH - len(NAME_PREFIX)
 #: Fields of a container that are filled in for each pod; all others are handed on as they are.
 _FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
 #: The runtime mounts a file at each.
@@ -77,7 +78,7 @@ def profile(
         return None
     reading = _Reading(problems, path, fields)
     made = reading.profile(name, revision(document), host_path=host_path)
-    for sentence in made.missing if own else ():
+    for sentence in made.setup_steps if own else ():
         problems.add(path, sentence)
     if problems.number > before:
         return None
@@ -141,14 +142,14 @@ class _Reading:
             ports=frozenset(port["containerPort"] for port in sidecar.get("ports", ()) if "containerPort" in port),
             requests=requests,
             limits=limits,
-            guaranteed_cpu=_text(fields.get("guaranteedCpu")),
+            guaranteed_cpu_limit=_text(fields.get("guaranteedCpu")),
             security_context=sidecar.get("securityContext", {}),
             native=native,
-            first=fields.get("order", "first") == "first",
+            starts_first=fields.get("order", "first") == "first",
             logs=self._logs(),
             start=self._start((*command, *args, *(variable.value for variable in env))),
-            logs_mount_path=as_written(fields["logsMountPath"]) if "logsMountPath" in fields else None,
-            reserved=reserved,
+            logs_mount_path=normalised_path(fields["logsMountPath"]) if "logsMountPath" in fields else None,
+            reserved_directories=reserved,
             volume_size_limit=size_limit,
             volume_medium=medium,
             image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),
@@ -157,8 +158,8 @@ class _Reading:
             service_account_token=token,
             inject_all=fields.get("injectAll", False),
             patch=tuple(fields.get("patch", ())),
-            missing=tuple(f"set sidecar.env {key}: {why}" for key, why in required.items() if key not in have),
-            notes=tuple(_notes(sidecar, volumes)),
+            setup_steps=tuple(f"set sidecar.env {key}: {why}" for key, why in required.items() if key not in have),
+            prerequisites=tuple(_prerequisites(sidecar, volumes)),
         )
 
     def _check_image(self) -> None:
@@ -201,7 +202,7 @@ class _Reading:
             if not is_dns_label(name) or len(name) > _LONGEST_NAME:
                 wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
-            elif name == EMPTY_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
+            elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
             elif name in names:
                 self.add(f"{name} is there twice", "volumes", number, "name")
@@ -220,7 +221,7 @@ class _Reading:
                 wrong = f"{mount['name'][:63]!r} is none of the profile's volumes"
                 self.add(wrong, "sidecar", "volumeMounts", number, "name")
             result.append({**mount, "name": name})
-        read_only = {volume["name"] for volume in volumes if is_always_read_only(volume)}
+        read_only = {volume["name"] for volume in volumes if is_volume_read_only(volume)}
         paths = mounted(result, ("sidecar", "volumeMounts"), read_only)
         others = [
             Mounted(
@@ -261,11 +262,15 @@ class _Reading:
 
     def _reserved(self, mounts: Sequence[Mapping[str, Any]]) -> Directories:
         """Return where no log place may be mounted; nothing of that may lie where logs go when they can't stay."""
-        root: str = self.fields.get("logsMountPath", RELOCATED)
-        if Directories(TOKEN_PATH).collide(root):
+        root: str = self.fields.get("logsMountPath", RELOCATION_ROOT)
+        if Directories(TOKEN_PATH).any_overlapping(root):
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
-        elif OWNED_DIRECTORIES.hold(root) or PROGRAM_DIRECTORIES.within(root) or _RUNTIME_FILES.hold(root):
-            self.add(f"nothing can be mounted at {root}; write a folder of its own", "logsMountPath")
+        elif (
+            OWNED_DIRECTORIES.any_at_or_above(root)
+            or PROGRAM_DIRECTORIES.any_at_or_below(root)
+            or _RUNTIME_FILES.any_at_or_above(root)
+        ):
+            self.add(f"nothing can be mounted at {root}; write a directory of its own", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
         ]
@@ -277,12 +282,12 @@ class _Reading:
         if "terminationMessagePath" in self.sidecar:
             places.append((("sidecar", "terminationMessagePath"), self.sidecar["terminationMessagePath"]))
         for where, text in places:
-            if not Directories(text).collide(root):
+            if not Directories(text).any_overlapping(root):
                 continue
             if "logsMountPath" in self.fields:
                 # the other one may be the base's, which nobody wrote
                 field = ".".join(step for step in where[:2] if isinstance(step, str))
-                self.add(f"{root} collides with {text} of {field}; write a folder of its own", "logsMountPath")
+                self.add(f"{root} collides with {text} of {field}; write a directory of its own", "logsMountPath")
             else:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
         return Directories(*(text for _, text in places))
@@ -290,15 +295,15 @@ class _Reading:
     def _bounds(self) -> dict[str, Bound]:
         bounds: dict[str, Bound] = {}
         for key, bound in self.fields.get("bounds", {}).items():
-            least, most = quantity.parse(bound.get("min")), quantity.parse(bound.get("max"))
+            least, most = parse_quantity(bound.get("min")), parse_quantity(bound.get("max"))
             if least is not None and most is not None and least > most:
                 self.add(f"min {bound['min']} is above max {bound['max']}", "bounds", key)
             bounds[key] = Bound(_text(bound.get("min")), _text(bound.get("max")))
         # an annotation must not ask for so little that nothing starts
         memory = bounds.get("memory-limit", Bound())
-        if memory.most is not None and _larger(memory.most, LEAST_MEMORY) != memory.most:
-            self.add(f"must be {LEAST_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
-        bounds["memory-limit"] = Bound(_larger(memory.least, LEAST_MEMORY), memory.most)
+        if memory.maximum is not None and _larger(memory.maximum, MIN_MEMORY) != memory.maximum:
+            self.add(f"must be {MIN_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
+        bounds["memory-limit"] = Bound(_larger(memory.minimum, MIN_MEMORY), memory.maximum)
         return bounds
 
     def _start(self, texts: Sequence[str | None]) -> str:
@@ -307,15 +312,15 @@ class _Reading:
             self.add(f"has no effect: nothing in sidecar.command, args or env is {START}", "start")
         return start
 
-    def _logs(self) -> tuple[LogFiles, ...]:
-        files: list[LogFiles] = []
+    def _logs(self) -> tuple[LogEntry, ...]:
+        files: list[LogEntry] = []
         entries = self.fields.get("logs", DEFAULT_LOGS)
         before = self.problems.number
         for number, entry in enumerate(entries):
             try:
                 parsed = parse_logs(entry)
-            except NotInjectable as declined:
-                self.add(declined.finding.text(), "logs", number)
+            except NotInjectable as error:
+                self.add(error.finding.text(), "logs", number)
                 continue
             if any(item.container for item in parsed):
                 wrong = "a profile can't name a container; remove the part before the colon"
@@ -324,8 +329,8 @@ class _Reading:
         if len(entries) > 1 and self.problems.number == before:
             try:
                 parse_logs("\n".join(entries))
-            except NotInjectable as declined:
-                self.add(declined.finding.message, "logs")
+            except NotInjectable as error:
+                self.add(error.finding.message, "logs")
         return tuple(dict.fromkeys(files))
 
 
@@ -335,20 +340,20 @@ def _text(value: object) -> str | None:
 
 def _larger(one: str | None, other: str) -> str:
     """Return the larger quantity; ``other`` where ``one`` is none."""
-    left, right = quantity.parse(one), quantity.parse(other)
+    left, right = parse_quantity(one), parse_quantity(other)
     return one if one and left is not None and right is not None and left >= right else other
 
 
 def _smaller(one: str | None, other: str) -> str:
     """Return the smaller quantity; ``other`` where ``one`` is none."""
-    left, right = quantity.parse(one), quantity.parse(other)
+    left, right = parse_quantity(one), parse_quantity(other)
     return one if one and left is not None and right is not None and left < right else other
 
 
 # --- what depends on the cluster -------------------------------------------------------------------------------
 
 
-def _notes(sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _prerequisites(sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what must be there in each pod's namespace, or on its node: without it the pod does not start."""
     for where, named, reference in _references(sidecar, volumes):
         if not reference.get("optional"):

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import jsonpatch
 
-from webhook.injection import review
 from webhook.injection.admission import admit
-from webhook.injection.container_rules import MAX_CONTAINER_BYTES, defects
+from webhook.injection.container_rules import MAX_CONTAINER_BYTES, problems_in
 from webhook.injection.paths import components, within
 from webhook.injection.profile import Configuration, Profile
+from webhook.injection.review import parse_review
 from webhook.injection.sidecar import PATCH_ERRORS
-from webhook.shapes import Path, Report
+from webhook.schema import Path, Report
 
 __all__ = ["try_out"]
 
@@ -61,7 +61,7 @@ def try_out(profile: Profile, report: Report) -> Profile:
         return profile
     container: Mapping[str, Any] = sidecars[0].container
     for sidecar in sidecars:
-        for path, message in defects(sidecar.container, sidecar.volumes):
+        for path, message in problems_in(sidecar.container, sidecar.volumes):
             if _is_of_logs(sidecar.container, path, profile):
                 report(("logsMountPath",), f"in a pod: {message}")
             else:
@@ -75,12 +75,12 @@ def try_out(profile: Profile, report: Report) -> Profile:
 
 def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
     """Return the sidecar in each sample pod; report why there is none in the first, which any profile fits."""
-    plain = replace(profile, patch=(), missing=())
+    plain = replace(profile, patch=(), setup_steps=())
     configuration = Configuration({plain.name: plain}, plain.name)
     sidecars = []
     for number, (spec, logs) in enumerate(zip(_SAMPLES, _LOGS, strict=True)):
         pod = {"metadata": {"name": "sample", "annotations": _annotations(configuration.prefix, logs)}, "spec": spec}
-        verdict = admit(review.parse(_review(pod)), configuration)
+        verdict = admit(parse_review(_review(pod)), configuration)
         if verdict.error is not None:
             report((), f"can't be used: {type(verdict.error).__name__}: {verdict.error}")
             return []
@@ -91,7 +91,10 @@ def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
             sidecars.append(_Sidecar(container, frozenset(volume["name"] for volume in made.get("volumes", ()))))
         elif number == 0:
             finding = verdict.findings[0]
-            report((finding.where,) if finding.where == "logs" else (), f"no pod could be injected: {finding.text()}")
+            report(
+                (finding.annotation,) if finding.annotation == "logs" else (),
+                f"no pod could be injected: {finding.text()}",
+            )
             return []
     return sidecars
 
@@ -149,7 +152,7 @@ def _try_patch(profile: Profile, sidecars: Sequence[_Sidecar], report: Report) -
         furthest = max(outcomes, key=lambda outcome: len(outcome.steps))
         report(("patch", len(furthest.steps) - 1), furthest.failure)
         return furthest.sidecar.container
-    for path, message in defects(applied.steps[-1], applied.sidecar.volumes):
+    for path, message in problems_in(applied.steps[-1], applied.sidecar.volumes):
         report(
             ("patch", *_culprit(applied, path, message)), f"makes a sidecar that can't start: {_said(path, message)}"
         )
@@ -194,7 +197,7 @@ def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[s
 def _culprit(outcome: _Outcome, path: Path, message: str) -> tuple[int, ...]:
     """Return the number of the operation since which something is wrong, as far as that can be told."""
     number = len(outcome.steps) - 1
-    while number > 0 and (path, message) in defects(outcome.steps[number - 1], outcome.sidecar.volumes):
+    while number > 0 and (path, message) in problems_in(outcome.steps[number - 1], outcome.sidecar.volumes):
         number -= 1
     return (number - 1,) if number > 0 else ()
 

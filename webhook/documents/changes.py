@@ -9,11 +9,11 @@ import jsonpatch
 from webhook.documents import nodes
 from webhook.documents.nodes import Mapping, Node, Pair, Sequence
 from webhook.documents.scalars import Json
-from webhook.injection.edit import NULL_WORD
+from webhook.injection.edit import NULL_SPELLING
 
 __all__ = ["Change", "Entry", "Members", "Operation", "Path", "at"]
 
-#: An operation of RFC 6902: op, path, and value unless it removes; ours may have a ``NULL_WORD``.
+#: An operation of RFC 6902: op, path, and value unless it removes; ours may have a ``NULL_SPELLING``.
 Operation = dict[str, Any]
 Path = tuple[str | int, ...]
 
@@ -131,10 +131,10 @@ class Members:
             elif removes:
                 self.live.pop(index).is_removed = True
             else:
-                self.live[index].write(operation["value"], operation.get(NULL_WORD, ""))
+                self.live[index].write(operation["value"], operation.get(NULL_SPELLING, ""))
         elif not removes:
             if step in self.own:
-                self.own[step][-1].write(operation["value"], operation.get(NULL_WORD, ""))
+                self.own[step][-1].write(operation["value"], operation.get(NULL_SPELLING, ""))
             else:
                 self._add(len(self.live), operation["value"], step)
         elif step in self.own:

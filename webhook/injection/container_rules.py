@@ -10,41 +10,41 @@ from typing import Any
 
 import msgspec
 
-from webhook.injection import quantity
 from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
 from webhook.injection.names import DNS_LABEL
 from webhook.injection.paths import PATH_MAX, components
+from webhook.injection.quantity import parse_quantity
 from webhook.injection.variables import references
-from webhook.shapes import (
-    FLAG,
-    TEXT,
+from webhook.schema import (
+    BOOL,
+    STRING,
     ListOf,
     MapOf,
     Object,
     Path,
     Report,
     Scalar,
-    Shape,
-    choice,
-    kind,
+    Schema,
     matching,
     number,
+    one_of,
+    type_name,
 )
 
 __all__ = [
     "IMAGE",
-    "LEAST_MEMORY",
     "MAX_CONTAINER_BYTES",
+    "MIN_MEMORY",
     "OBJECT_NAME",
     "PULL_POLICY",
     "QUANTITY",
     "SIDECAR_FIELDS",
     "check_names",
-    "defects",
+    "problems_in",
 ]
 
 #: A container's program does not come to its first instruction with less: runc itself needs as much.
-LEAST_MEMORY = "4Mi"
+MIN_MEMORY = "4Mi"
 #: execve(2): MAX_ARG_STRLEN of linux/binfmts.h, for each argument and each NAME=value.
 MAX_ARGUMENT_BYTES = 32 * 4096 - 1
 #: A pod is an object of at most 1.5 MiB in etcd, and carries its own containers and managed fields too.
@@ -61,36 +61,36 @@ _QUALIFIED = rf"(?:{_SUBDOMAIN}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9
 # --- values ----------------------------------------------------------------------------------------------------
 
 
-def _reject_quantity(value: object) -> str:
-    parsed = quantity.parse(value)
+def _error_in_quantity(value: object) -> str:
+    parsed = parse_quantity(value)
     if parsed is None or parsed <= 0:
         return f"must be a quantity above 0 such as 100m or 64Mi, is {str(value)[:40]!r}"
     return ""
 
 
-QUANTITY = Scalar("a quantity", (str, int, float), _reject_quantity)
+QUANTITY = Scalar("a quantity", (str, int, float), _error_in_quantity)
 
 
-def _reject_argument(value: str) -> str:
+def _error_in_argument(value: str) -> str:
     size = len(value.encode(errors="replace"))
     return f"has {size} bytes; a program takes {MAX_ARGUMENT_BYTES}" if size > MAX_ARGUMENT_BYTES else ""
 
 
-_ARGUMENT = Scalar("text", (str,), _reject_argument)
+_ARGUMENT = Scalar("text", (str,), _error_in_argument)
 
 
-def _reject_relative(value: str) -> str:
+def _error_in_absolute_path(value: str) -> str:
     return "" if value.startswith("/") and len(value) < PATH_MAX else f"must be an absolute path, is {value[:60]!r}"
 
 
-_ABSOLUTE = Scalar("text", (str,), _reject_relative)
+_ABSOLUTE = Scalar("text", (str,), _error_in_absolute_path)
 OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: small letters, digits, - and .")
 #: IsEnvVarName: newer API servers take more, the oldest that we support does not.
 _ENV_NAME = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", "the name of a variable", MAX_ARGUMENT_BYTES)
 _CONFIG_KEY = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z0-9]+", "a key of letters, digits, -, _ and .")
 #: IANA_SVC_NAME (RFC 6335).
-_PORT_NAME_WORDS = "a name of at most 15 small letters, digits and -, with a letter"
-_PORT_NAME = matching(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", _PORT_NAME_WORDS, 15)
+_PORT_NAME_DESCRIPTION = "a name of at most 15 small letters, digits and -, with a letter"
+_PORT_NAME = matching(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", _PORT_NAME_DESCRIPTION, 15)
 #: github.com/distribution/reference: what the kubelet can parse.
 IMAGE = matching(
     r"(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
@@ -99,14 +99,14 @@ IMAGE = matching(
     "an image such as registry.example.com/team/name:1.0, its path in small letters",
     512,
 )
-PULL_POLICY = choice("Always", "IfNotPresent", "Never")
+PULL_POLICY = one_of("Always", "IfNotPresent", "Never")
 
 
 class _Port:
     """A port's number, or the name of one."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """See :class:`~webhook.shapes.Shape`."""
+        """See :class:`~webhook.schema.Schema`."""
         if isinstance(value, str):
             return _PORT_NAME.read(value, path, report)
         return _PORT_NUMBER.read(value, path, report)
@@ -139,16 +139,16 @@ def _check_divisor(fields: dict[str, Any], path: Path, report: Report) -> None:
         report((*path, "divisor"), f"must be one of {', '.join(allowed)}")
 
 
-_KEY_OF = {"name": OBJECT_NAME, "key": _CONFIG_KEY, "optional": FLAG}
+_KEY_SELECTOR = {"name": OBJECT_NAME, "key": _CONFIG_KEY, "optional": BOOL}
 _SOURCES = {
-    "fieldRef": Object({"apiVersion": choice("v1"), "fieldPath": _FIELD_PATH}, ("fieldPath",)),
+    "fieldRef": Object({"apiVersion": one_of("v1"), "fieldPath": _FIELD_PATH}, ("fieldPath",)),
     "resourceFieldRef": Object(
-        {"containerName": TEXT, "resource": _RESOURCE, "divisor": Scalar("a quantity", (str, int))},
+        {"containerName": STRING, "resource": _RESOURCE, "divisor": Scalar("a quantity", (str, int))},
         ("resource",),
         rule=_check_divisor,
     ),
-    "configMapKeyRef": Object(_KEY_OF, ("name", "key")),
-    "secretKeyRef": Object(_KEY_OF, ("name", "key")),
+    "configMapKeyRef": Object(_KEY_SELECTOR, ("name", "key")),
+    "secretKeyRef": Object(_KEY_SELECTOR, ("name", "key")),
 }
 
 
@@ -156,20 +156,20 @@ def _check_variable(fields: dict[str, Any], path: Path, report: Report) -> None:
     if fields.get("value") and "valueFrom" in fields:
         report(path, "has both value and valueFrom; remove one")
     if isinstance(fields.get("name"), str) and isinstance(fields.get("value"), str):
-        wrong = _reject_argument(f"{fields['name']}={fields['value']}")
+        wrong = _error_in_argument(f"{fields['name']}={fields['value']}")
         if wrong:
             report((*path, "value"), wrong)
 
 
 _VARIABLE = Object(
-    {"name": _ENV_NAME, "value": TEXT, "valueFrom": Object(_SOURCES, one_of=tuple(_SOURCES))},
+    {"name": _ENV_NAME, "value": STRING, "valueFrom": Object(_SOURCES, exactly_one_of=tuple(_SOURCES))},
     ("name",),
     rule=_check_variable,
 )
-_OBJECT_REFERENCE = Object({"name": OBJECT_NAME, "optional": FLAG}, ("name",))
+_OBJECT_REFERENCE = Object({"name": OBJECT_NAME, "optional": BOOL}, ("name",))
 _ENV_FROM = Object(
     {"prefix": _ENV_NAME, "configMapRef": _OBJECT_REFERENCE, "secretRef": _OBJECT_REFERENCE},
-    one_of=("configMapRef", "secretRef"),
+    exactly_one_of=("configMapRef", "secretRef"),
 )
 
 
@@ -179,33 +179,35 @@ _CONTAINER_PORT = Object(
     {
         "containerPort": _PORT_NUMBER,
         "name": _PORT_NAME,
-        "protocol": choice("TCP", "UDP", "SCTP"),
+        "protocol": one_of("TCP", "UDP", "SCTP"),
         "hostPort": number(0, MAX_PORT),
-        "hostIP": TEXT,
+        "hostIP": STRING,
     },
     ("containerPort",),
 )
-_HEADER = Object({"name": matching(r"[-A-Za-z0-9]+", "a header's name"), "value": TEXT}, ("name",))
-_ENDPOINT: dict[str, Shape] = {"port": _Port(), "host": TEXT}
+_HEADER = Object({"name": matching(r"[-A-Za-z0-9]+", "a header's name"), "value": STRING}, ("name",))
+_ENDPOINT: dict[str, Schema] = {"port": _Port(), "host": STRING}
 _HTTP = Object(
-    {**_ENDPOINT, "path": TEXT, "scheme": choice("HTTP", "HTTPS"), "httpHeaders": ListOf(_HEADER)}, ("port",)
+    {**_ENDPOINT, "path": STRING, "scheme": one_of("HTTP", "HTTPS"), "httpHeaders": ListOf(_HEADER)}, ("port",)
 )
-_HANDLERS: dict[str, Shape] = {
-    "exec": Object({"command": ListOf(_ARGUMENT, least=1)}, ("command",)),
+_HANDLERS: dict[str, Schema] = {
+    "exec": Object({"command": ListOf(_ARGUMENT, min_items=1)}, ("command",)),
     "httpGet": _HTTP,
     "tcpSocket": Object(_ENDPOINT, ("port",)),
 }
-_PROBED: dict[str, Shape] = {**_HANDLERS, "grpc": Object({"port": _PORT_NUMBER, "service": TEXT}, ("port",))}
-_PROBE_FIELDS: dict[str, Shape] = {
-    **_PROBED,
+_PROBE_ACTIONS: dict[str, Schema] = {**_HANDLERS, "grpc": Object({"port": _PORT_NUMBER, "service": STRING}, ("port",))}
+_PROBE_FIELDS: dict[str, Schema] = {
+    **_PROBE_ACTIONS,
     **dict.fromkeys(("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold"), _COUNT),
 }
-_GRACE = {"terminationGracePeriodSeconds": number(1, MAX_INT32)}
-_READINESS = Object({**_PROBE_FIELDS, "successThreshold": _COUNT}, one_of=tuple(_PROBED))
+_TERMINATION_GRACE = {"terminationGracePeriodSeconds": number(1, MAX_INT32)}
+_READINESS = Object({**_PROBE_FIELDS, "successThreshold": _COUNT}, exactly_one_of=tuple(_PROBE_ACTIONS))
 #: Liveness and startup: the first success counts.
-_PROBE = Object({**_PROBE_FIELDS, **_GRACE, "successThreshold": number(0, 1)}, one_of=tuple(_PROBED))
-_HOOKS: dict[str, Shape] = {**_HANDLERS, "sleep": Object({"seconds": number(1, MAX_INT32)}, ("seconds",))}
-_HOOK = Object(_HOOKS, one_of=tuple(_HOOKS))
+_PROBE = Object(
+    {**_PROBE_FIELDS, **_TERMINATION_GRACE, "successThreshold": number(0, 1)}, exactly_one_of=tuple(_PROBE_ACTIONS)
+)
+_HOOKS: dict[str, Schema] = {**_HANDLERS, "sleep": Object({"seconds": number(1, MAX_INT32)}, ("seconds",))}
+_HOOK = Object(_HOOKS, exactly_one_of=tuple(_HOOKS))
 
 
 # --- resources -------------------------------------------------------------------------------------------------
@@ -221,19 +223,19 @@ def _check_amounts(fields: dict[str, Any], path: Path, report: Report) -> None:
     requests, limits = fields.get("requests", {}), fields.get("limits", {})
     for name, value in requests.items():
         limit = limits.get(name)
-        request, most = quantity.parse(value), quantity.parse(limit)
+        request, maximum = parse_quantity(value), parse_quantity(limit)
         whole = "/" in name or name.startswith("hugepages-")
-        if request is None or (most is None and not whole):
+        if request is None or (maximum is None and not whole):
             continue
-        if most is None:
+        if maximum is None:
             report((*path, "requests", name), "needs the same limit")
-        elif request > most:
+        elif request > maximum:
             report((*path, "requests", name), f"{value} is above the limit {limit}")
-        elif whole and request != most:
+        elif whole and request != maximum:
             report((*path, "requests", name), f"{value} must be the limit, {limit}")
-    memory, least = quantity.parse(limits.get("memory")), quantity.parse(LEAST_MEMORY)
-    if memory is not None and least is not None and memory < least:
-        report((*path, "limits", "memory"), f"{limits['memory']} is too little to start; write {LEAST_MEMORY} or more")
+    memory, minimum = parse_quantity(limits.get("memory")), parse_quantity(MIN_MEMORY)
+    if memory is not None and minimum is not None and memory < minimum:
+        report((*path, "limits", "memory"), f"{limits['memory']} is too little to start; write {MIN_MEMORY} or more")
 
 
 # --- security context ------------------------------------------------------------------------------------------
@@ -244,8 +246,8 @@ def _check_localhost(fields: dict[str, Any], path: Path, report: Report) -> None
         report(path, "must have localhostProfile with type Localhost, and with no other")
 
 
-_CONFINEMENT = Object(
-    {"type": choice("RuntimeDefault", "Unconfined", "Localhost"), "localhostProfile": TEXT},
+_SECURITY_PROFILE = Object(
+    {"type": one_of("RuntimeDefault", "Unconfined", "Localhost"), "localhostProfile": STRING},
     ("type",),
     rule=_check_localhost,
 )
@@ -264,13 +266,13 @@ def _check_security(fields: dict[str, Any], path: Path, report: Report) -> None:
 
 _SECURITY = Object(
     {
-        **dict.fromkeys(("allowPrivilegeEscalation", "privileged", "readOnlyRootFilesystem", "runAsNonRoot"), FLAG),
+        **dict.fromkeys(("allowPrivilegeEscalation", "privileged", "readOnlyRootFilesystem", "runAsNonRoot"), BOOL),
         **dict.fromkeys(("runAsUser", "runAsGroup"), number(0, MAX_ID)),
-        "capabilities": Object({"add": ListOf(TEXT), "drop": ListOf(TEXT)}),
-        "procMount": choice("Default"),
-        "seLinuxOptions": Object(dict.fromkeys(("user", "role", "type", "level"), TEXT)),
-        "seccompProfile": _CONFINEMENT,
-        "appArmorProfile": _CONFINEMENT,
+        "capabilities": Object({"add": ListOf(STRING), "drop": ListOf(STRING)}),
+        "procMount": one_of("Default"),
+        "seLinuxOptions": Object(dict.fromkeys(("user", "role", "type", "level"), STRING)),
+        "seccompProfile": _SECURITY_PROFILE,
+        "appArmorProfile": _SECURITY_PROFILE,
     },
     keeps_null=True,
     rule=_check_security,
@@ -280,20 +282,20 @@ _SECURITY = Object(
 # --- mounts ----------------------------------------------------------------------------------------------------
 
 
-def _reject_mount_path(value: str) -> str:
+def _error_in_mount_path(value: str) -> str:
     if not value.startswith("/") or ":" in value or len(value) >= PATH_MAX:
         return "must be an absolute path without a colon"
     parts = components(value)
     if not parts or parts[0] == "proc":
-        return f"nothing can be mounted at {value[:60]}; write a folder of its own"
+        return f"nothing can be mounted at {value[:60]}; write a directory of its own"
     return ""
 
 
-def _reject_subpath(value: str) -> str:
+def _error_in_subpath(value: str) -> str:
     return "must be relative and without .." if value.startswith("/") or ".." in value.split("/") else ""
 
 
-_SUBPATH = Scalar("text", (str,), _reject_subpath)
+_SUBPATH = Scalar("text", (str,), _error_in_subpath)
 
 
 def _check_mount(fields: dict[str, Any], path: Path, report: Report) -> None:
@@ -306,13 +308,13 @@ def _check_mount(fields: dict[str, Any], path: Path, report: Report) -> None:
 
 _MOUNT = Object(
     {
-        "name": TEXT,
-        "mountPath": Scalar("text", (str,), _reject_mount_path),
-        "readOnly": FLAG,
-        "recursiveReadOnly": choice("Disabled", "IfPossible", "Enabled"),
+        "name": STRING,
+        "mountPath": Scalar("text", (str,), _error_in_mount_path),
+        "readOnly": BOOL,
+        "recursiveReadOnly": one_of("Disabled", "IfPossible", "Enabled"),
         "subPath": _SUBPATH,
         "subPathExpr": _SUBPATH,
-        "mountPropagation": choice("None", "HostToContainer", "Bidirectional"),
+        "mountPropagation": one_of("None", "HostToContainer", "Bidirectional"),
     },
     ("name", "mountPath"),
     rule=_check_mount,
@@ -345,7 +347,7 @@ def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
 
 
 #: What a profile's sidecar may have, by key.
-SIDECAR_FIELDS: dict[str, Shape] = {
+SIDECAR_FIELDS: dict[str, Schema] = {
     "image": IMAGE,
     "imagePullPolicy": PULL_POLICY,
     "command": ListOf(_ARGUMENT),
@@ -362,24 +364,24 @@ SIDECAR_FIELDS: dict[str, Shape] = {
     "volumeMounts": ListOf(_MOUNT),
     "workingDir": _ABSOLUTE,
     "terminationMessagePath": _ABSOLUTE,
-    "terminationMessagePolicy": choice("File", "FallbackToLogsOnError"),
-    "stdin": FLAG,
-    "stdinOnce": FLAG,
-    "tty": FLAG,
+    "terminationMessagePolicy": one_of("File", "FallbackToLogsOnError"),
+    "stdin": BOOL,
+    "stdinOnce": BOOL,
+    "tty": BOOL,
 }
 _CONTAINER = Object(
     {
         **SIDECAR_FIELDS,
-        "name": TEXT,
-        "restartPolicy": choice("Always"),
-        "resizePolicy": ListOf(Object({"resourceName": TEXT, "restartPolicy": TEXT})),
+        "name": STRING,
+        "restartPolicy": one_of("Always"),
+        "resizePolicy": ListOf(Object({"resourceName": STRING, "restartPolicy": STRING})),
     },
     ("image",),
     rule=check_names,
 )
 
 
-def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
+def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
     """Return what is wrong with a finished container, by its path in it; ``volumes`` are the names of the pod's."""
     found: list[tuple[Path, str]] = []
 
@@ -387,7 +389,7 @@ def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
         found.append((path, message))
 
     if not isinstance(container, dict):
-        report((), f"must be a mapping, is {kind(container)}")
+        report((), f"must be a mapping, is {type_name(container)}")
         return found
     fields = _CONTAINER.read(container, (), report)
     mounts = fields.get("volumeMounts", [])
@@ -397,14 +399,14 @@ def defects(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
     termination_log = Mounted(None, fields.get("terminationMessagePath", TERMINATION_LOG))
     check_mounts(mounted(mounts, ("volumeMounts",)), [termination_log], report)
     check_hidden(fields, (), report)
-    found += _undefined(fields)
+    found += _undefined_references(fields)
     size = len(msgspec.json.encode(container))
     if size > MAX_CONTAINER_BYTES:
         report((), f"has {size} bytes, which is more than {MAX_CONTAINER_BYTES}")
     return found
 
 
-def _undefined(fields: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _undefined_references(fields: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Find variables in a ``subPathExpr`` that the container does not have: the kubelet does not start it then."""
     names = {variable.get("name") for variable in fields.get("env", ())}
     for index, mount in enumerate(fields.get("volumeMounts", ())):

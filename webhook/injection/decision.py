@@ -5,7 +5,7 @@ Whether injection is requested (``inject`` is the pod's annotation, the namespac
 ===========  ===============  ================
 inject       not opted in     namespace opted in
 ===========  ===============  ================
-absent       not_asked        inject
+absent       not_requested        inject
 "true"       inject           inject
 "false"      opted_out        opted_out
 other        bad_annotation   bad_annotation
@@ -19,25 +19,25 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, read
-from webhook.injection.location import has_log_location, probable_log_folder
+from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, parse_options
+from webhook.injection.log_detection import has_log_location, probable_log_directory
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
-from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, Profile, is_log_volume
+from webhook.injection.profile import NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration, Profile, is_log_volume
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
 from webhook.injection.variables import has_sidecar_variables
 from webhook.injection.windows import windows_evidence
 
-__all__ = ["RULES", "AdmissionContext", "Rule", "first_rejection"]
+__all__ = ["RULES", "PodFacts", "Rule", "first_rejection"]
 
-MIRROR = "kubernetes.io/config.mirror"
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 #: Pillion's own pods carry this label, whatever its value.
-COMPONENT = "component"
+OWN_POD_LABEL = "component"
 
 _decode_spec = msgspec.json.Decoder(PodSpec | None).decode
 
 
-class AdmissionContext(Struct):
+class PodFacts(Struct):
     """What a decision looks at. Each rule fills in what it finds out, for those behind it: most pods need few."""
 
     request: Request
@@ -59,77 +59,79 @@ class AdmissionContext(Struct):
         return self.configuration.profiles[self.profile_name]
 
 
-def _nothing(_: AdmissionContext) -> str:
+def _no_description(_: PodFacts) -> str:
     return ""
 
 
 class Rule(NamedTuple):
     """A question about the pod; ``check`` returns why it is not injected, or None.
 
-    ``found`` says for ``explain`` what let the pod pass, once the rule was asked.
+    ``describe`` says for ``explain`` what let the pod pass, once the rule was asked.
     """
 
     question: str
-    check: Callable[[AdmissionContext], Finding | None]
-    found: Callable[[AdmissionContext], str] = _nothing
+    check: Callable[[PodFacts], Finding | None]
+    describe: Callable[[PodFacts], str] = _no_description
 
 
-def _reject_non_pod(context: AdmissionContext) -> Finding | None:
-    kind = context.request.kind
+def _reject_non_pod(facts: PodFacts) -> Finding | None:
+    kind = facts.request.kind
     if kind.kind == "Pod" and not kind.group:
         return None
-    return Finding(Reason.NOT_A_POD, "", "", f"only pods are injected, this is a {quote_untrusted(kind.kind)}")
+    return Finding(Reason.NOT_A_POD, f"only pods are injected, this is a {quote_untrusted(kind.kind)}")
 
 
-def _reject_update(context: AdmissionContext) -> Finding | None:
-    request = context.request
+def _reject_non_creation(facts: PodFacts) -> Finding | None:
+    request = facts.request
     if request.operation == "CREATE" and not request.subResource:
         return None
     return Finding(Reason.NOT_CREATE)
 
 
-def _reject_unasked(context: AdmissionContext) -> Finding | None:
+def _reject_unrequested(facts: PodFacts) -> Finding | None:
     """Read the pod's metadata and its annotations: from here on they are known."""
-    context.pod = context.request.pod()
-    if context.pod is None:
-        return Finding(Reason.UNREADABLE_POD, "", "", "the request has no object")
-    context.metadata = context.pod.metadata or Metadata()
-    configuration = context.configuration
-    options = read(context.metadata.annotations, configuration.prefix)
-    labels = _labels_without_effect(context)
+    facts.pod = facts.request.decode_pod()
+    if facts.pod is None:
+        return Finding(Reason.UNREADABLE_POD, "the request has no object")
+    facts.metadata = facts.pod.metadata or Metadata()
+    configuration = facts.configuration
+    options = parse_options(facts.metadata.annotations, configuration.prefix)
+    labels = _labels_without_effect(facts)
     if labels:
         options = options or RequestedOptions()
-        options.notes = (*labels, *options.notes)
-    context.options = options
-    context.profile_name = (options.profile if options is not None else None) or configuration.default_profile
+        options.warnings = (*labels, *options.warnings)
+    facts.options = options
+    facts.profile_name = (options.profile if options is not None else None) or configuration.default_profile
     if options is not None and options.inject is not None:
         return None if options.inject else Finding(Reason.OPTED_OUT)
-    unusable = next((finding for finding in options.refused if finding.where == "inject"), None) if options else None
+    unusable = (
+        next((finding for finding in options.invalid if finding.annotation == "inject"), None) if options else None
+    )
     if unusable is not None:
         return unusable
-    if context.request.namespace_opted_in:
-        context.options = options or RequestedOptions()
+    if facts.request.namespace_opted_in:
+        facts.options = options or RequestedOptions()
         return None
-    if options is not None and not options.notes:
-        options.notes = _annotations_without_effect(context)
-    return Finding(Reason.NOT_ASKED)
+    if options is not None and not options.warnings:
+        options.warnings = _annotations_without_effect(facts)
+    return Finding(Reason.NOT_REQUESTED)
 
 
-def _annotations_without_effect(context: AdmissionContext) -> tuple[Finding, ...]:
+def _annotations_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
     """Return the first annotation of ours that chooses something in a pod that does not ask."""
-    prefix = context.configuration.prefix
-    for name in context.metadata.annotations or ():
+    prefix = facts.configuration.prefix
+    for name in facts.metadata.annotations or ():
         key = name.removeprefix(prefix)
         if key not in (name, STATUS):
             message = f'has no effect without {prefix}inject: "true"'
-            return (Finding(Reason.NO_EFFECT, clean_untrusted(key), "", message),)
+            return (Finding(Reason.NO_EFFECT, message, annotation=clean_untrusted(key)),)
     return ()
 
 
-def _labels_without_effect(context: AdmissionContext) -> tuple[Finding, ...]:
+def _labels_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
     """Return what was written as a label of the pod though only an annotation is read."""
-    labels, annotations = context.metadata.labels, context.metadata.annotations or {}
-    prefix, opted_in = context.configuration.prefix, context.request.namespace_opted_in
+    labels, annotations = facts.metadata.labels, facts.metadata.annotations or {}
+    prefix, opted_in = facts.configuration.prefix, facts.request.namespace_opted_in
     findings = []
     for name, value in (labels or {}).items():
         if not name.startswith(prefix) or name in annotations:
@@ -138,119 +140,119 @@ def _labels_without_effect(context: AdmissionContext) -> tuple[Finding, ...]:
         # a pod that is labelled as its namespace is gets what it asks for
         if key in KEYS and not (key == "inject" and value == "true" and opted_in):
             message = "has no effect as a label of the pod; write it as an annotation"
-            findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, key, "", message))
+            findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, message, annotation=key))
     return tuple(findings)
 
 
-def _reject_own_pod(context: AdmissionContext) -> Finding | None:
-    labels = context.metadata.labels
-    return Finding(Reason.OWN_POD) if labels and f"{context.configuration.prefix}{COMPONENT}" in labels else None
+def _reject_own_pod(facts: PodFacts) -> Finding | None:
+    labels = facts.metadata.labels
+    return Finding(Reason.OWN_POD) if labels and f"{facts.configuration.prefix}{OWN_POD_LABEL}" in labels else None
 
 
-def _reject_mirror_pod(context: AdmissionContext) -> Finding | None:
-    return Finding(Reason.MIRROR_POD) if MIRROR in (context.metadata.annotations or {}) else None
+def _reject_mirror_pod(facts: PodFacts) -> Finding | None:
+    return Finding(Reason.MIRROR_POD) if MIRROR_ANNOTATION in (facts.metadata.annotations or {}) else None
 
 
-def _reject_unusable_annotation(context: AdmissionContext) -> Finding | None:
-    refused = context.options.refused if context.options is not None else ()
+def _reject_unusable_annotation(facts: PodFacts) -> Finding | None:
+    refused = facts.options.invalid if facts.options is not None else ()
     return refused[0] if refused else None
 
 
-def _reject_unknown_profile(context: AdmissionContext) -> Finding | None:
-    name, profiles = context.profile_name, context.configuration.profiles
+def _reject_unknown_profile(facts: PodFacts) -> Finding | None:
+    name, profiles = facts.profile_name, facts.configuration.profiles
     profile = profiles.get(name)
     if profile is None:
         near = difflib.get_close_matches(name, profiles, n=1)
-        usable = " or ".join(name for name, profile in profiles.items() if not profile.missing)
+        usable = " or ".join(name for name, profile in profiles.items() if not profile.setup_steps)
         message = f"does not exist; did you mean {near[0]}?" if near else f"does not exist; write {usable}"
-        return Finding(Reason.UNKNOWN_PROFILE, "profile", name, message)
-    if profile.missing:
-        message = f"is not complete; ask your operator to {profile.missing[0]}"
-        return Finding(Reason.PROFILE_INCOMPLETE, "profile", name, message)
+        return Finding(Reason.UNKNOWN_PROFILE, message, annotation="profile", value=name)
+    if profile.setup_steps:
+        message = f"is not complete; ask your operator to {profile.setup_steps[0]}"
+        return Finding(Reason.PROFILE_INCOMPLETE, message, annotation="profile", value=name)
     return None
 
 
-def _reject_unreadable_spec(context: AdmissionContext) -> Finding | None:
+def _reject_unreadable_spec(facts: PodFacts) -> Finding | None:
     """Decode the spec: from here on it is known. What no pod has raises msgspec's error."""
-    raw = context.pod.spec if context.pod is not None else b""
-    spec = context.spec = (_decode_spec(raw) if raw else None) or PodSpec()
+    raw = facts.pod.spec if facts.pod is not None else b""
+    spec = facts.spec = (_decode_spec(raw) if raw else None) or PodSpec()
     for volume in spec.volumes or ():
         name = volume.get("name")
         if type(name) is not str:
             raise msgspec.ValidationError("a volume has no name")
-        context.volumes[name] = volume
-    context.containers = [*(spec.containers or ()), *(spec.initContainers or ())]
+        facts.volumes[name] = volume
+    facts.containers = [*(spec.containers or ()), *(spec.initContainers or ())]
     return None
 
 
-def _reject_windows(context: AdmissionContext) -> Finding | None:
-    evidence = windows_evidence(context.spec)
-    return Finding(Reason.WINDOWS, "", "", f"the pod runs on Windows, by its {evidence}") if evidence else None
+def _reject_windows(facts: PodFacts) -> Finding | None:
+    evidence = windows_evidence(facts.spec)
+    return Finding(Reason.WINDOWS, f"the pod runs on Windows, by its {evidence}") if evidence else None
 
 
-def _reject_pod_without_logs(context: AdmissionContext) -> Finding | None:
+def _reject_pod_without_logs(facts: PodFacts) -> Finding | None:
     """Look for logs where only the namespace asks: most of its pods have no log file, and no use for a sidecar."""
-    options, profile = context.options or RequestedOptions(), context.profile
-    ignored = context.configuration.ignored_containers
-    own = [container for container in context.spec.containers or () if container.name not in ignored]
-    if has_log_location(options, profile, own, context.volumes):
+    options, profile = facts.options or RequestedOptions(), facts.profile
+    ignored = facts.configuration.ignored_containers
+    own = [container for container in facts.spec.containers or () if container.name not in ignored]
+    if has_log_location(options, profile, own, facts.volumes):
         return None
-    folder = profile.logs[0].directory
-    elsewhere = probable_log_folder(own, context.volumes)
-    instead = f"{context.configuration.prefix}logs: {elsewhere or '/dir'}/*.log"
-    message = f"nothing is mounted at {clean_untrusted(folder, 40)}; if the pod writes log files, write {instead}"
-    return Finding(Reason.NO_LOG_LOCATION, "", "", message)
+    directory = profile.logs[0].directory
+    elsewhere = probable_log_directory(own, facts.volumes)
+    instead = f"{facts.configuration.prefix}logs: {elsewhere or '/dir'}/*.log"
+    message = f"nothing is mounted at {clean_untrusted(directory, 40)}; if the pod writes log files, write {instead}"
+    return Finding(Reason.NO_LOG_LOCATION, message)
 
 
-def _reject_injected(context: AdmissionContext) -> Finding | None:
+def _reject_injected(facts: PodFacts) -> Finding | None:
     """Ours has our name, and our mounts or variables, of any revision and profile; the status is never asked."""
     taken = False
-    for container in context.containers:
+    for container in facts.containers:
         if not container.name.startswith(NAME_PREFIX):
             continue
-        ours = any(_is_our_volume(mount.name, context.configuration) for mount in container.volumeMounts or ())
+        ours = any(_is_our_volume(mount.name, facts.configuration) for mount in container.volumeMounts or ())
         # one may mount nothing but the pod's own volumes
         if ours or has_sidecar_variables(container):
             return Finding(Reason.ALREADY_INJECTED)
-        taken = taken or container.name == context.profile.container_name
+        taken = taken or container.name == facts.profile.container_name
     if not taken:
         return None
-    name = quote_untrusted(context.profile.container_name, 63)
+    name = quote_untrusted(facts.profile.container_name, 63)
     message = f"the pod has a container {name} that is not Pillion's; rename it"
-    return Finding(Reason.NAME_TAKEN, "", "", message)
+    return Finding(Reason.NAME_TAKEN, message)
 
 
 def _is_our_volume(name: str, configuration: Configuration) -> bool:
     return name.startswith(NAME_PREFIX) and (
-        name == f"{NAME_PREFIX}{EMPTY_VOLUME}"
+        name == TOKEN_MASK_VOLUME
         or is_log_volume(name)
         or any(volume["name"] == name for profile in configuration.profiles.values() for volume in profile.volumes)
     )
 
 
-def _reject_never_ending(context: AdmissionContext) -> Finding | None:
-    if context.profile.native or (context.spec.restartPolicy or "Always") == "Always":
+def _reject_never_ending(facts: PodFacts) -> Finding | None:
+    if facts.profile.native or (facts.spec.restartPolicy or "Always") == "Always":
         return None
-    policy = clean_untrusted(context.spec.restartPolicy or "")
-    profile = quote_untrusted(context.profile_name)
+    policy = clean_untrusted(facts.spec.restartPolicy or "")
+    profile = quote_untrusted(facts.profile_name)
     message = f"with profile {profile} a pod with restartPolicy {policy} never completes; use another profile"
-    return Finding(Reason.WOULD_NOT_COMPLETE, "", "", message)
+    return Finding(Reason.WOULD_NOT_COMPLETE, message)
 
 
-def _reject_taken_port(context: AdmissionContext) -> Finding | None:
-    ports = context.profile.ports
+def _reject_taken_port(facts: PodFacts) -> Finding | None:
+    ports = facts.profile.ports
     if not ports:
         return None
-    if context.spec.hostNetwork:
-        profile = quote_untrusted(context.profile_name)
+    if facts.spec.hostNetwork:
+        profile = quote_untrusted(facts.profile_name)
         message = f"profile {profile} uses a port, so it can't run with hostNetwork; use another profile"
-        return Finding(Reason.HOST_NETWORK, "", "", message)
-    for container in context.containers:
+        return Finding(Reason.HOST_NETWORK, message)
+    for container in facts.containers:
         taken = ports & _ports(container)
         if taken:
             name = quote_untrusted(container.name)
             message = f"{name} uses port {min(taken)}, which the profile needs; use another profile"
-            return Finding(Reason.PORT_TAKEN, "", "", message)
+            return Finding(Reason.PORT_TAKEN, message)
     return None
 
 
@@ -264,37 +266,37 @@ def _ports(container: Container) -> set[int]:
     return declared
 
 
-def _who_asks(context: AdmissionContext) -> str:
-    prefix = context.configuration.prefix
-    said = context.options is not None and context.options.inject is not None
+def _who_asks(facts: PodFacts) -> str:
+    prefix = facts.configuration.prefix
+    said = facts.options is not None and facts.options.inject is not None
     return f'{prefix}inject: "true"' if said else f'the namespace is labelled {prefix}inject: "true"'
 
 
-def _which_annotations(context: AdmissionContext) -> str:
-    prefix = context.configuration.prefix
-    keys = [key.removeprefix(prefix) for key in context.metadata.annotations or {} if key.startswith(prefix)]
+def _which_annotations(facts: PodFacts) -> str:
+    prefix = facts.configuration.prefix
+    keys = [key.removeprefix(prefix) for key in facts.metadata.annotations or {} if key.startswith(prefix)]
     return ", ".join(keys) or "none"
 
 
-def _which_profile(context: AdmissionContext) -> str:
-    asked = context.options is not None and context.options.profile
-    return f"{context.profile_name}, revision {context.profile.revision}" + ("" if asked else ", the default")
+def _which_profile(facts: PodFacts) -> str:
+    asked = facts.options is not None and facts.options.profile
+    return f"{facts.profile_name}, revision {facts.profile.revision}" + ("" if asked else ", the default")
 
 
-def _which_system(context: AdmissionContext) -> str:
-    return "spec.os says so" if context.spec.os is not None else "nothing says Windows"
+def _which_system(facts: PodFacts) -> str:
+    return "spec.os says so" if facts.spec.os is not None else "nothing says Windows"
 
 
-def _which_ports(context: AdmissionContext) -> str:
-    ports = sorted(context.profile.ports)
+def _which_ports(facts: PodFacts) -> str:
+    ports = sorted(facts.profile.ports)
     return f"it uses {', '.join(map(str, ports))}" if ports else "it uses none"
 
 
 #: Every rule that can say no before the volumes are planned, cheapest first.
 RULES = (
-    Rule("Is it a pod?", _reject_non_pod, lambda context: context.request.pod_name),
-    Rule("Is it being created?", _reject_update),
-    Rule("Is injection requested?", _reject_unasked, _who_asks),
+    Rule("Is it a pod?", _reject_non_pod, lambda facts: facts.request.pod_name),
+    Rule("Is it being created?", _reject_non_creation),
+    Rule("Is injection requested?", _reject_unrequested, _who_asks),
     Rule("Is it not one of Pillion's own pods?", _reject_own_pod),
     Rule("Is it not a mirror pod?", _reject_mirror_pod),
     Rule("Can its spec be read?", _reject_unreadable_spec),
@@ -311,12 +313,12 @@ RULES = (
 _CHECKS = tuple(rule.check for rule in RULES)
 
 
-def first_rejection(context: AdmissionContext) -> Finding | None:
-    """Return why the pod is not injected, or None where every rule lets it pass; the context counts those that do."""
+def first_rejection(facts: PodFacts) -> Finding | None:
+    """Return why the pod is not injected, or None where every rule lets it pass; the facts counts those that do."""
     for number, check in enumerate(_CHECKS):
-        context.rules_passed = number
-        rejection = check(context)
+        facts.rules_passed = number
+        rejection = check(facts)
         if rejection is not None:
             return rejection
-    context.rules_passed = len(_CHECKS)
+    facts.rules_passed = len(_CHECKS)
     return None

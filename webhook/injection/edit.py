@@ -11,12 +11,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook.injection.pod import Container, EnvVar, Metadata, PodSpec, Reference, VolumeMount
+from webhook.injection.pod import Container, EnvVar, LocalObjectReference, Metadata, PodSpec, VolumeMount
 
-__all__ = ["NULL_WORD", "Located", "Operation", "PodEditor", "encode", "pointer"]
+__all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch", "json_pointer"]
 
 #: A member of an operation that RFC 6902 has nothing of, and whoever applies one ignores: how YAML is to write a null.
-NULL_WORD = "nullWord"
+NULL_SPELLING = "nullSpelling"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,19 +29,19 @@ class Operation(Struct, gc=False):
     value: Any
 
 
-class Located(Struct, gc=False):
+class ContainerRef(Struct, gc=False):
     """A container and its JSON pointer in the pod as it was sent."""
 
     container: Container
     pointer: str
 
 
-def encode(operations: Sequence[Operation]) -> bytes:
+def encode_patch(operations: Sequence[Operation]) -> bytes:
     """Return the JSON Patch document that the operations make."""
     return _encode(operations)
 
 
-def pointer(path: Iterable[str | int]) -> str:
+def json_pointer(path: Iterable[str | int]) -> str:
     """Return a path as a JSON pointer (RFC 6901)."""
     return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
 
@@ -64,15 +64,15 @@ class PodEditor:
         """Append volumes."""
         self.spec.volumes = self._append(self.spec.volumes, "/spec/volumes", volumes)
 
-    def add_mount(self, located: Located, mount: VolumeMount) -> None:
+    def add_mount(self, container_ref: ContainerRef, mount: VolumeMount) -> None:
         """Append a mount to a container."""
-        container = located.container
-        container.volumeMounts = self._append(container.volumeMounts, f"{located.pointer}/volumeMounts", (mount,))
+        container = container_ref.container
+        container.volumeMounts = self._append(container.volumeMounts, f"{container_ref.pointer}/volumeMounts", (mount,))
 
-    def prepend_variables(self, located: Located, variables: Sequence[EnvVar]) -> None:
+    def prepend_variables(self, container_ref: ContainerRef, variables: Sequence[EnvVar]) -> None:
         """Put variables at the front of a container's, in their order."""
-        container = located.container
-        pointer = f"{located.pointer}/env"
+        container = container_ref.container
+        pointer = f"{container_ref.pointer}/env"
         if container.env:
             first = f"{pointer}/0"
             for variable in reversed(variables):
@@ -87,7 +87,7 @@ class PodEditor:
         present = self.spec.imagePullSecrets
         known = {reference.name for reference in present or ()}
         self.pull_secrets = [name for name in dict.fromkeys(names) if name not in known]
-        missing = map(Reference, self.pull_secrets)
+        missing = map(LocalObjectReference, self.pull_secrets)
         self.spec.imagePullSecrets = self._append(present, "/spec/imagePullSecrets", missing)
 
     def add_container(self, container: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class PodEditor:
             self.operations.append(Operation("add", f"/spec/initContainers/{position}", container))
             present.insert(position, container)  # type: ignore[arg-type]
 
-    def annotate(self, annotations: dict[str, str]) -> None:
+    def add_annotations(self, annotations: dict[str, str]) -> None:
         """Set annotations."""
         if self.metadata is None:
             self.metadata = Metadata(annotations=dict(annotations))
@@ -115,7 +115,7 @@ class PodEditor:
             # the request's own metadata stays as it was sent
             self.metadata = replace(self.metadata, annotations={**self.metadata.annotations, **annotations})
             for key, value in annotations.items():
-                self.operations.append(Operation("add", f"/metadata/annotations{pointer((key,))}", value))
+                self.operations.append(Operation("add", f"/metadata/annotations{json_pointer((key,))}", value))
 
     def _append(self, present: list[Any] | None, pointer: str, values: Iterable[Any]) -> list[Any] | None:
         """Append to a list that may be null or missing: then the first ``add`` makes it. Return the list."""

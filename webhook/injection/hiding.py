@@ -4,69 +4,69 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from webhook.injection.annotations import LogFiles, NotInjectable
+from webhook.injection.annotations import LogEntry
 from webhook.injection.paths import (
     OWNED_DIRECTORIES,
     PATH_MAX,
     SYSTEM_DIRECTORIES,
     components,
-    holds_data,
+    is_database_directory,
+    memoised_by_path,
     probably_holds_application,
-    remembered,
     within,
 )
 from webhook.injection.pod import Container
-from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
-from webhook.injection.targets import Target, nearest_mount
+from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untrusted, quote_untrusted
+from webhook.injection.targets import Target, enclosing_mount_path
 
-__all__ = ["application_hidden", "reject_hidden_program", "reject_system_directory"]
+__all__ = ["reject_hidden_program", "reject_system_directory", "warning_if_application_hidden"]
 
 #: Longer paths are no help in a warning of 120 characters.
-LONGEST_EXAMPLE = 28
+MAX_EXAMPLE_LENGTH = 28
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
 
 
-@remembered
+@memoised_by_path
 def _is_system(directory: str) -> bool:
     """Return whether no container can do without what it has in the directory."""
-    return SYSTEM_DIRECTORIES.within(directory) or OWNED_DIRECTORIES.hold(directory)
+    return SYSTEM_DIRECTORIES.any_at_or_below(directory) or OWNED_DIRECTORIES.any_at_or_above(directory)
 
 
-def reject_system_directory(entry: LogFiles) -> None:
+def reject_system_directory(entry: LogEntry) -> None:
     """Raise :class:`NotInjectable` for a directory in which an empty volume must break every container."""
     if _is_system(entry.directory):
         message = "nothing can be mounted there; write for example /var/log/app/*.log"
-        raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, "logs", entry.text, message))
+        raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, message, annotation="logs", value=entry.text))
 
 
 def reject_hidden_program(target: Target) -> None:
     """Raise :class:`NotInjectable` where an empty volume at the directory would hide what the container needs."""
-    participant, directory, entries = target.participant, target.directory, target.entries
+    candidate, directory, entries = target.candidate, target.directory, target.entries
     name = directory[-1]
-    for what, path in _programs(participant.container, name):
+    for what, path in _programs(candidate.container, name):
         if name not in path or len(path) > PATH_MAX:
             # it can't lie there, however it is written; or no kernel opens it, and comparing costs its square
             continue
-        parts = participant.resolve(path)
+        parts = candidate.parse_path(path)
         # what lies in a mount of the container's own stays where it is
-        if not within(parts, directory) or nearest_mount(parts, participant.own) is not None:
+        if not within(parts, directory) or enclosing_mount_path(parts, candidate.own_mounts) is not None:
             continue
         if what == "argument" and (parts == directory or any(entry.matches(components(path)) for entry in entries)):
             continue
-        container = quote_untrusted(participant.container.name, 20)
+        container = quote_untrusted(candidate.container.name, 20)
         message = f"would hide {quote_untrusted(path, 30)}, the {what} of {container}; log elsewhere"
-        raise NotInjectable(Finding(Reason.HIDES_PROGRAM, "logs", entries[0].text, message))
+        raise NotInjectable(Finding(Reason.HIDES_PROGRAM, message, annotation="logs", value=entries[0].text))
 
 
-def application_hidden(directory: str) -> Finding | None:
+def warning_if_application_hidden(directory: str) -> Finding | None:
     """Return the warning for a new volume where an image probably has what it runs, None for any other."""
     if not probably_holds_application(directory):
         return None
-    nowhere_inside = components(directory) == ("var", "log") or holds_data(directory)
-    own = "/var/log/app" if nowhere_inside else f"{directory}/logs"
-    example = f", as {own}" if len(own) <= LONGEST_EXAMPLE and own.isprintable() else ""
-    message = f"hides what the image has in {clean_untrusted(directory, 30)}; log into a folder of its own{example}"
-    return Finding(Reason.HIDES_APPLICATION, "logs", "", message)
+    has_no_safe_subdirectory = components(directory) == ("var", "log") or is_database_directory(directory)
+    own = "/var/log/app" if has_no_safe_subdirectory else f"{directory}/logs"
+    example = f", as {own}" if len(own) <= MAX_EXAMPLE_LENGTH and own.isprintable() else ""
+    message = f"hides what the image has in {clean_untrusted(directory, 30)}; log into a directory of its own{example}"
+    return Finding(Reason.HIDES_APPLICATION, message, annotation="logs")
 
 
 def _programs(container: Container, name: str) -> list[tuple[str, str]]:
@@ -74,17 +74,17 @@ def _programs(container: Container, name: str) -> list[tuple[str, str]]:
 
     Of its arguments only those with the name in them are looked at.
     """
-    command, folder, lifecycle = container.command, container.workingDir, container.lifecycle
-    found = [("workingDir", folder)] if folder else []
+    command, directory, lifecycle = container.command, container.workingDir, container.lifecycle
+    found = [("workingDir", directory)] if directory else []
     for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
-        if probe is not None and probe.run is not None and probe.run.command:
-            found.append(("probe", _program(probe.run.command[0], folder)))
+        if probe is not None and probe.exec_action is not None and probe.exec_action.command:
+            found.append(("probe", _program(probe.exec_action.command[0], directory)))
     for hook in (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ():
-        if hook is not None and hook.run is not None and hook.run.command:
-            found.append(("hook", _program(hook.run.command[0], folder)))
+        if hook is not None and hook.exec_action is not None and hook.exec_action.command:
+            found.append(("hook", _program(hook.exec_action.command[0], directory)))
     arguments: Sequence[str] = container.args or ()
     if command:
-        found.append(("command", _program(command[0], folder)))
+        found.append(("command", _program(command[0], directory)))
         arguments = (*command[1:], *arguments)
     for previous, text in pairwise(("", *arguments)):
         if name in text and text[0] == "/" and not _is_program_text(text, previous):
@@ -92,11 +92,11 @@ def _programs(container: Container, name: str) -> list[tuple[str, str]]:
     return found
 
 
-def _program(path: str, folder: str | None) -> str:
-    """Return a program's path, or nothing for a name that is looked up in PATH or in a folder that we don't know."""
+def _program(path: str, directory: str | None) -> str:
+    """Return a program's path, or nothing for a name that is looked up in PATH or in a directory that we don't know."""
     if path.startswith("/"):
         return path
-    return f"{folder}/{path}" if "/" in path and folder else ""
+    return f"{directory}/{path}" if "/" in path and directory else ""
 
 
 def _is_program_text(text: str, previous: str) -> bool:

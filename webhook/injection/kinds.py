@@ -10,9 +10,9 @@ __all__ = [
     "HOST_PATH",
     "PERSISTENT_KINDS",
     "WRITABLE_KINDS",
-    "in_words",
-    "is_always_read_only",
-    "is_read_only",
+    "describe_kind",
+    "is_mount_read_only",
+    "is_volume_read_only",
     "kind_of",
 ]
 
@@ -50,7 +50,7 @@ SECRET_DRIVERS = frozenset(
     }
 )
 
-_IN_WORDS = {
+_DESCRIPTIONS = {
     "secret": "a Secret",
     "secrets": "a volume of secrets",
     "configMap": "a ConfigMap",
@@ -60,9 +60,9 @@ _IN_WORDS = {
 }
 
 
-def in_words(kind: str) -> str:
+def describe_kind(kind: str) -> str:
     """Return a kind for people."""
-    return _IN_WORDS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
+    return _DESCRIPTIONS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
 
 
 def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
@@ -82,13 +82,13 @@ def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
     return kind
 
 
-def is_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
+def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
     """Return whether a container can't write through the mount."""
     source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
     return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
 
 
-def is_always_read_only(volume: Mapping[str, Any]) -> bool:
+def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     """Return whether the kubelet mounts the volume read-only, whatever a mount says (pkg/kubelet, makeMounts)."""
     if not _READ_ONLY_KINDS.isdisjoint(key for key, value in volume.items() if value is not None):
         return True

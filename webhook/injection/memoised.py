@@ -8,31 +8,31 @@ __all__ = ["memoised"]
 _T = TypeVar("_T")
 
 
-class _Memory(dict[str, _T]):
+class _Cache(dict[str, _T]):
     """What a function returned for short texts; when it is full, it begins anew."""
 
-    def __init__(self, function: Callable[[str], _T], longest: int, entries: int) -> None:
+    def __init__(self, function: Callable[[str], _T], max_length: int, max_entries: int) -> None:
         self.function = function
-        self.longest = longest
-        self.entries = entries
+        self.max_length = max_length
+        self.max_entries = max_entries
 
     def __missing__(self, text: str) -> _T:
         value = self.function(text)
-        if len(text) <= self.longest:
-            if len(self) >= self.entries:
+        if len(text) <= self.max_length:
+            if len(self) >= self.max_entries:
                 self.clear()
             self[text] = value
         return value
 
 
-def memoised(*, longest: int, entries: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
+def memoised(*, max_length: int, max_entries: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
     """Return a decorator for a function of one text, whose value must not be changed by callers.
 
-    Texts of more than ``longest`` characters are not remembered, and at most ``entries`` are: a tenant writes them,
+    Texts of more than ``max_length`` characters are not remembered, and at most ``max_entries`` are: a tenant writes them,
     and could fill the memory with them. What is remembered is found without a call of Python's.
     """
 
     def decorate(function: Callable[[str], _T]) -> Callable[[str], _T]:
-        return _Memory(function, longest, entries).__getitem__
+        return _Cache(function, max_length, max_entries).__getitem__
 
     return decorate

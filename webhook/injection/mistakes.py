@@ -9,7 +9,7 @@ import re
 from webhook.injection.names import is_dns_label
 from webhook.injection.reasons import clean_untrusted
 
-__all__ = ["EVERY", "EXAMPLE", "WITHOUT_PREFIX", "in_another_notation", "no_container_name", "what_is_wrong"]
+__all__ = ["EVERY", "EXAMPLE", "WITHOUT_PREFIX", "advice_on_entry", "advice_on_value", "no_container_name"]
 
 EXAMPLE = "/var/log/app/*.log"
 
@@ -41,13 +41,13 @@ _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 _VARIABLE = re.compile(r"\$[({]|^\$")
 #: A path that lacks only its beginning.
 _RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
-_LONGEST_ADVICE = 60
+_MAX_ADVICE = 60
 _WILDCARD = frozenset("*?")
 _BETWEEN_NAMES = re.compile(r"[^\w.-]+")
 #: Longer values are not looked into: nobody writes them by hand, and a tenant could write many.
-_LONGEST_LOOKED_AT = 1024
+_MAX_EXAMINED = 1024
 #: So deep is a path in quotes and brackets at most.
-_NESTED = 4
+_MAX_NESTING = 4
 
 #: What people write for all containers.
 EVERY = frozenset({"*", "**", ".*", "all", "any", "each", "every", "everything"})
@@ -63,7 +63,7 @@ def no_container_name(name: str, text: str) -> str:
     names = [piece for part in _BETWEEN_NAMES.split(text.lower()) if (piece := part.strip("-"))]
     if not names or not all(map(is_dns_label, names)):
         return "is no container name; write names with commas between them"
-    return f"is no container name; write {clean_untrusted(','.join(names), _LONGEST_ADVICE)}"
+    return f"is no container name; write {clean_untrusted(','.join(names), _MAX_ADVICE)}"
 
 
 def separated(text: str) -> list[str]:
@@ -76,7 +76,7 @@ def separated(text: str) -> list[str]:
 
 def _cleaned(text: str) -> str:
     """Return an entry without what a list's or a URL's syntax puts around it."""
-    for _ in range(_NESTED):
+    for _ in range(_MAX_NESTING):
         text = _COMMENT.sub("", text.strip()).strip(f"{_QUOTES}()").removeprefix("[")
         if text.count("]") > text.count("["):
             text = text.removesuffix("]")
@@ -88,26 +88,30 @@ def _cleaned(text: str) -> str:
     return text
 
 
-def in_another_notation(text: str) -> str:
+def advice_on_value(text: str) -> str:
     """Return what is wrong with a whole value that is a list in quotes or brackets, empty for any other."""
-    return _written_otherwise(text) if text[:1] in ("[", "(", *_QUOTES) else ""
+    return _advice_on_notation(text) if text[:1] in ("[", "(", *_QUOTES) else ""
 
 
-def what_is_wrong(entry: str) -> str:
+def advice_on_entry(entry: str) -> str:
     """Return what is wrong with one entry of ``logs`` and what to write instead, empty for one that may be a path."""
     relative = not entry.startswith("/") and ":" not in entry
-    return _written_otherwise(entry) or _no_file_of_a_pod(entry) or (_not_absolute(entry) if relative else "")
+    return (
+        _advice_on_notation(entry)
+        or _advice_on_non_path(entry)
+        or (_advice_on_relative_path(entry) if relative else "")
+    )
 
 
-def _written_otherwise(entry: str) -> str:
+def _advice_on_notation(entry: str) -> str:
     """Return the advice for an entry, or a whole value, in another notation."""
-    pieces = separated(entry) if len(entry) <= _LONGEST_LOOKED_AT else []
+    pieces = separated(entry) if len(entry) <= _MAX_EXAMINED else []
     paths = [piece for piece in pieces if _BEGINS_AS_PATH.match(piece)]
     if not paths or pieces == [entry]:
         return ""
     if len(pieces) > 1 and any(" " in path for path in paths):
         return f"holds more than paths; write for example {EXAMPLE}"
-    advice = clean_untrusted(",".join(paths), _LONGEST_ADVICE)
+    advice = clean_untrusted(",".join(paths), _MAX_ADVICE)
     if _COMMENT.search(entry):
         return f"has a comment; write {advice}"
     if len(pieces) == 1 and entry.startswith("/"):
@@ -128,13 +132,13 @@ def _written_otherwise(entry: str) -> str:
     return f"has quotes or brackets; write {advice}"
 
 
-def _no_file_of_a_pod(entry: str) -> str:
+def _advice_on_non_path(entry: str) -> str:
     if _URL.match(entry):
         return f"is a URL; only files of the pod's containers are read, for example {EXAMPLE}"
     if _WINDOWS_PATH.match(entry):
         return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
     if trailing := _TRAILING.search(entry):
-        return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _LONGEST_ADVICE)}"
+        return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _MAX_ADVICE)}"
     if _OPTION.search(entry):
         return f"has a program's option; write only the path, for example {EXAMPLE}"
     if _REGEX.search(entry):
@@ -146,11 +150,11 @@ def _no_file_of_a_pod(entry: str) -> str:
     if _VARIABLE.search(entry):
         return "has a variable, which is not expanded here; write the path itself"
     if entry.startswith("~"):
-        return "has a ~; write the home folder's whole path"
+        return "has a ~; write the home directory's whole path"
     return ""
 
 
-def _not_absolute(entry: str) -> str:
+def _advice_on_relative_path(entry: str) -> str:
     match = _RELATIVE.fullmatch(entry)
     path = match["path"] if match is not None else ""
     if ".." in path.split("/"):
@@ -159,4 +163,4 @@ def _not_absolute(entry: str) -> str:
         return f"is not a path; write for example {EXAMPLE}"
     if "/" not in path or not re.match(r"\w", path):
         path = f"var/log/app/{path}"
-    return f"must begin with /; write {clean_untrusted(f'/{path}', _LONGEST_ADVICE)}"
+    return f"must begin with /; write {clean_untrusted(f'/{path}', _MAX_ADVICE)}"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webhook.injection.paths import PROGRAM_DIRECTORIES, Components, Directories, mount_points
-from webhook.shapes import Path, Report
+from webhook.schema import Path, Report
 
 __all__ = ["TERMINATION_LOG", "Mounted", "check_hidden", "check_mounts", "mounted"]
 
@@ -35,10 +35,10 @@ def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
         where, at = (*path, "volumeMounts", index, "mountPath"), mount.get("mountPath")
         if not isinstance(at, str):
             continue
-        if PROGRAM_DIRECTORIES.within(at):
-            report(where, f"{at[:60]} hides what the image needs to start; write a folder of its own")
-        elif program and Directories(at).hold(program):
-            report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a folder of its own")
+        if PROGRAM_DIRECTORIES.any_at_or_below(at):
+            report(where, f"{at[:60]} hides what the image needs to start; write a directory of its own")
+        elif program and Directories(at).any_at_or_above(program):
+            report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a directory of its own")
 
 
 def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
@@ -53,7 +53,7 @@ def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collectio
 
 
 def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
-    """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their folder there.
+    """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their directory there.
 
     ``others`` are mounted besides; what is wrong with two of those is nobody's mistake.
     """

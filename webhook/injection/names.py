@@ -2,9 +2,9 @@
 
 import re
 
-__all__ = ["DNS_LABEL", "LONGEST_LABEL", "is_dns_label"]
+__all__ = ["DNS_LABEL", "MAX_LABEL_LENGTH", "is_dns_label"]
 
-LONGEST_LABEL = 63
+MAX_LABEL_LENGTH = 63
 #: Small letters, digits and dashes, with no dash at either end; as text, to be part of a larger pattern.
 DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_LABEL = re.compile(DNS_LABEL)

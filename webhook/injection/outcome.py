@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     INJECTED = "injected"
     SHADOWED = "shadowed"  # would have been injected, but for shadow mode
     SKIPPED = "skipped"  # not requested, or nothing to do
-    DECLINED = "declined"  # requested in a way that can't be followed; created without the sidecar
+    NOT_INJECTABLE = "not_injectable"  # requested in a way that can't be followed; created without the sidecar
     DENIED = "denied"  # the same under strict
     FAILED = "failed"  # our fault: a deadline, too many requests, a bug
 
@@ -37,10 +37,10 @@ class Outcome(StrEnum):
         """
         if reason is Reason.INJECTED:
             return cls.SHADOWED if shadow else cls.INJECTED
-        if strict and reason.severity is Severity.REFUSED:
+        if strict and reason.severity is Severity.INVALID:
             return cls.DENIED
         if reason in FAILURES:
             return cls.FAILED
-        if reason.severity in {Severity.WARNING, Severity.REFUSED}:
-            return cls.DECLINED
+        if reason.severity in {Severity.WARNING, Severity.INVALID}:
+            return cls.NOT_INJECTABLE
         return cls.SKIPPED

@@ -13,15 +13,15 @@ __all__ = [
     "SYSTEM_DIRECTORIES",
     "Components",
     "Directories",
-    "as_written",
     "components",
-    "holds_data",
+    "is_database_directory",
     "is_named_after_logs",
-    "literal",
+    "literal_components",
+    "memoised_by_path",
     "mount_points",
+    "normalised_path",
     "overlap",
     "probably_holds_application",
-    "remembered",
     "within",
 ]
 
@@ -32,10 +32,10 @@ PATH_MAX = 4096
 Components = tuple[str, ...]
 
 #: As what is remembered is in proportion to the path, all memories together take 3 MiB at most.
-remembered = memoised(longest=200, entries=2048)
+memoised_by_path = memoised(max_length=200, max_entries=2048)
 
 
-@remembered
+@memoised_by_path
 def components(path: str) -> Components:
     """Return the path's components: ``//``, ``/./`` and ``/..`` resolved, ``/var/run`` as ``/run``."""
     parts = _normalised(path)
@@ -45,25 +45,25 @@ def components(path: str) -> Components:
     return tuple(parts)
 
 
-@remembered
-def literal(path: str) -> Components:
+@memoised_by_path
+def literal_components(path: str) -> Components:
     """Return the path's components with ``/var/run`` as it was written: where a volume at ``/var`` has its own."""
     return tuple(_normalised(path))
 
 
-@remembered
+@memoised_by_path
 def mount_points(path: str) -> tuple[Components, ...]:
     """Return every place where a mount at ``path`` may end up.
 
-    Whether ``/var/run`` is a link to ``/run`` or a folder of its own is the image's business, so below it there are
+    Whether ``/var/run`` is a link to ``/run`` or a directory of its own is the image's business, so below it there are
     two: mounts are only safe from each other where neither is.
     """
-    written, resolved = literal(path), components(path)
+    written, resolved = literal_components(path), components(path)
     return (resolved,) if written == resolved else (resolved, written)
 
 
-@remembered
-def as_written(path: str) -> str:
+@memoised_by_path
+def normalised_path(path: str) -> str:
     """Return the path without ``//``, ``/./``, ``/..`` and a slash at the end, but with ``/var/run`` as written."""
     return "/" + "/".join(_normalised(path))
 
@@ -122,11 +122,11 @@ class Directories:
                 self._above.add(parts)
                 parts = parts[:-1]  # noqa: PLW2901 — up to the root
 
-    def within(self, path: str) -> bool:
+    def any_at_or_below(self, path: str) -> bool:
         """Return whether one of the directories is ``path`` or lies below it."""
         return not self._above.isdisjoint(mount_points(path))
 
-    def hold(self, path: str) -> bool:
+    def any_at_or_above(self, path: str) -> bool:
         """Return whether ``path`` is one of the directories or lies below one."""
         for parts in mount_points(path):
             for depth in self._depths:
@@ -134,9 +134,9 @@ class Directories:
                     return True
         return False
 
-    def collide(self, path: str) -> bool:
+    def any_overlapping(self, path: str) -> bool:
         """Return whether one of the directories is ``path``, lies below it or above it."""
-        return self.within(path) or self.hold(path)
+        return self.any_at_or_below(path) or self.any_at_or_above(path)
 
 
 _PROGRAMS = (
@@ -150,8 +150,8 @@ SYSTEM_DIRECTORIES = Directories(
     *_PROGRAMS,
     *("/boot", "/etc/ssl", "/etc/ssl/certs", "/opt", "/root", "/run", "/usr", "/usr/local/sbin", "/var", "/var/lib"),
 )
-#: Folders whose folders are an application's home each: ``/opt/app``, ``/home/node``, ``/var/www``.
-_HOMES = frozenset(
+#: Directories whose directories are an application's home each: ``/opt/app``, ``/home/node``, ``/var/www``.
+_PARENTS_OF_APPLICATIONS = frozenset(
     map(
         components,
         (
@@ -162,13 +162,13 @@ _HOMES = frozenset(
     )
 )
 #: Single ones, further down.
-_KNOWN_HOMES = frozenset(
+_APPLICATION_DIRECTORIES = frozenset(
     components(path) for path in ("/var/www/html", "/usr/share/nginx/html", "/var/lib/postgresql/data", "/var/log")
 )
-#: What the folder of an application's own files is called, wherever it is.
+#: What the directory of an application's own files is called, wherever it is.
 _APPLICATION_NAMES = frozenset({"app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"})
-#: A folder of these holds a database, which does not begin anew where something else is.
-_DATA = frozenset(
+#: A directory of these holds a database, which does not begin anew where something else is.
+_DATABASE_DIRECTORIES = frozenset(
     map(
         components,
         (
@@ -179,20 +179,20 @@ _DATA = frozenset(
 )
 #: Where images have programs; in other places, as /data/app, a volume of one's own is as likely.
 _PROGRAM_ROOTS = frozenset({"home", "opt", "usr", "var", "srv"})
-#: Folders for what is thrown away, and what folders of logs are called, alone or as a word of a name.
-_SCRATCH = frozenset({"tmp", "temp", "scratch"})
+#: Directories for what is thrown away, and what directories of logs are called, alone or as a word of a name.
+_SCRATCH_NAMES = frozenset({"tmp", "temp", "scratch"})
 _LOG_NAME = re.compile(r"(?:^|[-_.])logs?(?:$|[-_.])|logs$", re.IGNORECASE)
 
 
 def is_named_after_logs(name: str) -> bool:
-    """Return whether a folder's name says that logs are in it: ``log``, ``logs``, ``app-logs``."""
+    """Return whether a directory's name says that logs are in it: ``log``, ``logs``, ``app-logs``."""
     return _LOG_NAME.search(name) is not None
 
 
-def holds_data(directory: str) -> bool:
+def is_database_directory(directory: str) -> bool:
     """Return whether a database keeps its files there, which does not begin where a log file is already."""
     parts = components(directory)
-    return any(parts[: len(data)] == data for data in _DATA)
+    return any(parts[: len(data)] == data for data in _DATABASE_DIRECTORIES)
 
 
 def _is_application(parts: Components) -> bool:
@@ -201,19 +201,19 @@ def _is_application(parts: Components) -> bool:
     return not any(map(is_named_after_logs, parts))
 
 
-@remembered
+@memoised_by_path
 def probably_holds_application(directory: str) -> bool:
     """Return whether an image probably has what it runs, or its data, where the directory is.
 
-    A first-level folder, /var/log itself (images have folders for their servers in it), the known homes of
-    applications; not what is called after logs, and no folder of one's own.
+    A first-level directory, /var/log itself (images have directories for their servers in it), the known homes of
+    applications; not what is called after logs, and no directory of one's own.
     """
     parts = components(directory)
-    if parts in _KNOWN_HOMES or holds_data(directory):
+    if parts in _APPLICATION_DIRECTORIES or is_database_directory(directory):
         return True
-    if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH:
+    if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH_NAMES:
         return False
-    return len(parts) == 1 or parts[:-1] in _HOMES or _is_application(parts)
+    return len(parts) == 1 or parts[:-1] in _PARENTS_OF_APPLICATIONS or _is_application(parts)
 
 
 #: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.

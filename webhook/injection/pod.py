@@ -13,18 +13,18 @@ from msgspec import Raw, Struct
 
 __all__ = [
     "Container",
-    "EnvSource",
     "EnvVar",
+    "EnvVarSource",
+    "LocalObjectReference",
     "Metadata",
     "Pod",
     "PodSpec",
-    "Reference",
     "SecurityContext",
     "VolumeMount",
 ]
 
 #: A quantity as manifests have it; the API server always sends strings.
-Amount = str | int | float
+Quantity = str | int | float
 
 
 class Metadata(Struct, omit_defaults=True, gc=False):
@@ -57,7 +57,7 @@ class SecurityContext(Struct, omit_defaults=True, gc=False):
     windowsOptions: WindowsOptions | None = None
 
 
-class EnvSource(Struct, omit_defaults=True, gc=False):
+class EnvVarSource(Struct, omit_defaults=True, gc=False):
     """``valueFrom``: which kind it is, and the content of those that are handed on."""
 
     fieldRef: dict[str, Any] | None = None
@@ -72,7 +72,7 @@ class EnvVar(Struct, omit_defaults=True, gc=False):
 
     name: str
     value: str | None = None
-    valueFrom: EnvSource | None = None
+    valueFrom: EnvVarSource | None = None
 
 
 class VolumeMount(Struct, omit_defaults=True, gc=False):
@@ -93,7 +93,7 @@ class VolumeDevice(Struct, omit_defaults=True, gc=False):
     devicePath: str
 
 
-class Port(Struct, omit_defaults=True, gc=False):
+class ContainerPort(Struct, omit_defaults=True, gc=False):
     """A declared port."""
 
     containerPort: int
@@ -103,29 +103,29 @@ class Port(Struct, omit_defaults=True, gc=False):
 class Resources(Struct, omit_defaults=True, gc=False):
     """``resources``."""
 
-    requests: dict[str, Amount] | None = None
-    limits: dict[str, Amount] | None = None
+    requests: dict[str, Quantity] | None = None
+    limits: dict[str, Quantity] | None = None
 
 
-class Exec(Struct, omit_defaults=True, gc=False):
+class ExecAction(Struct, omit_defaults=True, gc=False):
     """``exec`` of a probe or a lifecycle handler."""
 
     command: list[str] | None = None
 
 
-class Endpoint(Struct, omit_defaults=True, gc=False):
+class ProbeAction(Struct, omit_defaults=True, gc=False):
     """Where a probe asks; a port may be named."""
 
     port: int | str | None = None
 
 
-class Handler(Struct, omit_defaults=True, gc=False, rename={"run": "exec"}):
+class Handler(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}):
     """A probe or a lifecycle handler."""
 
-    run: Exec | None = None
-    httpGet: Endpoint | None = None
-    tcpSocket: Endpoint | None = None
-    grpc: Endpoint | None = None
+    exec_action: ExecAction | None = None
+    httpGet: ProbeAction | None = None
+    tcpSocket: ProbeAction | None = None
+    grpc: ProbeAction | None = None
 
 
 class Lifecycle(Struct, omit_defaults=True, gc=False):
@@ -142,7 +142,7 @@ class Container(Struct, omit_defaults=True, gc=False):
     command: list[str] | None = None
     args: list[str] | None = None
     workingDir: str | None = None
-    ports: list[Port] | None = None
+    ports: list[ContainerPort] | None = None
     envFrom: list[Raw] | None = None
     env: list[EnvVar] | None = None
     resources: Resources | None = None
@@ -156,19 +156,19 @@ class Container(Struct, omit_defaults=True, gc=False):
     restartPolicy: str | None = None
 
 
-class Reference(Struct, omit_defaults=True, gc=False):
+class LocalObjectReference(Struct, omit_defaults=True, gc=False):
     """A reference by name, as in ``imagePullSecrets``."""
 
     name: str = ""
 
 
-class OperatingSystem(Struct, omit_defaults=True, gc=False):
+class PodOS(Struct, omit_defaults=True, gc=False):
     """``spec.os``."""
 
     name: str = ""
 
 
-class NodeRequirement(Struct, omit_defaults=True, gc=False):
+class NodeSelectorRequirement(Struct, omit_defaults=True, gc=False):
     """One requirement on a node's labels."""
 
     key: str = ""
@@ -179,7 +179,7 @@ class NodeRequirement(Struct, omit_defaults=True, gc=False):
 class NodeSelectorTerm(Struct, omit_defaults=True, gc=False):
     """Requirements that a node has to meet together."""
 
-    matchExpressions: list[NodeRequirement] | None = None
+    matchExpressions: list[NodeSelectorRequirement] | None = None
     matchFields: list[dict[str, Any]] | None = None
 
 
@@ -212,10 +212,10 @@ class PodSpec(Struct, omit_defaults=True, gc=False):
     hostNetwork: bool | None = None
     hostUsers: bool | None = None
     automountServiceAccountToken: bool | None = None
-    imagePullSecrets: list[Reference] | None = None
+    imagePullSecrets: list[LocalObjectReference] | None = None
     nodeSelector: dict[str, str] | None = None
     affinity: Affinity | None = None
-    os: OperatingSystem | None = None
+    os: PodOS | None = None
     resources: Resources | None = None
     securityContext: SecurityContext | None = None
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import PodEditor, pointer
-from webhook.injection.participants import Participant
+from webhook.injection.candidates import Candidate
+from webhook.injection.edit import PodEditor, json_pointer
 from webhook.injection.pod import Container
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason
@@ -16,8 +16,8 @@ __all__ = [
     "ANNOTATIONS_SIZE",
     "DEFAULT_CONTAINER",
     "SAFE_TO_EVICT",
+    "add_annotations",
     "add_volume_names",
-    "annotate",
     "are_short_enough",
     "remove_volume_names",
 ]
@@ -28,10 +28,10 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 ANNOTATIONS_SIZE = 256 * 1024
 
 
-def annotate(
+def add_annotations(
     editor: PodEditor,
     profile: Profile,
-    participants: Sequence[Participant],
+    candidates: Sequence[Candidate],
     *,
     volumes: Sequence[str],
     reused: list[str],
@@ -42,32 +42,32 @@ def annotate(
     ``volumes`` are the names of those that were added, ``reused`` of the pod's own that are read.
     """
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
-    chosen = [item for item in participants if item.chosen]
+    selected = [item for item in candidates if item.selected]
     status = Status(
         profile=profile.name,
         revision=profile.revision,
         sidecar=profile.container_name,
-        containers=[item.container.name for item in chosen],
+        containers=[item.container.name for item in selected],
         volumes=list(volumes),
-        reused=reused,
+        reused_volumes=reused,
         pull_secrets=editor.pull_secrets,
     )
-    for item in chosen:
-        if len(item.added) < len(POD_VARIABLES):
-            status.env[item.container.name] = [variable.name for variable in item.added]
+    for item in selected:
+        if len(item.added_variables) < len(POD_VARIABLES):
+            status.variables[item.container.name] = [variable.name for variable in item.added_variables]
     ours: dict[str, str] = {}
     if volumes:
         listed = present.get(SAFE_TO_EVICT)
         ours[SAFE_TO_EVICT] = add_volume_names(listed, volumes)
         if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
-            status.before[pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
+            status.former_values[json_pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
     if not profile.native and DEFAULT_CONTAINER not in present:
-        default = status.containers[0] if chosen else _first_name(editor.spec.containers)
+        default = status.containers[0] if selected else _first_name(editor.spec.containers)
         ours[DEFAULT_CONTAINER] = status.default_container = default
     ours[f"{prefix}{STATUS}"] = status.text()
     fitting = _fitting(present, ours)
     if fitting:
-        editor.annotate(fitting)
+        editor.add_annotations(fitting)
     return [Finding(Reason.ANNOTATIONS_FULL)] if len(fitting) < len(ours) else []
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from webhook.injection.annotations import LogFiles
+from webhook.injection.annotations import LogEntry
 from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
@@ -14,16 +14,16 @@ __all__ = ["Bound", "Configuration", "Profile", "is_log_volume"]
 
 DEFAULT_PREFIX = "pillion.dev/"
 #: A list item, or a variable's whole value, that is filled in for each pod,
-PLACES = {
+POD_PLACEHOLDERS = {
     "<log-files>": "the log files, a path or a glob each",
-    "<log-folders>": "the folders that the log files lie in",
+    "<log-directories>": "the directories that the log files lie in",
     "<log-volumes>": "the volumes that the log files lie in",
-    "<persistent-folders>": "where volumes that outlive the pod are mounted",
+    "<persistent-directories>": "where volumes that outlive the pod are mounted",
     "<start>": "beginning or end, if the pod or the profile says where reading begins",
 }
 START = "<start>"
 #: or when the profile is loaded.
-PLACEHOLDERS = {**PLACES, "<native>": "true for a native sidecar, which ends after all others, or false"}
+PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
 #: A profile's image that is the configuration's, with the configuration's pull policy.
 IMAGE_PLACEHOLDER = "<image>"
 
@@ -31,11 +31,11 @@ IMAGE_PLACEHOLDER = "<image>"
 NAME_PREFIX = "pillion-"
 #: Volumes of this name are ours for each new log directory, and this one keeps the token out.
 LOG_VOLUME = "logs"
-EMPTY_VOLUME = "no-token"
+TOKEN_MASK_VOLUME = f"{NAME_PREFIX}no-token"
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a path
 
 #: Where the sidecar sees what it can't see at the app's own path.
-RELOCATED = "/pillion/logs"
+RELOCATION_ROOT = "/pillion/logs"
 
 #: Containers of other injectors: they take part only where they are named. Only names that an injector gives and that
 #: nobody would give to a container of their own: "envoy" and "cloud-sql-proxy" are what people call theirs.
@@ -58,8 +58,8 @@ def is_log_volume(name: str) -> bool:
 class Bound:
     """The least and the most that an annotation may ask for, as quantities."""
 
-    least: str | None = None
-    most: str | None = None
+    minimum: str | None = None
+    maximum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,17 @@ class Profile:
     requests: Mapping[str, str]
     limits: Mapping[str, str]
     #: The cpu limit in a Guaranteed pod, which has to have one.
-    guaranteed_cpu: str | None
+    guaranteed_cpu_limit: str | None
     #: What the profile says of the security context; None leaves the key out of the sidecar.
     security_context: Mapping[str, Any]
     native: bool
-    first: bool
-    logs: tuple[LogFiles, ...]
+    starts_first: bool
+    logs: tuple[LogEntry, ...]
     #: Where reading begins in files from before the pod: ``beginning``, ``end``, or nothing where the sidecar decides.
     start: str
     logs_mount_path: str | None
     #: Where no log place may be mounted: what the image needs, and the profile's own mounts.
-    reserved: Directories
+    reserved_directories: Directories
     volume_size_limit: str | None
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
@@ -101,20 +101,20 @@ class Profile:
     service_account_token: bool
     patch: tuple[Mapping[str, Any], ...]
     #: What the operator has to set before a pod can use it: sentences.
-    missing: tuple[str, ...]
+    setup_steps: tuple[str, ...]
     #: What must be there in a pod's namespace or on its node, so that the pod starts: sentences.
-    notes: tuple[str, ...]
+    prerequisites: tuple[str, ...]
     #: The sidecar's name.
     container_name: str = field(init=False)
     #: The resources in a pod that asks for nothing special.
     resources: Mapping[str, Mapping[str, str]] = field(init=False)
     #: Whether the command has places that are filled in for each pod.
-    fills_command: bool = field(init=False)
+    has_command_placeholders: bool = field(init=False)
     #: The container as it begins in every pod.
-    beginning: Mapping[str, Any] = field(init=False)
+    container_template: Mapping[str, Any] = field(init=False)
     #: The variables, and whether some are filled in for each pod.
     variables: tuple[EnvVar, ...] = field(init=False)
-    fills_variables: bool = field(init=False)
+    has_variable_placeholders: bool = field(init=False)
     #: Whether the sidecar is told where reading begins.
     fills_start: bool = field(init=False)
 
@@ -124,19 +124,19 @@ class Profile:
             kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
             for kind, given in (("requests", self.requests), ("limits", self.limits))
         }
-        fills_command = not PLACES.keys().isdisjoint(self.command)
-        beginning = {"name": f"{NAME_PREFIX}{self.name}", **self.container}
+        has_command_placeholders = not POD_PLACEHOLDERS.keys().isdisjoint(self.command)
+        container_template = {"name": f"{NAME_PREFIX}{self.name}", **self.container}
         if self.native:
-            beginning["restartPolicy"] = "Always"
-        if self.command and not fills_command:
-            beginning["command"] = list(self.command)
+            container_template["restartPolicy"] = "Always"
+        if self.command and not has_command_placeholders:
+            container_template["command"] = list(self.command)
         worked_out = {
-            "container_name": beginning["name"],
+            "container_name": container_template["name"],
             "resources": amounts,
-            "fills_command": fills_command,
-            "beginning": beginning,
+            "has_command_placeholders": has_command_placeholders,
+            "container_template": container_template,
             "variables": (*SIDECAR_VARIABLES, *self.env),
-            "fills_variables": any(variable.value in PLACES for variable in self.env),
+            "has_variable_placeholders": any(variable.value in POD_PLACEHOLDERS for variable in self.env),
             "fills_start": START in (*self.command, *self.args, *(variable.value for variable in self.env)),
         }
         for name, value in worked_out.items():

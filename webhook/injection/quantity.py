@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from webhook.injection.memoised import memoised
 
-__all__ = ["parse"]
+__all__ = ["parse_quantity"]
 
 _GRAMMAR = re.compile(
     # at most 18 digits on either side and exponents up to 18: beyond, the API server's own int64 ends
@@ -22,21 +22,21 @@ _FACTORS: dict[str | None, Fraction] = {
     **{suffix: Fraction(1, 1000**power) for power, suffix in enumerate(("m", "u", "n"), 1)},
     None: Fraction(1),
 }
-_LARGEST = 2**63 - 1
-_LONGEST = 48
+_MAX_VALUE = 2**63 - 1
+_MAX_LENGTH = 48
 
 
-def parse(text: object) -> Fraction | None:
+def parse_quantity(text: object) -> Fraction | None:
     """Return the quantity's exact value, or None where it is none (or beyond what the API server can hold).
 
     Manifests that no API server has defaulted may have numbers: ``cpu: 1``, ``cpu: 0.5``.
     """
     text = str(text)
-    return _parse(text) if len(text) <= _LONGEST else None
+    return _parse_text(text) if len(text) <= _MAX_LENGTH else None
 
 
-@memoised(longest=_LONGEST, entries=1024)
-def _parse(text: str) -> Fraction | None:
+@memoised(max_length=_MAX_LENGTH, max_entries=1024)
+def _parse_text(text: str) -> Fraction | None:
     match = _GRAMMAR.fullmatch(text)
     if match is None:
         return None
@@ -47,4 +47,4 @@ def _parse(text: str) -> Fraction | None:
         value *= _FACTORS[match["suffix"]]
     if match["sign"] == "-":
         value = -value
-    return value if abs(value) <= _LARGEST else None
+    return value if abs(value) <= _MAX_VALUE else None

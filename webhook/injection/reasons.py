@@ -7,7 +7,7 @@ The warning, the audit annotation, the metric label, the log line and ``explain`
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-__all__ = ["Finding", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
+__all__ = ["Finding", "NotInjectable", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
 
 #: kubectl prints warnings in one line; the API server cuts them at 256 characters and all of them at 4096.
 WARNING_LENGTH = 120
@@ -18,9 +18,9 @@ class Severity(StrEnum):
 
     QUIET = "quiet"  # nobody: injection was not requested, or it succeeded
     NOTE = "note"  # readers of explain
-    ASKED = "asked"  # the client is warned if the pod itself requested injection, not only its namespace
+    WARNING_IF_REQUESTED = "warning_if_requested"  # the client is warned only if the pod itself asked
     WARNING = "warning"  # the client is warned
-    REFUSED = "refused"  # warned, and denied under ``strict``: the annotation itself is wrong
+    INVALID = "invalid"  # the annotation is invalid: the client is warned, and the pod denied under ``strict``
 
 
 class Reason(StrEnum):
@@ -41,11 +41,11 @@ class Reason(StrEnum):
     INJECTED = "injected", Severity.QUIET, "the sidecar was added"
     NOT_A_POD = "not_a_pod", Severity.QUIET, "only pods are injected"
     NOT_CREATE = "not_create", Severity.QUIET, "pods are injected only when they are created"
-    NOT_ASKED = "not_asked", Severity.QUIET, "neither the pod nor its namespace requests injection"
+    NOT_REQUESTED = "not_requested", Severity.QUIET, "neither the pod nor its namespace requests injection"
     OPTED_OUT = "opted_out", Severity.QUIET, "the pod has inject: false"
     OWN_POD = "own_pod", Severity.QUIET, "Pillion's own pods are never injected"
-    MIRROR_POD = "mirror_pod", Severity.ASKED, "a mirror pod only shows what a node already runs"
-    WINDOWS = "windows", Severity.ASKED, "the pod runs on Windows"
+    MIRROR_POD = "mirror_pod", Severity.WARNING_IF_REQUESTED, "a mirror pod only shows what a node already runs"
+    WINDOWS = "windows", Severity.WARNING_IF_REQUESTED, "the pod runs on Windows"
     NO_LOG_LOCATION = (
         "no_log_location",
         Severity.NOTE,
@@ -54,11 +54,11 @@ class Reason(StrEnum):
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod already has a sidecar of Pillion"
 
     # the annotations can't be followed
-    BAD_ANNOTATION = "bad_annotation", Severity.REFUSED, "an annotation has a value that can't be used"
-    UNKNOWN_PROFILE = "unknown_profile", Severity.REFUSED, "there is no profile of that name"
-    UNKNOWN_CONTAINER = "unknown_container", Severity.REFUSED, "the pod has no container of that name"
-    REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.REFUSED, "a request is above its limit"
-    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.REFUSED, "the profile does not let the sidecar run as root"
+    BAD_ANNOTATION = "bad_annotation", Severity.INVALID, "an annotation has a value that can't be used"
+    UNKNOWN_PROFILE = "unknown_profile", Severity.INVALID, "there is no profile of that name"
+    UNKNOWN_CONTAINER = "unknown_container", Severity.INVALID, "the pod has no container of that name"
+    REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.INVALID, "a request is above its limit"
+    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not let the sidecar run as root"
 
     # the plan is impossible
     NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
@@ -83,7 +83,11 @@ class Reason(StrEnum):
     )
     ROOT_UNDER_NON_ROOT = "root_under_non_root", Severity.WARNING, "the sidecar would run as root under runAsNonRoot"
     USER_NOT_MAPPED = "user_not_mapped", Severity.WARNING, "the pod's user namespace has no such user"
-    TOO_MANY_PLACES = "too_many_places", Severity.WARNING, "the logs are in more directories than the sidecar mounts"
+    TOO_MANY_LOG_SOURCES = (
+        "too_many_log_sources",
+        Severity.WARNING,
+        "the logs are in more directories than the sidecar mounts",
+    )
 
     # the request could not be served as it should
     UNREADABLE_POD = "unreadable_pod", Severity.WARNING, "the pod in the request can't be read"
@@ -101,7 +105,7 @@ class Reason(StrEnum):
     )
     BOUNDED = "bounded", Severity.WARNING, "the value is beyond the profile's bounds"
     PROBABLY_DIRECTORY = "probably_directory", Severity.WARNING, "the last part is probably a directory"
-    PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another folder"
+    PROBABLY_ELSEWHERE = "probably_elsewhere", Severity.WARNING, "the logs are probably in another directory"
     HIDES_APPLICATION = "hides_application", Severity.WARNING, "the new volume probably hides the application's files"
     READ_ONLY_MOUNT = "read_only_mount", Severity.WARNING, "the container can't write there"
     MIXED_USERS = "mixed_users", Severity.WARNING, "the containers run as different users"
@@ -127,39 +131,47 @@ def quote_untrusted(text: str, length: int = 40) -> str:
 class Finding(NamedTuple):
     """A reason, where it was found, and what to write instead.
 
-    ``where`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
+    ``annotation`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
     ``message`` says what is wrong and what to write, in few words; tenant text in it is already quoted.
     """
 
     reason: Reason
-    where: str = ""
-    value: str = ""
     message: str = ""
+    annotation: str = ""
+    value: str = ""
 
     def text(self, prefix: str = "") -> str:
         """Return one line of any length: ``pillion.dev/logs "x.log": must begin with /; write "/var/log/x.log"``."""
-        place = f"{prefix}{self.where}" if self.where else ""
+        place = f"{prefix}{self.annotation}" if self.annotation else ""
         if self.value:
             place = f"{place} {quote_untrusted(self.value)}".strip()
-        said = self.message or self.reason.sentence
-        return f"{place}: {said}" if place else said
+        message = self.message or self.reason.sentence
+        return f"{place}: {message}" if place else message
 
-    def warning(self, prefix: str = "", head: str = "") -> str:
+    def warning(self, prefix: str = "", lead: str = "") -> str:
         """Return the line as an admission warning: at most 120 characters, the message kept before the value."""
-        line = head + self.text(prefix)
+        line = lead + self.text(prefix)
         if len(line) <= WARNING_LENGTH:
             return line
         if self.value:
             bare = self._replace(value="").text(prefix)
-            spare = WARNING_LENGTH - len(head) - len(bare) - 1
+            spare = WARNING_LENGTH - len(lead) - len(bare) - 1
             # fewer characters of a value tell nobody which one it is
-            line = head + (bare if spare < _TELLING else self._cut(prefix, spare))
+            line = lead + (bare if spare < _MIN_SHOWN_VALUE else self._cut(prefix, spare))
         return line if len(line) <= WARNING_LENGTH else line[: WARNING_LENGTH - 1] + "…"
 
     def _cut(self, prefix: str, length: int) -> str:
-        place = f"{prefix}{self.where} {quote_untrusted(self.value, length - 2)}".strip()
+        place = f"{prefix}{self.annotation} {quote_untrusted(self.value, length - 2)}".strip()
         return f"{place}: {self.message or self.reason.sentence}"
 
 
 #: The shortest piece of a value that is worth showing, quotes included.
-_TELLING = 10
+_MIN_SHOWN_VALUE = 10
+
+
+class NotInjectable(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was
+    """Raised by the first rule that ends an injection; ``finding`` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.text())
+        self.finding = finding

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import NULL_WORD, pointer
+from webhook.injection.edit import NULL_SPELLING, json_pointer
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
@@ -32,12 +32,12 @@ from webhook.injection.pod_annotations import (
     are_short_enough,
     remove_volume_names,
 )
-from webhook.injection.profile import EMPTY_VOLUME, NAME_PREFIX, Configuration, is_log_volume
+from webhook.injection.profile import NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration, is_log_volume
 from webhook.injection.reasons import quote_untrusted
-from webhook.injection.status import parse
+from webhook.injection.status import parse_status
 from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
 
-__all__ = ["Left", "Path", "Removal", "note_former_values", "remove"]
+__all__ = ["Kept", "Path", "Removal", "note_former_values", "remove"]
 
 Path = tuple[str | int, ...]
 
@@ -46,24 +46,24 @@ _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) 
 _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
 
 #: How YAML writes null.
-NULL_WORDS = frozenset({"null", "Null", "NULL", "~"})
+NULL_SPELLINGS = frozenset({"null", "Null", "NULL", "~"})
 
-_TOKEN_VOLUME = f"{NAME_PREFIX}{EMPTY_VOLUME}"
+_TOKEN_VOLUME = TOKEN_MASK_VOLUME
 _KINDS = ("initContainers", "containers")
 
 
-class Left(NamedTuple):
+class Kept(NamedTuple):
     """Something that stays though it looks like ours: where it is in the pod, and why."""
 
     path: Path
-    text: str
+    reason: str
 
 
 class Removal(NamedTuple):
     """RFC 6902 operations on the pod, ``remove`` and ``replace``, to be applied in their order; and what stays."""
 
     operations: list[dict[str, Any]]
-    left: list[Left]
+    kept: list[Kept]
 
 
 def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
@@ -73,45 +73,45 @@ def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
     """
     removal = _Removing(pod, configuration)
     removal.run()
-    return Removal(removal.operations, removal.left)
+    return Removal(removal.operations, removal.kept)
 
 
 def note_former_values(
-    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, written: Callable[[Path], str]
+    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, scalar_text: Callable[[Path], str]
 ) -> list[dict[str, Any]]:
     """Return an injection's operations with a status that says what was null or empty in the pod before.
 
     A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this. A status of
-    the author's own is noted too. Nothing is noted where annotations may take no more bytes. ``written`` returns how
+    the author's own is noted too. Nothing is noted where annotations may take no more bytes. ``scalar_text`` returns how
     the scalar at a path is written.
     """
     before: dict[str, Any] = {}
-    null_words: dict[str, str] = {}
+    null_spellings: dict[str, str] = {}
     own = ("metadata", "annotations", f"{prefix}{STATUS}")
     if isinstance(_at(pod, own), str):
-        before[pointer(own)] = _at(pod, own)
+        before[json_pointer(own)] = _at(pod, own)
     for operation in operations:
         path = _parsed(operation["path"])
         for place in (path, path[:-1]):
             found = _at(pod, place)
             if found in (None, [], {}) and _has(pod, place):
-                before[pointer(place)] = found
-                word = written(_with_indexes(pod, place)) if found is None else ""
-                if word in NULL_WORDS:
-                    null_words[pointer(place)] = word
+                before[json_pointer(place)] = found
+                word = scalar_text(_with_indexes(pod, place)) if found is None else ""
+                if word in NULL_SPELLINGS:
+                    null_spellings[json_pointer(place)] = word
     annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
     noted = []
     for operation in operations:
         path, value = _parsed(operation["path"]), copy.deepcopy(operation["value"])
         # it adds an annotation, all of them, or all metadata
         added = _mapping(_at(_nested(path, value), own[:-1]))
-        status = parse(added, prefix) if before else None
+        status = parse_status(added, prefix) if before else None
         annotations.update(added)
         if status is None:
             noted.append(operation)
             continue
-        status.before = {**status.before, **before}
-        status.null_words = null_words
+        status.former_values = {**status.former_values, **before}
+        status.null_spellings = null_spellings
         added[own[-1]] = annotations[own[-1]] = status.text()
         noted.append(operation | {"value": _at(_nested(own[:-1], added), path)})
     return noted if are_short_enough(annotations) else list(operations)
@@ -148,18 +148,18 @@ class _Removing:
         self.pod = copy.deepcopy({key: pod[key] for key in ("metadata", "spec") if key in pod})
         self.configuration = configuration
         self.operations: list[dict[str, Any]] = []
-        self.left: list[Left] = []
+        self.kept: list[Kept] = []
         #: The indexes of the sidecars that were taken out, in their order, by the list that they were in.
-        self.gone: dict[str, list[int]] = {}
+        self.removed_indexes: dict[str, list[int]] = {}
         self.annotations = _mapping(_at(self.pod, ("metadata", "annotations")))
-        self.status = parse(self.annotations, configuration.prefix)
+        self.status = parse_status(self.annotations, configuration.prefix)
         self.volumes: dict[str, Any] = {
             volume["name"]: volume
             for volume in _list(_at(self.pod, ("spec", "volumes")))
             if isinstance(volume, dict) and isinstance(volume.get("name"), str)
         }
         #: What containers were called when they were injected, by their present names.
-        self.former: dict[str, str] = {}
+        self.former_names: dict[str, str] = {}
 
     def containers(self) -> list[_Container]:
         """Return the containers that have a name, of every kind."""
@@ -176,13 +176,13 @@ class _Removing:
         sidecars = self.sidecars()
         for kind in _KINDS:
             # first of all: from now on the others have the places that they had before the injection
-            self.gone[kind] = [one.number for one in sidecars if one.kind == kind]
-            self.take(("spec", kind), self.gone[kind])
+            self.removed_indexes[kind] = [one.number for one in sidecars if one.kind == kind]
+            self.remove_items(("spec", kind), self.removed_indexes[kind])
         others = self.containers()
         volumes, mounts = self.added_volumes(sidecars, others)
         if not sidecars and not volumes:
             if status_key in self.annotations:
-                self.leave(
+                self.keep(
                     ("metadata", "annotations", status_key),
                     f"{status_key} stays: the pod has nothing else that Pillion adds",
                 )
@@ -202,17 +202,17 @@ class _Removing:
             if isinstance(volume, dict) and volume.get("name") in volumes
         }
         for path, indexes in taken.items():
-            self.take(path, indexes)
+            self.remove_items(path, indexes)
         self.remove_annotations(status_key, sidecars, volumes)
 
-    def leave(self, path: Path, text: str) -> None:
+    def keep(self, path: Path, reason: str) -> None:
         """Name something that stays, at its place in the pod as it was given."""
         if len(path) > 2 and isinstance(path[2], int):  # noqa: PLR2004 — spec, the list, the item's index
             index = path[2]
-            for gone in self.gone.get(str(path[1]), ()):
+            for gone in self.removed_indexes.get(str(path[1]), ()):
                 index += gone <= index
             path = (*path[:2], index, *path[3:])
-        self.left.append(Left(path, text))
+        self.kept.append(Kept(path, reason))
 
     # --- what is ours ----------------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class _Removing:
             if sum(evidence) >= 2:  # noqa: PLR2004 — two agree, as the table says
                 found.append(container)
             else:
-                self.leave(
+                self.keep(
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
                 )
@@ -241,7 +241,7 @@ class _Removing:
         last = [one for one in found if one.kind == "containers"]
         if last and len(last) == len(ordinary):
             for container in last:
-                self.leave(
+                self.keep(
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: the pod has no other ordinary one",
                 )
@@ -253,12 +253,12 @@ class _Removing:
         volume = self.volumes.get(name)
         if volume is None or not name.startswith(NAME_PREFIX):
             return False
-        if self.status is not None and name in self.status.reused:
+        if self.status is not None and name in self.status.reused_volumes:
             return False
         if name == _TOKEN_VOLUME:
             return bool(volume == {"name": name, "emptyDir": {}})
         source = volume.get("emptyDir")
-        if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _SIZED:
+        if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _EMPTY_DIR_FIELDS:
             return True
         return not is_log_volume(name) and self.is_of_a_profile(volume)
 
@@ -289,7 +289,7 @@ class _Removing:
             known = name in mounted or (name in listed and self.is_given_by_us(name))
             if not self.is_our_volume(name) or not known:
                 if sidecars:
-                    self.leave(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
+                    self.keep(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
             mounts = [
                 _Mount(container, number, mount)
@@ -303,15 +303,15 @@ class _Removing:
                 found += mounts
             else:
                 container = quote_untrusted(strange.container.name)
-                self.leave(
+                self.keep(
                     path, f"volume {quote_untrusted(name)} stays: container {container} mounts it in a way of its own"
                 )
         return names, found
 
     def is_our_mount(self, mount: _Mount) -> bool:
-        """Return whether a container mounts a volume of ours as we add it: with a folder of the container's name.
+        """Return whether a container mounts a volume of ours as we add it: with a directory of the container's name.
 
-        A container that was renamed since keeps the folder.
+        A container that was renamed since keeps the directory.
         """
         value, names = mount.value, {mount.container.name}
         if self.status is not None:
@@ -328,19 +328,19 @@ class _Removing:
         """Learn from their mounts which containers were renamed since."""
         present = {container.name for container in containers}
         for mount in mounts:
-            folder = mount.value["subPath"]
-            if folder not in present:
-                self.former[mount.container.name] = folder
+            directory = mount.value["subPath"]
+            if directory not in present:
+                self.former_names[mount.container.name] = directory
 
     def added_variables(self, container: _Container) -> set[int]:
         """Return the indexes of our variables in a container's list."""
         if container.kind not in _KINDS:
             return set()
-        name = self.former.get(container.name, container.name)
+        name = self.former_names.get(container.name, container.name)
         taking_part = self.status is not None and name in self.status.containers
         expected: Collection[str] = _POD_VARIABLES
         if self.status is not None:
-            expected = self.status.env.get(name, expected) if taking_part else ()
+            expected = self.status.variables.get(name, expected) if taking_part else ()
         variables = _list(container.value.get("env"))
         front = 0
         for variable, ours in _POD_VARIABLES.items():
@@ -349,7 +349,7 @@ class _Removing:
         if taking_part or not front:
             return set(range(front))
         names = " and ".join(_mapping(variable).get("name", "") for variable in variables[:front])
-        self.leave(
+        self.keep(
             (*container.path, "env", 0), f"container {quote_untrusted(container.name)} keeps {names}: it could be yours"
         )
         return set()
@@ -365,41 +365,41 @@ class _Removing:
                 found.add(indexes[-1])
             elif indexes:
                 path = ("spec", "imagePullSecrets", indexes[-1])
-                self.leave(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
+                self.keep(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
         return found
 
     # --- how it is taken out ---------------------------------------------------------------------------------------
 
-    def take(self, path: Path, indexes: Collection[int]) -> None:
+    def remove_items(self, path: Path, indexes: Collection[int]) -> None:
         """Remove items of a list, and the list with its last one, unless it was there before."""
         items = _list(_at(self.pod, path))
-        if indexes and len(indexes) == len(items) and self.before(path) != []:
-            self.remove_all(path)
+        if indexes and len(indexes) == len(items) and self.former_value(path) != []:
+            self.remove_value(path)
             return
         # one by one even where none stays: then a text keeps the brackets that it had
         for index in sorted(indexes, reverse=True):
             del items[index]
-            self.operations.append({"op": "remove", "path": pointer((*path, index))})
+            self.operations.append({"op": "remove", "path": json_pointer((*path, index))})
 
-    def remove_all(self, path: Path) -> None:
+    def remove_value(self, path: Path) -> None:
         """Remove a collection, or make it null if it was that before."""
         parent = _at(self.pod, path[:-1])
-        if self.before(path) is None:
+        if self.former_value(path) is None:
             parent[path[-1]] = None
-            self.make_null(path)
+            self.set_null(path)
         else:
             del parent[path[-1]]
-            self.operations.append({"op": "remove", "path": pointer(path)})
+            self.operations.append({"op": "remove", "path": json_pointer(path)})
 
-    def make_null(self, path: Path) -> None:
+    def set_null(self, path: Path) -> None:
         """Make something null, as it was written before."""
-        word = self.status.null_words.get(pointer(path), "") if self.status is not None else ""
-        hint = {NULL_WORD: word} if word in NULL_WORDS else {}
-        self.operations.append({"op": "replace", "path": pointer(path), "value": None} | hint)
+        word = self.status.null_spellings.get(json_pointer(path), "") if self.status is not None else ""
+        hint = {NULL_SPELLING: word} if word in NULL_SPELLINGS else {}
+        self.operations.append({"op": "replace", "path": json_pointer(path), "value": None} | hint)
 
-    def before(self, path: Path) -> Any:
-        """Return what was there before the injection: null or an empty collection; ``_MISSING`` for all others."""
-        return self.status.before.get(pointer(path), _MISSING) if self.status is not None else _MISSING
+    def former_value(self, path: Path) -> Any:
+        """Return what was there before the injection: null or an empty collection; ``_ABSENT`` for all others."""
+        return self.status.former_values.get(json_pointer(path), _ABSENT) if self.status is not None else _ABSENT
 
     def remove_annotations(self, status_key: str, sidecars: Sequence[_Container], volumes: Sequence[str]) -> None:
         """Take out our annotations, and what held nothing else."""
@@ -412,29 +412,35 @@ class _Removing:
             if self.status is not None and self.status.default_container == default:
                 changed[DEFAULT_CONTAINER] = None
             elif self.status is None or default in [one.name for one in sidecars]:
-                self.leave(
+                self.keep(
                     ("metadata", "annotations", DEFAULT_CONTAINER), f"{DEFAULT_CONTAINER} stays: it could be yours"
                 )
         if status_key in self.annotations:
-            own = self.status.before.get(pointer(("metadata", "annotations", status_key))) if self.status else None
+            own = (
+                self.status.former_values.get(json_pointer(("metadata", "annotations", status_key)))
+                if self.status
+                else None
+            )
             changed[status_key] = own if isinstance(own, str) else None
         path: Path = ("metadata", "annotations")
         kept = [
-            key for key in self.annotations if changed.get(key, "") is not None or self.before((*path, key)) is None
+            key
+            for key in self.annotations
+            if changed.get(key, "") is not None or self.former_value((*path, key)) is None
         ]
-        if kept or not changed or self.before(path) == {}:
+        if kept or not changed or self.former_value(path) == {}:
             for key, value in changed.items():
                 self.change_annotation(key, value)
             return
-        if len(self.pod["metadata"]) == 1 and self.before(path) is _MISSING and self.before(path[:-1]) != {}:
+        if len(self.pod["metadata"]) == 1 and self.former_value(path) is _ABSENT and self.former_value(path[:-1]) != {}:
             path = path[:-1]
-        self.remove_all(path)
+        self.remove_value(path)
 
     def change_annotation(self, key: str, value: str | None) -> None:
         path = ("metadata", "annotations", key)
-        where = pointer(path)
-        if value is None and self.before(path) is None:
-            self.make_null(path)
+        where = json_pointer(path)
+        if value is None and self.former_value(path) is None:
+            self.set_null(path)
         elif value is None:
             self.operations.append({"op": "remove", "path": where})
         elif value != self.annotations[key]:
@@ -443,7 +449,7 @@ class _Removing:
     def former_volume_list(self, listed: str, volumes: Sequence[str]) -> str | None:
         """Return the autoscaler's list as it was before our volumes were in it, None where there was none."""
         if self.status is not None:
-            before = self.status.before.get(pointer(("metadata", "annotations", SAFE_TO_EVICT)))
+            before = self.status.former_values.get(json_pointer(("metadata", "annotations", SAFE_TO_EVICT)))
             if isinstance(before, str) and add_volume_names(before, self.status.volumes) == listed:
                 return before
         found: str | None = remove_volume_names(listed, volumes)
@@ -455,7 +461,7 @@ class _Removing:
         return ",".join(rest) if rest else None
 
 
-_SIZED = {"medium", "sizeLimit"}
+_EMPTY_DIR_FIELDS = {"medium", "sizeLimit"}
 #: What the API server writes into a volume where it says nothing: the field, by the kind of the mapping that has it.
 _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     **{kind: {"defaultMode": 0o644} for kind in ("configMap", "secret", "downwardAPI", "projected")},
@@ -470,7 +476,7 @@ _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
 }
 #: Stands for a key that an object has not.
-_MISSING = object()
+_ABSENT = object()
 
 
 def _is_completed(found: Any, written: Any, kind: str = "") -> bool:

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from webhook.errors import ReviewError
 from webhook.injection.pod import Metadata, Pod
 
-__all__ = ["Request", "Response", "encode", "parse"]
+__all__ = ["Request", "Response", "encode_review", "parse_review"]
 
 API_VERSIONS = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"})
 
@@ -45,7 +45,7 @@ class Request(Struct):
     #: Filled in when the pod is read, for the log line.
     metadata: Metadata | None = None
 
-    def pod(self) -> Pod | None:
+    def decode_pod(self) -> Pod | None:
         """Return the pod with its spec still raw, or None where the object is null; msgspec's errors otherwise."""
         if isinstance(self.object, Raw):
             self.object = _decode_pod(self.object) if bytes(self.object) else None
@@ -92,7 +92,7 @@ class Response(Struct, omit_defaults=True):
     status: dict[str, Any] | None = None
 
 
-class _Answer(Struct):
+class _AnsweredReview(Struct):
     apiVersion: str
     kind: str
     response: Response
@@ -104,7 +104,7 @@ _decode_pod = msgspec.json.Decoder(Pod | None).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(body: bytes, *, namespace_opted_in: bool = False) -> Request:
+def parse_review(body: bytes, *, namespace_opted_in: bool = False) -> Request:
     """Return the request in an AdmissionReview's bytes.
 
     A body with a uid but with contents that no pod has gives a request without an object: it is answered, not
@@ -146,7 +146,7 @@ def _decode_once(body: bytes) -> _Envelope[Pod | None] | _Envelope[Raw]:
 
 
 #: Reading a body into dictionaries takes many times its size in memory, and the loop for as long as it takes.
-LENIENT_SIZE = 256 * 1024
+MAX_LENIENT_BYTES = 256 * 1024
 
 
 def _no_number(_: str) -> None:
@@ -155,7 +155,7 @@ def _no_number(_: str) -> None:
 
 def _parse_leniently(body: bytes) -> tuple[Request, str]:
     """Find uid and kind in a body that the strict decoder refused: no API server sends one, attackers do."""
-    if len(body) > LENIENT_SIZE:
+    if len(body) > MAX_LENIENT_BYTES:
         raise ReviewError("the body is no AdmissionReview: not JSON")
     try:
         # no number is looked at, and one of 5,000 digits must cost nothing
@@ -181,6 +181,6 @@ def _parse_leniently(body: bytes) -> tuple[Request, str]:
     return request, kind if isinstance(kind, str) else ""
 
 
-def encode(request: Request, response: Response) -> bytes:
+def encode_review(request: Request, response: Response) -> bytes:
     """Return the AdmissionReview that answers ``request``, in its own version."""
-    return _encode(_Answer(request.api_version, "AdmissionReview", response))
+    return _encode(_AnsweredReview(request.api_version, "AdmissionReview", response))

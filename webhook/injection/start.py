@@ -1,7 +1,6 @@
 """Where reading begins in log files that were there before the pod."""
 
 from webhook.injection.annotations import RequestedOptions
-from webhook.injection.places import Place
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason, quote_untrusted
 
@@ -13,7 +12,7 @@ def requested_start(profile: Profile, options: RequestedOptions, findings: list[
     asked = options.start
     if asked is not None and not profile.fills_start:
         message = f"has no effect: the sidecar of profile {quote_untrusted(profile.name)} does not take it"
-        findings.append(Finding(Reason.NO_EFFECT, "start", asked, message))
+        findings.append(Finding(Reason.NO_EFFECT, message, annotation="start", value=asked))
     return asked or profile.start
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from webhook.injection.annotations import STATUS
 
-__all__ = ["Status", "parse"]
+__all__ = ["Status", "parse_status"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,16 +26,16 @@ class Status(Struct, omit_defaults=True, rename="camel"):
     containers: list[str]
     #: The volumes that were added, and those of the pod's own that are read.
     volumes: list[str]
-    reused: list[str]
+    reused_volumes: list[str]
     #: The variables that a container got, where these are not all of ``POD_VARIABLES``.
-    env: dict[str, list[str]] = {}
+    variables: dict[str, list[str]] = {}
     pull_secrets: list[str] = []
     #: The value of kubectl's annotation of that name, where it was added.
     default_container: str = ""
     #: What was null or empty before something was put there, by JSON pointer; only manifests have such values.
-    before: dict[str, Any] = {}
+    former_values: dict[str, Any] = {}
     #: How such a null was written, where it was written at all (``null``, ``~``).
-    null_words: dict[str, str] = {}
+    null_spellings: dict[str, str] = {}
 
     def text(self) -> str:
         """Return the annotation's value."""
@@ -45,7 +45,7 @@ class Status(Struct, omit_defaults=True, rename="camel"):
 _decode = msgspec.json.Decoder(Status).decode
 
 
-def parse(annotations: Mapping[str, Any], prefix: str) -> Status | None:
+def parse_status(annotations: Mapping[str, Any], prefix: str) -> Status | None:
     """Return what the status annotation says, None where there is none or it is not as Pillion writes it."""
     text = annotations.get(f"{prefix}{STATUS}")
     if not isinstance(text, str):

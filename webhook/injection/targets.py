@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from webhook.injection.annotations import LogFiles
-from webhook.injection.participants import Mounts, Participant
+from webhook.injection.annotations import LogEntry
+from webhook.injection.candidates import Candidate, Mounts
+from webhook.injection.log_sources import too_many_sources
 from webhook.injection.paths import Components, components
-from webhook.injection.places import too_many
 
-__all__ = ["Target", "are_mounts", "nearest_mount", "targets"]
+__all__ = ["Target", "enclosing_mount_path", "files_are_mounts", "targets"]
 
 #: Containers times directories: beyond, planning alone would take the time of a thousand other pods.
 MAX_TARGETS = 2048
@@ -19,61 +19,67 @@ _RUN: Components = ("run",)
 class Target(Struct, gc=False):
     """A log directory of a container, and the entries that mean files in it."""
 
-    participant: Participant
+    candidate: Candidate
     directory: Components
-    entries: Sequence[LogFiles]
+    entries: Sequence[LogEntry]
     #: The path of the nearest mount that the directory lies in, and the mounts inside it.
-    nearest_mount: Components | None
+    enclosing_mount_path: Components | None
     below: Mounts
 
 
-def targets(participants: Sequence[Participant], entries: Sequence[LogFiles]) -> list[Target]:
+def targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -> list[Target]:
     """Return each log directory in each container that it is meant in."""
-    directories: dict[Components, list[LogFiles]] = {}
+    directories: dict[Components, list[LogEntry]] = {}
     prefixed: set[Components] = set()
     for entry in entries:
-        directories.setdefault(entry.parts, []).append(entry)
+        directories.setdefault(entry.directory_parts, []).append(entry)
         if entry.container:
-            prefixed.add(entry.parts)
-    if len(directories) * len(participants) > MAX_TARGETS:
-        raise too_many(f"{len(directories)} directories in {len(participants)} containers")
+            prefixed.add(entry.directory_parts)
+    if len(directories) * len(candidates) > MAX_TARGETS:
+        raise too_many_sources(f"{len(directories)} directories in {len(candidates)} containers")
     found = []
     for directory, inside in directories.items():
-        for one in participants:
-            matching = (
-                inside if one.matches_unprefixed and directory not in prefixed else _matching_entries(one, inside)
-            )
+        for one in candidates:
+            matching = inside if one.takes_unprefixed and directory not in prefixed else _matching_entries(one, inside)
             for path, files in _directories_of(one, directory, matching):
-                found.append(Target(one, path, files, nearest_mount(path, one.own), _mounts_below(path, one.own)))
+                found.append(
+                    Target(
+                        one,
+                        path,
+                        files,
+                        enclosing_mount_path(path, one.own_mounts),
+                        _mounts_below(path, one.own_mounts),
+                    )
+                )
     return found
 
 
 def _directories_of(
-    participant: Participant, directory: Components, entries: Sequence[LogFiles]
-) -> Iterable[tuple[Components, Sequence[LogFiles]]]:
+    candidate: Candidate, directory: Components, entries: Sequence[LogEntry]
+) -> Iterable[tuple[Components, Sequence[LogEntry]]]:
     """Return the directory and its entries; two directories where /var/run and /run are not the same."""
-    if participant.resolve is components or directory[:1] != _RUN:
+    if candidate.parse_path is components or directory[:1] != _RUN:
         return ((directory, entries),) if entries else ()
-    paths: dict[Components, list[LogFiles]] = {}
+    paths: dict[Components, list[LogEntry]] = {}
     for entry in entries:
-        paths.setdefault(participant.resolve(entry.directory), []).append(entry)
+        paths.setdefault(candidate.parse_path(entry.directory), []).append(entry)
     return paths.items()
 
 
-def are_mounts(target: Target) -> bool:
+def files_are_mounts(target: Target) -> bool:
     """Return whether every file that is meant is a mount itself."""
-    return all(not entry.is_glob and (*target.directory, entry.name) in target.below for entry in target.entries)
+    return all(not entry.is_glob and (*target.directory, entry.file_glob) in target.below for entry in target.entries)
 
 
-def _matching_entries(participant: Participant, entries: Sequence[LogFiles]) -> list[LogFiles]:
+def _matching_entries(candidate: Candidate, entries: Sequence[LogEntry]) -> list[LogEntry]:
     meant = []
     for entry in entries:
-        if entry.container == participant.container.name or (participant.matches_unprefixed and not entry.container):
+        if entry.container == candidate.container.name or (candidate.takes_unprefixed and not entry.container):
             meant.append(entry)
     return meant
 
 
-def nearest_mount(path: Components, mounts: Mounts) -> Components | None:
+def enclosing_mount_path(path: Components, mounts: Mounts) -> Components | None:
     """Return the path of the nearest mount that a path lies in."""
     nearest: Components | None = None
     for own in mounts:

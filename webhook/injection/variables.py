@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from webhook.injection.annotations import NotInjectable
-from webhook.injection.pod import Container, EnvSource, EnvVar
-from webhook.injection.reasons import Finding, Reason, quote_untrusted
+from webhook.injection.pod import Container, EnvVar, EnvVarSource
+from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 
 __all__ = [
     "POD_VARIABLES",
     "SIDECAR_VARIABLES",
     "Environment",
     "added_variables",
-    "escape",
+    "escape_references",
     "has_sidecar_variables",
     "needed_variables",
     "references",
@@ -26,7 +25,7 @@ __all__ = [
 
 
 def _field(name: str, path: str) -> EnvVar:
-    return EnvVar(name, valueFrom=EnvSource(fieldRef={"fieldPath": path}))
+    return EnvVar(name, valueFrom=EnvVarSource(fieldRef={"fieldPath": path}))
 
 
 #: What each container that takes part gets, at the front of its own.
@@ -38,12 +37,12 @@ SIDECAR_VARIABLES = (*POD_VARIABLES, _field("POD_UID", "metadata.uid"), _field("
 # "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 # only these two mean something to Kubernetes; a program stays readable where nothing else is doubled
-_MEANINGFUL = re.compile(r"\$(?=[$(])")
+_EXPANDED_DOLLAR = re.compile(r"\$(?=[$(])")
 
 
-def escape(text: str) -> str:
+def escape_references(text: str) -> str:
     """Return ``text`` so that Kubernetes fills nothing into it and hands it on as it is."""
-    return _MEANINGFUL.sub("$$", text) if "$" in text else text
+    return _EXPANDED_DOLLAR.sub("$$", text) if "$" in text else text
 
 
 #: Of a container whose subPathExpr has to be understood: each may be made of all those before it.
@@ -101,7 +100,7 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
 
     def unknown(name: str, why: str) -> NotInjectable:
         message = f"the subPathExpr of {quote_untrusted(container.name, 24)} needs {quote_untrusted(name, 24)}, {why}"
-        return NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, "logs", "", message))
+        return NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, message, annotation="logs"))
 
     if len(available) > MAX_VARIABLES:
         raise unknown(expression, f"one of more than {MAX_VARIABLES} variables")
@@ -117,17 +116,21 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
         if container.envFrom and not inner <= names:
             raise unknown(min(inner - names), "which comes from envFrom; put it in env")
         frontier = (inner & names) - wanted
-    return tuple(_portable(variable, container, unknown) for variable in available if variable.name in wanted)
+    return tuple(
+        _for_another_container(variable, container, unknown) for variable in available if variable.name in wanted
+    )
 
 
-def _portable(variable: EnvVar, container: Container, unknown: Callable[[str, str], NotInjectable]) -> EnvVar:
+def _for_another_container(
+    variable: EnvVar, container: Container, unknown: Callable[[str, str], NotInjectable]
+) -> EnvVar:
     """Return the variable so that it has the same value in another container of the pod."""
     source = variable.valueFrom
     if source is None:
         return variable
     if source.resourceFieldRef is not None:
         reference = {"containerName": container.name, **source.resourceFieldRef}
-        return replace(variable, valueFrom=EnvSource(resourceFieldRef=reference))
+        return replace(variable, valueFrom=EnvVarSource(resourceFieldRef=reference))
     if source.fieldRef is not None or source.configMapKeyRef is not None:
         return variable
     raise unknown(variable.name, "which comes from a Secret or file")
@@ -138,7 +141,7 @@ def _definition(variable: EnvVar) -> EnvVar:
     source = variable.valueFrom
     if source is not None and source.fieldRef and source.fieldRef.get("apiVersion") == "v1":
         reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}
-        return replace(variable, valueFrom=EnvSource(fieldRef=reference))
+        return replace(variable, valueFrom=EnvVarSource(fieldRef=reference))
     return variable
 
 
@@ -154,7 +157,7 @@ class Environment:
     def __init__(self, variables: Iterable[EnvVar]) -> None:
         self.variables = list(variables)
 
-    def adopt(self, needed: Sequence[EnvVar], expression: str) -> str:
+    def add_needed_variables(self, needed: Sequence[EnvVar], expression: str) -> str:
         """Add the needed variables and return the expression in our names."""
         names: dict[str, str] = {}
 
@@ -166,10 +169,10 @@ class Environment:
 
         for variable in needed:
             value = variable.value and _rewrite(variable.value, rename)
-            names[variable.name] = self._place(replace(variable, value=value))
+            names[variable.name] = self._add(replace(variable, value=value))
         return _rewrite(expression, rename)
 
-    def _place(self, variable: EnvVar) -> str:
+    def _add(self, variable: EnvVar) -> str:
         """Return the name under which the sidecar has this variable, adding it where it does not yet."""
         definition = _definition(variable)
         # only the last one of a name counts

@@ -2,18 +2,18 @@
 
 from msgspec import Struct
 
-from webhook.injection.edit import Operation, encode
+from webhook.injection.edit import Operation, encode_patch
 from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, Severity
 from webhook.injection.review import Request, Response
 
-__all__ = ["NOT_INJECTED", "Verdict", "allow_unmodified"]
+__all__ = ["WARNING_PREFIX", "Verdict", "unexamined"]
 
 #: The API server cuts all warnings of a request at 4096 characters.
 MAX_WARNINGS = 16
 #: Who is warned learns first what came of it.
-NOT_INJECTED = "not injected: "
+WARNING_PREFIX = "not injected: "
 
 
 class Verdict(Struct):
@@ -27,9 +27,9 @@ class Verdict(Struct):
     revision: str = ""
     operations: list[Operation] = []
     #: What the operations make, once somebody asked for it.
-    encoded: bytes | None = None
+    _patch: bytes | None = None
     #: Whether the pod itself asked, and not only its namespace.
-    asked: bool = False
+    requested_by_pod: bool = False
     #: What is worth knowing of the volume plan, and no warning.
     plan_notes: list[Finding] = []
     #: What went wrong inside, for the log.
@@ -56,37 +56,37 @@ class Verdict(Struct):
         if not self.findings:
             return []
         prefix = self.configuration.prefix
-        head = "" if self.injected or not self.allowed else NOT_INJECTED
-        said = []
+        lead = "" if self.injected or not self.allowed else WARNING_PREFIX
+        lines = []
         for finding in self.findings:
             severity = finding.reason.severity
-            if severity in _WARNED or (severity is Severity.ASKED and self.asked):
+            if severity in _WARNED or (severity is Severity.WARNING_IF_REQUESTED and self.requested_by_pod):
                 # only the first finding decided anything
-                said.append(finding.warning(prefix, head if finding is self.findings[0] else ""))
-        return list(dict.fromkeys(said))[:MAX_WARNINGS]
+                lines.append(finding.warning(prefix, lead if finding is self.findings[0] else ""))
+        return list(dict.fromkeys(lines))[:MAX_WARNINGS]
 
     @property
     def notes(self) -> list[Finding]:
         """Return what is worth knowing and no warning: ``explain`` says it."""
-        said = [
+        lines = [
             finding
             for finding in self.findings
             if finding.reason.severity is Severity.NOTE and finding.reason is not self.reason
         ]
-        return [*said, *self.plan_notes]
+        return [*lines, *self.plan_notes]
 
     @property
     def patch(self) -> bytes:
         """Return the operations as a JSON Patch document, empty where there are none."""
         if not self.operations:
             return b""
-        if self.encoded is None:
-            self.encoded = encode(self.operations)
-        return self.encoded
+        if self._patch is None:
+            self._patch = encode_patch(self.operations)
+        return self._patch
 
     def response(self) -> Response:
         """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
-        audit = {"decision": self.outcome.value, "reason": self.reason.value}
+        audit = {"outcome": self.outcome.value, "reason": self.reason.value}
         if self.profile:
             audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
         if self.configuration.shadow:
@@ -105,9 +105,9 @@ class Verdict(Struct):
         return response
 
 
-_WARNED = frozenset({Severity.WARNING, Severity.REFUSED})
+_WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
-def allow_unmodified(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
+def unexamined(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
     """Return the verdict of a server that can't look at the pod now."""
     return Verdict(request, configuration, reason, [Finding(reason)])

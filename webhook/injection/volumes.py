@@ -18,56 +18,73 @@ from typing import Any
 
 from msgspec import Struct
 
-from webhook.injection.annotations import LogFiles, NotInjectable
-from webhook.injection.edit import Located
-from webhook.injection.hiding import application_hidden, reject_hidden_program, reject_system_directory
-from webhook.injection.kinds import HOST_PATH, PERSISTENT_KINDS, WRITABLE_KINDS, in_words, is_read_only, kind_of
-from webhook.injection.participants import Participant
-from webhook.injection.paths import Components, as_written, components, within
-from webhook.injection.places import ITSELF, File, Place, assign_sidecar_paths
+from webhook.injection.annotations import LogEntry
+from webhook.injection.candidates import Candidate
+from webhook.injection.edit import ContainerRef
+from webhook.injection.hiding import reject_hidden_program, reject_system_directory, warning_if_application_hidden
+from webhook.injection.kinds import (
+    HOST_PATH,
+    PERSISTENT_KINDS,
+    WRITABLE_KINDS,
+    describe_kind,
+    is_mount_read_only,
+    kind_of,
+)
+from webhook.injection.log_sources import MOUNT_ITSELF, FilePattern, LogSource, assign_sidecar_paths
+from webhook.injection.paths import Components, components, normalised_path, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Profile
-from webhook.injection.reasons import Finding, Reason, quote_untrusted
-from webhook.injection.targets import Target, are_mounts, targets
+from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
+from webhook.injection.targets import Target, files_are_mounts, targets
 from webhook.injection.variables import needed_variables
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan_volumes"]
 
 
 class Plan(Struct, gc=False):
-    """Everything that is mounted: new volumes, the containers' new mounts, the sidecar's places."""
+    """Everything that is mounted: new volumes, the containers' new mounts, the sidecar's sources."""
 
-    places: list[Place]
+    sources: list[LogSource]
     #: New volumes' names, and the log directory of each.
     new_volumes: list[tuple[str, str]]
-    mounts: list[tuple[Located, VolumeMount]]
+    mounts: list[tuple[ContainerRef, VolumeMount]]
     #: The names of the pod's own volumes that are read.
     reused: list[str]
-    #: Those of them that are read at a subPath of the user's: whoever mounts them first makes that folder.
-    subpaths: set[str]
+    #: Those of them that are read at a subPath of the user's: whoever mounts them first makes that directory.
+    user_subpath_volumes: set[str]
     #: Names of the containers that write the logs.
-    writers: set[str]
+    log_containers: set[str]
     findings: list[Finding]
 
     @property
     def notes(self) -> list[Finding]:
         """Return what ``explain`` says of the plan, though nobody needs a warning for it."""
         hidden = [
-            Finding(Reason.HIDES_IMAGE_FILES, "logs", directory, "the new volume hides what the image has there")
+            Finding(
+                Reason.HIDES_IMAGE_FILES,
+                "the new volume hides what the image has there",
+                annotation="logs",
+                value=directory,
+            )
             for _, directory in self.new_volumes
-            if application_hidden(directory) is None
+            if warning_if_application_hidden(directory) is None
         ]
         moved = [
-            Finding(Reason.RELOCATED, "logs", place.seen_by[0][1], f"the sidecar mounts it at {place.path}")
-            for place in self.places
-            if place.relocated
+            Finding(
+                Reason.RELOCATED,
+                f"the sidecar mounts it at {source.path}",
+                annotation="logs",
+                value=source.seen_by[0][1],
+            )
+            for source in self.sources
+            if source.relocated
         ]
         return hidden + moved
 
 
-def plan(
-    participants: Sequence[Participant],
-    entries: Sequence[LogFiles],
+def plan_volumes(
+    candidates: Sequence[Candidate],
+    entries: Sequence[LogEntry],
     volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
     *,
@@ -75,40 +92,44 @@ def plan(
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``host_paths`` says whether the node's own folders are read, which only the pod itself may ask for. Raises
+    ``host_paths`` says whether the node's own directories are read, which only the pod itself may ask for. Raises
     :class:`NotInjectable` where it would break a container or can't be done.
     """
     planning = _Planning(volumes, host_paths=host_paths)
-    found = targets(participants, entries)
+    found = targets(candidates, entries)
     for target in found:
-        planning.add_missing(target)
+        planning.add_new_volumes(target)
     # only now: an entry with ** also means files in the volumes of directories inside its own
     for target in found:
-        planning.find(target)
-    return planning.plan(profile)
+        planning.add_sources(target)
+    return planning.result(profile)
 
 
 class _Planning:
-    """Adds the volumes that are missing, then finds the places among what is mounted."""
+    """Adds the volumes that are missing, then finds the sources among what is mounted."""
 
     def __init__(self, volumes: Mapping[str, dict[str, Any]], *, host_paths: bool) -> None:
         self.volumes = volumes
         self.host_paths = host_paths
         self.new_volumes: dict[Components, tuple[str, str]] = {}
-        self.added: list[tuple[Located, VolumeMount]] = []
-        self.places: dict[tuple[Any, ...], Place] = {}
-        self.subpaths: set[str] = set()
+        self.new_mounts: list[tuple[ContainerRef, VolumeMount]] = []
+        self.sources: dict[tuple[Any, ...], LogSource] = {}
+        self.user_subpath_volumes: set[str] = set()
         #: Names of the containers that take part: those that can write somewhere, and those that can't.
-        self.writing: set[str] = set()
-        self.watching: set[str] = set()
+        self.writing_selected: set[str] = set()
+        self.read_only_selected: set[str] = set()
         #: Names of the pod's volumes that somebody can write to, and who of those that take part can't.
-        self.writable: set[str] = set()
-        self.unwritten: dict[str, tuple[Container, VolumeMount]] = {}
+        self.writable_volumes: set[str] = set()
+        self.read_only_mounts: dict[str, tuple[Container, VolumeMount]] = {}
 
-    def add_missing(self, target: Target) -> None:
+    def add_new_volumes(self, target: Target) -> None:
         """Add a volume where the container has none at the directory or above, and the files are not mounts."""
-        participant, directory, entries = target.participant, target.directory, target.entries
-        if not participant.chosen or target.nearest_mount is not None or (target.below and are_mounts(target)):
+        candidate, directory, entries = target.candidate, target.directory, target.entries
+        if (
+            not candidate.selected
+            or target.enclosing_mount_path is not None
+            or (target.below and files_are_mounts(target))
+        ):
             return
         written = entries[0].directory
         volume = self.new_volumes.get(directory)
@@ -117,162 +138,162 @@ class _Planning:
             name = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}"
             volume = self.new_volumes[directory] = name, written
         reject_hidden_program(target)
-        # a folder of its own for each container: two that write the same file name must not meet
-        mount = VolumeMount(volume[0], written, subPath=participant.container.name)
-        participant.new[directory] = mount
-        self.added.append((participant, mount))
+        # a directory of its own for each container: two that write the same file name must not meet
+        mount = VolumeMount(volume[0], written, subPath=candidate.container.name)
+        candidate.new_mounts[directory] = mount
+        self.new_mounts.append((candidate, mount))
 
-    def find(self, target: Target) -> None:
+    def add_sources(self, target: Target) -> None:
         """Find where the files of the target lie."""
-        participant, entries, outer = target.participant, target.entries, target.nearest_mount
-        if not participant.chosen:
+        candidate, entries, outer = target.candidate, target.entries, target.enclosing_mount_path
+        if not candidate.selected:
             if outer is not None:
-                self._watch(target, outer)
+                self._add_if_usable(target, outer)
             return
         if target.below:
-            entries = self._find_files(target)
+            entries = self._add_mounted_files(target)
             if not entries:
                 return
         if outer is not None:
-            self._reuse(participant, outer, _files(entries, target.directory[len(outer) :]), entries[0])
-        if participant.new:
-            self._find_new(participant, target.directory, entries)
+            self._reuse(candidate, outer, _patterns(entries, target.directory[len(outer) :]), entries[0])
+        if candidate.new_mounts:
+            self._add_new_volumes_inside(candidate, target.directory, entries)
         for path, mount in target.below.items():
-            files = self._files_below(path, target.directory, mount, entries)
+            files = self._patterns_below(path, target.directory, mount, entries)
             if files:
-                self._reuse(participant, path, files, entries[0])
+                self._reuse(candidate, path, files, entries[0])
 
-    def _find_files(self, target: Target) -> list[LogFiles]:
+    def _add_mounted_files(self, target: Target) -> list[LogEntry]:
         """Find the files that are mounts themselves, which are taken out of ``below``; return the other entries."""
         rest, below = [], target.below
         for entry in target.entries:
-            path = (*target.directory, entry.name)
+            path = (*target.directory, entry.file_glob)
             if not entry.is_glob and path in below:
                 del below[path]
-                self._reuse(target.participant, path, [ITSELF], entry)
+                self._reuse(target.candidate, path, [MOUNT_ITSELF], entry)
             else:
                 rest.append(entry)
         return rest
 
-    def _find_new(self, participant: Participant, directory: Components, entries: Sequence[LogFiles]) -> None:
+    def _add_new_volumes_inside(self, candidate: Candidate, directory: Components, entries: Sequence[LogEntry]) -> None:
         """Find the new volume at the directory, and those of log directories inside it."""
-        name = participant.container.name
-        for path, mount in participant.new.items():
+        name = candidate.container.name
+        for path, mount in candidate.new_mounts.items():
             if within(path, directory):
-                meant = entries if path == directory else [entry for entry in entries if entry.recursive]
-                if meant:
-                    self.writing.add(name)
-                    self._add_place(name, mount, _files(meant), new=True)
+                matching = entries if path == directory else [entry for entry in entries if entry.recursive]
+                if matching:
+                    self.writing_selected.add(name)
+                    self._add_source(name, mount, _patterns(matching), new=True)
 
-    def _watch(self, target: Target, outer: Components) -> None:
+    def _add_if_usable(self, target: Target, outer: Components) -> None:
         """Find what a container mounts that takes no part."""
         entries = target.entries
         try:
-            self._reuse(target.participant, outer, _files(entries, target.directory[len(outer) :]), entries[0])
+            self._reuse(target.candidate, outer, _patterns(entries, target.directory[len(outer) :]), entries[0])
         except NotInjectable:
             # it was not asked to take part, so what it mounts is no reason to do nothing
             return
 
-    def _reuse(self, participant: Participant, path: Components, files: list[File], entry: LogFiles) -> None:
-        """Add the place that the container mounts itself at the path."""
-        container, mount = participant.container, participant.own[path]
+    def _reuse(self, candidate: Candidate, path: Components, files: list[FilePattern], entry: LogEntry) -> None:
+        """Add the source that the container mounts itself at the path."""
+        container, mount = candidate.container, candidate.own_mounts[path]
         if mount is None:
             message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
-            raise NotInjectable(Finding(Reason.BLOCK_DEVICE, "logs", entry.text, message))
+            raise NotInjectable(Finding(Reason.BLOCK_DEVICE, message, annotation="logs", value=entry.text))
         kind = kind_of(self.volumes, mount)
         if kind not in WRITABLE_KINDS:
-            message = f"{in_words(kind)} is mounted there; logs can't be in it"
-            raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, "logs", entry.text, message))
+            message = f"{describe_kind(kind)} is mounted there; logs can't be in it"
+            raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, message, annotation="logs", value=entry.text))
         if kind == HOST_PATH and not self.host_paths:
             return
-        read_only = is_read_only(self.volumes, mount)
+        read_only = is_mount_read_only(self.volumes, mount)
         variables: tuple[EnvVar, ...] = ()
         if mount.subPathExpr:
-            variables = needed_variables(container, participant.added, mount.subPathExpr)
+            variables = needed_variables(container, candidate.added_variables, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
-            self.subpaths.add(mount.name)
+            self.user_subpath_volumes.add(mount.name)
         persistent = kind in PERSISTENT_KINDS
-        self._add_place(container.name, mount, files, new=False, variables=variables, persistent=persistent)
+        self._add_source(container.name, mount, files, new=False, variables=variables, persistent=persistent)
         if not read_only:
-            self.writable.add(mount.name)
-        if participant.chosen:
-            (self.watching if read_only else self.writing).add(container.name)
+            self.writable_volumes.add(mount.name)
+        if candidate.selected:
+            (self.read_only_selected if read_only else self.writing_selected).add(container.name)
             if read_only:
-                self.unwritten.setdefault(mount.name, (container, mount))
+                self.read_only_mounts.setdefault(mount.name, (container, mount))
 
-    def _add_place(
+    def _add_source(
         self,
         container: str,
         mount: VolumeMount,
-        files: list[File],
+        files: list[FilePattern],
         *,
         new: bool,
         variables: tuple[EnvVar, ...] = (),
         persistent: bool = False,
     ) -> None:
-        """Add what a container sees at a mount: a place of its own, or one that is known already."""
-        identity: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
+        """Add what a container sees at a mount: a source of its own, or one that is known already."""
+        key: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
         if variables:
-            identity += tuple((one.name, one.value, repr(one.valueFrom)) for one in variables)
-        seen = (container, as_written(mount.mountPath))
-        place = self.places.get(identity)
-        if place is None:
-            self.places[identity] = Place(mount, new, [seen], files, variables, persistent)
+            key += tuple((one.name, one.value, repr(one.valueFrom)) for one in variables)
+        seen = (container, normalised_path(mount.mountPath))
+        source = self.sources.get(key)
+        if source is None:
+            self.sources[key] = LogSource(mount, new, [seen], files, variables, persistent)
         else:
-            place.seen_by.append(seen)
-            place.files += [file for file in files if file not in place.files]
+            source.seen_by.append(seen)
+            source.files += [file for file in files if file not in source.files]
 
-    def _files_below(
-        self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogFiles]
-    ) -> list[File]:
+    def _patterns_below(
+        self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogEntry]
+    ) -> list[FilePattern]:
         """Return which files can lie in a mount below the directory; none where it can't hold logs at all."""
         kind = kind_of(self.volumes, mount) if mount is not None else ""
         if mount is None or kind not in WRITABLE_KINDS:
             return []
         # only these can be a file; the root of any other volume is a directory
         can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
-        files: list[File] = []
+        files: list[FilePattern] = []
         for entry in entries:
             reached = entry.recursive or len(path) == len(directory) + 1
-            if can_be_file and reached and fnmatchcase(path[-1], entry.name):
-                files.append(ITSELF)
+            if can_be_file and reached and fnmatchcase(path[-1], entry.file_glob):
+                files.append(MOUNT_ITSELF)
             if entry.recursive:
-                files.append(((), True, entry.name))
+                files.append(((), True, entry.file_glob))
         return list(dict.fromkeys(files))
 
-    def plan(self, profile: Profile) -> Plan:
-        """Return the plan: from now on each place has its path in the sidecar."""
-        places = list(self.places.values())
-        assign_sidecar_paths(places, profile)
+    def result(self, profile: Profile) -> Plan:
+        """Return the plan: from now on each source has its path in the sidecar."""
+        sources = list(self.sources.values())
+        assign_sidecar_paths(sources, profile)
         reused: dict[str, None] = {}
-        for place in places:
-            if not place.new:
-                reused[place.mount.name] = None
+        for source in sources:
+            if not source.new:
+                reused[source.mount.name] = None
         return Plan(
-            places=places,
+            sources=sources,
             new_volumes=list(self.new_volumes.values()),
-            mounts=self.added,
+            mounts=self.new_mounts,
             reused=list(reused),
-            subpaths=self.subpaths,
+            user_subpath_volumes=self.user_subpath_volumes,
             # where nobody can write the logs, who at least sees them
-            writers=self.writing or self.watching,
+            log_containers=self.writing_selected or self.read_only_selected,
             findings=self._findings(),
         )
 
     def _findings(self) -> list[Finding]:
         """Return a finding for each volume that probably hides what the container needs, or that nobody can write."""
-        hidden = (application_hidden(directory) for _, directory in self.new_volumes.values())
+        hidden = (warning_if_application_hidden(directory) for _, directory in self.new_volumes.values())
         findings = [finding for finding in hidden if finding is not None]
-        for name, (container, mount) in self.unwritten.items():
-            if name not in self.writable:
+        for name, (container, mount) in self.read_only_mounts.items():
+            if name not in self.writable_volumes:
                 place = quote_untrusted(mount.mountPath, 30)
                 message = (
-                    f"{quote_untrusted(container.name, 24)} mounts {place} read-only, so it can't write logs there"
+                    f"{quote_untrusted(container.name, 24)} mounts {source} read-only, so it can't write logs there"
                 )
-                findings.append(Finding(Reason.READ_ONLY_MOUNT, "logs", "", message))
+                findings.append(Finding(Reason.READ_ONLY_MOUNT, message, annotation="logs"))
         return findings
 
 
-def _files(entries: Sequence[LogFiles], folder: Components = ()) -> list[File]:
-    """Return the files that are meant, in a folder of a mount."""
-    return [(folder, entry.recursive, entry.name) for entry in entries]
+def _patterns(entries: Sequence[LogEntry], directory: Components = ()) -> list[FilePattern]:
+    """Return the files that are meant, in a directory of a mount."""
+    return [(directory, entry.recursive, entry.file_glob) for entry in entries]

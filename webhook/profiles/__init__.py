@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from webhook import __version__
-from webhook.injection.variables import escape
+from webhook.injection.variables import escape_references
 
 __all__ = ["NAMES", "RELEASED_IMAGE", "builtins"]
 
@@ -39,7 +39,7 @@ def _program(item: str) -> str:
     if not item.startswith("<file:"):
         return item
     name = item.removeprefix("<file:").removesuffix(">")
-    return escape(_without_comments(files(__package__).joinpath(name).read_text(encoding="utf-8")))
+    return escape_references(_without_comments(files(__package__).joinpath(name).read_text(encoding="utf-8")))
 
 
 def _without_comments(program: str) -> str:

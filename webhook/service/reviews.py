@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 from certs import duration
 from certs.logs import Log, traceback_fields
 from webhook.errors import ReviewError
-from webhook.injection import admission, review
+from webhook.injection import admission
 from webhook.injection.reasons import Reason
-from webhook.injection.review import Request
-from webhook.injection.verdict import Verdict, allow_unmodified
+from webhook.injection.review import Request, encode_review, parse_review
+from webhook.injection.verdict import Verdict, unexamined
 from webhook.service.http.asgi import JSON, Header, respond
 from webhook.service.metrics import ExceptionSource, Limit, Metrics
 from webhook.service.settings import Settings
@@ -62,22 +62,22 @@ class ReviewService:
     def handle(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
         """Return the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
         try:
-            request = review.parse(body, namespace_opted_in=opted_in)
+            request = parse_review(body, namespace_opted_in=opted_in)
         except ReviewError as error:
             return _error_reply(error)
         try:
             return _reply(self._decide(request, past_deadline=past_deadline))
         except Exception as error:  # noqa: BLE001 — a bug of ours must not deny a pod
-            verdict = allow_unmodified(request, Reason.INTERNAL_ERROR, self.state.configuration)
+            verdict = unexamined(request, Reason.INTERNAL_ERROR, self.state.configuration)
             verdict.error = error
             return _reply(verdict)
 
     def _decide(self, request: Request, *, past_deadline: bool) -> Verdict:
         configuration = self.state.configuration
         if past_deadline:
-            return allow_unmodified(request, Reason.DEADLINE, configuration)
+            return unexamined(request, Reason.DEADLINE, configuration)
         if self.in_flight > self.settings.max_in_flight:
-            return allow_unmodified(request, Reason.OVERLOADED, configuration)
+            return unexamined(request, Reason.OVERLOADED, configuration)
         return admission.admit(request, configuration)
 
     def check_size(self, size: int) -> ReviewError | None:
@@ -105,7 +105,7 @@ class ReviewService:
             uid=request.uid,
             namespace=request.namespace or "",
             pod=request.pod_name,
-            decision=outcome.value,
+            outcome=outcome.value,
             reason=verdict.reason.value,
             profile=verdict.profile,
             milliseconds=round(seconds * 1000, 3),
@@ -202,7 +202,7 @@ def _check_head(method: str, headers: dict[bytes, bytes]) -> int:
 
 def _reply(verdict: Verdict) -> HttpReply:
     response = verdict.response()
-    return HttpReply(200, review.encode(verdict.request, response), verdict, len(response.patch or b""))
+    return HttpReply(200, encode_review(verdict.request, response), verdict, len(response.patch or b""))
 
 
 def _error_reply(error: ReviewError) -> HttpReply:

@@ -8,21 +8,21 @@ from typing import Any, Protocol
 
 __all__ = [
     "ANYTHING",
-    "FLAG",
-    "TEXT",
-    "UNFIT",
+    "BOOL",
+    "INVALID",
+    "STRING",
     "ListOf",
     "MapOf",
     "Object",
     "Path",
     "Report",
     "Scalar",
-    "Shape",
-    "choice",
-    "kind",
+    "Schema",
     "matching",
     "number",
+    "one_of",
     "suggestion",
+    "type_name",
 ]
 
 #: Keys and list indexes, from the document's root.
@@ -31,9 +31,9 @@ Path = tuple[str | int, ...]
 Report = Callable[[Path, str], None]
 
 #: What a value is read as that does not fit.
-UNFIT: Any = object()
+INVALID: Any = object()
 
-_WORDS = {
+_TYPE_NAMES = {
     str: "text",
     int: "a number",
     float: "a number",
@@ -44,9 +44,9 @@ _WORDS = {
 }
 
 
-def kind(value: object) -> str:
-    """Return what a value is, in the words of a YAML document."""
-    return _WORDS.get(type(value), "something else")
+def type_name(value: object) -> str:
+    """Return what a value is, in the description of a YAML document."""
+    return _TYPE_NAMES.get(type(value), "something else")
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
@@ -55,60 +55,64 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
-class Shape(Protocol):
+class Schema(Protocol):
     """What a value may be."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """Return the value without what does not fit, :data:`UNFIT` if nothing is left; report all that does not."""
+        """Return the value without what does not fit, :data:`INVALID` if nothing is left; report all that does not."""
 
 
-def _accept(_: Any) -> str:
+def _no_error(_: Any) -> str:
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value of some types; ``reject`` returns what is wrong with one, or nothing."""
+    """A value of some types; ``error_in`` returns what is wrong with one, or nothing."""
 
-    words: str
+    description: str
     types: tuple[type, ...]
-    reject: Callable[[Any], str] = _accept
+    error_in: Callable[[Any], str] = _no_error
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """See :class:`Shape`."""
+        """See :class:`Schema`."""
         # True is an int of Python's, and no number of JSON's
-        wrong = self.reject(value) if type(value) in self.types else f"must be {self.words}, is {kind(value)}"
+        wrong = (
+            self.error_in(value) if type(value) in self.types else f"must be {self.description}, is {type_name(value)}"
+        )
         if wrong:
             report(path, wrong)
-            return UNFIT
+            return INVALID
         return value
 
 
-TEXT = Scalar("text", (str,))
-FLAG = Scalar("true or false", (bool,))
+STRING = Scalar("text", (str,))
+BOOL = Scalar("true or false", (bool,))
 
 
-def matching(pattern: str, words: str, longest: int = 253) -> Scalar:
-    """Return text that matches a pattern; ``words`` say what it must be."""
+def matching(pattern: str, description: str, max_length: int = 253) -> Scalar:
+    """Return text that matches a pattern; ``description`` say what it must be."""
     compiled = re.compile(pattern, re.ASCII)
 
-    def reject(value: str) -> str:
-        fits = len(value) <= longest and compiled.fullmatch(value) is not None
-        return "" if fits else f"must be {words}, is {value[:60]!r}"
+    def error_in(value: str) -> str:
+        fits = len(value) <= max_length and compiled.fullmatch(value) is not None
+        return "" if fits else f"must be {description}, is {value[:60]!r}"
 
-    return Scalar("text", (str,), reject)
+    return Scalar("text", (str,), error_in)
 
 
-def choice(*allowed: str) -> Scalar:
+def one_of(*allowed: str) -> Scalar:
     """Return one of some texts."""
-    words = " or ".join(one or "empty" for one in allowed)
-    return Scalar("text", (str,), lambda value: "" if value in allowed else f"must be {words}, is {value[:60]!r}")
+    description = " or ".join(one or "empty" for one in allowed)
+    return Scalar("text", (str,), lambda value: "" if value in allowed else f"must be {description}, is {value[:60]!r}")
 
 
-def number(least: int, most: int) -> Scalar:
+def number(minimum: int, maximum: int) -> Scalar:
     """Return a whole number within bounds."""
-    words = f"a whole number from {least} to {most}"
-    return Scalar(words, (int,), lambda value: "" if least <= value <= most else f"must be {words}, is {value}")
+    description = f"a whole number from {minimum} to {maximum}"
+    return Scalar(
+        description, (int,), lambda value: "" if minimum <= value <= maximum else f"must be {description}, is {value}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Anything:
     """Any value."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002 — a shape's signature
-        """See :class:`Shape`."""
+        """See :class:`Schema`."""
         return value
 
 
@@ -127,40 +131,40 @@ ANYTHING = Anything()
 class ListOf:
     """A list whose items have one shape."""
 
-    item: Shape
-    least: int = 0
+    item: Schema
+    min_items: int = 0
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """See :class:`Shape`."""
+        """See :class:`Schema`."""
         if not isinstance(value, list):
-            report(path, f"must be a list, is {kind(value)}")
-            return UNFIT
-        if len(value) < self.least:
+            report(path, f"must be a list, is {type_name(value)}")
+            return INVALID
+        if len(value) < self.min_items:
             report(path, "must not be empty")
         items = [self.item.read(item, (*path, number), report) for number, item in enumerate(value)]
         # an object that does not fit leaves an empty one, so that those behind it keep their indexes
-        blank = {} if isinstance(self.item, Object) else UNFIT
-        items = [blank if item is UNFIT else item for item in items]
-        return [item for item in items if item is not UNFIT]
+        blank = {} if isinstance(self.item, Object) else INVALID
+        items = [blank if item is INVALID else item for item in items]
+        return [item for item in items if item is not INVALID]
 
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
     """A mapping whose keys and values have one shape each; empty values count as absent."""
 
-    item: Shape
-    key: Shape = TEXT
+    item: Schema
+    key: Schema = STRING
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """See :class:`Shape`."""
+        """See :class:`Schema`."""
         if not isinstance(value, Mapping):
-            report(path, f"must be a mapping, is {kind(value)}")
-            return UNFIT
+            report(path, f"must be a mapping, is {type_name(value)}")
+            return INVALID
         read = {}
         for key, item in value.items():
-            if item is not None and self.key.read(key, (*path, key), report) is not UNFIT:
+            if item is not None and self.key.read(key, (*path, key), report) is not INVALID:
                 read[key] = self.item.read(item, (*path, key), report)
-        return {key: item for key, item in read.items() if item is not UNFIT}
+        return {key: item for key, item in read.items() if item is not INVALID}
 
 
 #: Checks keys against each other; called with the fields that fit.
@@ -171,25 +175,25 @@ Rule = Callable[[dict[str, Any], Path, Report], None]
 class Object:
     """A mapping of known keys; empty values count as absent, but for ``keeps_null``, where they mean something."""
 
-    fields: Mapping[str, Shape]
+    fields: Mapping[str, Schema]
     required: tuple[str, ...] = ()
     #: Exactly one of these keys.
-    one_of: tuple[str, ...] = ()
+    exactly_one_of: tuple[str, ...] = ()
     keeps_null: bool = False
     rule: Rule | None = None
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """See :class:`Shape`."""
+        """See :class:`Schema`."""
         if not isinstance(value, Mapping):
-            report(path, f"must be a mapping, is {kind(value)}")
-            return UNFIT
+            report(path, f"must be a mapping, is {type_name(value)}")
+            return INVALID
         read: dict[str, Any] = {}
         for key, item in value.items():
             if key not in self.fields:
                 report((*path, key), f"is unknown; {suggestion(key, self.fields)}")
             elif item is not None:
                 fitting = self.fields[key].read(item, (*path, key), report)
-                if fitting is not UNFIT:
+                if fitting is not INVALID:
                     read[key] = fitting
             elif self.keeps_null:
                 read[key] = None
@@ -203,8 +207,8 @@ class Object:
         for key in self.required:
             if value.get(key) is None:
                 yield f"has no {key}; add it"
-        present = [key for key in self.one_of if value.get(key) is not None]
-        if self.one_of and not present:
-            yield f"must have one of {', '.join(self.one_of)}"
+        present = [key for key in self.exactly_one_of if value.get(key) is not None]
+        if self.exactly_one_of and not present:
+            yield f"must have one of {', '.join(self.exactly_one_of)}"
         elif len(present) > 1:
             yield f"has both {present[0]} and {present[1]}; remove one"

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webhook.injection.annotations import NotInjectable, RequestedOptions
+from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
-from webhook.injection.reasons import Finding, Reason, quote_untrusted
+from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 
 __all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "reject_unstartable_user", "security_context"]
 
@@ -18,9 +18,9 @@ FALLBACK_GROUP = 0
 USERS_IN_NAMESPACE = 65536
 
 #: What a container or pod says that says nothing.
-_NOTHING = SecurityContext()
-_NONE = {"drop": ["ALL"]}
-_DEFAULT = {"type": "RuntimeDefault"}
+_EMPTY_SECURITY_CONTEXT = SecurityContext()
+_DROP_ALL_CAPABILITIES = {"drop": ["ALL"]}
+_RUNTIME_DEFAULT = {"type": "RuntimeDefault"}
 
 
 def security_context(
@@ -31,38 +31,38 @@ def security_context(
     ``writers`` are the containers whose logs are read, in pod order. A key that the profile sets to null is left out.
     Raises :class:`NotInjectable` for a user id that the profile does not allow.
     """
-    of_pod = spec.securityContext or _NOTHING
+    pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     users: list[int | None] = []
     # files are read as who writes them: one container's user, group and labels belong together
-    model, known = _NOTHING, None
+    source_context, first_known_user = _EMPTY_SECURITY_CONTEXT, None
     for container in writers:
-        own = container.securityContext or _NOTHING
-        user = own.runAsUser if own.runAsUser is not None else of_pod.runAsUser
-        if not users or (known is None and user is not None):
-            model, known = own, user
+        own = container.securityContext or _EMPTY_SECURITY_CONTEXT
+        user = own.runAsUser if own.runAsUser is not None else pod_context.runAsUser
+        if not users or (first_known_user is None and user is not None):
+            source_context, first_known_user = own, user
         users.append(user)
-    user = _user(profile, options, users, known, findings)
-    group = model.runAsGroup if model.runAsGroup is not None else of_pod.runAsGroup
+    user = _user(profile, options, users, first_known_user, findings)
+    group = source_context.runAsGroup if source_context.runAsGroup is not None else pod_context.runAsGroup
     if group is None and (user is None or options.run_as_user == user):
         group = FALLBACK_GROUP
     if user is None:
         user = FALLBACK_USER
     context: dict[str, Any] = {
         "allowPrivilegeEscalation": False,
-        "capabilities": _NONE,
+        "capabilities": _DROP_ALL_CAPABILITIES,
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": user != 0,
         "runAsUser": user,
-        "seccompProfile": _DEFAULT,
+        "seccompProfile": _RUNTIME_DEFAULT,
     }
     if group is not None:
         context["runAsGroup"] = group
-    if model.seLinuxOptions:
+    if source_context.seLinuxOptions:
         # the pod's own are inherited
-        context["seLinuxOptions"] = model.seLinuxOptions
-    if of_pod.appArmorProfile is not None and of_pod.appArmorProfile.get("type") == "Localhost":
+        context["seLinuxOptions"] = source_context.seLinuxOptions
+    if pod_context.appArmorProfile is not None and pod_context.appArmorProfile.get("type") == "Localhost":
         # it was cut for the app, and could deny the sidecar its own program
-        context["appArmorProfile"] = _DEFAULT
+        context["appArmorProfile"] = _RUNTIME_DEFAULT
     if profile.security_context:
         context |= profile.security_context
         context = {key: value for key, value in context.items() if value is not None}
@@ -70,7 +70,11 @@ def security_context(
 
 
 def _user(
-    profile: Profile, options: RequestedOptions, users: Sequence[int | None], first: int | None, findings: list[Finding]
+    profile: Profile,
+    options: RequestedOptions,
+    users: Sequence[int | None],
+    first_known_user: int | None,
+    findings: list[Finding],
 ) -> int | None:
     """Return the sidecar's user, None where nobody says one; ``first`` is the first of the writers' that is known.
 
@@ -80,34 +84,34 @@ def _user(
     the profile                    the profile's; an annotation has no effect
     the pod: one user, known       that one; an annotation has no effect
     the pod: unknown               the annotation's, else unknown
-    the pod: several               the annotation's, else the first known, with a warning
+    the pod: several               the annotation's, else the first first_known_user, with a warning
     =============================  ========================================================================
     """
     asked = options.run_as_user
     if asked == 0 and not profile.allow_root:
         message = f"profile {quote_untrusted(profile.name)} does not allow root; write a user id above 0, or remove it"
-        raise NotInjectable(Finding(Reason.ROOT_NOT_ALLOWED, "run-as-user", "0", message))
+        raise NotInjectable(Finding(Reason.ROOT_NOT_ALLOWED, message, annotation="run-as-user", value="0"))
     if "runAsUser" in profile.security_context:
-        pinned: int | None = profile.security_context["runAsUser"]
-        if asked not in (None, pinned):
-            says = f"sets user {pinned}" if pinned is not None else "leaves the user to the cluster"
+        profile_user: int | None = profile.security_context["runAsUser"]
+        if asked not in (None, profile_user):
+            says = f"sets user {profile_user}" if profile_user is not None else "leaves the user to the cluster"
             message = f"has no effect: profile {quote_untrusted(profile.name)} {says}"
-            findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), message))
-        return pinned
-    if asked is not None and len(set(users)) == 1 and first not in (None, asked):
-        message = f"has no effect: the pod sets user {first}"
-        findings.append(Finding(Reason.NO_EFFECT, "run-as-user", str(asked), message))
-        return first
+            findings.append(Finding(Reason.NO_EFFECT, message, annotation="run-as-user", value=str(asked)))
+        return profile_user
+    if asked is not None and len(set(users)) == 1 and first_known_user not in (None, asked):
+        message = f"has no effect: the pod sets user {first_known_user}"
+        findings.append(Finding(Reason.NO_EFFECT, message, annotation="run-as-user", value=str(asked)))
+        return first_known_user
     if asked is not None:
         return asked
-    if first is None:
+    if first_known_user is None:
         message = f"the pod sets no user; the sidecar runs as user {FALLBACK_USER}"
-        findings.append(Finding(Reason.UNKNOWN_USER, "", "", message))
+        findings.append(Finding(Reason.UNKNOWN_USER, message))
     elif len(set(users)) > 1:
         others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
-        message = f"logs are written by users {others[:32]}, read by {first}; set it if files stay unread"
-        findings.append(Finding(Reason.MIXED_USERS, "run-as-user", "", message))
-    return first
+        message = f"logs are written by users {others[:32]}, read by {first_known_user}; set it if files stay unread"
+        findings.append(Finding(Reason.MIXED_USERS, message, annotation="run-as-user"))
+    return first_known_user
 
 
 def reject_unstartable_user(
@@ -127,19 +131,19 @@ def reject_unstartable_user(
     any, hostUsers false  over 65535      no such user in the pod's user namespace
     ====================  ==============  =================================================
     """
-    of_pod = spec.securityContext or _NOTHING
+    pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     user = context.get("runAsUser")
     if user is None:
-        user = of_pod.runAsUser
+        user = pod_context.runAsUser
     non_root = context.get("runAsNonRoot")
     if non_root is None:
-        non_root = of_pod.runAsNonRoot
+        non_root = pod_context.runAsNonRoot
     annotated = "run-as-user" if options.run_as_user == user else ""
     value = str(user) if annotated else ""
     if user == 0 and non_root is True:
         who = f"profile {quote_untrusted(profile.name)}" if context.get("runAsNonRoot") else "the pod"
         message = f"{who} requires runAsNonRoot, but the sidecar would be user 0; use another profile"
-        raise NotInjectable(Finding(Reason.ROOT_UNDER_NON_ROOT, annotated, value, message))
+        raise NotInjectable(Finding(Reason.ROOT_UNDER_NON_ROOT, message, annotation=annotated, value=value))
     if spec.hostUsers is False and isinstance(user, int) and user >= USERS_IN_NAMESPACE:
         message = f"a pod with hostUsers: false has no user {user}; write one below {USERS_IN_NAMESPACE}"
-        raise NotInjectable(Finding(Reason.USER_NOT_MAPPED, annotated, value, message))
+        raise NotInjectable(Finding(Reason.USER_NOT_MAPPED, message, annotation=annotated, value=value))

@@ -6,21 +6,21 @@ from typing import Any
 from webhook.injection.annotations import MAX_COMPONENT_BYTES
 from webhook.injection.container_rules import IMAGE, OBJECT_NAME, PULL_POLICY, QUANTITY, SIDECAR_FIELDS, check_names
 from webhook.injection.names import DNS_LABEL
-from webhook.injection.paths import PATH_MAX, as_written, components
-from webhook.shapes import (
+from webhook.injection.paths import PATH_MAX, components, normalised_path
+from webhook.schema import (
     ANYTHING,
-    FLAG,
-    TEXT,
+    BOOL,
+    STRING,
     ListOf,
     MapOf,
     Object,
     Path,
     Report,
     Scalar,
-    Shape,
-    choice,
+    Schema,
     matching,
     number,
+    one_of,
 )
 
 __all__ = ["BOUNDED", "CONFIGURATION", "PROFILE", "SIDECAR", "VOLUME_SOURCES"]
@@ -50,7 +50,7 @@ def _reject_no_directory(value: str) -> str:
     for pattern, wrong in _NO_PATH:
         if found := pattern.search(value):
             # what is in front of the part that is none
-            instead = as_written(value[: value.rfind("/", 0, found.start()) + 1])
+            instead = normalised_path(value[: value.rfind("/", 0, found.start()) + 1])
             write = f"write {instead[:60]}" if components(instead) else "write the whole path"
             return f"{wrong} {found[0]}; {write}"
     return ""
@@ -70,11 +70,11 @@ def _reject_parents(value: str) -> str:
 _HOST_PATH = Scalar("text", (str,), _reject_parents)
 _MODE = number(0, 0o777)
 _RELATIVE = matching(r"(?!/)(?!(?:.*/)?\.\.(?:/|$)).+", "a relative path without ..", PATH_MAX)
-_ITEMS = ListOf(Object({"key": TEXT, "path": _RELATIVE, "mode": _MODE}, ("key", "path")))
+_ITEMS = ListOf(Object({"key": STRING, "path": _RELATIVE, "mode": _MODE}, ("key", "path")))
 _SECRET_REFERENCE = Object({"name": OBJECT_NAME}, ("name",))
-_FIELD = Object({"apiVersion": TEXT, "fieldPath": TEXT}, ("fieldPath",))
+_FIELD = Object({"apiVersion": STRING, "fieldPath": STRING}, ("fieldPath",))
 _RESOURCE = Object(
-    {"containerName": TEXT, "resource": TEXT, "divisor": Scalar("a quantity", (str, int))},
+    {"containerName": STRING, "resource": STRING, "divisor": Scalar("a quantity", (str, int))},
     ("containerName", "resource"),
 )
 _DOWNWARD_ITEM = Object(
@@ -83,37 +83,39 @@ _DOWNWARD_ITEM = Object(
     ("fieldRef", "resourceFieldRef"),
 )
 _DOWNWARD_ITEMS = ListOf(_DOWNWARD_ITEM)
-_PROJECTED_OBJECT = Object({"name": OBJECT_NAME, "items": _ITEMS, "optional": FLAG}, ("name",))
+_PROJECTED_OBJECT = Object({"name": OBJECT_NAME, "items": _ITEMS, "optional": BOOL}, ("name",))
 _PROJECTED = {
     "secret": _PROJECTED_OBJECT,
     "configMap": _PROJECTED_OBJECT,
     "downwardAPI": Object({"items": _DOWNWARD_ITEMS}),
     "serviceAccountToken": Object(
-        {"audience": TEXT, "expirationSeconds": number(600, 2**32), "path": _RELATIVE}, ("path",)
+        {"audience": STRING, "expirationSeconds": number(600, 2**32), "path": _RELATIVE}, ("path",)
     ),
     "clusterTrustBundle": Object(
-        {"name": TEXT, "signerName": TEXT, "labelSelector": MapOf(ANYTHING), "optional": FLAG, "path": _RELATIVE},
+        {"name": STRING, "signerName": STRING, "labelSelector": MapOf(ANYTHING), "optional": BOOL, "path": _RELATIVE},
         ("path",),
     ),
 }
 _CLAIM_SPEC = Object(
     {
-        "accessModes": ListOf(choice("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"), least=1),
+        "accessModes": ListOf(
+            one_of("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"), min_items=1
+        ),
         "resources": Object(
             {"requests": MapOf(QUANTITY), "limits": MapOf(QUANTITY)},
             ("requests",),
         ),
-        **dict.fromkeys(("storageClassName", "volumeName", "volumeAttributesClassName"), TEXT),
-        "volumeMode": choice("Filesystem"),
-        "selector": Object({"matchLabels": MapOf(TEXT)}),
+        **dict.fromkeys(("storageClassName", "volumeName", "volumeAttributesClassName"), STRING),
+        "volumeMode": one_of("Filesystem"),
+        "selector": Object({"matchLabels": MapOf(STRING)}),
     },
     ("accessModes", "resources"),
 )
-_CLAIM_METADATA = Object({"labels": MapOf(TEXT), "annotations": MapOf(TEXT)})
-_DISK = {"fsType": TEXT, "readOnly": FLAG}
+_CLAIM_METADATA = Object({"labels": MapOf(STRING), "annotations": MapOf(STRING)})
+_DISK = {"fsType": STRING, "readOnly": BOOL}
 
 #: Every kind of volume that a supported Kubernetes mounts.
-VOLUME_SOURCES: dict[str, Shape] = {
+VOLUME_SOURCES: dict[str, Schema] = {
     "emptyDir": Object(
         {
             "medium": matching(r"|Memory|HugePages(?:-[0-9]+[KMGT]i)?", "empty, Memory or HugePages"),
@@ -121,17 +123,17 @@ VOLUME_SOURCES: dict[str, Shape] = {
         }
     ),
     "configMap": Object(
-        {"name": OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": FLAG},
+        {"name": OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": BOOL},
         ("name",),
     ),
     "secret": Object(
-        {"secretName": OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": FLAG}, ("secretName",)
+        {"secretName": OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": BOOL}, ("secretName",)
     ),
     "downwardAPI": Object({"items": _DOWNWARD_ITEMS, "defaultMode": _MODE}),
     "projected": Object(
-        {"sources": ListOf(Object(_PROJECTED, one_of=tuple(_PROJECTED))), "defaultMode": _MODE}, ("sources",)
+        {"sources": ListOf(Object(_PROJECTED, exactly_one_of=tuple(_PROJECTED))), "defaultMode": _MODE}, ("sources",)
     ),
-    "persistentVolumeClaim": Object({"claimName": OBJECT_NAME, "readOnly": FLAG}, ("claimName",)),
+    "persistentVolumeClaim": Object({"claimName": OBJECT_NAME, "readOnly": BOOL}, ("claimName",)),
     "ephemeral": Object(
         {"volumeClaimTemplate": Object({"metadata": _CLAIM_METADATA, "spec": _CLAIM_SPEC}, ("spec",))},
         ("volumeClaimTemplate",),
@@ -139,72 +141,74 @@ VOLUME_SOURCES: dict[str, Shape] = {
     "hostPath": Object(
         {
             "path": _HOST_PATH,
-            "type": choice(
+            "type": one_of(
                 *("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")
             ),
         },
         ("path",),
     ),
-    "nfs": Object({"server": TEXT, "path": _EXPORT, "readOnly": FLAG}, ("server", "path")),
+    "nfs": Object({"server": STRING, "path": _EXPORT, "readOnly": BOOL}, ("server", "path")),
     "csi": Object(
-        {**_DISK, "driver": OBJECT_NAME, "volumeAttributes": MapOf(TEXT), "nodePublishSecretRef": _SECRET_REFERENCE},
+        {**_DISK, "driver": OBJECT_NAME, "volumeAttributes": MapOf(STRING), "nodePublishSecretRef": _SECRET_REFERENCE},
         ("driver",),
     ),
     "image": Object(
-        {"reference": TEXT, "pullPolicy": PULL_POLICY},
+        {"reference": STRING, "pullPolicy": PULL_POLICY},
         ("reference",),
     ),
     "iscsi": Object(
         {
             **_DISK,
-            **dict.fromkeys(("targetPortal", "iqn", "iscsiInterface", "initiatorName"), TEXT),
-            **dict.fromkeys(("chapAuthDiscovery", "chapAuthSession"), FLAG),
+            **dict.fromkeys(("targetPortal", "iqn", "iscsiInterface", "initiatorName"), STRING),
+            **dict.fromkeys(("chapAuthDiscovery", "chapAuthSession"), BOOL),
             "lun": number(0, 255),
-            "portals": ListOf(TEXT),
+            "portals": ListOf(STRING),
             "secretRef": _SECRET_REFERENCE,
         },
         ("targetPortal", "iqn"),
     ),
-    "fc": Object({**_DISK, "targetWWNs": ListOf(TEXT), "lun": number(0, 255), "wwids": ListOf(TEXT)}),
+    "fc": Object({**_DISK, "targetWWNs": ListOf(STRING), "lun": number(0, 255), "wwids": ListOf(STRING)}),
     "cephfs": Object(
         {
-            **dict.fromkeys(("path", "user", "secretFile"), TEXT),
-            "monitors": ListOf(TEXT, least=1),
+            **dict.fromkeys(("path", "user", "secretFile"), STRING),
+            "monitors": ListOf(STRING, min_items=1),
             "secretRef": _SECRET_REFERENCE,
-            "readOnly": FLAG,
+            "readOnly": BOOL,
         },
         ("monitors",),
     ),
     "rbd": Object(
         {
             **_DISK,
-            **dict.fromkeys(("image", "pool", "user", "keyring"), TEXT),
-            "monitors": ListOf(TEXT, least=1),
+            **dict.fromkeys(("image", "pool", "user", "keyring"), STRING),
+            "monitors": ListOf(STRING, min_items=1),
             "secretRef": _SECRET_REFERENCE,
         },
         ("monitors", "image"),
     ),
-    "glusterfs": Object({"endpoints": TEXT, "path": TEXT, "readOnly": FLAG}, ("endpoints", "path")),
-    "cinder": Object({**_DISK, "volumeID": TEXT, "secretRef": _SECRET_REFERENCE}, ("volumeID",)),
+    "glusterfs": Object({"endpoints": STRING, "path": STRING, "readOnly": BOOL}, ("endpoints", "path")),
+    "cinder": Object({**_DISK, "volumeID": STRING, "secretRef": _SECRET_REFERENCE}, ("volumeID",)),
     "azureDisk": Object(
         {
             **_DISK,
-            "diskName": TEXT,
-            "diskURI": TEXT,
-            "kind": choice("Shared", "Dedicated", "Managed"),
-            "cachingMode": choice("None", "ReadOnly", "ReadWrite"),
+            "diskName": STRING,
+            "diskURI": STRING,
+            "kind": one_of("Shared", "Dedicated", "Managed"),
+            "cachingMode": one_of("None", "ReadOnly", "ReadWrite"),
         },
         ("diskName", "diskURI"),
     ),
-    "azureFile": Object({"secretName": OBJECT_NAME, "shareName": TEXT, "readOnly": FLAG}, ("secretName", "shareName")),
-    "awsElasticBlockStore": Object({**_DISK, "volumeID": TEXT, "partition": number(0, 255)}, ("volumeID",)),
-    "gcePersistentDisk": Object({**_DISK, "pdName": TEXT, "partition": number(0, 255)}, ("pdName",)),
-    "vsphereVolume": Object(
-        dict.fromkeys(("volumePath", "fsType", "storagePolicyName", "storagePolicyID"), TEXT), ("volumePath",)
+    "azureFile": Object(
+        {"secretName": OBJECT_NAME, "shareName": STRING, "readOnly": BOOL}, ("secretName", "shareName")
     ),
-    "portworxVolume": Object({**_DISK, "volumeID": TEXT}, ("volumeID",)),
+    "awsElasticBlockStore": Object({**_DISK, "volumeID": STRING, "partition": number(0, 255)}, ("volumeID",)),
+    "gcePersistentDisk": Object({**_DISK, "pdName": STRING, "partition": number(0, 255)}, ("pdName",)),
+    "vsphereVolume": Object(
+        dict.fromkeys(("volumePath", "fsType", "storagePolicyName", "storagePolicyID"), STRING), ("volumePath",)
+    ),
+    "portworxVolume": Object({**_DISK, "volumeID": STRING}, ("volumeID",)),
     "flexVolume": Object(
-        {**_DISK, "driver": TEXT, "secretRef": _SECRET_REFERENCE, "options": MapOf(TEXT)}, ("driver",)
+        {**_DISK, "driver": STRING, "secretRef": _SECRET_REFERENCE, "options": MapOf(STRING)}, ("driver",)
     ),
 }
 
@@ -216,7 +220,7 @@ def _check_source(fields: dict[str, Any], path: Path, report: Report) -> None:
         report(path, f"has both {sources[0]} and {sources[1]}; remove one")
 
 
-_VOLUME = Object({"name": TEXT, **VOLUME_SOURCES}, rule=_check_source)
+_VOLUME = Object({"name": STRING, **VOLUME_SOURCES}, rule=_check_source)
 
 
 # --- patch -----------------------------------------------------------------------------------------------------
@@ -246,7 +250,7 @@ def _check_operation(fields: dict[str, Any], path: Path, report: Report) -> None
 
 
 _OPERATION = Object(
-    {"op": choice(*_OPERATIONS), "path": _POINTER, "from": _POINTER, "value": ANYTHING},
+    {"op": one_of(*_OPERATIONS), "path": _POINTER, "from": _POINTER, "value": ANYTHING},
     ("op", "path"),
     keeps_null=True,
     rule=_check_operation,
@@ -259,32 +263,32 @@ SIDECAR = Object(SIDECAR_FIELDS, rule=check_names)
 _BOUND = Object({"min": QUANTITY, "max": QUANTITY})
 PROFILE = Object(
     {
-        "base": TEXT,
-        "description": TEXT,
+        "base": STRING,
+        "description": STRING,
         "sidecar": SIDECAR,
-        "native": FLAG,
+        "native": BOOL,
         "guaranteedCpu": QUANTITY,
-        "order": choice("first", "last"),
-        "logs": ListOf(TEXT),
-        "start": choice("beginning", "end"),
-        "injectAll": FLAG,
+        "order": one_of("first", "last"),
+        "logs": ListOf(STRING),
+        "start": one_of("beginning", "end"),
+        "injectAll": BOOL,
         "logsMountPath": _DIRECTORY,
         "reservedPaths": ListOf(_DIRECTORY),
-        "volume": Object({"sizeLimit": QUANTITY, "medium": choice("", "Memory")}),
+        "volume": Object({"sizeLimit": QUANTITY, "medium": one_of("", "Memory")}),
         "volumes": ListOf(_VOLUME),
         "imagePullSecrets": ListOf(Object({"name": OBJECT_NAME}, ("name",))),
         "bounds": Object(dict.fromkeys(BOUNDED, _BOUND)),
-        "allowRoot": FLAG,
-        "serviceAccountToken": FLAG,
+        "allowRoot": BOOL,
+        "serviceAccountToken": BOOL,
         "patch": ListOf(_OPERATION),
-        "required": MapOf(TEXT),
+        "required": MapOf(STRING),
     }
 )
 CONFIGURATION = Object(
     {
-        "defaultProfile": TEXT,
-        "strict": FLAG,
-        "allowHostPath": FLAG,
+        "defaultProfile": STRING,
+        "strict": BOOL,
+        "allowHostPath": BOOL,
         "image": IMAGE,
         "imagePullPolicy": PULL_POLICY,
         "ignoredContainers": ListOf(matching(DNS_LABEL, "a container's name", 63)),

@@ -12,7 +12,7 @@ from tests.injection.views import container
 from tests.tables import flat, rows
 from webhook.injection import location
 from webhook.injection.annotations import RequestedOptions, parse_logs
-from webhook.injection.location import has_log_location, probable_log_folder
+from webhook.injection.log_detection import has_log_location, probable_log_directory
 from webhook.injection.pod import Container
 
 TAIL = CONFIGURATION.profiles["tail"]
@@ -103,4 +103,4 @@ def test_any_folder_of_the_profile_counts() -> None:
 )
 def test_a_folder_is_called_after_logs(path: str, expected: str) -> None:
     """By one word of one of its parts."""
-    assert probable_log_folder(*mounting(path)) == expected
+    assert probable_log_directory(*mounting(path)) == expected

@@ -9,10 +9,10 @@ import pytest
 from tests.injection.reviews import CONFIGURATION
 from tests.injection.views import container, spec
 from tests.tables import rows
-from webhook.injection import participants as module
-from webhook.injection.annotations import NotInjectable, RequestedOptions, parse_logs
-from webhook.injection.participants import MAX_GUESSED, Participant, participants
-from webhook.injection.reasons import Finding, Reason
+from webhook.injection import candidates as module
+from webhook.injection.annotations import RequestedOptions, parse_logs
+from webhook.injection.candidates import MAX_GUESSED, Candidate, candidates
+from webhook.injection.reasons import Finding, NotInjectable, Reason
 
 POD = spec(
     containers=[{"name": "app"}, {"name": "istio-proxy"}, {"name": "web"}],
@@ -20,15 +20,15 @@ POD = spec(
 )
 
 
-def found(logs: str = "/srv/*.log", containers: str = "", pod: object = POD) -> list[Participant]:
+def found(logs: str = "/srv/*.log", containers: str = "", pod: object = POD) -> list[Candidate]:
     """Return the containers that are looked at, for these annotations."""
     options = RequestedOptions(containers=tuple(containers.split(",")) if containers else None)
-    return participants(pod, options, parse_logs(logs), CONFIGURATION)  # type: ignore[arg-type]
+    return candidates(pod, options, parse_logs(logs), CONFIGURATION)  # type: ignore[arg-type]
 
 
-def chosen(logs: str = "/srv/*.log", containers: str = "") -> list[str]:
+def selected(logs: str = "/srv/*.log", containers: str = "") -> list[str]:
     """Return the names of those that take part."""
-    return [one.container.name for one in found(logs, containers) if one.chosen]
+    return [one.container.name for one in found(logs, containers) if one.selected]
 
 
 def rejection(logs: str = "/srv/*.log", containers: str = "", pod: object = POD) -> Finding:
@@ -67,21 +67,21 @@ def test_each_row_of_the_table_is_a_case() -> None:
 def test_who_takes_part(row: str) -> None:
     """Ordinary containers first, each kind in the pod's order."""
     for logs, containers, expected in CASES[row]:
-        assert chosen(logs, containers) == expected, (logs, containers)
+        assert selected(logs, containers) == expected, (logs, containers)
 
 
 def test_entries_without_a_prefix_mean_those_that_are_not_named_by_one() -> None:
     """A container that takes part by its prefix alone sees that entry only."""
-    meant = {one.container.name: one.matches_unprefixed for one in found("init:/srv/*.log,/x/*.log") if one.chosen}
+    meant = {one.container.name: one.takes_unprefixed for one in found("init:/srv/*.log,/x/*.log") if one.selected}
     assert meant == {"app": True, "web": True, "init": False}
-    assert all(one.matches_unprefixed for one in found("app:/srv/*.log", "app") if one.chosen)
+    assert all(one.takes_unprefixed for one in found("app:/srv/*.log", "app") if one.selected)
 
 
 def test_what_others_mount_is_looked_at() -> None:
-    """Those that take no part, but for the pod's own that were not chosen."""
-    others = [(one.container.name, one.matches_unprefixed) for one in found("app:/srv/*.log") if not one.chosen]
+    """Those that take no part, but for the pod's own that were not selected."""
+    others = [(one.container.name, one.takes_unprefixed) for one in found("app:/srv/*.log") if not one.selected]
     assert others == [("istio-proxy", True), ("init", True), ("vault-agent-init", True)]
-    assert all(one.added == () for one in found() if not one.chosen)
+    assert all(one.added == () for one in found() if not one.selected)
 
 
 def test_each_has_its_place_in_the_pod() -> None:
@@ -98,15 +98,15 @@ def test_each_has_its_place_in_the_pod() -> None:
 @pytest.mark.parametrize(("wanted", "names"), [(True, ["POD_NAME", "POD_NAMESPACE"]), (False, [])])
 def test_variables_are_added_where_the_pod_wants_them(*, wanted: bool, names: list[str]) -> None:
     """``env: "false"`` says that it does not."""
-    options = RequestedOptions(env=wanted)
-    (app, *_) = participants(POD, options, parse_logs("/srv/*.log"), CONFIGURATION)
+    options = RequestedOptions(add_variables=wanted)
+    (app, *_) = candidates(POD, options, parse_logs("/srv/*.log"), CONFIGURATION)
     assert [variable.name for variable in app.added] == names
 
 
 def test_other_injectors_are_those_of_the_configuration() -> None:
     """An operator may name others."""
     configuration = replace(CONFIGURATION, ignored_containers=frozenset({"web"}))
-    names = [one.container.name for one in participants(POD, RequestedOptions(), (), configuration) if one.chosen]
+    names = [one.container.name for one in candidates(POD, RequestedOptions(), (), configuration) if one.selected]
     assert names == ["app", "istio-proxy"]
 
 
@@ -114,16 +114,16 @@ def test_mounts_are_known_by_their_paths() -> None:
     """Block devices too; a volume at /var has a /var/run of its own."""
     mounts = [{"name": "a", "mountPath": "/var/run/x/"}]
     devices = [{"name": "b", "devicePath": "//dev/x"}]
-    one = Participant.of(
-        container(volumeMounts=mounts, volumeDevices=devices), "/p", chosen=True, matches_unprefixed=True
+    one = Candidate.of(
+        container(volumeMounts=mounts, volumeDevices=devices), "/p", selected=True, takes_unprefixed=True
     )
-    assert {path: mount.name if mount else None for path, mount in one.own.items()} == {
+    assert {path: mount.name if mount else None for path, mount in one.own_mounts.items()} == {
         ("run", "x"): "a",
         ("dev", "x"): None,
     }
     mounts.append({"name": "c", "mountPath": "/var/"})
-    one = Participant.of(container(volumeMounts=mounts), "/p", chosen=True, matches_unprefixed=True)
-    assert set(one.own) == {("var", "run", "x"), ("var",)}
+    one = Candidate.of(container(volumeMounts=mounts), "/p", selected=True, takes_unprefixed=True)
+    assert set(one.own_mounts) == {("var", "run", "x"), ("var",)}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_name_that_no_container_has_is_a_reason(
 ) -> None:
     """It says which, and what was probably meant."""
     finding = rejection(logs, containers)
-    assert (finding.reason, finding.where, finding.value) == (Reason.UNKNOWN_CONTAINER, where, value)
+    assert (finding.reason, finding.annotation, finding.value) == (Reason.UNKNOWN_CONTAINER, where, value)
     assert finding.message.endswith(message)
 
 
@@ -172,8 +172,8 @@ def test_an_unknown_name_among_thousands_is_not_guessed_at() -> None:
 
 
 def test_a_pod_of_other_injectors_alone_is_a_reason() -> None:
-    """It names one that could be chosen, if there is one."""
+    """It names one that could be selected, if there is one."""
     finding = rejection(pod=spec(containers=[{"name": "istio-proxy"}], initContainers=[{"name": "init"}]))
-    assert (finding.reason, finding.where) == (Reason.NO_CONTAINERS, "containers")
+    assert (finding.reason, finding.annotation) == (Reason.NO_CONTAINERS, "containers")
     assert finding.message == 'the pod has only sidecars of other injectors; write "istio-proxy"'
     assert rejection(pod=spec()).text() == "containers: no container of the pod takes part"

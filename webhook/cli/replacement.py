@@ -8,19 +8,19 @@ import jsonpatch
 from webhook.cli.objects import Remark, Severity
 from webhook.cli.workloads import Review, review
 from webhook.injection.reasons import Finding, Reason
-from webhook.injection.verdict import NOT_INJECTED
+from webhook.injection.verdict import WARNING_PREFIX
 
-__all__ = ["renewed"]
+__all__ = ["replaced"]
 
 #: Nobody asks for a sidecar: that is no order to take one out.
 _UNASKED = {
     Reason.OPTED_OUT: "the pod has inject: false, but still has a sidecar; pillion uninject removes it",
-    Reason.NOT_ASKED: "injection is not requested, but the pod has a sidecar; pillion uninject removes it",
+    Reason.NOT_REQUESTED: "injection is not requested, but the pod has a sidecar; pillion uninject removes it",
 }
 
 
-def renewed(found: Review) -> Review:
-    """Return the review with the workload's sidecar renewed: the same review where it carries none.
+def replaced(found: Review) -> Review:
+    """Return the review with the workload's sidecar replaced: the same review where it carries none.
 
     Nothing is done by halves: where the pod could not be injected anew, the old sidecar stays, and a warning says why.
     """
@@ -30,14 +30,14 @@ def renewed(found: Review) -> Review:
         return found
     if found.verdict.reason is Reason.UNREADABLE_POD:
         # what is wrong stands where this review says: without the sidecar everything has another place
-        return found._replace(remarks=[_not_renewed(remark) for remark in found.remarks])
+        return found._replace(remarks=[_not_replaced(remark) for remark in found.remarks])
     again = review(removed.bare, configuration, namespace_opted_in=found.verdict.request.namespace_opted_in)
     again = again._replace(workload=workload, removed=removed)
     verdict = again.verdict
     if not verdict.operations:
         unasked = _UNASKED.get(verdict.reason)
         if unasked is None:
-            return again._replace(remarks=[_not_renewed(remark) for remark in again.remarks])
+            return again._replace(remarks=[_not_replaced(remark) for remark in again.remarks])
         position = workload.position_of(verdict.findings[0], configuration.prefix)
         unmet = any(remark.unmet for remark in again.remarks)
         return again._replace(remarks=[Remark(position, Severity.WARNING, unasked, unmet)])
@@ -48,7 +48,7 @@ def renewed(found: Review) -> Review:
     return again
 
 
-def _not_renewed(remark: Remark) -> Remark:
-    if not remark.text.startswith(NOT_INJECTED):
+def _not_replaced(remark: Remark) -> Remark:
+    if not remark.text.startswith(WARNING_PREFIX):
         return remark
-    return remark._replace(text=f"not renewed: {remark.text.removeprefix(NOT_INJECTED)}")
+    return remark._replace(text=f"not replaced: {remark.text.removeprefix(WARNING_PREFIX)}")

@@ -6,7 +6,7 @@ A namespace that opts in asks for all its pods, and most pods write no log file 
 the pod, or the profile                           because
 ================================================  ==========================================================
 says ``logs``, ``profile`` or ``containers``      it chose something
-mounts a volume at, above or below the folder     of the profile's logs: they may be in it; a read-only one
+mounts a volume at, above or below the directory     of the profile's logs: they may be in it; a read-only one
                                                   or the node's own (a hostPath) doesn't count
 has a profile that reads no logs                  there is nothing to look for
 has a profile with ``injectAll``                  the operator says that all pods write there
@@ -17,12 +17,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from webhook.injection.annotations import RequestedOptions
-from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, is_read_only, kind_of
-from webhook.injection.paths import as_written, components, is_named_after_logs, overlap
+from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, is_mount_read_only, kind_of
+from webhook.injection.paths import components, is_named_after_logs, normalised_path, overlap
 from webhook.injection.pod import Container, VolumeMount
 from webhook.injection.profile import Profile
 
-__all__ = ["has_log_location", "probable_log_folder"]
+__all__ = ["has_log_location", "probable_log_directory"]
 
 Volumes = Mapping[str, dict[str, Any]]
 
@@ -36,19 +36,19 @@ def has_log_location(
     """
     if options.chooses_logs or profile.inject_all or not profile.logs:
         return True
-    folders = {entry.parts for entry in profile.logs}
+    directories = {entry.directory_parts for entry in profile.logs}
     return any(
-        overlap(components(mount.mountPath), folder)
+        overlap(components(mount.mountPath), directory)
         for mount in _writable_mounts(containers, volumes)
-        for folder in folders
+        for directory in directories
     )
 
 
-def probable_log_folder(containers: Iterable[Container], volumes: Volumes) -> str:
+def probable_log_directory(containers: Iterable[Container], volumes: Volumes) -> str:
     """Return the path of a mounted volume that is called after logs, empty where there is none."""
     for mount in _writable_mounts(containers, volumes):
         if any(map(is_named_after_logs, components(mount.mountPath))):
-            return as_written(mount.mountPath)
+            return normalised_path(mount.mountPath)
     return ""
 
 
@@ -56,5 +56,5 @@ def _writable_mounts(containers: Iterable[Container], volumes: Volumes) -> Itera
     for container in containers:
         for mount in container.volumeMounts or ():
             kind = kind_of(volumes, mount)
-            if kind in WRITABLE_KINDS and kind != HOST_PATH and not is_read_only(volumes, mount):
+            if kind in WRITABLE_KINDS and kind != HOST_PATH and not is_mount_read_only(volumes, mount):
                 yield mount

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from webhook.configuration.shapes import BOUNDED, CONFIGURATION, PROFILE, VOLUME_SOURCES
+from webhook.configuration.schema import BOUNDED, CONFIGURATION, PROFILE, VOLUME_SOURCES
 from webhook.injection.annotations import KEYS
 from webhook.injection.kinds import WRITABLE_KINDS
-from webhook.shapes import Path, Shape
+from webhook.schema import Path, Shape
 
 
 def wrong(shape: Shape, value: Any) -> list[str]:

@@ -11,10 +11,10 @@ from tests.injection.reviews import CONFIGURATION
 from tests.injection.views import container, spec
 from tests.tables import flat, rows
 from webhook.injection import identity
-from webhook.injection.annotations import NotInjectable, RequestedOptions
-from webhook.injection.identity import FALLBACK_GROUP, FALLBACK_USER, reject_unstartable_user, security_context
+from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import Container, PodSpec
-from webhook.injection.reasons import Finding, Reason
+from webhook.injection.reasons import Finding, NotInjectable, Reason
+from webhook.injection.security_context import FALLBACK_GROUP, FALLBACK_USER, reject_unstartable_user, security_context
 
 TAIL = CONFIGURATION.profiles["tail"]
 
@@ -114,9 +114,9 @@ def test_the_kubelets_table(context: dict[str, Any], of_pod: dict[str, Any], rea
     if reason is None:
         reject_unstartable_user(context, pod, TAIL, RequestedOptions())
         return
-    with pytest.raises(NotInjectable) as declined:
+    with pytest.raises(NotInjectable) as raised:
         reject_unstartable_user(context, pod, TAIL, RequestedOptions())
-    assert declined.value.finding.reason is reason
+    assert raised.value.finding.reason is reason
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_who_has_to_change_what_is_said(
 ) -> None:
     """The annotation is named where it is the cause."""
     pod = pod_with(**of_pod)
-    with pytest.raises(NotInjectable) as declined:
+    with pytest.raises(NotInjectable) as raised:
         reject_unstartable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
-    finding = declined.value.finding
-    assert (finding.where, finding.value, finding.message) == expected
+    finding = raised.value.finding
+    assert (finding.annotation, finding.value, finding.message) == expected
 
 
 def test_each_row_of_the_tables_is_a_case() -> None:
@@ -180,10 +180,10 @@ def test_a_profile_may_let_an_annotation_choose_root(*, allowed: bool, asked: in
 
 def test_a_profile_that_does_not_is_a_reason() -> None:
     """Whatever the pod's own user is."""
-    with pytest.raises(NotInjectable) as declined:
+    with pytest.raises(NotInjectable) as raised:
         security_context(PodSpec(), TAIL, RequestedOptions(run_as_user=0), containers(0), [])
-    finding = declined.value.finding
-    assert (finding.reason, finding.where, finding.value) == (Reason.ROOT_NOT_ALLOWED, "run-as-user", "0")
+    finding = raised.value.finding
+    assert (finding.reason, finding.annotation, finding.value) == (Reason.ROOT_NOT_ALLOWED, "run-as-user", "0")
 
 
 def context_for(pod: Any, *writers: Any, **options: Any) -> dict[str, Any]:
