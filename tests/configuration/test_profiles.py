@@ -40,7 +40,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         ({"strict": "yes"}, "strict: must be true or false, is text"),
         ({"nosuch": 1}, "nosuch: is unknown; known here: defaultProfile"),
         ({"defaultProfile": "tial"}, "defaultProfile: 'tial' is no profile; did you mean tail?"),
-        ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of small letters"),
+        ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of lower-case letters"),
         ({"profiles": {"own": "tail"}}, "profiles.own: must be a mapping, is text"),
         ({"profiles": {"own": {"base": "nosuch"}}}, "profiles.own.base: 'nosuch' is no built-in profile"),
         ({"profiles": {"own": {}}}, "profiles.own.sidecar.image: is missing"),
@@ -61,7 +61,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(volume={"medium": "Memory"}), "profiles.own.volume.sizeLimit: is needed with medium Memory"),
         (profile(volume={"medium": "Disk"}), "profiles.own.volume.medium: must be empty or Memory, is 'Disk'"),
         (profile(volume={"size": "1Gi"}), "profiles.own.volume.size: is unknown; did you mean sizeLimit?"),
-        (profile(volumes=[{"emptyDir": {}}]), "profiles.own.volumes[0].name: must be a name of small letters"),
+        (profile(volumes=[{"emptyDir": {}}]), "profiles.own.volumes[0].name: must be a name of lower-case letters"),
         (
             profile(volumes=[{"name": "logs-1"}]),
             "profiles.own.volumes[0].name: logs-1 is a name that Pillion uses itself",

@@ -43,7 +43,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "port's number": ({"ports": [{"containerPort": 65536}]}, "ports.0.containerPort must be a whole number from 1 to"),
     "port's name": (
         {"ports": [{"containerPort": 1, "name": "a-name-that-is-too-long"}]},
-        "ports.0.name must be a name of at most 15 small letters",
+        "ports.0.name must be a name of at most 15 lower-case letters",
     ),
     "port's name twice": (
         {"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]},

@@ -267,16 +267,16 @@ def test_another_mount_keeps_a_volume_with_all_its_mounts() -> None:
     assert [volume["name"] for volume in result["spec"]["volumes"]] == ["pillion-logs-1"]
     assert [len(container["volumeMounts"]) for container in result["spec"]["containers"]] == [1, 2]
     assert "initContainers" not in result["spec"]
-    assert kept(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
+    assert kept(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it differently']
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        pytest.param({"readOnly": True}, "in a way of its own", id="read-only"),
-        pytest.param({"subPath": "other"}, "in a way of its own", id="other-folder"),
-        pytest.param({"subPath": {}}, "in a way of its own", id="no-text"),
-        pytest.param({"recursiveReadOnly": "Enabled"}, "in a way of its own", id="unknown-field"),
+        pytest.param({"readOnly": True}, "differently", id="read-only"),
+        pytest.param({"subPath": "other"}, "differently", id="other-folder"),
+        pytest.param({"subPath": {}}, "differently", id="no-text"),
+        pytest.param({"recursiveReadOnly": "Enabled"}, "differently", id="unknown-field"),
     ],
 )
 def test_a_mount_of_another_form_is_the_users(change: dict[str, Any], said: str) -> None:
@@ -390,7 +390,7 @@ def test_the_last_container_stays() -> None:
     pod = injected(found.pod, found.verdict())
     del pod["spec"]["containers"][0]
     assert [container["name"] for container in removed(pod)["spec"]["containers"]] == ["pillion-plain"]
-    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in kept(pod)
+    assert 'container "pillion-plain" stays: it is the pod\'s only ordinary container' in kept(pod)
 
 
 def test_a_pull_secret_that_no_profile_has_stays() -> None:

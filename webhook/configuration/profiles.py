@@ -70,7 +70,7 @@ def profile(problems: Problems, name: str, document: object, *, host_path: bool,
     before = problems.number
     path: Path = ("profiles", name)
     if not is_dns_label(name) or len(name) > _LONGEST_NAME:
-        problems.add(path, f"the name must be of small letters, digits and -, at most {_LONGEST_NAME} long")
+        problems.add(path, f"the name must be of lower-case letters, digits and -, at most {_LONGEST_NAME} long")
     fields = PROFILE.read(document, path, problems.add)
     if not isinstance(fields, dict):
         return None
@@ -187,7 +187,7 @@ class _Reading:
         for number, volume in enumerate(self.fields.get("volumes", ())):
             name = volume.get("name", "")
             if not is_dns_label(name) or len(name) > _LONGEST_NAME:
-                wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
+                wrong = f"must be a name of lower-case letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
             elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from webhook.injection.container_rules import PATH_MAX, QUANTITY, SIDECAR_FIELDS, check_names
+from webhook.injection.container_rules import PATH_MAX, QUANTITY, SIDECAR_FIELDS, check_cross_references
 from webhook.injection.names import DNS_LABEL
 from webhook.schema import (
     ANYTHING,
@@ -25,7 +25,9 @@ __all__ = ["BOUNDED", "CONFIGURATION", "PROFILE", "SIDECAR", "VOLUME_SOURCES"]
 #: Annotations that a profile can bound.
 BOUNDED = ("cpu-request", "cpu-limit", "memory-request", "memory-limit", "volume-size-limit")
 
-_OBJECT_NAME = matching(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?", "the name of an object: small letters, digits, - and .")
+_OBJECT_NAME = matching(
+    r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?", "the name of an object: lower-case letters, digits, - and ."
+)
 
 
 def _reject_no_directory(value: str) -> str:
@@ -237,7 +239,7 @@ _OPERATION = Object(
 
 # --- the documents ---------------------------------------------------------------------------------------------
 
-SIDECAR = Object(SIDECAR_FIELDS, rule=check_names)
+SIDECAR = Object(SIDECAR_FIELDS, rule=check_cross_references)
 _BOUND = Object({"min": QUANTITY, "max": QUANTITY})
 PROFILE = Object(
     {

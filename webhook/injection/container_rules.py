@@ -1,7 +1,7 @@
-"""What keeps a container from being accepted or from starting: rules on its JSON form, as the API server has it.
+"""A schema of a container's JSON: finds what the API server would reject, and what would never start.
 
-Sources: k8s.io/kubernetes pkg/apis/core/validation (what the API server refuses), and the kubelet and runc (what never
-starts): an image's name that can't be parsed, root under ``runAsNonRoot``, a mount inside a read-only one.
+Sources: k8s.io/kubernetes pkg/apis/core/validation for what the API server rejects, and the kubelet and runc for what
+never starts: an image name that can't be parsed, root under ``runAsNonRoot``, a mount inside a read-only one.
 """
 
 import re
@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection.names import DNS_LABEL
-from webhook.injection.paths import Components, Directories, components, literal_components
+from webhook.injection.paths import (
+    PROFILE_FORBIDDEN_MOUNTS,
+    Components,
+    Directories,
+    components,
+    literal_components,
+)
 from webhook.injection.quantity import parse_quantity
 from webhook.schema import (
     BOOL,
@@ -36,13 +42,13 @@ __all__ = [
     "QUANTITY",
     "SIDECAR_FIELDS",
     "Mounted",
+    "check_cross_references",
     "check_mounts",
-    "check_names",
     "mounted",
     "problems_in",
 ]
 
-#: A container's program does not come to its first instruction with less (measured with busybox).
+#: With less memory a container is killed before its program runs (measured with busybox).
 MIN_MEMORY = "4Mi"
 #: execve(2): MAX_ARG_STRLEN of linux/binfmts.h, for each argument and each NAME=value.
 MAX_ARGUMENT_BYTES = 32 * 4096 - 1
@@ -78,7 +84,7 @@ def _error_in_argument(value: str) -> str:
 _ARGUMENT = Scalar("text", (str,), _error_in_argument)
 
 
-#: limits.h: the kernel takes no longer path.
+#: limits.h: the kernel accepts no longer path.
 PATH_MAX = 4096
 
 
@@ -87,19 +93,19 @@ def _error_in_absolute_path(value: str) -> str:
 
 
 _ABSOLUTE = Scalar("text", (str,), _error_in_absolute_path)
-_OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: small letters, digits, - and .")
-#: IsEnvVarName: newer API servers take more, the oldest that we support does not.
+_OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: lower-case letters, digits, - and .")
+#: IsEnvVarName of the oldest supported API server; newer ones accept more.
 _ENV_NAME = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", "the name of a variable", MAX_ARGUMENT_BYTES)
 _CONFIG_KEY = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z0-9]+", "a key of letters, digits, -, _ and .")
 #: IANA_SVC_NAME (RFC 6335).
-_PORT_NAME_DESCRIPTION = "a name of at most 15 small letters, digits and -, with a letter"
+_PORT_NAME_DESCRIPTION = "a name of at most 15 lower-case letters, digits and -, with a letter"
 _PORT_NAME = matching(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", _PORT_NAME_DESCRIPTION, 15)
 #: github.com/distribution/reference: what the kubelet can parse.
 _IMAGE = matching(
     r"(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
     r"(?::[0-9]+)?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,128})?",
-    "an image such as registry.example.com/team/name:1.0, its path in small letters",
+    "an image such as registry.example.com/team/name:1.0, its path in lower-case letters",
     512,
 )
 
@@ -260,10 +266,10 @@ def _check_security(fields: dict[str, Any], path: Path, report: Report) -> None:
         report((*path, "runAsUser"), "0 never starts with runAsNonRoot: true; write runAsNonRoot: false to allow root")
     if fields.get("allowPrivilegeEscalation") is False:
         added = (fields.get("capabilities") or {}).get("add") or ()
-        for wrong in ("privileged: true",) * bool(fields.get("privileged")) + ("CAP_SYS_ADMIN",) * (
-            "CAP_SYS_ADMIN" in added
-        ):
-            report((*path, "allowPrivilegeEscalation"), f"false is refused with {wrong}; write true")
+        if fields.get("privileged"):
+            report((*path, "allowPrivilegeEscalation"), "false is rejected with privileged: true; write true")
+        if "CAP_SYS_ADMIN" in added:
+            report((*path, "allowPrivilegeEscalation"), "false is rejected with CAP_SYS_ADMIN; write true")
 
 
 _SECURITY = Object(
@@ -324,7 +330,7 @@ _MOUNT = Object(
 
 
 class Mounted(NamedTuple):
-    """Something that is mounted: where that was written, at which path, whether read-only."""
+    """A mount: the path of its ``mountPath`` in the configuration (None if it is not from there), and where it is."""
 
     source: Path | None
     path: str
@@ -332,12 +338,12 @@ class Mounted(NamedTuple):
 
     @property
     def possible_paths(self) -> tuple[Components, ...]:
-        """Return the path as it is written, and as it is where ``/var/run`` is a link to ``/run``."""
+        """Return the path as it is if ``/var/run`` is a directory, and if it is a link to ``/run``."""
         return literal_components(self.path), components(self.path)
 
 
 def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
-    """Report mounts that hide what no program can do without, or the very program that the container runs."""
+    """Report mounts that hide files which every program needs, or the program that the container runs."""
     command = fields.get("command") or ()
     program = command[0] if command and command[0].startswith("/") else ""
     for number_, mount in enumerate(fields.get("volumeMounts", ())):
@@ -350,13 +356,7 @@ def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
             report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a directory of its own")
 
 
-#: Images are made of these; tokens are mounted in /var/run/secrets by others.
-PROFILE_FORBIDDEN_MOUNTS = Directories(
-    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
-    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
-)
-
-#: What the runtime mounts in every container: inside a read-only mount it finds no place for them.
+#: The runtime mounts these in every container; inside a read-only mount it can't create their mount points.
 _RUNTIME_MOUNTS = tuple(
     Mounted(None, path)
     for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/pts")  # noqa: S108
@@ -365,7 +365,7 @@ DEFAULT_TERMINATION_LOG = "/dev/termination-log"
 
 
 def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
-    """Return a container's mounts that have a path; ``read_only`` are volumes that nothing can be made in."""
+    """Return a container's mounts that have a path; ``read_only`` are the names of volumes that are read-only."""
     return [
         Mounted(
             (*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")) or item.get("name") in read_only
@@ -376,9 +376,9 @@ def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collectio
 
 
 def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
-    """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their directory there.
+    """Report two mounts at one path, and mounts inside a read-only one, where the runtime can't create a mount point.
 
-    ``others`` are mounted besides; what is wrong with two of those is nobody's mistake.
+    ``others`` are mounted, too; a conflict between two of them is not reported.
     """
     everything = [*mounts, *others, *_RUNTIME_MOUNTS]
     found: dict[tuple[Path, str], None] = {}
@@ -404,13 +404,14 @@ def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: R
 # --- the whole container ---------------------------------------------------------------------------------------
 
 
-def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
-    """Check that ports have names of their own, and that probes and hooks name one of them."""
+def check_cross_references(fields: dict[str, Any], path: Path, report: Report) -> None:
+    """Check that port names are unique, and that probes and hooks name one of them; and the mounts' propagation."""
+    _check_mount_propagation(fields, path, report)
     ports = fields.get("ports", ())
     names = Counter(port["name"] for port in ports if "name" in port)
     for number_, port in enumerate(ports):
         if names[port.get("name")] > 1:
-            report((*path, "ports", number_, "name"), f"{port['name']} is there twice")
+            report((*path, "ports", number_, "name"), f"{port['name']} is used twice")
     lifecycle = fields.get("lifecycle", {})
     for where in ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"):
         handler = fields.get(where) or lifecycle.get(where) or {}
@@ -418,15 +419,18 @@ def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
             port = handler.get(way, {}).get("port")
             if isinstance(port, str) and port not in names:
                 above = ("lifecycle",) if where in lifecycle else ()
-                report((*path, *above, where, way, "port"), f"{port} is none of the container's ports")
-    mounts = fields.get("volumeMounts", ())
+                report((*path, *above, where, way, "port"), f"{port} is not the name of a port of the container")
+
+
+def _check_mount_propagation(fields: dict[str, Any], path: Path, report: Report) -> None:
+    """Check that only a privileged container has mounts with Bidirectional propagation."""
     privileged = (fields.get("securityContext") or {}).get("privileged")
-    for number_, mount in enumerate(mounts):
+    for number_, mount in enumerate(fields.get("volumeMounts", ())):
         if mount.get("mountPropagation") == "Bidirectional" and not privileged:
             report((*path, "volumeMounts", number_, "mountPropagation"), "Bidirectional needs privileged: true")
 
 
-#: What a profile's sidecar may have, by key.
+#: The fields that a profile's sidecar may have.
 SIDECAR_FIELDS: dict[str, Schema] = {
     "image": _IMAGE,
     "imagePullPolicy": one_of("Always", "IfNotPresent", "Never"),
@@ -457,7 +461,7 @@ _CONTAINER = Object(
         "resizePolicy": ListOf(Object({"resourceName": STRING, "restartPolicy": STRING})),
     },
     ("image",),
-    rule=check_names,
+    rule=check_cross_references,
 )
 
 # "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
@@ -465,7 +469,7 @@ _REFERENCE = re.compile(r"\$\$|\$\(([^)]{0,1000})\)")
 
 
 def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
-    """Return what is wrong with a finished container, by its path in it; ``volumes`` are the names of the pod's."""
+    """Return the problems in a finished container, by path; ``volumes`` are the names of the pod's volumes."""
     found: list[tuple[Path, str]] = []
 
     def report(path: Path, message: str) -> None:
@@ -478,7 +482,7 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
     mounts = fields.get("volumeMounts", [])
     for number_, mount in enumerate(mounts):
         if mount.get("name") not in volumes and "name" in mount:
-            report(("volumeMounts", number_, "name"), f"{mount['name'][:63]!r} is no volume of the pod")
+            report(("volumeMounts", number_, "name"), f"{mount['name'][:63]!r} is not a volume of the pod")
     message = Mounted(None, fields.get("terminationMessagePath", DEFAULT_TERMINATION_LOG))
     check_mounts(mounted(mounts, ("volumeMounts",)), [message], report)
     check_hidden(fields, (), report)
@@ -490,9 +494,9 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
 
 
 def _undefined_references(fields: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Find variables in a ``subPathExpr`` that the container does not have: the kubelet does not start it then."""
+    """Yield a problem for each undefined variable in a ``subPathExpr``, with which the kubelet starts no container."""
     names = {variable.get("name") for variable in fields.get("env", ())}
     for number_, mount in enumerate(fields.get("volumeMounts", ())):
         for name in _REFERENCE.findall(mount.get("subPathExpr", "")):
             if name and name not in names and not fields.get("envFrom"):
-                yield ("volumeMounts", number_, "subPathExpr"), f"$({name[:40]}) is none of the container's variables"
+                yield ("volumeMounts", number_, "subPathExpr"), f"$({name[:40]}) is not a variable of the container"

@@ -1,19 +1,19 @@
-"""Takes out of a pod what an injection added, and nothing that could be the user's.
+"""Removes from a pod what an injection added, and nothing that could be the user's.
 
-What bears our name tells by itself that it is ours; the rest only the status annotation can tell. The annotation is
-the pod author's text, so it is a hint: it never makes anything else ours than what is in exactly our form.
+Containers and volumes of ours are recognised by their names and their form, everything else only with the status
+annotation. The pod's author can write that annotation, so it is a hint: only what has exactly our form is removed.
 
 =========================  ==================================================================================
-what                       is taken out if
+what                       is removed if
 =========================  ==================================================================================
-container ``pillion-…``    two agree: it mounts a volume of ours, it has the sidecar's variables, the status
-                           names it; and it is not the pod's last ordinary container
-volume ``pillion-…``       it is in our form, a sidecar of ours mounts it or the status lists it, and every
-                           other mount of it is in our form: then with these mounts
-variables                  a volume or container of ours is taken out, the status says that this container
+container ``pillion-…``    two of these hold: it mounts a volume of ours, it has the sidecar's variables, the
+                           status names it; and the pod has another ordinary container
+volume ``pillion-…``       it has our form, a sidecar of ours mounts it or the status lists it, and every
+                           other mount of it has our form; the mounts are removed, too
+variables                  a volume or container of ours is removed, the status says that this container
                            got them, and they are at the front of its list in our form
 image pull secrets         … the status lists them, and a profile names them
-annotations                … they say what ours would say
+annotations                … they have the values that we would write
 =========================  ==================================================================================
 """
 
@@ -46,7 +46,7 @@ Path = tuple[str | int, ...]
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
 _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
 
-#: How YAML writes null.
+#: The spellings of null in YAML.
 NULL_SPELLINGS = frozenset({"null", "Null", "NULL", "~"})
 
 _LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
@@ -55,23 +55,23 @@ _KINDS = ("initContainers", "containers")
 
 
 class Kept(NamedTuple):
-    """Something that stays though it looks like ours: where it is in the pod, and why."""
+    """Something that looks like ours, but is kept: its path in the pod, and why."""
 
     path: Path
     reason: str
 
 
 class Removal(NamedTuple):
-    """RFC 6902 operations on the pod, ``remove`` and ``replace``, to be applied in their order; and what stays."""
+    """RFC 6902 operations on the pod, ``remove`` and ``replace``, to be applied in order; and what is kept."""
 
     operations: list[dict[str, Any]]
     kept: list[Kept]
 
 
 def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
-    """Return what takes an injection out of a pod or a pod template: no operations where there is none.
+    """Return the operations that remove an injection from a pod or pod template; none if it has no injection.
 
-    ``pod`` is JSON of any shape; it stays as it is. Never raises.
+    ``pod`` may be any JSON and is not changed. Never raises.
     """
     removal = _Removing(pod, configuration)
     removal.run()
@@ -81,11 +81,11 @@ def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
 def note_former_values(
     pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, scalar_text: Callable[[Path], str]
 ) -> list[dict[str, Any]]:
-    """Return an injection's operations with a status that says what was null or empty in the pod before.
+    """Return an injection's operations with a status that lists the null and empty values that they replace.
 
-    A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this. A status of
-    the author's own is noted too. Nothing is noted where annotations may take no more bytes. ``scalar_text`` returns how
-    the scalar at a path is written.
+    A manifest may have ``volumes: []``; a pod from the API server never does, so the webhook does not need this. A
+    status annotation that the author wrote is listed, too. If the annotations then exceed their size limit, the
+    operations stay as they are. ``scalar_text(path)`` returns the text of the scalar at a path.
     """
     before: dict[str, Any] = {}
     null_spellings: dict[str, str] = {}
@@ -120,7 +120,7 @@ def note_former_values(
 
 
 def _nested(path: Path, value: Any) -> Any:
-    """Return mappings that have the value at the path."""
+    """Return nested mappings with the value at the path."""
     for key in reversed(path):
         value = {key: value}
     return value
@@ -144,14 +144,14 @@ class _Mount(NamedTuple):
 
 
 class _Removing:
-    """A pod that things are taken out of, from back to front, so that what is in front keeps its place."""
+    """A pod from which values are removed, from back to front so that the indexes before them stay."""
 
     def __init__(self, pod: Mapping[str, Any], configuration: Configuration) -> None:
         self.pod = copy.deepcopy({key: pod[key] for key in ("metadata", "spec") if key in pod})
         self.configuration = configuration
         self.operations: list[dict[str, Any]] = []
         self.kept: list[Kept] = []
-        #: The indexes of the sidecars that were taken out, in their order, by the list that they were in.
+        #: The indexes of the removed sidecars, ascending, by the list that they were in.
         self.removed_indexes: dict[str, list[int]] = {}
         self.annotations = _mapping(_at(self.pod, ("metadata", "annotations")))
         self.status = parse_status(self.annotations, configuration.prefix)
@@ -160,7 +160,7 @@ class _Removing:
             for volume in _list(_at(self.pod, ("spec", "volumes")))
             if isinstance(volume, dict) and isinstance(volume.get("name"), str)
         }
-        #: What containers were called when they were injected, by their present names.
+        #: The names that renamed containers had when they were injected, by their present names.
         self.former_names: dict[str, str] = {}
 
     def containers(self) -> list[_Container]:
@@ -173,11 +173,11 @@ class _Removing:
         ]
 
     def run(self) -> None:
-        """Take out what is ours."""
+        """Remove what is ours."""
         status_key = f"{self.configuration.prefix}{STATUS}"
         sidecars = self.sidecars()
         for kind in _KINDS:
-            # first of all: from now on the others have the places that they had before the injection
+            # sidecars first, so that the indexes of the others are those of the pod before the injection
             self.removed_indexes[kind] = [one.number for one in sidecars if one.kind == kind]
             self.remove_items(("spec", kind), self.removed_indexes[kind])
         others = self.containers()
@@ -208,7 +208,7 @@ class _Removing:
         self.remove_annotations(status_key, sidecars, volumes)
 
     def keep(self, path: Path, reason: str) -> None:
-        """Name something that stays, at its place in the pod as it was given."""
+        """Report something that is kept, with its path in the original pod."""
         if len(path) > 2 and isinstance(path[2], int):  # noqa: PLR2004 — spec, the list, the item's index
             index = path[2]
             for gone in self.removed_indexes.get(str(path[1]), ()):
@@ -245,13 +245,13 @@ class _Removing:
             for container in last:
                 self.keep(
                     container.path,
-                    f"container {quote_untrusted(container.name)} stays: the pod has no other ordinary one",
+                    f"container {quote_untrusted(container.name)} stays: it is the pod's only ordinary container",
                 )
             found = [one for one in found if one.kind != "containers"]
         return found
 
     def is_our_volume(self, name: str) -> bool:
-        """Return whether the pod has such a volume, with a name that we give and in the form that we give it."""
+        """Return whether the pod has a volume of this name that has our name and our form."""
         volume = self.volumes.get(name)
         if volume is None or not name.startswith(NAME_PREFIX):
             return False
@@ -265,11 +265,11 @@ class _Removing:
         return not _is_log_volume(name) and self.is_of_a_profile(volume)
 
     def is_given_by_us(self, name: str) -> bool:
-        """Return whether we give a volume this name today; a profile that is gone may have given it others."""
+        """Return whether we would give a volume this name today; a former profile may have had other volumes."""
         return _is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
 
     def is_of_a_profile(self, volume: dict[str, Any]) -> bool:
-        """Return whether what the sidecar alone mounts is so in a profile that there is now."""
+        """Return whether the volume is one that a present profile defines for its sidecar."""
         return any(
             one["name"] == volume["name"] and _is_completed(volume, one)
             for profile in self.configuration.profiles.values()
@@ -305,15 +305,13 @@ class _Removing:
                 found += mounts
             else:
                 container = quote_untrusted(strange.container.name)
-                self.keep(
-                    path, f"volume {quote_untrusted(name)} stays: container {container} mounts it in a way of its own"
-                )
+                self.keep(path, f"volume {quote_untrusted(name)} stays: container {container} mounts it differently")
         return names, found
 
     def is_our_mount(self, mount: _Mount) -> bool:
-        """Return whether a container mounts a volume of ours as we add it: with a directory of the container's name.
+        """Return whether a mount of a log volume has our form: the subPath is the container's name.
 
-        A container that was renamed since keeps the directory.
+        A container that was renamed since then keeps the subPath.
         """
         value, names = mount.value, {mount.container.name}
         if self.status is not None:
@@ -327,7 +325,7 @@ class _Removing:
         )
 
     def find_former_names(self, containers: Sequence[_Container], mounts: Sequence[_Mount]) -> None:
-        """Learn from their mounts which containers were renamed since."""
+        """Find the former names of renamed containers, which are their mounts' subPaths."""
         present = {container.name for container in containers}
         for mount in mounts:
             directory = mount.value["subPath"]
@@ -370,21 +368,21 @@ class _Removing:
                 self.keep(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
         return found
 
-    # --- how it is taken out ---------------------------------------------------------------------------------------
+    # --- how it is removed -----------------------------------------------------------------------------------------
 
     def remove_items(self, path: Path, indexes: Collection[int]) -> None:
-        """Remove items of a list, and the list with its last one, unless it was there before."""
+        """Remove items of a list, and an empty list unless it was empty before the injection."""
         items = _list(_at(self.pod, path))
         if indexes and len(indexes) == len(items) and self.former_value(path) != []:
             self.remove_value(path)
             return
-        # one by one even where none stays: then a text keeps the brackets that it had
+        # one by one even if no item remains, so that the text keeps its brackets
         for index in sorted(indexes, reverse=True):
             del items[index]
             self.operations.append({"op": "remove", "path": json_pointer((*path, index))})
 
     def remove_value(self, path: Path) -> None:
-        """Remove a collection, or make it null if it was that before."""
+        """Remove a collection, or set it to null if it was null before the injection."""
         parent = _at(self.pod, path[:-1])
         if self.former_value(path) is None:
             parent[path[-1]] = None
@@ -394,17 +392,17 @@ class _Removing:
             self.operations.append({"op": "remove", "path": json_pointer(path)})
 
     def set_null(self, path: Path) -> None:
-        """Make something null, as it was written before."""
+        """Set a value to null, in its former spelling."""
         word = self.status.null_spellings.get(json_pointer(path), "") if self.status is not None else ""
         hint = {NULL_SPELLING: word} if word in NULL_SPELLINGS else {}
         self.operations.append({"op": "replace", "path": json_pointer(path), "value": None} | hint)
 
     def former_value(self, path: Path) -> Any:
-        """Return what was there before the injection: null or an empty collection; ``_ABSENT`` for all others."""
+        """Return the value that the status lists for the path, null or empty; ``_ABSENT`` if it lists none."""
         return self.status.former_values.get(json_pointer(path), _ABSENT) if self.status is not None else _ABSENT
 
     def remove_annotations(self, status_key: str, sidecars: Sequence[_Container], volumes: Sequence[str]) -> None:
-        """Take out our annotations, and what held nothing else."""
+        """Remove our annotations, and mappings that become empty."""
         changed: dict[str, str | None] = {}
         listed = self.annotations.get(SAFE_TO_EVICT)
         if volumes and isinstance(listed, str):
@@ -449,7 +447,7 @@ class _Removing:
             self.operations.append({"op": "replace", "path": where, "value": value})
 
     def former_volume_list(self, listed: str, volumes: Sequence[str]) -> str | None:
-        """Return the autoscaler's list as it was before our volumes were in it, None where there was none."""
+        """Return the autoscaler's list as it was before the injection, None if there was none."""
         if self.status is not None:
             before = self.status.former_values.get(json_pointer(("metadata", "annotations", SAFE_TO_EVICT)))
             if isinstance(before, str) and add_volume_names(before, self.status.volumes) == listed:
@@ -457,14 +455,14 @@ class _Removing:
         found: str | None = remove_volume_names(listed, volumes)
         if found != listed:
             return found
-        # somebody changed it since
+        # the list was changed after the injection
         names = listed.split(",")
         rest = [name for name in names if name.strip() not in volumes]
         return ",".join(rest) if rest else None
 
 
 _EMPTY_DIR_FIELDS = {"medium", "sizeLimit"}
-#: What the API server writes into a volume where it says nothing: the field, by the kind of the mapping that has it.
+#: The API server's defaults in volumes, by the key of the mapping that has them.
 _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     **{kind: {"defaultMode": 0o644} for kind in ("configMap", "secret", "downwardAPI", "projected")},
     "hostPath": {"type": ""},
@@ -477,7 +475,7 @@ _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
     "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
 }
-#: Stands for a key that an object has not.
+#: Stands for a value that the status does not list, unlike None, which means a null.
 _ABSENT = object()
 
 
@@ -486,7 +484,7 @@ def _is_log_volume(name: str) -> bool:
 
 
 def _is_completed(found: Any, written: Any, kind: str = "") -> bool:
-    """Return whether a value in a volume is the one that was written, as it is or as the API server completes it."""
+    """Return whether a value equals the written one, with or without the API server's defaults."""
     if isinstance(found, dict) and isinstance(written, dict):
         defaults = _VOLUME_DEFAULTS.get(kind, {})
         return found.keys() >= written.keys() and all(
@@ -499,7 +497,7 @@ def _is_completed(found: Any, written: Any, kind: str = "") -> bool:
 
 
 def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
-    """Return whether a variable is that one of ours, as we write it or as the API server completes it."""
+    """Return whether a variable equals ours, with or without the API server's defaults."""
     if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
         return False
     reference = _mapping(_mapping(variable["valueFrom"]).get("fieldRef"))
@@ -510,7 +508,7 @@ def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
 
 
 def _has_variables(container: Mapping[str, Any]) -> bool:
-    """Return whether a container has all variables that each sidecar has."""
+    """Return whether a container has all of ``SIDECAR_VARIABLES``."""
     variables = _list(container.get("env"))
     return all(any(_is_form(variable, ours) for variable in variables) for ours in _SIDECAR_VARIABLES)
 
@@ -527,12 +525,12 @@ def _mounts(container: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parsed(where: str) -> tuple[str, ...]:
-    """Return the path that a JSON pointer means."""
+    """Return the path of a JSON pointer."""
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in where.split("/")[1:])
 
 
 def _with_indexes(value: Any, path: Sequence[str]) -> Path:
-    """Return a path into a value, parsed of a pointer, with numbers for what are items of a list."""
+    """Return a parsed pointer's path with numbers for the indexes of lists."""
     found: list[str | int] = []
     for key in path:
         found.append(int(key) if isinstance(value, list) and key.isdecimal() else key)
@@ -557,7 +555,7 @@ def _has(value: Any, path: Sequence[str | int]) -> bool:
 
 
 def _at(value: Any, path: Sequence[str | int]) -> Any:
-    """Return what is at a path, None where there is nothing."""
+    """Return the value at a path, None if there is none."""
     for key in path:
         value = _child(value, key)[1]
     return value
