@@ -18,9 +18,10 @@ from tests.injection.test_properties import CONFIGURATION, all_containers, many,
 from tests.strategies import pods, ragged
 from webhook.configuration import load
 from webhook.injection.admission import Admission
+from webhook.injection.former_values import note_former_values
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
 from webhook.injection.profile import Configuration
-from webhook.injection.removal import note_former_values, remove
+from webhook.injection.removal import remove
 from webhook.injection.verdict import Verdict
 
 PREFIX = "pillion.dev/"

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from webhook.cli.objects import Object, Path, as_mapping, at
+from webhook.cli.objects import Object
 from webhook.injection.admission import Admission
 from webhook.injection.log_sources import LogSource
 from webhook.injection.reasons import quote_untrusted
+from webhook.json_values import Path, as_mapping, at
 
 __all__ = ["shared_volumes"]
 

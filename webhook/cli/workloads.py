@@ -11,32 +11,22 @@ import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
 from webhook.cli.misplaced import keys_of, malformed, misplaced, wrong_type
-from webhook.cli.objects import (
-    Object,
-    Path,
-    Remark,
-    Severity,
-    as_list,
-    as_mapping,
-    at,
-    dotted,
-    mappings,
-    objects,
-    pointer,
-)
+from webhook.cli.objects import Object, Remark, Severity, dotted, mappings, objects
 from webhook.cli.replicas import shared_volumes
 from webhook.cli.templates import not_edited, templates
 from webhook.documents import Document, Position, written_at
 from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import STATUS
+from webhook.injection.former_values import note_former_values
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.reasons import Severity as ReasonSeverity
-from webhook.injection.removal import Kept, note_former_values, remove
+from webhook.injection.removal import Kept, remove
 from webhook.injection.review import Kind, Request
 from webhook.injection.status import parse_status
 from webhook.injection.verdict import WARNING_PREFIX, Verdict
+from webhook.json_values import Path, as_list, as_mapping, at, json_pointer
 
 __all__ = [
     "Change",
@@ -146,8 +136,8 @@ class Workload(Object):
 
     def _null_spelling(self, path: Path) -> str:
         """Return how YAML has a null of the template written, or had it before the injection that was taken out."""
-        if self.document.is_json or pointer(path) in self.null_spellings:
-            return self.null_spellings.get(pointer(path), "")
+        if self.document.is_json or json_pointer(path) in self.null_spellings:
+            return self.null_spellings.get(json_pointer(path), "")
         return written_at(self.document, [*self.place, *self.template_path, *path])
 
     def removed(self, configuration: Configuration) -> "Removed":
@@ -167,7 +157,7 @@ class Workload(Object):
         return [operation | {"path": self._pointer(operation["path"])} for operation in operations]
 
     def _pointer(self, path: str) -> str:
-        return pointer(self.template_path) + path
+        return json_pointer(self.template_path) + path
 
     def position(self, path: Path = ()) -> Position:
         """Return where something in the object stands in the file, or the nearest that exists above it."""
@@ -176,7 +166,7 @@ class Workload(Object):
             parent, _, index = where.rpartition("/")
             depth = parent.count("/")
             # an item that was in front of it, or in its place
-            if depth < len(place) and pointer(place[:depth]) == parent:
+            if depth < len(place) and json_pointer(place[:depth]) == parent:
                 step = place[depth]
                 if isinstance(step, int) and int(index) <= step:
                     place[depth] = step + 1
@@ -480,7 +470,7 @@ def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
 def operations(changes: Iterable[Change]) -> list[dict[str, Any]]:
     """Return the patches of a document's workloads as one JSON Patch on the document."""
     return [
-        operation | {"path": pointer(found.workload.place) + operation["path"]}
+        operation | {"path": json_pointer(found.workload.place) + operation["path"]}
         for found in changes
         for operation in found.patch
     ]

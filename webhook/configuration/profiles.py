@@ -11,7 +11,7 @@ import msgspec
 from webhook.configuration.problems import Problems
 from webhook.configuration.schema import PROFILE
 from webhook.configuration.trial import try_out
-from webhook.injection.annotations import LogEntry, parse_logs
+from webhook.injection.annotations import InvalidValueError, LogEntry, parse_logs
 from webhook.injection.container_rules import (
     DEFAULT_TERMINATION_LOG,
     MIN_MEMORY,
@@ -35,7 +35,7 @@ from webhook.injection.profile import (
     Profile,
 )
 from webhook.injection.quantity import parse_quantity
-from webhook.injection.reasons import NotInjectable
+from webhook.injection.reasons import quote_untrusted
 from webhook.schema import Path
 
 __all__ = ["profile", "revision"]
@@ -292,8 +292,8 @@ class _Reading:
         for number, entry in enumerate(entries):
             try:
                 parsed = parse_logs(entry)
-            except NotInjectable as error:
-                self.add(error.finding.text(), "logs", number)
+            except InvalidValueError as error:
+                self.add(f"{quote_untrusted(error.value)}: {error.message}", "logs", number)
                 continue
             if any(item.container for item in parsed):
                 wrong = "a profile can't name a container; remove the part before the colon"
@@ -302,8 +302,8 @@ class _Reading:
         if len(entries) > 1 and self.problems.number == before:
             try:
                 parse_logs("\n".join(entries))
-            except NotInjectable as error:
-                self.add(error.finding.message, "logs")
+            except InvalidValueError as error:
+                self.add(error.message, "logs")
         return tuple(dict.fromkeys(files))
 
 

@@ -13,7 +13,6 @@ other        bad_annotation   bad_annotation
 """
 
 import difflib
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,11 +21,11 @@ from msgspec import Struct
 
 from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, parse_options
 from webhook.injection.log_detection import has_log_location, probable_log_directory
+from webhook.injection.ownership import has_sidecar_variables, is_own_volume_name
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
-from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration, Profile
+from webhook.injection.profile import NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
-from webhook.injection.variables import has_sidecar_variables
 from webhook.injection.windows import windows_evidence
 
 __all__ = ["RULES", "PodFacts", "Rule", "first_rejection"]
@@ -218,26 +217,15 @@ def _reject_injected(facts: PodFacts) -> Finding | None:
     for container in facts.containers:
         if not container.name.startswith(NAME_PREFIX):
             continue
-        ours = any(_is_our_volume(mount.name, facts.configuration) for mount in container.volumeMounts or ())
+        ours = any(is_own_volume_name(mount.name, facts.configuration) for mount in container.volumeMounts or ())
         # a sidecar of ours may mount only the pod's own volumes
-        if ours or has_sidecar_variables(container):
+        if ours or has_sidecar_variables(msgspec.to_builtins(container.env or ())):
             return Finding(Reason.ALREADY_INJECTED)
         taken = taken or container.name == facts.profile.container_name
     if not taken:
         return None
     message = f"the pod has a container {quote_untrusted(facts.profile.container_name, 63)} that is not ours; rename it"
     return Finding(Reason.NAME_TAKEN, message)
-
-
-_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
-
-
-def _is_our_volume(name: str, configuration: Configuration) -> bool:
-    return name.startswith(NAME_PREFIX) and (
-        name == TOKEN_MASK_VOLUME
-        or _LOG_VOLUME.fullmatch(name) is not None
-        or any(volume["name"] == name for profile in configuration.profiles.values() for volume in profile.volumes)
-    )
 
 
 def _reject_never_ending(facts: PodFacts) -> Finding | None:

@@ -12,8 +12,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook.injection.pod import Container, EnvVar, LocalObjectReference, Metadata, PodSpec, VolumeMount
+from webhook.json_values import json_pointer
 
-__all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch", "json_pointer"]
+__all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
 
 #: A non-standard member of an operation, ignored by patch implementations: how the YAML writer spells the null.
 NULL_SPELLING = "nullSpelling"
@@ -39,11 +40,6 @@ class ContainerRef(Struct, gc=False):
 def encode_patch(operations: Sequence[Operation]) -> bytes:
     """Return the JSON Patch document that the operations make."""
     return _encode(operations)
-
-
-def json_pointer(path: Iterable[str | int]) -> str:
-    """Return a path as a JSON pointer (RFC 6901)."""
-    return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
 
 
 class PodEditor:

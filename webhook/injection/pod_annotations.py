@@ -5,12 +5,13 @@ from itertools import chain
 
 from webhook.injection.annotations import STATUS
 from webhook.injection.candidates import Candidate
-from webhook.injection.edit import PodEditor, json_pointer
+from webhook.injection.edit import PodEditor
 from webhook.injection.pod import Container
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.status import Status
 from webhook.injection.variables import POD_VARIABLES
+from webhook.json_values import json_pointer
 
 __all__ = [
     "ANNOTATIONS_SIZE",

@@ -18,39 +18,37 @@ annotations                … they have the values that we would write
 """
 
 import copy
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import NULL_SPELLING, json_pointer
+from webhook.injection.edit import NULL_SPELLING
+from webhook.injection.former_values import NULL_SPELLINGS
+from webhook.injection.ownership import (
+    has_sidecar_variables,
+    is_log_volume_name,
+    is_own_variable,
+    is_own_volume,
+    is_present_volume,
+)
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
     add_volume_names,
-    are_short_enough,
     remove_volume_names,
 )
-from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration
+from webhook.injection.profile import NAME_PREFIX, Configuration
 from webhook.injection.reasons import quote_untrusted
 from webhook.injection.status import parse_status
-from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
+from webhook.injection.variables import POD_VARIABLES
+from webhook.json_values import Path, as_list, as_mapping, at, json_pointer
 
-__all__ = ["Kept", "Path", "Removal", "note_former_values", "remove"]
-
-Path = tuple[str | int, ...]
+__all__ = ["Kept", "Removal", "remove"]
 
 #: As in the pod's JSON.
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
-_SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
-
-#: The spellings of null in YAML.
-NULL_SPELLINGS = frozenset({"null", "Null", "NULL", "~"})
-
-_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
-_TOKEN_VOLUME = TOKEN_MASK_VOLUME
 _KINDS = ("initContainers", "containers")
 
 
@@ -76,54 +74,6 @@ def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
     removal = _Removing(pod, configuration)
     removal.run()
     return Removal(removal.operations, removal.kept)
-
-
-def note_former_values(
-    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, scalar_text: Callable[[Path], str]
-) -> list[dict[str, Any]]:
-    """Return an injection's operations with a status that lists the null and empty values that they replace.
-
-    A manifest may have ``volumes: []``; a pod from the API server never does, so the webhook does not need this. A
-    status annotation that the author wrote is listed, too. If the annotations then exceed their size limit, the
-    operations stay as they are. ``scalar_text(path)`` returns the text of the scalar at a path.
-    """
-    before: dict[str, Any] = {}
-    null_spellings: dict[str, str] = {}
-    own = ("metadata", "annotations", f"{prefix}{STATUS}")
-    if isinstance(_at(pod, own), str):
-        before[json_pointer(own)] = _at(pod, own)
-    for operation in operations:
-        path = _parsed(operation["path"])
-        for place in (path, path[:-1]):
-            found = _at(pod, place)
-            if found in (None, [], {}) and _has(pod, place):
-                before[json_pointer(place)] = found
-                word = scalar_text(_with_indexes(pod, place)) if found is None else ""
-                if word in NULL_SPELLINGS:
-                    null_spellings[json_pointer(place)] = word
-    annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
-    noted = []
-    for operation in operations:
-        path, value = _parsed(operation["path"]), copy.deepcopy(operation["value"])
-        # it adds an annotation, all of them, or all metadata
-        added = _mapping(_at(_nested(path, value), own[:-1]))
-        status = parse_status(added, prefix) if before else None
-        annotations.update(added)
-        if status is None:
-            noted.append(operation)
-            continue
-        status.former_values = {**status.former_values, **before}
-        status.null_spellings = null_spellings
-        added[own[-1]] = annotations[own[-1]] = status.text()
-        noted.append(operation | {"value": _at(_nested(own[:-1], added), path)})
-    return noted if are_short_enough(annotations) else list(operations)
-
-
-def _nested(path: Path, value: Any) -> Any:
-    """Return nested mappings with the value at the path."""
-    for key in reversed(path):
-        value = {key: value}
-    return value
 
 
 class _Container(NamedTuple):
@@ -153,11 +103,11 @@ class _Removing:
         self.kept: list[Kept] = []
         #: The indexes of the removed sidecars, ascending, by the list that they were in.
         self.removed_indexes: dict[str, list[int]] = {}
-        self.annotations = _mapping(_at(self.pod, ("metadata", "annotations")))
+        self.annotations = as_mapping(at(self.pod, ("metadata", "annotations")))
         self.status = parse_status(self.annotations, configuration.prefix)
         self.volumes: dict[str, Any] = {
             volume["name"]: volume
-            for volume in _list(_at(self.pod, ("spec", "volumes")))
+            for volume in as_list(at(self.pod, ("spec", "volumes")))
             if isinstance(volume, dict) and isinstance(volume.get("name"), str)
         }
         #: The names that renamed containers had when they were injected, by their present names.
@@ -168,7 +118,7 @@ class _Removing:
         return [
             _Container(kind, index, container["name"], container)
             for kind in (*_KINDS, "ephemeralContainers")
-            for index, container in enumerate(_list(_at(self.pod, ("spec", kind))))
+            for index, container in enumerate(as_list(at(self.pod, ("spec", kind))))
             if isinstance(container, dict) and isinstance(container.get("name"), str)
         ]
 
@@ -200,7 +150,7 @@ class _Removing:
         taken[("spec", "imagePullSecrets")] = self.added_pull_secrets()
         taken[("spec", "volumes")] = {
             index
-            for index, volume in enumerate(_list(_at(self.pod, ("spec", "volumes"))))
+            for index, volume in enumerate(as_list(at(self.pod, ("spec", "volumes"))))
             if isinstance(volume, dict) and volume.get("name") in volumes
         }
         for path, indexes in taken.items():
@@ -226,10 +176,10 @@ class _Removing:
                 continue
             evidence = (
                 any(
-                    self.is_our_volume(mount["name"]) and self.is_given_by_us(mount["name"])
+                    self.is_own_volume(mount["name"]) and self.is_given_today(mount["name"])
                     for mount in _mounts(container.value)
                 ),
-                _has_variables(container.value),
+                has_sidecar_variables(as_list(container.value.get("env"))),
                 self.status is not None and self.status.sidecar == container.name,
             )
             if sum(evidence) >= 2:  # noqa: PLR2004 — two agree, as the table says
@@ -239,7 +189,7 @@ class _Removing:
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
                 )
-        ordinary = _list(_at(self.pod, ("spec", "containers")))
+        ordinary = as_list(at(self.pod, ("spec", "containers")))
         last = [one for one in found if one.kind == "containers"]
         if last and len(last) == len(ordinary):
             for container in last:
@@ -250,31 +200,15 @@ class _Removing:
             found = [one for one in found if one.kind != "containers"]
         return found
 
-    def is_our_volume(self, name: str) -> bool:
-        """Return whether the pod has a volume of this name that has our name and our form."""
-        volume = self.volumes.get(name)
-        if volume is None or not name.startswith(NAME_PREFIX):
+    def is_own_volume(self, name: str) -> bool:
+        """Return whether the pod has a volume of this name that has our form, and that the status does not disown."""
+        if name not in self.volumes or (self.status is not None and name in self.status.reused_volumes):
             return False
-        if self.status is not None and name in self.status.reused_volumes:
-            return False
-        if name == _TOKEN_VOLUME:
-            return bool(volume == {"name": name, "emptyDir": {}})
-        source = volume.get("emptyDir")
-        if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _EMPTY_DIR_FIELDS:
-            return True
-        return not _is_log_volume(name) and self.is_of_a_profile(volume)
+        return is_own_volume(self.volumes[name], self.configuration)
 
-    def is_given_by_us(self, name: str) -> bool:
-        """Return whether we would give a volume this name today; a former profile may have had other volumes."""
-        return _is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
-
-    def is_of_a_profile(self, volume: dict[str, Any]) -> bool:
-        """Return whether the volume is one that a present profile defines for its sidecar."""
-        return any(
-            one["name"] == volume["name"] and _is_completed(volume, one)
-            for profile in self.configuration.profiles.values()
-            for one in profile.volumes
-        )
+    def is_given_today(self, name: str) -> bool:
+        """Return whether we would add this volume today; a former profile may have had other volumes."""
+        return is_present_volume(self.volumes[name], self.configuration)
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -288,15 +222,15 @@ class _Removing:
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self.is_given_by_us(name))
-            if not self.is_our_volume(name) or not known:
+            known = name in mounted or (name in listed and self.is_given_today(name))
+            if not self.is_own_volume(name) or not known:
                 if sidecars:
                     self.keep(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
             mounts = [
                 _Mount(container, number, mount)
                 for container in others
-                for number, mount in enumerate(_list(container.value.get("volumeMounts")))
+                for number, mount in enumerate(as_list(container.value.get("volumeMounts")))
                 if isinstance(mount, dict) and mount.get("name") == name
             ]
             strange = next((mount for mount in mounts if not self.is_our_mount(mount)), None)
@@ -317,7 +251,7 @@ class _Removing:
         if self.status is not None:
             names.update(self.status.containers)
         return (
-            _is_log_volume(value["name"])
+            is_log_volume_name(value["name"])
             and value.keys() == {"name", "mountPath", "subPath"}
             and isinstance(value["subPath"], str)
             and value["subPath"] in names
@@ -341,14 +275,14 @@ class _Removing:
         expected: Collection[str] = _POD_VARIABLES
         if self.status is not None:
             expected = self.status.variables.get(name, expected) if taking_part else ()
-        variables = _list(container.value.get("env"))
+        variables = as_list(container.value.get("env"))
         front = 0
         for variable, ours in _POD_VARIABLES.items():
-            if variable in expected and front < len(variables) and _is_form(variables[front], ours):
+            if variable in expected and front < len(variables) and is_own_variable(variables[front], ours):
                 front += 1
         if taking_part or not front:
             return set(range(front))
-        names = " and ".join(_mapping(variable).get("name", "") for variable in variables[:front])
+        names = " and ".join(as_mapping(variable).get("name", "") for variable in variables[:front])
         self.keep(
             (*container.path, "env", 0), f"container {quote_untrusted(container.name)} keeps {names}: it could be yours"
         )
@@ -358,7 +292,7 @@ class _Removing:
         """Return the indexes of the image pull secrets that we added."""
         found: set[int] = set()
         allowed = {name for profile in self.configuration.profiles.values() for name in profile.image_pull_secrets}
-        present = _list(_at(self.pod, ("spec", "imagePullSecrets")))
+        present = as_list(at(self.pod, ("spec", "imagePullSecrets")))
         for name in self.status.pull_secrets if self.status is not None else ():
             indexes = [index for index, reference in enumerate(present) if reference == {"name": name}]
             if indexes and name in allowed:
@@ -372,7 +306,7 @@ class _Removing:
 
     def remove_items(self, path: Path, indexes: Collection[int]) -> None:
         """Remove items of a list, and an empty list unless it was empty before the injection."""
-        items = _list(_at(self.pod, path))
+        items = as_list(at(self.pod, path))
         if indexes and len(indexes) == len(items) and self.former_value(path) != []:
             self.remove_value(path)
             return
@@ -383,7 +317,7 @@ class _Removing:
 
     def remove_value(self, path: Path) -> None:
         """Remove a collection, or set it to null if it was null before the injection."""
-        parent = _at(self.pod, path[:-1])
+        parent = at(self.pod, path[:-1])
         if self.former_value(path) is None:
             parent[path[-1]] = None
             self.set_null(path)
@@ -461,109 +395,13 @@ class _Removing:
         return ",".join(rest) if rest else None
 
 
-_EMPTY_DIR_FIELDS = {"medium", "sizeLimit"}
-#: The API server's defaults in volumes, by the key of the mapping that has them.
-_VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
-    **{kind: {"defaultMode": 0o644} for kind in ("configMap", "secret", "downwardAPI", "projected")},
-    "hostPath": {"type": ""},
-    "fieldRef": {"apiVersion": "v1"},
-    "resourceFieldRef": {"divisor": "0"},
-    "serviceAccountToken": {"expirationSeconds": 3600},
-    "spec": {"volumeMode": "Filesystem"},
-    "iscsi": {"iscsiInterface": "default"},
-    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
-    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
-    "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
-}
 #: Stands for a value that the status does not list, unlike None, which means a null.
 _ABSENT = object()
-
-
-def _is_log_volume(name: str) -> bool:
-    return _LOG_VOLUME.fullmatch(name) is not None
-
-
-def _is_completed(found: Any, written: Any, kind: str = "") -> bool:
-    """Return whether a value equals the written one, with or without the API server's defaults."""
-    if isinstance(found, dict) and isinstance(written, dict):
-        defaults = _VOLUME_DEFAULTS.get(kind, {})
-        return found.keys() >= written.keys() and all(
-            _is_completed(value, written[key], key) if key in written else key in defaults and value == defaults[key]
-            for key, value in found.items()
-        )
-    if isinstance(found, list) and isinstance(written, list):
-        return len(found) == len(written) and all(map(_is_completed, found, written))
-    return bool(found == written)
-
-
-def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
-    """Return whether a variable equals ours, with or without the API server's defaults."""
-    if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
-        return False
-    reference = _mapping(_mapping(variable["valueFrom"]).get("fieldRef"))
-    if reference.get("apiVersion") == "v1":
-        reference = {key: value for key, value in reference.items() if key != "apiVersion"}
-        variable = variable | {"valueFrom": variable["valueFrom"] | {"fieldRef": reference}}
-    return bool(variable == ours)
-
-
-def _has_variables(container: Mapping[str, Any]) -> bool:
-    """Return whether a container has all of ``SIDECAR_VARIABLES``."""
-    variables = _list(container.get("env"))
-    return all(any(_is_form(variable, ours) for variable in variables) for ours in _SIDECAR_VARIABLES)
 
 
 def _mounts(container: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         mount
-        for mount in _list(container.get("volumeMounts"))
+        for mount in as_list(container.get("volumeMounts"))
         if isinstance(mount, dict) and isinstance(mount.get("name"), str)
     ]
-
-
-# --- JSON of any shape -------------------------------------------------------------------------------------------
-
-
-def _parsed(where: str) -> tuple[str, ...]:
-    """Return the path of a JSON pointer."""
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in where.split("/")[1:])
-
-
-def _with_indexes(value: Any, path: Sequence[str]) -> Path:
-    """Return a parsed pointer's path with numbers for the indexes of lists."""
-    found: list[str | int] = []
-    for key in path:
-        found.append(int(key) if isinstance(value, list) and key.isdecimal() else key)
-        value = _child(value, key)[1]
-    return tuple(found)
-
-
-def _child(value: Any, key: str | int) -> tuple[bool, Any]:
-    if isinstance(value, dict) and key in value:
-        return True, value[key]
-    if isinstance(value, list) and str(key).isdecimal() and int(key) < len(value):
-        return True, value[int(key)]
-    return False, None
-
-
-def _has(value: Any, path: Sequence[str | int]) -> bool:
-    for key in path:
-        found, value = _child(value, key)
-        if not found:
-            return False
-    return True
-
-
-def _at(value: Any, path: Sequence[str | int]) -> Any:
-    """Return the value at a path, None if there is none."""
-    for key in path:
-        value = _child(value, key)[1]
-    return value
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

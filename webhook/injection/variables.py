@@ -18,7 +18,6 @@ __all__ = [
     "Environment",
     "added_variables",
     "escape_references",
-    "has_sidecar_variables",
     "needed_variables",
 ]
 
@@ -143,12 +142,6 @@ def _definition(variable: EnvVar) -> EnvVar:
         reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}
         return replace(variable, valueFrom=EnvVarSource(fieldRef=reference))
     return variable
-
-
-def has_sidecar_variables(container: Container) -> bool:
-    """Return whether a container has all of :data:`SIDECAR_VARIABLES`, with or without the API server's defaults."""
-    own = {variable.name: _definition(variable) for variable in container.env or ()}
-    return all(own.get(variable.name) == variable for variable in SIDECAR_VARIABLES)
 
 
 class Environment:
