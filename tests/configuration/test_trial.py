@@ -109,7 +109,7 @@ NEVER_STARTS = {
     ),
     "a volume that is none": (
         operations(add("/volumeMounts/0/name", "nosuch")),
-        ".patch[0]: makes a sidecar that can't start: volumeMounts[0].name 'nosuch' is no volume of the pod",
+        ".patch[0]: makes a sidecar that can't start: volumeMounts[0].name 'nosuch' is not a volume of the pod",
     ),
     "two mounts at one path by the patch": (
         operations({"op": "copy", "from": "/volumeMounts/0", "path": "/volumeMounts/-"}),
@@ -150,11 +150,11 @@ NEVER_STARTS = {
     "logs that no pod can have": ({"logs": ["/etc/app.log"]}, ".logs: no pod could be injected: "),
     "an unknown variable in a subPathExpr": (
         {"sidecar": {"volumeMounts": [{"name": "state", "mountPath": "/pillion/state", "subPathExpr": "$(NONE)"}]}},
-        ".sidecar.volumeMounts: in a pod: volumeMounts[1].subPathExpr $(NONE) is none of the container's variables",
+        ".sidecar.volumeMounts: in a pod: volumeMounts[1].subPathExpr $(NONE) is not a variable of the container",
     ),
     "a probe of a port that is none": (
         {"sidecar": {"livenessProbe": {"tcpSocket": {"port": "http"}}}},
-        ".sidecar.livenessProbe.tcpSocket.port: http is none of the container's ports",
+        ".sidecar.livenessProbe.tcpSocket.port: http is not the name of a port of the container",
     ),
     "an argument that no program takes": (
         {"sidecar": {"args": ["x" * 131_072]}},

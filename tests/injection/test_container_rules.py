@@ -47,7 +47,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "port's name twice": (
         {"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]},
-        "ports.0.name a is there twice",
+        "ports.0.name a is used twice",
     ),
     "probe without handler": ({"livenessProbe": {"periodSeconds": 5}}, "livenessProbe must have one of exec, httpGet"),
     "probe that succeeds twice": (
@@ -74,7 +74,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "capability that escalates": (
         {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"add": ["CAP_SYS_ADMIN"]}}},
-        "securityContext.allowPrivilegeEscalation false is refused with CAP_SYS_ADMIN",
+        "securityContext.allowPrivilegeEscalation false is rejected with CAP_SYS_ADMIN",
     ),
     "mount at the root": (
         {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/"}]},
@@ -86,7 +86,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mount of no volume": (
         {"volumeMounts": [{"name": "nosuch", "mountPath": "/x"}]},
-        "volumeMounts.0.name 'nosuch' is no volume of the pod",
+        "volumeMounts.0.name 'nosuch' is not a volume of the pod",
     ),
     "subPath upwards": (
         {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/x", "subPath": "../x"}]},
