@@ -164,7 +164,7 @@ def test_nothing_is_noted_where_annotations_are_full() -> None:
         pod["metadata"]["annotations"]["x"] = "y" * (room - spare)
         result = injected(pod, verdict_on(pod))
         assert are_short_enough(result["metadata"]["annotations"])
-        seen.add("before" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
+        seen.add("formerValues" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
     assert seen == {False, True}
 
 
