@@ -72,4 +72,4 @@ ENV GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1048576:glibc.malloc.trim_thresho
 USER 65532:65532
 EXPOSE 8443 8080
 ENTRYPOINT ["pillion"]
-CMD ["serve", "--listen=:8443", "--plain-listen=:8080"]
+CMD ["serve", "--listen=:8443", "--health-listen=:8080"]

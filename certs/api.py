@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-__all__ = ["ACCOUNT", "ApiError", "ApiServer", "Connection", "RefusedError", "Response", "UnreachableError"]
+__all__ = ["ACCOUNT", "ApiConnection", "ApiError", "ApiResponse", "ApiServer", "StatusError", "UnreachableError"]
 
 #: Where the kubelet puts a pod's token and the API server's CA.
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -22,15 +22,15 @@ _OK = frozenset({200, 201})
 
 
 class ApiError(Exception):
-    """A request failed; the text is one sentence for a log, and never holds what was sent."""
+    """A request failed. The message is one sentence for the log, and never quotes what was sent."""
 
 
 class UnreachableError(ApiError):
     """There was no response, or half of one; the request may have been carried out all the same."""
 
 
-class RefusedError(ApiError):
-    """The API server refused the request."""
+class StatusError(ApiError):
+    """The API server answered with an error status."""
 
     def __init__(self, status: int, message: str, time: datetime) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class RefusedError(ApiError):
         """The API server's clock."""
 
     @property
-    def missing(self) -> bool:
+    def not_found(self) -> bool:
         """Return whether there is no such object."""
         return self.status == http.client.NOT_FOUND
 
@@ -49,7 +49,7 @@ class RefusedError(ApiError):
         return self.status == http.client.CONFLICT
 
 
-class Response(NamedTuple):
+class ApiResponse(NamedTuple):
     """The API server's response."""
 
     document: Any
@@ -72,7 +72,7 @@ class ApiServer:
 
     @classmethod
     def in_cluster(cls, environment: Mapping[str, str], account: Path = ACCOUNT) -> Self:
-        """Return the one of the cluster that this pod runs in; KeyError, with the variable, where this is no pod."""
+        """Return the API server of this pod's cluster. Raises KeyError, naming the variable, outside a pod."""
         return cls(
             environment["KUBERNETES_SERVICE_HOST"],
             int(environment["KUBERNETES_SERVICE_PORT"]),
@@ -81,68 +81,68 @@ class ApiServer:
         )
 
     @contextmanager
-    def connect(self) -> Iterator["Connection"]:
+    def connect(self) -> Iterator["ApiConnection"]:
         """Yield a connection for some requests; :class:`UnreachableError` where there is nothing to make it with."""
         try:
-            wire = _HTTPSConnection(self.host, self.port, self.trust(), self.seconds)
-            connection = Connection(wire, self.token())
+            https = _HTTPSConnection(self.host, self.port, self.trust(), self.seconds)
+            connection = ApiConnection(https, self.token())
         except (OSError, ValueError) as error:
             raise UnreachableError(f"token or certificates of this account can't be read: {error}") from None
-        end = threading.Timer(self.seconds, wire.shutdown)
-        end.daemon = True
-        end.start()
+        watchdog = threading.Timer(self.seconds, https.shutdown)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             yield connection
         finally:
-            end.cancel()
-            end.join()  # a socket that it would still touch must not be another one by then
-            wire.close()
+            watchdog.cancel()
+            watchdog.join()  # a socket that it would still touch must not be another one by then
+            https.close()
 
 
-class Connection:
+class ApiConnection:
     """A connection that is kept from one request to the next."""
 
-    def __init__(self, wire: "_HTTPSConnection", token: str) -> None:
-        self._wire = wire
+    def __init__(self, https: "_HTTPSConnection", token: str) -> None:
+        self._https = https
         self._headers = {"Accept": "application/json", "User-Agent": "pillion"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
 
-    def get(self, path: str) -> Response:
+    def get(self, path: str) -> ApiResponse:
         """Return an object."""
         return self._request("GET", path)
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> Response:
+    def apply(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Write the given fields of an object, which is made if it is not there, and own them (server-side apply)."""
         return self._request(
             "PATCH", f"{path}?fieldManager=pillion&force=true", document, "application/apply-patch+yaml"
         )
 
-    def merge(self, path: str, document: Mapping[str, Any]) -> Response:
+    def merge(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Write the given fields of an object that is there; None takes one away (RFC 7386)."""
         return self._request("PATCH", f"{path}?fieldManager=pillion", document, "application/merge-patch+json")
 
     def _request(
         self, method: str, path: str, document: Mapping[str, Any] | None = None, content_type: str = ""
-    ) -> Response:
+    ) -> ApiResponse:
         """Return the response, or raise an :class:`ApiError`."""
         headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
         body = None if document is None else json.dumps(document).encode()
         what = f"{method} {path.partition('?')[0]}"
         try:
-            self._wire.request(method, path, body, headers)
-            answer = self._wire.getresponse()
+            self._https.request(method, path, body, headers)
+            answer = self._https.getresponse()
             content = answer.read()
             time = parsedate_to_datetime(answer.headers["Date"] or "")
             result = json.loads(content)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # after a half answer the next one can't be told from its rest
-            self._wire.close()
+            self._https.close()
             raise UnreachableError(f"{what}: no answer from the API server: {error or type(error).__name__}") from None
         if answer.status not in _OK:
             said = result.get("message") if isinstance(result, dict) else None
-            raise RefusedError(answer.status, f"{what}: {answer.status}: {said or answer.reason}", time)
-        return Response(result, time)
+            raise StatusError(answer.status, f"{what}: {answer.status}: {said or answer.reason}", time)
+        return ApiResponse(result, time)
 
 
 class _HTTPSConnection(http.client.HTTPSConnection):

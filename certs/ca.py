@@ -17,18 +17,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import pem
 
-__all__ = ["CA", "CA_LIFETIME", "CLOCK_SKEW", "LEAF_LIFETIME", "Leaf", "UnsupportedKeyError", "due"]
+__all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "Leaf", "UnsupportedKeyError", "is_due_for_renewal"]
 
 #: Long enough that a new CA reaches every trust bundle before the old one ends.
 CA_LIFETIME = timedelta(days=365)
 #: Short: a stolen key is of use for a month at most, and renewal is exercised often.
 LEAF_LIFETIME = timedelta(days=30)
 #: A verifier whose clock is this far behind ours still accepts a new certificate.
-CLOCK_SKEW = timedelta(hours=1)
+BACKDATING = timedelta(hours=1)
 #: The share of a lifetime after which a certificate is due for renewal: a third is left for what goes wrong.
 RENEWAL_AT = 2 / 3
 
-Key = ec.EllipticCurvePrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey
 
 
 class UnsupportedKeyError(ValueError):
@@ -40,7 +40,7 @@ class Leaf:
     """A server's certificate and its private key."""
 
     certificate: x509.Certificate
-    key: Key
+    key: PrivateKey
 
     @property
     def certificate_pem(self) -> bytes:
@@ -58,7 +58,7 @@ class CA:
     """A CA; :meth:`create` makes one, :meth:`load` brings one back."""
 
     certificate: x509.Certificate
-    key: Key
+    key: PrivateKey
 
     @classmethod
     def create(
@@ -67,7 +67,7 @@ class CA:
         *,
         name: str = "Pillion",
         lifetime: timedelta = CA_LIFETIME,
-        key: Key | None = None,
+        key: PrivateKey | None = None,
     ) -> Self:
         """Return a new CA that is good from an hour before ``now`` (aware) to ``now + lifetime``."""
         key = key or ec.generate_private_key(ec.SECP256R1())
@@ -95,7 +95,7 @@ class CA:
             key = pem.private_key(key_pem, "the CA")
         except pem.EncryptedError as error:
             raise UnsupportedKeyError(str(error)) from None
-        if not isinstance(key, Key):
+        if not isinstance(key, PrivateKey):
             raise UnsupportedKeyError("the CA's key is not an elliptic-curve key")
         certificate = pem.certificates(certificate_pem, "the CA")[0]
         if pem.public_key(certificate, "the CA") != key.public_key():
@@ -108,14 +108,14 @@ class CA:
         now: datetime,
         *,
         lifetime: timedelta = LEAF_LIFETIME,
-        key: Key | None = None,
+        key: PrivateKey | None = None,
     ) -> Leaf:
         """Return a leaf for a server that is called by ``names``: DNS names, and IP addresses as text.
 
         It never outlives the CA: a verifier would refuse the chain while the leaf still looks good.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
-        lifetime = min(lifetime, self.certificate.not_valid_after_utc - _whole(now))
+        lifetime = min(lifetime, self.certificate.not_valid_after_utc - _to_whole_seconds(now))
         # The subject stays empty: Kubernetes reads the alternative names only, and 64 characters are too few
         # for SERVICE.NAMESPACE.svc. RFC 5280 4.2.1.6: then the alternative names are critical.
         builder = (
@@ -140,29 +140,29 @@ class CA:
         return _pem(self.key)
 
 
-def due(certificate: x509.Certificate, now: datetime) -> bool:
+def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
     """Return whether two thirds of a certificate's lifetime are over: time to renew it."""
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return now >= start + (end - start) * RENEWAL_AT
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: Key, now: datetime, lifetime: timedelta
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     """Return what a CA's and a leaf's certificate have in common."""
-    now = _whole(now)
+    now = _to_whole_seconds(now)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(now - BACKDATING)
         .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
-def _whole(now: datetime) -> datetime:
+def _to_whole_seconds(now: datetime) -> datetime:
     """Return the time in UTC and without fractions of a second, which X.509 has not."""
     return now.astimezone(UTC).replace(microsecond=0)
 
@@ -189,5 +189,5 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _pem(key: Key) -> bytes:
+def _pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -7,16 +7,16 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Content", "Unreadable", "read", "replace"]
+__all__ = ["Content", "ReadFailure", "read", "replace"]
 
 
-class Unreadable(NamedTuple):
+class ReadFailure(NamedTuple):
     """In place of a file's bytes: why there are none."""
 
     reason: str
 
 
-Content = bytes | Unreadable
+Content = bytes | ReadFailure
 
 
 def read(path: Path) -> Content:
@@ -28,9 +28,9 @@ def read(path: Path) -> Content:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
                 return file.read()
-            return Unreadable(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file")
+            return ReadFailure(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file")
     except OSError as error:
-        return Unreadable(error.strerror or str(error))
+        return ReadFailure(error.strerror or str(error))
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -23,28 +23,28 @@ class Leadership:
     _since: timedelta = timedelta()
     """When that was seen first."""
 
-    def claim(self, store: Store, lease: LeaseState, instant: timedelta) -> bool:
+    def claim(self, store: Store, lease: LeaseState, monotonic_now: timedelta) -> bool:
         """Take the Lease if it is free, renew it if it is ours; return whether it is.
 
         Raises :class:`certs.api.ApiError`: a conflict means that another process was first.
         """
         ours = lease.holder == self.identity
-        self._see(lease, instant)
-        age = instant - self._since
+        self._see(lease, monotonic_now)
+        age = monotonic_now - self._since
         if lease.holder and not ours and age < self.duration:
             return False
         if not ours or age >= self.duration / 3:
-            self._see(store.hold(lease, self.identity, self.duration), instant)
+            self._see(store.write_holder(lease, self.identity, self.duration), monotonic_now)
         return True
 
     def release(self, store: Store, lease: LeaseState) -> bool:
         """Give the Lease up if it is ours; return whether it was."""
         if lease.holder != self.identity:
             return False
-        store.hold(lease, "", self.duration)
+        store.write_holder(lease, "", self.duration)
         return True
 
-    def _see(self, lease: LeaseState, instant: timedelta) -> None:
+    def _see(self, lease: LeaseState, monotonic_now: timedelta) -> None:
         known = (lease.holder, lease.renewed)
         if known != self._known:
-            self._known, self._since = known, instant
+            self._known, self._since = known, monotonic_now

@@ -7,9 +7,9 @@ from time import monotonic
 __all__ = ["LogLimiter"]
 
 #: What stays as it is is written again after this many seconds: whoever looks at the newest lines finds it.
-INTERVAL = 600.0
+REPEAT_INTERVAL = 600.0
 #: Changes of one topic that are written within an interval: what changes again and again is a repetition, too.
-CHANGES = 6
+MAX_CHANGES_PER_INTERVAL = 6
 
 
 class LogLimiter:
@@ -31,12 +31,12 @@ class LogLimiter:
         ==========================================  =====
         """
         now = self._clock()
-        written = self._written.setdefault(topic, deque(maxlen=CHANGES))
+        written = self._written.setdefault(topic, deque(maxlen=MAX_CHANGES_PER_INTERVAL))
         if self._current.get(topic) == text:
             since = written[-1]
         else:
-            since = written[0] if len(written) == CHANGES else float("-inf")
-        if now - since < INTERVAL:
+            since = written[0] if len(written) == MAX_CHANGES_PER_INTERVAL else float("-inf")
+        if now - since < REPEAT_INTERVAL:
             return False
         self._current[topic] = text
         written.append(now)

@@ -55,20 +55,20 @@ class Log:
     def __init__(
         self,
         descriptor: int,
-        form: LogFormat,
+        log_format: LogFormat,
         *,
         field_length: int = FIELD_LENGTH,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        dropped: Callable[[], None] = lambda: None,
+        on_drop: Callable[[], None] = lambda: None,
     ) -> None:
-        self._encode = _json_line if form is LogFormat.JSON else _text_line
+        self._encode = _json_line if log_format is LogFormat.JSON else _text_line
         self._field_length = field_length
         self._clock = clock
         # puts from any thread, also from within another put: a garbage collection begins anywhere, and asyncio logs
         # what it finds
         queue: SimpleQueue[bytes | None] = SimpleQueue()
-        self._handler = _Handler(queue, self, dropped)
-        self._listener = _Listener(queue, descriptor, dropped)
+        self._handler = _Handler(queue, self, on_drop)
+        self._listener = _Listener(queue, descriptor, on_drop)
 
     def __enter__(self) -> Self:
         self._listener.start()
@@ -80,9 +80,9 @@ class Log:
         stop.start()
         stop.join(CLOSE_TIMEOUT)
 
-    def library_handler(self, *, failed: Callable[[], None] = lambda: None) -> logging.Handler:
-        """Return the handler for records of libraries (uvicorn, asyncio); ``failed`` is called for each exception."""
-        self._handler.failed = failed
+    def library_handler(self, *, on_exception: Callable[[], None] = lambda: None) -> logging.Handler:
+        """Return the handler for records of libraries (uvicorn, asyncio); calls ``on_exception`` for each exception."""
+        self._handler.on_exception = on_exception
         return self._handler
 
     def info(self, event: str, **fields: Field) -> None:
@@ -111,19 +111,19 @@ class Log:
 class _Handler(QueueHandler):
     """Puts lines into the queue, those of libraries' records included; drops them when it is full."""
 
-    def __init__(self, queue: "SimpleQueue[bytes | None]", log: Log, dropped: Callable[[], None]) -> None:
+    def __init__(self, queue: "SimpleQueue[bytes | None]", log: Log, on_drop: Callable[[], None]) -> None:
         super().__init__(queue)
         self._lines = queue
         self._log = log
-        self._dropped = dropped
-        self.failed: Callable[[], None] = lambda: None
+        self._on_drop = on_drop
+        self.on_exception: Callable[[], None] = lambda: None
 
     def prepare(self, record: logging.LogRecord) -> bytes:
         """Return a line with the record's message, and where an exception came from."""
         fields: dict[str, Field] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0] is not None:
             fields |= traceback_fields(record.exc_info[0], record.exc_info[2])
-            self.failed()
+            self.on_exception()
         return self._log.line("error" if record.levelno >= logging.ERROR else "warning", "library", fields)
 
     def enqueue(self, record: Any) -> None:
@@ -132,16 +132,16 @@ class _Handler(QueueHandler):
         if self._lines.qsize() < QUEUE_LENGTH:
             self._lines.put_nowait(record)
         else:
-            self._dropped()
+            self._on_drop()
 
 
 class _Listener(QueueListener):
     """Writes the queue's lines, many at once."""
 
-    def __init__(self, queue: "SimpleQueue[bytes | None]", descriptor: int, dropped: Callable[[], None]) -> None:
+    def __init__(self, queue: "SimpleQueue[bytes | None]", descriptor: int, on_drop: Callable[[], None]) -> None:
         super().__init__(queue)
         self._descriptor = descriptor
-        self._dropped = dropped
+        self._on_drop = on_drop
         self._closing = Event()
 
     def stop(self) -> None:
@@ -165,7 +165,7 @@ class _Listener(QueueListener):
         except OSError:
             # nobody reads any more; there is nowhere to say so but the counter
             for _ in lines:
-                self._dropped()
+                self._on_drop()
 
     def _write(self, data: bytes) -> None:
         while data:

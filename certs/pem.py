@@ -11,7 +11,7 @@ __all__ = ["EncryptedError", "UnreadableError", "certificates", "count_private_k
 _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 
 #: What people have in place of a certificate, or of a key, by its PEM label; and what they can do about it.
-_INSTEAD = {
+_DESCRIPTIONS = {
     "CERTIFICATE": "it holds a certificate",
     "CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA makes of it",
     "NEW CERTIFICATE REQUEST": "it holds a certificate request; use the certificate that the CA makes of it",
@@ -42,7 +42,7 @@ def certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     ``where`` is what messages call the source: ``the certificate file``, or a path.
     """
     if "CERTIFICATE" not in _labels(pem):
-        raise UnreadableError(f"{where} holds no certificate: {_instead(pem)}")
+        raise UnreadableError(f"{where} holds no certificate: {_describe(pem)}")
     try:
         return x509.load_pem_x509_certificates(pem)
     except Exception as error:  # noqa: BLE001 — the library has no common class for what it can't read
@@ -53,7 +53,7 @@ def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
     """Return the first private key; :class:`UnreadableError` where there is none, or it can't be read."""
     labels = [label for label in _labels(pem) if label.endswith(_KEY)]
     if not labels or labels[0] == _OPENSSH:
-        raise UnreadableError(f"{where} holds no private key: {_instead(pem)}")
+        raise UnreadableError(f"{where} holds no private key: {_describe(pem)}")
     try:
         return load_pem_private_key(pem, password=None)
     except Exception as error:  # noqa: BLE001 — as above
@@ -80,11 +80,11 @@ def _labels(pem: bytes) -> list[str]:
     return [label.decode() for label in _LABEL.findall(pem)]
 
 
-def _instead(pem: bytes) -> str:
+def _describe(pem: bytes) -> str:
     """Return what the bytes are, as they hold nothing of what is wanted."""
     labels = _labels(pem)
     if labels:
-        known = [_INSTEAD[label] for label in labels if label in _INSTEAD]
+        known = [_DESCRIPTIONS[label] for label in labels if label in _DESCRIPTIONS]
         if known:
             return known[0]
         return "it holds a private key" if any(label.endswith(_KEY) for label in labels) else f"it holds {labels[0]}"

@@ -2,7 +2,7 @@
 
 The Secret holds a CA with its key (``ca``), the leaf that servers show (``tls``), a CA that is about
 to follow (``next-ca``), and certificates without keys: of CAs whose leaves may still be shown
-(``retired-ca``), and of those whose leaves no longer are (``removed-ca``). *Trusted* are ``ca``, ``next-ca`` and
+(``retired-ca``), and of those whose leaves no longer are (``distrusted-ca``). *Trusted* are ``ca``, ``next-ca`` and
 ``retired-ca``. The first rule that applies decides:
 
 =======  ==================================================================  ==========================================
@@ -38,22 +38,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import pem
-from certs.ca import CA, CA_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, RENEWAL_AT
-from certs.verify import Sources, UnusablePairError, verify
+from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, RENEWAL_AT
+from certs.verify import SourceNames, UnusablePairError, verify
 
 __all__ = [
     "RULES",
     "ApplyBundles",
-    "Configuration",
+    "BundleTarget",
     "CreateSecret",
-    "Memory",
     "Observed",
-    "Secret",
-    "Settings",
+    "RotationSettings",
+    "SecretSnapshot",
     "Step",
     "StepResult",
-    "Target",
+    "Stopwatch",
     "Wait",
+    "WebhookConfiguration",
     "WriteSecret",
     "next_step",
 ]
@@ -72,7 +72,7 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RotationSettings:
     """What the operator chooses; ValueError where a rotation could not end before the next one begins."""
 
     names: tuple[str, ...]
@@ -81,7 +81,7 @@ class Settings:
     leaf_lifetime: timedelta = LEAF_LIFETIME
     ca_propagation_delay: timedelta = CA_PROPAGATION_DELAY
     ca_overlap: timedelta = CA_OVERLAP
-    max_clock_skew: timedelta = CLOCK_SKEW / 2
+    max_clock_skew: timedelta = BACKDATING / 2
     """How far our clock and the API server's may lie apart."""
 
     def __post_init__(self) -> None:
@@ -101,8 +101,8 @@ class Settings:
                 (self.leaf_lifetime <= self.ca_lifetime / 3, "the leaf's lifetime is more than a third of the CA's"),
                 # the writer's clock may be ahead of one party's and behind another's
                 (
-                    self.max_clock_skew <= CLOCK_SKEW / 2,
-                    f"the clock skew is at most half of what is backdated, {CLOCK_SKEW}",
+                    self.max_clock_skew <= BACKDATING / 2,
+                    f"the clock skew is at most half of what is backdated, {BACKDATING}",
                 ),
             )
             if not good
@@ -112,7 +112,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class SecretSnapshot:
     """The Secret as it was read."""
 
     version: str
@@ -123,7 +123,7 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
-class Configuration:
+class WebhookConfiguration:
     """A webhook configuration as it was read."""
 
     version: str
@@ -142,28 +142,28 @@ class Observed:
     time: datetime
     server_time: datetime
     """The API server's clock: an answer's ``Date``."""
-    instant: timedelta
+    monotonic_now: timedelta
     """A monotonic clock, read after everything else: a slow answer must not count as time that passed."""
-    secret: Secret | None
-    configurations: Mapping[str, Configuration | None]
+    secret: SecretSnapshot | None
+    configurations: Mapping[str, WebhookConfiguration | None]
     """By name; None only where the API server says that there is no such one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Stopwatch:
     """What one process has seen without a break, and since when.
 
     Not in the Secret: other clocks may be wrong or jump, our own monotonic one does not. A crash costs time only.
     """
 
-    subject: Hashable = None
-    since: timedelta = timedelta()
+    condition: Hashable = None
+    started: timedelta = timedelta()
 
-    def of(self, subject: Hashable, instant: timedelta) -> Self:
-        """Return this memory if it is of the subject, otherwise one that begins now."""
-        if self.subject == subject and self.since <= instant:
+    def for_condition(self, condition: Hashable, monotonic_now: timedelta) -> Self:
+        """Return this stopwatch if it is of the subject, otherwise one that begins now."""
+        if self.condition == condition and self.started <= monotonic_now:
             return self
-        return type(self)(subject, instant)
+        return type(self)(condition, monotonic_now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class WriteSecret:
     reason: str
 
 
-class Target(NamedTuple):
+class BundleTarget(NamedTuple):
     """A configuration, its version, and the names of all its entries."""
 
     name: str
@@ -197,7 +197,7 @@ class ApplyBundles:
     """Give each entry of these configurations the bundle, if they still have the version; one's failure stops none."""
 
     bundle: bytes
-    targets: tuple[Target, ...]
+    targets: tuple[BundleTarget, ...]
     reason: str
 
 
@@ -216,12 +216,12 @@ class StepResult(NamedTuple):
     """A step, and the memory for the next reconciliation."""
 
     step: Step
-    memory: Memory = Memory()
+    stopwatch: Stopwatch = Stopwatch()
 
 
-def next_step(observed: Observed, memory: Memory, settings: Settings) -> StepResult:
+def next_step(observed: Observed, stopwatch: Stopwatch, settings: RotationSettings) -> StepResult:
     """Return the step of the first rule that applies. Nothing is random but the keys of new certificates."""
-    context = _Reconciliation(observed, memory, settings)
+    context = _Reconciliation(observed, stopwatch, settings)
     for rule in RULES:
         result = rule(context)
         if result is not None:
@@ -255,7 +255,7 @@ class _SecretState:
             current,
             following,
             tuple(certificate for certificate in dict.fromkeys(retired) if certificate not in kept),
-            _certificates(content.get("removed-ca.crt", b"")),
+            _certificates(content.get("distrusted-ca.crt", b"")),
         )
 
     @property
@@ -265,7 +265,7 @@ class _SecretState:
 
     def content(self) -> dict[str, bytes]:
         """Return the keys of the Secret that are not empty."""
-        content = {"retired-ca.crt": _pem(self.retired), "removed-ca.crt": _pem(self.removed)}
+        content = {"retired-ca.crt": _pem(self.retired), "distrusted-ca.crt": _pem(self.removed)}
         for ca, name in ((self.current, "ca"), (self.following, "next-ca")):
             content[f"{name}.crt"] = ca.certificate_pem if ca is not None else b""
             content[f"{name}.key"] = ca.key_pem if ca is not None else b""
@@ -273,18 +273,18 @@ class _SecretState:
 
 
 #: The keys that :class:`_SecretState` writes.
-_KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "removed-ca.crt"})
+_KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "distrusted-ca.crt"})
 
 
 class _Reconciliation:
     """What was observed, decoded; the argument of every rule."""
 
-    def __init__(self, observed: Observed, memory: Memory, settings: Settings) -> None:
+    def __init__(self, observed: Observed, stopwatch: Stopwatch, settings: RotationSettings) -> None:
         self.observed = observed
         self.now = observed.time
-        self.memory = memory
+        self.stopwatch = stopwatch
         self.settings = settings
-        self.secret = observed.secret or Secret("", {})
+        self.secret = observed.secret or SecretSnapshot("", {})
         self.state = _SecretState.read(self.secret.content)
         self.configurations = {name: each for name, each in observed.configurations.items() if each is not None}
 
@@ -342,7 +342,7 @@ class _Reconciliation:
                 now=self.now,
                 names=settings.names,
                 roots_pem=ca.certificate_pem,
-                sources=Sources("tls.crt", "tls.key", "ca.crt"),
+                sources=SourceNames("tls.crt", "tls.key", "ca.crt"),
             )
         except UnusablePairError as error:
             return str(error)
@@ -411,7 +411,7 @@ def _begin(context: _Reconciliation) -> StepResult | None:
     if state.following is not None and not following_fault:
         return None
     fault = context.ca_fault(state.current) or following_fault
-    # one rotation after the other keeps the bundles short; what is due does not wait, as a crash costs the memory
+    # one rotation after the other keeps the bundles short; what is due does not wait, as a crash costs the stopwatch
     if not fault and context.ca_requested and not state.retired:
         fault = "a new CA was requested"
     if not fault:
@@ -424,7 +424,7 @@ def _begin(context: _Reconciliation) -> StepResult | None:
 def _apply(context: _Reconciliation) -> StepResult | None:
     bundle = _pem(context.state.trusted)
     targets = tuple(
-        Target(name, each.version, tuple(each.bundles))
+        BundleTarget(name, each.version, tuple(each.bundles))
         for name, each in context.configurations.items()
         if any(has != bundle for has in each.bundles.values())
     )
@@ -440,12 +440,12 @@ def _promote(context: _Reconciliation) -> StepResult | None:
     following = state.following
     if following is None:
         return None
-    memory = context.memory.of(("spread", following.certificate), context.observed.instant)
-    left = memory.since + settings.ca_propagation_delay - context.observed.instant
+    stopwatch = context.stopwatch.for_condition(("spread", following.certificate), context.observed.monotonic_now)
+    left = stopwatch.started + settings.ca_propagation_delay - context.observed.monotonic_now
     # where nothing else is trusted no leaf is good yet, and waiting would only make that last
     alone = state.trusted == (following.certificate,)
     if left > timedelta() and not alone:
-        return StepResult(Wait(left, "API servers get to know the new CA"), memory)
+        return StepResult(Wait(left, "API servers get to know the new CA"), stopwatch)
     retired = (*state.retired, *((state.current.certificate,) if state.current is not None else ()))
     wanted = _SecretState(following, None, retired, state.removed)
     reason = "new leaf: every API server trusts the new CA"
@@ -458,10 +458,10 @@ def _retire(context: _Reconciliation) -> StepResult | None:
     if not state.retired:
         return None
     # of this version: a leaf that was lost and written again in between reached servers later
-    memory = context.memory.of(("overlap", context.secret.version), context.observed.instant)
-    left = memory.since + settings.ca_overlap - context.observed.instant
+    stopwatch = context.stopwatch.for_condition(("overlap", context.secret.version), context.observed.monotonic_now)
+    left = stopwatch.started + settings.ca_overlap - context.observed.monotonic_now
     if left > timedelta():
-        return StepResult(Wait(left, "servers may still show a leaf of the former CA"), memory)
+        return StepResult(Wait(left, "servers may still show a leaf of the former CA"), stopwatch)
     return context.write(
         _SecretState(state.current, None, (), removed=state.retired),
         "no server shows a leaf of the former CA any more",
@@ -510,7 +510,7 @@ def _renewal(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
 
     Counted without what it was backdated: with lifetimes of seconds that would be nearly all of it.
     """
-    issued = certificate.not_valid_before_utc + CLOCK_SKEW
+    issued = certificate.not_valid_before_utc + BACKDATING
     return issued + min(certificate.not_valid_after_utc - issued, lifetime) * RENEWAL_AT
 
 

@@ -12,10 +12,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from certs.api import ApiError, Connection, RefusedError, Response
-from certs.rotation import ApplyBundles, Configuration, CreateSecret, Observed, Secret, Step, Wait, WriteSecret
+from certs.api import ApiConnection, ApiError, ApiResponse, StatusError
+from certs.rotation import (
+    ApplyBundles,
+    CreateSecret,
+    Observed,
+    SecretSnapshot,
+    Step,
+    Wait,
+    WebhookConfiguration,
+    WriteSecret,
+)
 
-__all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ReleaseObjects", "Store", "decode_base64"]
+__all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ObjectNames", "Store", "decode_base64"]
 
 #: The annotation of the Secret that asks for a rotation: ``leaf``, or anything else for the CA too.
 ROTATE_ANNOTATION = "pillion.dev/rotate"
@@ -31,7 +40,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseObjects:
+class ObjectNames:
     """Where a release's objects are; ValueError for a configuration of a kind that is not known."""
 
     namespace: str
@@ -43,7 +52,7 @@ class ReleaseObjects:
     """The Helm release that Secret and Lease belong to, if there is one."""
 
     @property
-    def owner(self) -> dict[str, dict[str, str]]:
+    def helm_metadata(self) -> dict[str, dict[str, str]]:
         """Return the metadata by which Helm knows what is the release's: it takes over nothing else."""
         if not self.release:
             return {}
@@ -72,23 +81,25 @@ class Store:
 
     def __init__(
         self,
-        connection: Connection,
-        place: ReleaseObjects,
+        connection: ApiConnection,
+        names: ObjectNames,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
-        self._place = place
+        self._names = names
         self._clock = clock
         self._monotonic = monotonic
-        within = f"namespaces/{quote(place.namespace)}"
-        self._secret = f"/api/v1/{within}/secrets/{quote(place.secret)}"
-        self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(place.lease)}"
+        within = f"namespaces/{quote(names.namespace)}"
+        self._secret = f"/api/v1/{within}/secrets/{quote(names.secret)}"
+        self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(names.lease)}"
 
-    def observe(self, *, at_configurations: bool = True) -> Observed:
+    def observe(self, *, include_configurations: bool = True) -> Observed:
         """Return what there is, the configurations first; without them, what a server needs to know."""
-        configurations = {name: self._configuration(name) for name in self._place.configurations * at_configurations}
+        configurations = {
+            name: self._configuration(name) for name in self._names.configurations * include_configurations
+        }
         secret, server_time = self._read_secret()
         return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
@@ -96,7 +107,7 @@ class Store:
         """Take the step that follows from what was observed; raises :class:`ApiError`."""
         match step:
             case CreateSecret():
-                self._make(self._secret, "v1", "Secret", self._place.secret, type="Opaque")
+                self._create_empty(self._secret, "v1", "Secret", self._names.secret, type="Opaque")
             case WriteSecret():
                 self._write(step, observed)
             case ApplyBundles():
@@ -108,13 +119,13 @@ class Store:
         """Return the Lease, made if there is none."""
         try:
             answer = self._connection.get(self._lease)
-        except RefusedError as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
-            answer = self._make(self._lease, "coordination.k8s.io/v1", "Lease", self._place.lease)
-        return _record(answer)
+            answer = self._create_empty(self._lease, "coordination.k8s.io/v1", "Lease", self._names.lease)
+        return _lease_state(answer)
 
-    def hold(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
+    def write_holder(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
         """Write who holds the Lease from now on, nobody if ``holder`` is empty."""
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
@@ -125,28 +136,28 @@ class Store:
         if holder != lease.holder:
             spec["acquireTime"] = now
         metadata = {"resourceVersion": lease.version}
-        return _record(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
+        return _lease_state(self._connection.merge(self._lease, {"metadata": metadata, "spec": spec}))
 
-    def _make(self, path: str, version: str, kind: str, name: str, **fields: str) -> Response:
+    def _create_empty(self, path: str, version: str, kind: str, name: str, **fields: str) -> ApiResponse:
         """Make an empty object; one that is there stays as it is.
 
         By server-side apply, as a rule with ``resourceNames`` allows it: a plain create can't be limited by name.
         Made by servers that are about to leave, it would be in the way of the release's next installation or mode.
         """
-        metadata = {"name": name, **self._place.owner}
+        metadata = {"name": name, **self._names.helm_metadata}
         return self._connection.apply(path, {"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
-    def _read_secret(self) -> tuple[Secret | None, datetime]:
+    def _read_secret(self) -> tuple[SecretSnapshot | None, datetime]:
         try:
             answer = self._connection.get(self._secret)
-        except RefusedError as error:
-            if error.missing:
+        except StatusError as error:
+            if error.not_found:
                 return None, error.time
             raise
         document = answer.document
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return Secret(_version(document), content, rotation_requested), answer.time
+        return SecretSnapshot(_resource_version(document), content, rotation_requested), answer.time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
         before = observed.secret.content if observed.secret is not None else {}
@@ -157,20 +168,20 @@ class Store:
             metadata["annotations"] = {ROTATE_ANNOTATION: None}
         self._connection.merge(self._secret, {"metadata": metadata, "data": data})
 
-    def _configuration(self, name: str) -> Configuration | None:
+    def _configuration(self, name: str) -> WebhookConfiguration | None:
         try:
             document = self._connection.get(_configuration_path(name)).document
-        except RefusedError as error:
-            if error.missing:
+        except StatusError as error:
+            if error.not_found:
                 return None
             raise
         if (document["metadata"].get("annotations") or {}).get(
-            CERTIFICATE_ANNOTATION, self._place.secret
-        ) != self._place.secret:
+            CERTIFICATE_ANNOTATION, self._names.secret
+        ) != self._names.secret:
             return None
         entries = document.get("webhooks") or []
         bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
-        return Configuration(_version(document), bundles)
+        return WebhookConfiguration(_resource_version(document), bundles)
 
     def _apply(self, step: ApplyBundles) -> None:
         """Apply to every target; the first failure is raised at the end."""
@@ -192,10 +203,10 @@ class Store:
             raise failure
 
 
-def _record(answer: Response) -> LeaseState:
+def _lease_state(answer: ApiResponse) -> LeaseState:
     spec = answer.document.get("spec") or {}
     return LeaseState(
-        _version(answer.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", answer.time
+        _resource_version(answer.document), spec.get("holderIdentity") or "", spec.get("renewTime") or "", answer.time
     )
 
 
@@ -204,7 +215,7 @@ def _configuration_path(name: str) -> str:
     return f"/apis/{_ADMISSION}/{resource}/{quote(own)}"
 
 
-def _version(document: Mapping[str, Any]) -> str:
+def _resource_version(document: Mapping[str, Any]) -> str:
     return str(document["metadata"]["resourceVersion"])
 
 

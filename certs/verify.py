@@ -20,7 +20,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "Pair",
-    "Sources",
+    "SourceNames",
     "UnusablePairError",
     "alternative_names",
     "display_name",
@@ -56,7 +56,7 @@ class UnusablePairError(ValueError):
         super().__init__("; ".join(fault.text for fault in faults))
 
 
-class Sources(NamedTuple):
+class SourceNames(NamedTuple):
     """What messages call the places that the bytes came from."""
 
     chain: str = "the certificate file"
@@ -64,7 +64,7 @@ class Sources(NamedTuple):
     roots: str = "the trusted bundle"
 
 
-UNNAMED = Sources()
+DEFAULT_NAMES = SourceNames()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def verify(
     now: datetime,
     names: tuple[str, ...] = (),
     roots_pem: bytes | None = None,
-    sources: Sources = UNNAMED,
+    sources: SourceNames = DEFAULT_NAMES,
 ) -> Pair:
     """Return the pair in these bytes, or raise :class:`UnusablePairError` with all its faults.
 

@@ -86,7 +86,7 @@ def credentials(folder: Path) -> Credentials:
 
 
 def _pillion(python: Path, listen: str, pair: Credentials, _folder: Path) -> list[str]:
-    options = ["--listen", listen, "--plain-listen", "127.0.0.1:0", "--log-format", "json"]
+    options = ["--listen", listen, "--health-listen", "127.0.0.1:0", "--log-format", "json"]
     options += ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]
     return [str(python.parent / "pillion"), "serve", *options]
 

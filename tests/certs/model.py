@@ -21,14 +21,14 @@ from cryptography.exceptions import InvalidSignature
 from certs.ca import CA
 from certs.rotation import (
     ApplyBundles,
-    Configuration,
     CreateSecret,
-    Memory,
     Observed,
-    Secret,
-    Settings,
+    RotationSettings,
+    SecretSnapshot,
     StepResult,
+    Stopwatch,
     Wait,
+    WebhookConfiguration,
     WriteSecret,
     next_step,
 )
@@ -39,7 +39,7 @@ __all__ = ["NAME", "SETTINGS", "START", "WEIGHTS", "Machine", "RefusedError", "W
 START = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 NAME = "pillion.pillion-system.svc"
 #: Days for months: a walk of some thousand steps sees every kind of renewal.
-SETTINGS = Settings(
+SETTINGS = RotationSettings(
     (NAME,),
     ca_lifetime=timedelta(days=4),
     leaf_lifetime=timedelta(days=1),
@@ -64,7 +64,7 @@ MOST_IN_FLIGHT = 20
 CONFIGURATIONS = {"pods": ("annotated", "opted-in"), "lint": ("lint",)}
 CLIENTS = 2
 
-Machine = Callable[[Observed, Memory, Settings], StepResult]
+Machine = Callable[[Observed, Stopwatch, RotationSettings], StepResult]
 
 
 class RefusedError(AssertionError):
@@ -76,7 +76,7 @@ class Version:
     """A configuration at a time; None while there is none."""
 
     published: timedelta
-    configuration: Configuration | None
+    configuration: WebhookConfiguration | None
     faulty: bool = False
     """Somebody else wrote it, without what we had applied: until ours comes, a refusal is theirs."""
 
@@ -120,7 +120,7 @@ class World:
 
     random: random.Random = field(default_factory=lambda: random.Random(0))
     machine: Machine = next_step
-    settings: Settings = SETTINGS
+    settings: RotationSettings = SETTINGS
     size: int = 3
     """How many replicas there are."""
     swaps_secrets: bool = True
@@ -138,7 +138,7 @@ class World:
         self.checks = 0
         self.leaves: set[bytes] = set()
         self.orphans: set[bytes] = set()
-        self.secret: Secret | None = None
+        self.secret: SecretSnapshot | None = None
         self.backups: list[Mapping[str, bytes]] = []
         self.history: dict[str, list[Version]] = {name: [] for name in CONFIGURATIONS}
         self.in_flight: list[Request] = []
@@ -292,7 +292,7 @@ class World:
         now = self.history[name][-1].configuration
         if now is not None:
             bundles = {**now.bundles, entry: self.random.choice([b"", b"junk"])}
-            self._publish(name, Configuration(self._next(), bundles), faulty=True)
+            self._publish(name, WebhookConfiguration(self._next(), bundles), faulty=True)
             self._excuse()
 
     def cut(self, replica: Replica) -> None:
@@ -422,9 +422,9 @@ class World:
     # how it works
 
     def _rotate(self, replica: Replica) -> Iterator[None]:
-        memory = Memory()
+        stopwatch = Stopwatch()
         while True:
-            configurations: dict[str, Configuration | None] = {}
+            configurations: dict[str, WebhookConfiguration | None] = {}
             secret = self.secret
             if self.secret_first:
                 yield
@@ -437,7 +437,7 @@ class World:
             yield
             own_time = self.clock(replica.max_clock_skew + replica.wrong_by)
             seen = Observed(own_time, server_time, self.elapsed, secret, configurations)
-            step, memory = self.machine(seen, memory, self.settings)
+            step, stopwatch = self.machine(seen, stopwatch, self.settings)
             requests = self._requests(step, replica)
             self.in_flight += requests
             yield
@@ -458,13 +458,15 @@ class World:
 
     def _create(self) -> None:
         if self.secret is None:
-            self.secret = Secret(self._next(), {})
+            self.secret = SecretSnapshot(self._next(), {})
             self.writes += 1
 
     def _write(self, step: WriteSecret, by: Replica) -> None:
         if self.secret is None or (self.swaps_secrets and self.secret.version != step.version):
             return
-        self.secret = Secret(self._next(), step.content, "" if step.clears_request else self.secret.rotation_requested)
+        self.secret = SecretSnapshot(
+            self._next(), step.content, "" if step.clears_request else self.secret.rotation_requested
+        )
         self.backups = [*self.backups[-9:], step.content]
         self.writes += 1
         self.rotations += "new leaf: every" in step.reason
@@ -478,22 +480,22 @@ class World:
         bundles = {**now.bundles, **{entry: bundle for entry in entries if entry in now.bundles}}
         if bundles != now.bundles:  # an API server does not write what is there already
             self.writes += 1
-            self._publish(name, Configuration(self._next(), bundles))
+            self._publish(name, WebhookConfiguration(self._next(), bundles))
             self.story.append(f"{self._at()} {self._name(by)} applied to {name}: {_shorts(bundle)}")
 
-    def _publish(self, name: str, configuration: Configuration | None, *, faulty: bool = False) -> None:
+    def _publish(self, name: str, configuration: WebhookConfiguration | None, *, faulty: bool = False) -> None:
         self.history[name].append(Version(self.elapsed, configuration, faulty))
         if faulty:
             bundles = {} if configuration is None else configuration.bundles
             what = {entry: _shorts(bundle) for entry, bundle in bundles.items()}
             self.story.append(f"{self._at()} {name} is now {what or 'not there'}")
 
-    def _bare(self, name: str) -> Configuration:
-        return Configuration(self._next(), dict.fromkeys(CONFIGURATIONS[name], b""))
+    def _bare(self, name: str) -> WebhookConfiguration:
+        return WebhookConfiguration(self._next(), dict.fromkeys(CONFIGURATIONS[name], b""))
 
     def _fault(self, what: str, content: Mapping[str, bytes] | None) -> None:
         rotation_requested = self.secret.rotation_requested if self.secret is not None else ""
-        self.secret = Secret(self._next(), content, rotation_requested) if content is not None else None
+        self.secret = SecretSnapshot(self._next(), content, rotation_requested) if content is not None else None
         self.story.append(f"{self._at()} {what}")
         self._excuse()
 
@@ -608,7 +610,7 @@ def _shorts(bundle: bytes) -> str:
     )
 
 
-KEYS = ("ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "removed-ca.crt", "tls.crt", "tls.key")
+KEYS = ("ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "distrusted-ca.crt", "tls.crt", "tls.key")
 BREAKAGES = ("gone", "empty", "junk", "torn", "another's")
 #: What happens in a walk, and how often.
 WEIGHTS = {

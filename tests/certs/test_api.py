@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from certs.api import ApiError, ApiServer, Connection, RefusedError, UnreachableError
+from certs.api import ApiConnection, ApiError, ApiServer, StatusError, UnreachableError
 from certs.ca import CA
 
 NOW = datetime.now(UTC)
@@ -93,7 +93,7 @@ def peer(tmp_path: Path) -> Iterator[Peer]:
         yield Peer(tmp_path, stack)
 
 
-def asked(server: ApiServer, do: Callable[[Connection], object] = lambda connection: connection.get("/x")) -> object:
+def asked(server: ApiServer, do: Callable[[ApiConnection], object] = lambda connection: connection.get("/x")) -> object:
     """Return what came of a request over a connection of its own."""
     with server.connect() as connection:
         return do(connection)
@@ -119,7 +119,7 @@ def test_one_connection_serves_several_requests(peer: Peer) -> None:
         while request(wire):
             wire.sendall(answer("201 Created", b"{}"))
 
-    def do(connection: Connection) -> None:
+    def do(connection: ApiConnection) -> None:
         connection.get("/x")
         connection.apply("/x", {"kind": "X"})
         connection.merge("/x", {"a": None})
@@ -143,7 +143,7 @@ def test_one_connection_serves_several_requests(peer: Peer) -> None:
     ],
 )
 def test_writes_name_their_manager(
-    peer: Peer, do: Callable[[Connection], object], line: bytes, media_type: bytes
+    peer: Peer, do: Callable[[ApiConnection], object], line: bytes, media_type: bytes
 ) -> None:
     """What we own is ours by that name, whoever else writes."""
     seen: list[bytes] = []
@@ -168,10 +168,10 @@ def test_a_refusal_says_what_the_api_server_said(peer: Peer, status: int, missin
         request(wire)
         wire.sendall(answer(f"{status} No", b'{"message": "not for you"}'))
 
-    with pytest.raises(RefusedError, match=f"^GET /x: {status}: not for you$") as raised:
+    with pytest.raises(StatusError, match=f"^GET /x: {status}: not for you$") as raised:
         asked(peer.plays(script))
     error = raised.value
-    assert (error.missing, error.conflict, error.time.year) == (missing, conflict, 2026)
+    assert (error.not_found, error.conflict, error.time.year) == (missing, conflict, 2026)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_an_error_that_is_no_status_is_still_a_refusal(peer: Peer) -> None:
         request(wire)
         wire.sendall(answer("503 Service Unavailable", b"[]"))
 
-    with pytest.raises(RefusedError, match=r"^GET /x: 503: Service Unavailable$"):
+    with pytest.raises(StatusError, match=r"^GET /x: 503: Service Unavailable$"):
         asked(peer.plays(script))
 
 

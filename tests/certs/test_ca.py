@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.ca import CA, CA_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, due
+from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, is_due_for_renewal
 from certs.verify import verify
 
 NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
@@ -32,7 +32,7 @@ def test_an_authority_may_sign_leaves_and_nothing_else() -> None:
 def test_an_authority_lives_a_year_and_is_backdated() -> None:
     """A verifier whose clock is an hour behind takes it."""
     certificate = CA.create(NOW).certificate
-    assert certificate.not_valid_before_utc == WHOLE - CLOCK_SKEW
+    assert certificate.not_valid_before_utc == WHOLE - BACKDATING
     assert certificate.not_valid_after_utc == WHOLE + CA_LIFETIME
 
 
@@ -110,7 +110,7 @@ def test_a_key_of_another_kind_is_refused() -> None:
 def test_renewal_is_due_after_two_thirds(share: float, expected: bool) -> None:
     """A third of the lifetime is left for what goes wrong."""
     leaf = CA.create(NOW).issue(("a",), NOW)
-    assert due(leaf.certificate, NOW + LEAF_LIFETIME * share) is expected
+    assert is_due_for_renewal(leaf.certificate, NOW + LEAF_LIFETIME * share) is expected
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

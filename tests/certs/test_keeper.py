@@ -10,19 +10,19 @@ import pytest
 
 from certs.api import ApiServer
 from certs.ca import CA, Leaf
-from certs.delivery import Folder, Notice, boot_time
-from certs.keeper import MARGIN, Intervals, Keeper, main
+from certs.keeper import VALIDITY_MARGIN, Intervals, Keeper, main
 from certs.logs import Log
-from certs.rotation import CA_OVERLAP, Observed, Secret, Settings
-from certs.store import ReleaseObjects
+from certs.rotation import CA_OVERLAP, Observed, RotationSettings, SecretSnapshot
+from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
+from certs.store import ObjectNames
 from tests.certs import model
 from tests.certs.recording import RecordingLog
 
 NAME = "pillion.pillion-system.svc"
 NOW = datetime.now(UTC)
 TEST_CA = CA.create(NOW)
-SETTINGS = Settings((NAME,))
-OBJECTS = ReleaseObjects("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+SETTINGS = RotationSettings((NAME,))
+OBJECTS = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
 NOWHERE = ApiServer("127.0.0.1", 9, ssl.create_default_context)
 WORDS = ["--namespace=a", "--secret=b", "--lease=c", "--names=d", "--configurations=mutatingwebhookconfigurations/e"]
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -35,7 +35,9 @@ def keeper(
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Keeper:
     """Return a keeper."""
-    return Keeper(server, OBJECTS, SETTINGS, Folder(folder), identity="me", log=log or RecordingLog(), clock=clock)
+    return Keeper(
+        server, OBJECTS, SETTINGS, SharedFolder(folder), identity="me", log=log or RecordingLog(), clock=clock
+    )
 
 
 def leaf(name: str = NAME, now: datetime = NOW) -> Leaf:
@@ -46,7 +48,7 @@ def leaf(name: str = NAME, now: datetime = NOW) -> Leaf:
 def seen(pair: Leaf | None, **changed: bytes) -> Observed:
     """Return a look at a Secret with this pair."""
     content = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem} if pair else {}
-    return Observed(NOW, NOW, timedelta(), Secret("7", {**content, **changed}), {})
+    return Observed(NOW, NOW, timedelta(), SecretSnapshot("7", {**content, **changed}), {})
 
 
 class TestPace:
@@ -56,18 +58,18 @@ class TestPace:
         """The model's constants, for an overlap of ten minutes, are bounds here as a share of it."""
         intervals = Intervals.of(SETTINGS)
         assert intervals.poll == timedelta(seconds=10)
-        assert intervals.margin == MARGIN == model.MARGIN
-        assert intervals.grace < CA_OVERLAP
-        assert intervals.grace / CA_OVERLAP <= model.GRACE / model.SETTINGS.ca_overlap
+        assert intervals.validity_margin == VALIDITY_MARGIN == model.MARGIN
+        assert intervals.freshness < CA_OVERLAP
+        assert intervals.freshness / CA_OVERLAP <= model.GRACE / model.SETTINGS.ca_overlap
 
     def test_lifetimes_of_seconds_have_a_pace_of_seconds(self) -> None:
         """Everything scales, so that a test sees the same as a year does."""
         second = timedelta(seconds=1)
-        intervals = Intervals.of(Settings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
+        intervals = Intervals.of(RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
         assert intervals.poll == 0.1 * second
-        assert intervals.grace == 1.125 * second
-        assert intervals.margin == 0.6 * second
-        assert intervals.fast < intervals.poll < intervals.max_backoff < second
+        assert intervals.freshness == 1.125 * second
+        assert intervals.validity_margin == 0.6 * second
+        assert intervals.after_step < intervals.poll < intervals.max_backoff < second
 
 
 class TestDelivery:
@@ -76,13 +78,13 @@ class TestDelivery:
     def test_a_good_leaf_is_left_with_its_times(self, tmp_path: Path) -> None:
         """Away from both its ends."""
         one, pair = keeper(tmp_path), leaf()
-        one._publish_leaf(seen(pair))
-        one._write_notice()
-        notice = Folder(tmp_path).notice()
-        assert Folder(tmp_path).pair.read_bytes() == pair.certificate_pem + pair.key_pem
-        assert notice.not_before == pair.certificate.not_valid_before_utc.timestamp() + MARGIN.total_seconds()
-        assert notice.not_after == pair.certificate.not_valid_after_utc.timestamp() - MARGIN.total_seconds()
-        assert not notice.readiness_error(NOW, boot_time())
+        one._write_leaf(seen(pair))
+        one._write_status()
+        status = SharedFolder(tmp_path).read_status()
+        assert SharedFolder(tmp_path).pair_file.read_bytes() == pair.certificate_pem + pair.key_pem
+        assert status.serve_from == pair.certificate.not_valid_before_utc.timestamp() + VALIDITY_MARGIN.total_seconds()
+        assert status.serve_until == pair.certificate.not_valid_after_utc.timestamp() - VALIDITY_MARGIN.total_seconds()
+        assert not status.readiness_error(NOW, seconds_since_boot())
 
     @pytest.mark.parametrize(
         ("pair", "changed", "goes_on"),
@@ -101,49 +103,51 @@ class TestDelivery:
     ) -> None:
         """The one that is shown may go on, unless the new one may be good for everybody else."""
         one, first = keeper(tmp_path), leaf()
-        one._publish_leaf(seen(first))
-        before = one._notice
-        one._publish_leaf(seen(pair, **changed))
-        assert Folder(tmp_path).pair.read_bytes() == first.certificate_pem + first.key_pem
-        assert (one._notice.valid_until > before.valid_until) == goes_on
-        assert one._notice.certificate == before.certificate
+        one._write_leaf(seen(first))
+        before = one._status
+        one._write_leaf(seen(pair, **changed))
+        assert SharedFolder(tmp_path).pair_file.read_bytes() == first.certificate_pem + first.key_pem
+        assert (one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds) == goes_on
+        assert one._status.certificate == before.certificate
 
     def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
         """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
         one = keeper(tmp_path)
-        one._publish_leaf(seen(leaf()))
-        before = one._notice
-        one._publish_leaf(Observed(NOW, NOW, timedelta(), None, {}))
-        assert one._notice.valid_until > before.valid_until
+        one._write_leaf(seen(leaf()))
+        before = one._status
+        one._write_leaf(Observed(NOW, NOW, timedelta(), None, {}))
+        assert one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds
 
     def test_whoever_was_out_of_touch_needs_a_leaf(self, tmp_path: Path) -> None:
         """An empty Secret says nothing about what was in it meanwhile."""
-        Folder(tmp_path).write_notice(Notice("ab", valid_until=boot_time() - 1))
+        SharedFolder(tmp_path).write_status(KeeperStatus("ab", fresh_until_boot_seconds=seconds_since_boot() - 1))
         one = keeper(tmp_path)
-        one._publish_leaf(seen(None))
-        assert one._notice.valid_until < boot_time()
-        one._publish_leaf(seen(leaf()))
-        assert one._notice.valid_until > boot_time()
+        one._write_leaf(seen(None))
+        assert one._status.fresh_until_boot_seconds < seconds_since_boot()
+        one._write_leaf(seen(leaf()))
+        assert one._status.fresh_until_boot_seconds > seconds_since_boot()
 
     def test_a_restart_makes_nothing_fresh(self, tmp_path: Path) -> None:
         """Counters and times of the process before go on; whether it led does not."""
-        before = Notice("ab", 1.0, 2.0, 3.0, 4.0, leading=True, steps={"write_secret": 5}, failures={"refused": 6})
-        Folder(tmp_path).write_notice(before)
+        before = KeeperStatus(
+            "ab", 1.0, 2.0, 3.0, 4.0, is_leader=True, steps={"write_secret": 5}, failures={"error_response": 6}
+        )
+        SharedFolder(tmp_path).write_status(before)
         one = keeper(tmp_path)
         one.reconcile()
-        after = Folder(tmp_path).notice()
-        assert (after.valid_until, after.last_sync, after.steps) == (3.0, 4.0, {"write_secret": 5})
-        assert after.failures == {"refused": 6, "unreachable": 1}
-        assert not after.leading
+        after = SharedFolder(tmp_path).read_status()
+        assert (after.fresh_until_boot_seconds, after.last_success, after.steps) == (3.0, 4.0, {"write_secret": 5})
+        assert after.failures == {"error_response": 6, "unreachable": 1}
+        assert not after.is_leader
 
     def test_no_log_line_shows_a_key(self, tmp_path: Path) -> None:
-        """Nor a notice."""
+        """Nor a status."""
         log = RecordingLog()
         one = keeper(tmp_path, log=log)
-        one._publish_leaf(seen(leaf()))
-        one._write_notice()
+        one._write_leaf(seen(leaf()))
+        one._write_status()
         assert log.events
-        assert "PRIVATE" not in f"{log.events} {(tmp_path / 'notice.json').read_text()}"
+        assert "PRIVATE" not in f"{log.events} {(tmp_path / 'keeper-status.json').read_text()}"
 
 
 class TestFailures:
@@ -161,10 +165,15 @@ class TestFailures:
         assert delays == [10, 20, 40, *[60] * 12]
         assert [event for _, event, _ in log.events] == ["reconcile failed"] * 2
         assert log.events[-1][2]["kind"] == "unreachable"
-        assert log.events[-1][2]["in_a_row"] == 13
+        assert log.events[-1][2]["consecutive_failures"] == 13
 
     @pytest.mark.parametrize(
-        ("error", "kind"), [(AssertionError("PRIVATE"), "bug"), (MemoryError(), "bug"), (PermissionError(13), "folder")]
+        ("error", "kind"),
+        [
+            (AssertionError("PRIVATE"), "unexpected_exception"),
+            (MemoryError(), "unexpected_exception"),
+            (PermissionError(13), "folder"),
+        ],
     )
     def test_a_bug_is_told_without_what_it_holds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
@@ -180,7 +189,7 @@ class TestFailures:
         one.reconcile()
         assert log.events[0][2]["kind"] == kind
         assert "PRIVATE" not in str(log.events)
-        assert Folder(tmp_path).notice().failures == {kind: 1}
+        assert SharedFolder(tmp_path).read_status().failures == {kind: 1}
 
     def test_a_folder_that_is_gone_ends_nothing(self, tmp_path: Path) -> None:
         """It is said, and tried again."""
@@ -240,6 +249,6 @@ class TestStart:
 
 def test_a_place_knows_the_kinds_of_configurations() -> None:
     """One that we could not apply to is refused at the start."""
-    ReleaseObjects("a", "b", "c", ("validatingwebhookconfigurations/x", "mutatingwebhookconfigurations/y"))
+    ObjectNames("a", "b", "c", ("validatingwebhookconfigurations/x", "mutatingwebhookconfigurations/y"))
     with pytest.raises(ValueError, match="is no webhook configuration"):
-        ReleaseObjects("a", "b", "c", ("mutatingwebhookconfigurations/",))
+        ObjectNames("a", "b", "c", ("mutatingwebhookconfigurations/",))

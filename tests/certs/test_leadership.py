@@ -26,7 +26,7 @@ class Lease:
         """Return it as it is read."""
         return LeaseState(str(len(self.writes)), self.holder, str(len(self.writes)), NOW)
 
-    def hold(self, _lease: LeaseState, holder: str, _duration: timedelta) -> LeaseState:
+    def write_holder(self, _lease: LeaseState, holder: str, _duration: timedelta) -> LeaseState:
         """Write the holder."""
         self.holder = holder
         self.writes.append(holder)

@@ -1,6 +1,6 @@
 """Which lines are worth writing again."""
 
-from certs.log_limiter import CHANGES, INTERVAL, LogLimiter
+from certs.log_limiter import MAX_CHANGES_PER_INTERVAL, REPEAT_INTERVAL, LogLimiter
 
 
 class Clock:
@@ -39,7 +39,10 @@ def test_what_changes_again_and_again_is_a_repetition_too() -> None:
     clock = Clock()
     repetition = LogLimiter(clock)
     written = [clock.now for clock.now in range(3600) if repetition.should_log("a", str(clock.now))]
-    assert max(sum(start <= each < start + INTERVAL for each in written) for start in range(3600)) == CHANGES
+    assert (
+        max(sum(start <= each < start + REPEAT_INTERVAL for each in written) for start in range(3600))
+        == MAX_CHANGES_PER_INTERVAL
+    )
 
 
 def test_what_is_over_is_a_change_when_it_comes_back() -> None:
@@ -49,4 +52,4 @@ def test_what_is_over_is_a_change_when_it_comes_back() -> None:
     for _ in range(20):
         written += repetition.should_log("a", "x")
         repetition.reset("a")
-    assert written == CHANGES
+    assert written == MAX_CHANGES_PER_INTERVAL

@@ -92,7 +92,7 @@ def test_a_stalled_reader_stalls_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     reader, writer = os.pipe()
     dropped: list[None] = []
     with os.fdopen(reader) as file:
-        with Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None)) as log:
+        with Log(writer, LogFormat.JSON, on_drop=lambda: dropped.append(None)) as log:
             for number in range(3 * QUEUE_LENGTH):
                 log.info("review", number=number, pod="p" * 200)
         stalled = len(dropped)
@@ -124,7 +124,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     dropped: list[None] = []
-    with Log(writer, LogFormat.JSON, dropped=lambda: dropped.append(None)) as log:
+    with Log(writer, LogFormat.JSON, on_drop=lambda: dropped.append(None)) as log:
         for _ in range(40):
             log.info("review")
     os.close(writer)
@@ -136,7 +136,7 @@ def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
     failed: list[None] = []
 
     def act(log: Log) -> None:
-        handler = log.library_handler(failed=lambda: failed.append(None))
+        handler = log.library_handler(on_exception=lambda: failed.append(None))
         logger = logging.getLogger("test_logs")
         logger.addHandler(handler)
         try:
@@ -179,7 +179,7 @@ def test_a_line_from_within_another_stops_nobody() -> None:
         if len(dropped) == 1:
             log.warning("library", message="Task was destroyed but it is pending!")
 
-    log = Log(0, LogFormat.JSON, dropped=drop)
+    log = Log(0, LogFormat.JSON, on_drop=drop)
     for _ in range(QUEUE_LENGTH + 1):
         log.info("review")
     assert len(dropped) == 2

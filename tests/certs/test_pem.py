@@ -2,7 +2,7 @@
 
 import pytest
 
-from certs.verify import Sources, UnusablePairError, verify
+from certs.verify import SourceNames, UnusablePairError, verify
 from tests.certs.keys import CERTIFICATES, GOOD, KEYS, LEAF, NAME, NOW, PAIRS
 
 BAD = {
@@ -17,7 +17,7 @@ def test_what_is_wrong_is_said(kind: str) -> None:
     """One line that names the file, never with what is in it, and what to do."""
     chain, key, says = BAD[kind]
     with pytest.raises(UnusablePairError) as raised:
-        verify(chain, key, now=NOW, sources=Sources("/tls.crt", "/tls.key"))
+        verify(chain, key, now=NOW, sources=SourceNames("/tls.crt", "/tls.key"))
     text = str(raised.value)
     assert says in text
     assert "\n" not in text
@@ -37,6 +37,6 @@ def test_what_can_not_be_trusted_is_said(kind: str) -> None:
     """A bundle is read as a chain is."""
     pem, says = CERTIFICATES[kind]
     with pytest.raises(UnusablePairError) as raised:
-        verify(LEAF.certificate_pem, LEAF.key_pem, now=NOW, roots_pem=pem, sources=Sources(roots="ca.crt"))
+        verify(LEAF.certificate_pem, LEAF.key_pem, now=NOW, roots_pem=pem, sources=SourceNames(roots="ca.crt"))
     assert str(raised.value).startswith("ca.crt ")
     assert says in str(raised.value)

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from certs.api import RefusedError, Response
-from certs.delivery import Folder
+from certs.api import ApiResponse, StatusError
 from certs.keeper import Keeper
-from certs.log_limiter import CHANGES, INTERVAL
-from certs.rotation import Settings
-from certs.store import ReleaseObjects
+from certs.log_limiter import MAX_CHANGES_PER_INTERVAL, REPEAT_INTERVAL
+from certs.rotation import RotationSettings
+from certs.shared_folder import SharedFolder
+from certs.store import ObjectNames
 from tests.certs.recording import RecordingLog
 
-OBJECTS = ReleaseObjects("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+OBJECTS = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
 #: What a role may lack: a verb and a part of the path.
 RIGHTS = {
     "read the Lease": ("GET", "/leases/"),
@@ -49,18 +49,18 @@ class Cluster:
         """Be the connection, too."""
         yield self
 
-    def get(self, path: str) -> Response:
+    def get(self, path: str) -> ApiResponse:
         """Return an object."""
         return self._answer("GET", path)
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> Response:
+    def apply(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Make an object, or give entries their bundles."""
         self._check("PATCH", path)
         found = self.objects.setdefault(path, {"metadata": {}})
         found.update({key: copy.deepcopy(value) for key, value in document.items() if key != "metadata"})
         return self._written("PATCH", path)
 
-    def merge(self, path: str, document: Mapping[str, Any]) -> Response:
+    def merge(self, path: str, document: Mapping[str, Any]) -> ApiResponse:
         """Write fields."""
         self._check("PATCH", path)
         found = self.objects[path]
@@ -70,21 +70,21 @@ class Cluster:
                 found[key] = {name: value for name, value in fields.items() if value is not None}
         return self._written("PATCH", path)
 
-    def _written(self, verb: str, path: str) -> Response:
+    def _written(self, verb: str, path: str) -> ApiResponse:
         self.version += 1
         self.objects[path]["metadata"]["resourceVersion"] = str(self.version)
         return self._answer(verb, path)
 
-    def _answer(self, verb: str, path: str) -> Response:
+    def _answer(self, verb: str, path: str) -> ApiResponse:
         self._check(verb, path)
         if path not in self.objects:
-            raise RefusedError(404, f"{verb} {path}: 404: not found", datetime.now(UTC))
-        return Response(copy.deepcopy(self.objects[path]), datetime.now(UTC))
+            raise StatusError(404, f"{verb} {path}: 404: not found", datetime.now(UTC))
+        return ApiResponse(copy.deepcopy(self.objects[path]), datetime.now(UTC))
 
     def _check(self, verb: str, path: str) -> None:
         self.rotation_requested.append(f"{verb} {path}")
         if any(verb == forbidden and part in path for forbidden, part in self.forbidden):
-            raise RefusedError(403, f"{verb} {path}: 403: forbidden", datetime.now(UTC))
+            raise StatusError(403, f"{verb} {path}: 403: forbidden", datetime.now(UTC))
 
 
 class World:
@@ -97,8 +97,8 @@ class World:
         self.keeper = Keeper(
             self.cluster,  # type: ignore[arg-type] # as far as a keeper uses one
             OBJECTS,
-            Settings(("pillion.pillion-system.svc",)),
-            Folder(folder),
+            RotationSettings(("pillion.pillion-system.svc",)),
+            SharedFolder(folder),
             identity="me",
             log=self.log,
             clock=lambda: self.now,
@@ -122,17 +122,17 @@ def world(tmp_path: Path) -> World:
 def test_missing_rights_are_said_and_not_over_and_over(world: World, lacking: tuple[str, ...]) -> None:
     """Whatever is missing together: each reason at first, then a few lines an hour."""
     world.cluster.forbidden = {RIGHTS[right] for right in lacking}
-    first = world.run(INTERVAL)
+    first = world.run(REPEAT_INTERVAL)
     assert any("403" in line for line in first)
-    assert len(first) <= 2 * CHANGES
-    rest = world.run(6 * INTERVAL)
+    assert len(first) <= 2 * MAX_CHANGES_PER_INTERVAL
+    rest = world.run(6 * REPEAT_INTERVAL)
     assert len(rest) <= 2 * 7
 
 
 def test_a_forbidden_lease_is_one_line(world: World) -> None:
     """Beside those for what is waited for; steps between them displace neither."""
     world.cluster.forbidden = {RIGHTS["read the Lease"]}
-    lines = world.run(INTERVAL - 60)
+    lines = world.run(REPEAT_INTERVAL - 60)
     assert len([line for line in lines if line.startswith("rotating without Lease: ")]) == 1
     waiting = [line for line in lines if line.startswith("waiting")]
     assert len(waiting) == len(set(waiting)) <= 2
@@ -160,8 +160,8 @@ def test_a_failure_that_is_over_is_followed_by_what_is_waited_for(world: World) 
 
 def test_with_all_rights_it_comes_to_rest(world: World) -> None:
     """The cluster in memory is one in which a rotation works."""
-    assert "nothing is due before" in world.run(INTERVAL / 2)[-1]
-    assert world.run(INTERVAL / 4) == []
+    assert "nothing is due before" in world.run(REPEAT_INTERVAL / 2)[-1]
+    assert world.run(REPEAT_INTERVAL / 4) == []
     assert {"ca.crt", "ca.key", "tls.crt", "tls.key"} <= next(
         document["data"].keys() for path, document in world.cluster.objects.items() if "/secrets/" in path
     )

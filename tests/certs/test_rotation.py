@@ -18,22 +18,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from certs import rotation
-from certs.ca import CA, CA_LIFETIME, CLOCK_SKEW, LEAF_LIFETIME, Leaf
+from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, Leaf
 from certs.rotation import (
     CA_OVERLAP,
     CA_PROPAGATION_DELAY,
     MAX_RETIRED,
     RULES,
     ApplyBundles,
-    Configuration,
     CreateSecret,
-    Memory,
     Observed,
-    Secret,
-    Settings,
+    RotationSettings,
+    SecretSnapshot,
     Step,
     StepResult,
+    Stopwatch,
     Wait,
+    WebhookConfiguration,
     WriteSecret,
     next_step,
 )
@@ -45,7 +45,7 @@ from tests.certs.model import NAME, SETTINGS, WEIGHTS, Machine, RefusedError, Wo
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 INSTANT = timedelta(days=3)
-OURS = Settings((NAME,))
+OURS = RotationSettings((NAME,))
 A, B, C = (CA.create(NOW) for _ in range(3))
 LEAF_A, LEAF_B = A.issue((NAME,), NOW), B.issue((NAME,), NOW)
 #: Steps of the long walk; a million take a quarter of an hour.
@@ -62,7 +62,7 @@ def content(
     """Return a Secret's content."""
     parts: dict[str, bytes] = {
         "retired-ca.crt": trusting(*retired),
-        "removed-ca.crt": trusting(*removed),
+        "distrusted-ca.crt": trusting(*removed),
         "tls.crt": tls.certificate_pem if tls else b"",
         "tls.key": tls.key_pem if tls else b"",
     }
@@ -89,21 +89,21 @@ def look(
         now,
         server_time or now,
         INSTANT,
-        None if secret is None else Secret("7", secret, rotation_requested),
-        {"webhooks": Configuration("9", {f"entry-{number}": bundle for number, bundle in enumerate(bundles)})},
+        None if secret is None else SecretSnapshot("7", secret, rotation_requested),
+        {"webhooks": WebhookConfiguration("9", {f"entry-{number}": bundle for number, bundle in enumerate(bundles)})},
     )
 
 
-def since(ago: timedelta, seen: Observed) -> Memory:
+def since(ago: timedelta, seen: Observed) -> Stopwatch:
     """Return the memory of a process that has seen this for some time."""
-    memory = next_step(seen, Memory(), OURS).memory
-    assert memory.subject is not None
-    return replace(memory, since=INSTANT - ago)
+    stopwatch = next_step(seen, Stopwatch(), OURS).stopwatch
+    assert stopwatch.condition is not None
+    return replace(stopwatch, started=INSTANT - ago)
 
 
-def written(seen: Observed, memory: Memory | None = None, chosen: Settings = OURS) -> WriteSecret:
+def written(seen: Observed, stopwatch: Stopwatch | None = None, chosen: RotationSettings = OURS) -> WriteSecret:
     """Return the next step, which must be a write."""
-    step = next_step(seen, memory or Memory(), chosen).step
+    step = next_step(seen, stopwatch or Stopwatch(), chosen).step
     assert isinstance(step, WriteSecret), step
     assert step.version == "7"
     return step
@@ -142,7 +142,7 @@ CASES = {
     "promote": Case(SPREAD, WriteSecret, "new leaf: every API server", CA_PROPAGATION_DELAY),
     "overlap": Case(RETIRED, Wait, "may still show", CA_OVERLAP - timedelta(seconds=1)),
     "retire": Case(RETIRED, WriteSecret, "no server shows", CA_OVERLAP),
-    "tidy": Case(look(content() | {"removed-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be read"),
+    "tidy": Case(look(content() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be read"),
     "rest": Case(look(content(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
 }
 
@@ -151,8 +151,8 @@ CASES = {
 def test_each_row_of_the_table(row: str) -> None:
     """What is seen leads to the row's step, and the step says why."""
     case = CASES[row]
-    memory = Memory() if case.ago is None else since(case.ago, case.seen)
-    step = next_step(case.seen, memory, OURS).step
+    stopwatch = Stopwatch() if case.ago is None else since(case.ago, case.seen)
+    step = next_step(case.seen, stopwatch, OURS).step
     assert type(step) is case.kind
     assert case.reason in step.reason
 
@@ -175,19 +175,19 @@ def test_a_wait_ends_when_the_time_is_over() -> None:
 
 def test_a_process_that_starts_waits_from_the_beginning() -> None:
     """Nobody's clock but its own tells a process how long something has been so."""
-    assert next_step(SPREAD, Memory(), OURS).memory == Memory(("spread", B.certificate), INSTANT)
+    assert next_step(SPREAD, Stopwatch(), OURS).stopwatch == Stopwatch(("spread", B.certificate), INSTANT)
 
 
 def test_a_monotonic_clock_of_another_process_is_not_believed() -> None:
     """A memory from the future begins anew."""
-    memory = replace(since(CA_PROPAGATION_DELAY, SPREAD), since=INSTANT + DAY)
-    assert next_step(SPREAD, memory, OURS).memory.since == INSTANT
+    stopwatch = replace(since(CA_PROPAGATION_DELAY, SPREAD), started=INSTANT + DAY)
+    assert next_step(SPREAD, stopwatch, OURS).stopwatch.started == INSTANT
 
 
 def test_a_bundle_that_is_lost_meanwhile_begins_the_wait_again() -> None:
     """What API servers must learn is what is there without a break."""
     turn = next_step(look(content(following=B), trusting(A)), since(DAY, SPREAD), OURS)
-    assert turn == StepResult(turn.step, Memory())
+    assert turn == StepResult(turn.step, Stopwatch())
 
 
 def test_another_version_of_the_secret_begins_the_overlap_again() -> None:
@@ -203,7 +203,7 @@ def test_an_installation_takes_four_steps() -> None:
     for _ in range(5):
         configurations = {name: versions[-1].configuration for name, versions in world.history.items()}
         step = next_step(
-            Observed(world.clock(), world.clock(), INSTANT, world.secret, configurations), Memory(), SETTINGS
+            Observed(world.clock(), world.clock(), INSTANT, world.secret, configurations), Stopwatch(), SETTINGS
         )
         steps.append(type(step.step))
         for request in world._requests(step.step, world.replicas[0]):
@@ -233,14 +233,14 @@ def test_a_promoted_authority_signs_and_the_former_one_loses_its_key() -> None:
 def test_a_removed_authority_leaves_the_bundles() -> None:
     """Once retired long enough it is found in a bundle and not taken over again, but taken out."""
     step = written(RETIRED, since(CA_OVERLAP, RETIRED))
-    after = next_step(look(step.content, trusting(B, A)), Memory(), OURS).step
+    after = next_step(look(step.content, trusting(B, A)), Stopwatch(), OURS).step
     assert isinstance(after, ApplyBundles)
     assert after.bundle == B.certificate_pem
 
 
 def test_bundles_name_every_entry_and_the_version() -> None:
     """A server-side apply that leaves an entry out gives up what it owns there."""
-    step = next_step(CASES["apply"].seen, Memory(), OURS).step
+    step = next_step(CASES["apply"].seen, Stopwatch(), OURS).step
     assert isinstance(step, ApplyBundles)
     assert step.targets == (("webhooks", "9", ("entry-0", "entry-1")),)
 
@@ -257,9 +257,9 @@ def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
 )
 def test_an_authority_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
     """Its leaves are about."""
-    step = next_step(look(content(following=B) | {name: broken}, b""), Memory(), OURS).step
+    step = next_step(look(content(following=B) | {name: broken}, b""), Stopwatch(), OURS).step
     if name == "next-ca.key":
-        step = next_step(look(written_content(step), b""), Memory(), OURS).step
+        step = next_step(look(written_content(step), b""), Stopwatch(), OURS).step
     assert isinstance(step, ApplyBundles)
     assert {A.certificate, B.certificate} <= set(x509.load_pem_x509_certificates(step.bundle))
 
@@ -317,7 +317,7 @@ def test_somebodys_whole_trust_store_is_not_adopted() -> None:
     many = [CA.create(NOW, key=A.key) for _ in range(MAX_RETIRED + 3)]
     step = written(look(content(), trusting(A, *many)))
     assert step.content["retired-ca.crt"] == trusting(*many[:MAX_RETIRED])
-    assert isinstance(next_step(look(step.content, trusting(A, *many)), Memory(), OURS).step, ApplyBundles)
+    assert isinstance(next_step(look(step.content, trusting(A, *many)), Stopwatch(), OURS).step, ApplyBundles)
 
 
 # When something is due
@@ -329,7 +329,7 @@ def test_somebodys_whole_trust_store_is_not_adopted() -> None:
 )
 def test_renewals_come_at_two_thirds(days: float, reason: str | None) -> None:
     """A third of each lifetime is left for what goes wrong."""
-    step = next_step(look(content(), trusting(A), now=NOW + days * DAY), Memory(), OURS).step
+    step = next_step(look(content(), trusting(A), now=NOW + days * DAY), Stopwatch(), OURS).step
     assert step.reason.startswith(reason or "nothing is due")
 
 
@@ -349,7 +349,7 @@ def test_an_authority_that_is_due_does_not_wait_for_a_retired_one() -> None:
 def test_a_request_waits_for_a_retired_authority() -> None:
     """Whoever asks each minute does not make the bundles long."""
     seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), rotation_requested="CA")
-    assert isinstance(next_step(seen, Memory(), OURS).step, Wait)
+    assert isinstance(next_step(seen, Stopwatch(), OURS).step, Wait)
 
 
 def test_a_leaf_can_be_asked_for_alone() -> None:
@@ -363,13 +363,13 @@ def test_a_leaf_can_be_asked_for_alone() -> None:
 
 def test_a_shorter_lifetime_applies_at_once() -> None:
     """A leaf of a month is due when leaves shall live an hour."""
-    chosen = Settings((NAME,), leaf_lifetime=timedelta(hours=6), ca_overlap=timedelta(hours=1))
+    chosen = RotationSettings((NAME,), leaf_lifetime=timedelta(hours=6), ca_overlap=timedelta(hours=1))
     assert "two thirds" in written(look(content(), trusting(A), now=NOW + timedelta(hours=4.5)), chosen=chosen).reason
 
 
 def test_lifetimes_may_be_seconds() -> None:
     """What is backdated is not part of a lifetime: a new leaf is not due at once."""
-    chosen = Settings(
+    chosen = RotationSettings(
         (NAME,),
         ca_lifetime=timedelta(seconds=60),
         leaf_lifetime=timedelta(seconds=6),
@@ -379,7 +379,7 @@ def test_lifetimes_may_be_seconds() -> None:
     ca = CA.create(NOW, lifetime=chosen.ca_lifetime)
     leaf = ca.issue((NAME,), NOW, lifetime=chosen.leaf_lifetime)
     seen = look(content(ca, leaf), trusting(ca))
-    assert next_step(seen, Memory(), chosen).step == Wait(
+    assert next_step(seen, Stopwatch(), chosen).step == Wait(
         timedelta(seconds=4), "nothing is due before 2026-05-17T12:30:04Z"
     )
 
@@ -391,7 +391,7 @@ def test_a_leaf_that_ends_with_its_authority_is_not_renewed_again_and_again() ->
     seen = look(content(tls=leaf, following=B), trusting(A, B), now=now + DAY * 0.9)
     b_is_young = CA.create(now)
     seen = look(content(tls=leaf, following=b_is_young), trusting(A, b_is_young), now=now + DAY * 0.9)
-    assert "get to know" in next_step(seen, Memory(), OURS).step.reason
+    assert "get to know" in next_step(seen, Stopwatch(), OURS).step.reason
 
 
 def test_more_names_need_another_leaf_and_fewer_do_not() -> None:
@@ -399,7 +399,7 @@ def test_more_names_need_another_leaf_and_fewer_do_not() -> None:
     more = replace(OURS, names=(NAME, "other.example"))
     step = written(look(content(), trusting(A)), chosen=more)
     assert "is not for other.example" in step.reason
-    assert isinstance(next_step(look(step.content, trusting(A)), Memory(), OURS).step, Wait)
+    assert isinstance(next_step(look(step.content, trusting(A)), Stopwatch(), OURS).step, Wait)
 
 
 def test_a_next_authority_that_ended_is_replaced() -> None:
@@ -418,7 +418,7 @@ def test_a_next_authority_that_ended_is_replaced() -> None:
         ({"ca_overlap": timedelta()}, "must be positive"),
         ({"ca_overlap": LEAF_LIFETIME / 3}, "a third of the leaf's"),
         ({"leaf_lifetime": CA_LIFETIME / 2}, "a third of the CA's"),
-        ({"max_clock_skew": CLOCK_SKEW}, "half of what is backdated"),
+        ({"max_clock_skew": BACKDATING}, "half of what is backdated"),
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, Any], problem: str) -> None:
@@ -430,8 +430,8 @@ def test_settings_that_can_not_work_are_refused(change: dict[str, Any], problem:
 def test_no_private_key_is_shown() -> None:
     """A step, what is seen, and a reason may be logged."""
     for case in CASES.values():
-        memory = Memory() if case.ago is None else since(case.ago, case.seen)
-        turn = next_step(case.seen, memory, OURS)
+        stopwatch = Stopwatch() if case.ago is None else since(case.ago, case.seen)
+        turn = next_step(case.seen, stopwatch, OURS)
         assert "PRIVATE" not in f"{turn!r} {case.seen!r}"
         if isinstance(turn.step, ApplyBundles):
             assert b"PRIVATE" not in turn.step.bundle
@@ -511,8 +511,8 @@ def test_a_restored_backup_and_a_reverted_configuration_heal(seed: int) -> None:
 def with_rows(kept: Sequence[Any]) -> Machine:
     """Return a machine of these rows."""
 
-    def machine(seen: Observed, memory: Memory, chosen: Settings) -> StepResult:
-        look = rotation._Reconciliation(seen, memory, chosen)
+    def machine(seen: Observed, stopwatch: Stopwatch, chosen: RotationSettings) -> StepResult:
+        look = rotation._Reconciliation(seen, stopwatch, chosen)
         turns: Iterator[StepResult | None] = (row(look) for row in kept)
         return next(turn for turn in turns if turn is not None)
 
@@ -521,7 +521,7 @@ def with_rows(kept: Sequence[Any]) -> Machine:
 
 def hasty(**durations: timedelta) -> Machine:
     """Return the machine with shorter waits."""
-    return lambda seen, memory, chosen: next_step(seen, memory, replace(chosen, **durations))  # type: ignore[arg-type]
+    return lambda seen, stopwatch, chosen: next_step(seen, stopwatch, replace(chosen, **durations))  # type: ignore[arg-type]
 
 
 #: The table with ``promote`` before ``apply``.
@@ -614,8 +614,8 @@ def test_each_promise_of_a_cluster_is_needed(
         ((A,), NOW, True),
         ((B, A), NOW, True),
         ((B,), NOW, False),
-        ((A,), NOW - CLOCK_SKEW - timedelta(seconds=1), False),
-        ((A,), NOW - CLOCK_SKEW, True),
+        ((A,), NOW - BACKDATING - timedelta(seconds=1), False),
+        ((A,), NOW - BACKDATING, True),
         ((A,), NOW + LEAF_LIFETIME, True),
         ((A,), NOW + LEAF_LIFETIME + timedelta(seconds=1), False),
     ],

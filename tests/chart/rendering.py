@@ -45,7 +45,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
             "logFormat": "text",
             "clientCA": "-----BEGIN CERTIFICATE-----\n",
             "clientNames": ["kube-apiserver"],
-            "env": [{"name": "PILLION_DRAIN", "value": "5s"}],
+            "env": [{"name": "PILLION_DRAIN_TIMEOUT", "value": "5s"}],
         },
         "podAnnotations": {"a": "b"},
         "podLabels": {"a": "b"},

@@ -36,7 +36,9 @@ class LocalWebhook:
     def bugs(self) -> list[dict[str, Any]]:
         """Return the log's lines about bugs of ours: whoever created the pod saw nothing but a warning."""
         return [
-            line for line in self._running.log() if line["event"] == "bug" or line.get("reason") == "internal_error"
+            line
+            for line in self._running.log()
+            if line["event"] == "unexpected exception" or line.get("reason") == "internal_error"
         ]
 
 
@@ -49,7 +51,7 @@ def local_webhook(kubectl: Client, folder: Path) -> Iterator[LocalWebhook]:
     ca = CA.create(datetime.now(UTC))
     certificate, key = write_pair(folder, ca)
     settings = Settings(
-        listen=ANY_PORT, plain_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
+        listen=ANY_PORT, health_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
     )
     with ExitStack() as stack:
         running = start(settings, ca, folder / "log", stack)

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from certs.api import ApiServer, RefusedError
+from certs.api import ApiServer, StatusError
 from certs.ca import CA
-from certs.delivery import Folder
 from certs.keeper import Keeper
 from certs.kubeconfig import load
-from certs.rotation import ApplyBundles, CreateSecret, Observed, Settings, Step, Target, WriteSecret
-from certs.store import ReleaseObjects, Store
+from certs.rotation import ApplyBundles, BundleTarget, CreateSecret, Observed, RotationSettings, Step, WriteSecret
+from certs.shared_folder import SharedFolder
+from certs.store import ObjectNames, Store
 from certs.verify import verify
 from tests.certs.recording import RecordingLog
 from tests.chart.rendering import objects
@@ -52,24 +52,24 @@ class Installed:
     log: RecordingLog = field(default_factory=RecordingLog)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> RotationSettings:
         """Return lifetimes of seconds."""
         server = f"{self.name}.{self.namespace}.svc"
-        return Settings((server,), 120 * SECOND, 30 * SECOND, 0.5 * SECOND, 2 * SECOND)
+        return RotationSettings((server,), 120 * SECOND, 30 * SECOND, 0.5 * SECOND, 2 * SECOND)
 
     @property
-    def objects(self) -> ReleaseObjects:
+    def objects(self) -> ObjectNames:
         """Return where its objects are."""
         own = f"{self.name}-certificate"
-        return ReleaseObjects(
-            self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.name}.{self.namespace}",)
-        )
+        return ObjectNames(self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.name}.{self.namespace}",))
 
     def keeper(self, identity: str = "one", api: ApiServer | None = None) -> Keeper:
         """Return a keeper with a folder of its own."""
         folder = self.folder / identity
         folder.mkdir(exist_ok=True)
-        return Keeper(api or self.api, self.objects, self.settings, Folder(folder), identity=identity, log=self.log)
+        return Keeper(
+            api or self.api, self.objects, self.settings, SharedFolder(folder), identity=identity, log=self.log
+        )
 
     def run(self, keeper: Keeper) -> Callable[[], None]:
         """Let a keeper run in a thread until the test ends, or until what is returned is called."""
@@ -109,7 +109,7 @@ class Installed:
     def settled(self) -> bool:
         """Return whether servers could show a good leaf, every entry trusts its CA, and no rotation goes on."""
         content = self.content()
-        if {"ca.crt", "ca.key", "tls.crt", "tls.key"} != content.keys() - {"removed-ca.crt"}:
+        if {"ca.crt", "ca.key", "tls.crt", "tls.key"} != content.keys() - {"distrusted-ca.crt"}:
             return False
         if self.bundles() != [content["ca.crt"]] * 2:
             return False
@@ -180,7 +180,7 @@ def test_an_installation_is_served_by_its_first_looks(install: Callable[[str], I
     for _ in range(4):
         keeper.reconcile()
     assert release.settled()
-    pem = Folder(release.folder / "one").pair.read_bytes()
+    pem = SharedFolder(release.folder / "one").pair_file.read_bytes()
     content = release.content()
     assert pem == content["tls.crt"] + content["tls.key"]
     assert [fields["kind"] for _, event, fields in release.log.events if event == "step"] == [
@@ -196,7 +196,7 @@ def test_helm_takes_over_what_servers_made_again(
 ) -> None:
     """Servers that are about to leave make a Secret again that an upgrade has just removed; the way back stays open."""
     helm, name, namespace = helm_on(apiserver), "again", "again-system"
-    place = ReleaseObjects(namespace, f"{name}-pillion-certificate", f"{name}-pillion-certificate", (), name)
+    place = ObjectNames(namespace, f"{name}-pillion-certificate", f"{name}-pillion-certificate", (), name)
     options = (name, str(CHART), "-n", namespace, "--set=prefix=again.example.org/")
     (tmp_path / "ca.pem").write_bytes(CA.create(datetime.now(UTC)).certificate_pem)
     bundle = f"--set-file=certificates.caBundle={tmp_path / 'ca.pem'}"
@@ -270,10 +270,12 @@ def test_an_old_version_is_refused(install: Callable[[str], Installed]) -> None:
     assert configuration is not None
     write = WriteSecret({**seen.secret.content, "x": b"1"}, seen.secret.version, False, "")
     entries = tuple(configuration.bundles)
-    apply = ApplyBundles(CA.create(seen.time).certificate_pem, (Target(name, configuration.version, entries),), "")
+    apply = ApplyBundles(
+        CA.create(seen.time).certificate_pem, (BundleTarget(name, configuration.version, entries),), ""
+    )
     for step in (write, apply):
         release.perform(step, seen)
-        with pytest.raises(RefusedError) as raised:
+        with pytest.raises(StatusError) as raised:
             release.perform(step, seen)
         assert raised.value.conflict
 
@@ -331,7 +333,7 @@ def test_bundles_of_another_mode_are_left_alone(install: Callable[[str], Install
     release.kubectl(*words, f"--patch={json.dumps(patch)}")
     release.kubectl("annotate", "secret", release.objects.secret, "-n", release.namespace, "pillion.dev/rotate=leaf")
     looks = len(release.log.events)
-    eventually(lambda: any(event == "leaf published" for _, event, _ in release.log.events[looks:]))
+    eventually(lambda: any(event == "leaf written" for _, event, _ in release.log.events[looks:]))
     assert release.bundles() == [theirs] * 2
 
 
@@ -344,7 +346,7 @@ def test_releases_do_not_meet(install: Callable[[str], Installed]) -> None:
     eventually(two.settled)
     assert one.content()["ca.crt"] != two.content()["ca.crt"]
     foreign = replace(one, name="right", namespace="right-system")
-    with pytest.raises(RefusedError, match="403"):
+    with pytest.raises(StatusError, match="403"):
         foreign.store(lambda store: store.observe())
 
 
@@ -443,7 +445,10 @@ def test_a_bad_wire_costs_time_and_nothing_else(install: Callable[[str], Install
         for end in not_after:
             end()
     assert any(fields.get("kind") == "unreachable" for _, _, fields in release.log.events), seed
-    assert not any(fields.get("kind") == "bug" for _, _, fields in release.log.events), (seed, release.log.events)
+    assert not any(fields.get("kind") == "unexpected_exception" for _, _, fields in release.log.events), (
+        seed,
+        release.log.events,
+    )
 
 
 def test_the_token_is_read_anew(install: Callable[[str], Installed]) -> None:
@@ -454,7 +459,7 @@ def test_the_token_is_read_anew(install: Callable[[str], Installed]) -> None:
     token.write_text("old")
     keeper = release.keeper()
     keeper.reconcile()
-    assert release.log.events[-1][2]["kind"] == "refused"
+    assert release.log.events[-1][2]["kind"] == "error_response"
     token.write_text(good)
     keeper.reconcile()
     assert release.log.events[-1][1] == "step"

@@ -21,7 +21,7 @@ __all__ = ["besiege"]
 
 HEAD = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-#: The largest body that is taken (Settings.max_body).
+#: The largest body that is taken (Settings.max_body_size).
 LARGEST = 7 << 20
 #: So long after its last request the server may take to look at its memory, in seconds: twice the default interval.
 REST = 10
@@ -156,7 +156,7 @@ def besiege(process: Process, seconds: float, seed: int, clients: int = 8) -> st
             enough.set()
     for thread in threads:
         thread.join(4 * PATIENCE)
-    eventually(lambda: 'pillion_connections{port="tls"} 0.0' in process.metrics(), 60)
+    eventually(lambda: 'pillion_connections{listener="reviews"} 0.0' in process.metrics(), 60)
     end = time.monotonic() + REST
     while (grown := resident(process) - before) > GROWTH and time.monotonic() < end:
         time.sleep(0.2)

@@ -43,12 +43,12 @@ def serve(tmp_path: Path, ca: CA) -> Iterator[Callable[..., Running]]:
             certificate, key = write_pair(tmp_path, ca)
             settings = {
                 "listen": ANY_PORT,
-                "plain_listen": ANY_PORT,
+                "health_listen": ANY_PORT,
                 "tls_cert": certificate,
                 "tls_key": key,
                 "log_format": LogFormat.JSON,
                 "reload_interval": 0.05,
-                "drain_quiet": 0.2,
+                "drain_idle": 0.2,
                 **settings,
             }
             return start(Settings(**settings), ca, tmp_path / "log", stack)
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, ca: CA) -> Iterator[Running
     folder = tmp_path_factory.mktemp("server")
     certificate, key = write_pair(folder, ca)
     settings = Settings(
-        listen=ANY_PORT, plain_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
+        listen=ANY_PORT, health_listen=ANY_PORT, tls_cert=certificate, tls_key=key, log_format=LogFormat.JSON
     )
     with ExitStack() as stack:
         yield start(settings, ca, folder / "log", stack)

@@ -72,7 +72,7 @@ def launch(folder: Path, stack: ExitStack, *arguments: str, wait: bool = True, *
     environment |= {"XDG_STATE_HOME": str(folder / "state"), **variables}
     out = stack.enter_context((folder / "out").open("wb"))
     err = stack.enter_context((folder / "err").open("wb"))
-    ports = ("--listen=127.0.0.1:0", "--plain-listen=127.0.0.1:0", "--log-format=json")
+    ports = ("--listen=127.0.0.1:0", "--health-listen=127.0.0.1:0", "--log-format=json")
     command = [sys.executable, "-c", PROGRAM, "serve", *ports, *arguments]
     popen = subprocess.Popen(command, stdout=out, stderr=err, env=environment, cwd=folder)
     stack.callback(popen.wait)

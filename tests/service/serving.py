@@ -67,12 +67,12 @@ class Running:
     @property
     def url(self) -> str:
         """Return the address of the webhook's port."""
-        return f"https://127.0.0.1:{self.server.reviews.port}"
+        return f"https://127.0.0.1:{self.server.review_listener.port}"
 
     @property
     def health_url(self) -> str:
         """Return the address of the plain port."""
-        return f"http://127.0.0.1:{self.server.health.port}"
+        return f"http://127.0.0.1:{self.server.health_listener.port}"
 
     def client(self, **options: Any) -> httpx2.Client:
         """Return a client that trusts the server's CA and nothing else."""
@@ -86,7 +86,7 @@ class Running:
 
     def connect(self, *, plain: bool = False) -> socket.socket:
         """Return a raw connection, over verified TLS unless it is to the plain port."""
-        port = self.server.health.port if plain else self.server.reviews.port
+        port = self.server.health_listener.port if plain else self.server.review_listener.port
         sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         return sock if plain else self.trust.wrap_socket(sock, server_hostname="localhost")
 
@@ -121,7 +121,7 @@ def start(settings: Settings, ca: CA, log_file: Path, stack: ExitStack) -> Runni
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     stack.callback(os.close, descriptor)
     metrics = Metrics(CollectorRegistry())
-    log = stack.enter_context(Log(descriptor, settings.log_format, dropped=metrics.log_line_dropped))
+    log = stack.enter_context(Log(descriptor, settings.log_format, on_drop=metrics.count_dropped_log_line))
     server = build(settings, metrics, log)
     started, leave = threading.Event(), asyncio.Event()
     loop = uvloop.new_event_loop()
@@ -131,7 +131,7 @@ def start(settings: Settings, ca: CA, log_file: Path, stack: ExitStack) -> Runni
         started.set()
         await leave.wait()
         polling.cancel()
-        await server.shutdown(most=0)
+        await server.shutdown(time_limit=0)
 
     def in_thread() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -142,12 +142,12 @@ def test_a_bug_of_ours_refuses_nobodys_pod(server: Running, monkeypatch: pytest.
     response = post(server, make_review())
     assert response["allowed"] is True
     assert response["warnings"]
-    line = eventually(lambda: [line for line in server.log() if line["event"] == "bug"])[0]
+    line = eventually(lambda: [line for line in server.log() if line["event"] == "unexpected exception"])[0]
     assert line["exception"] == "ZeroDivisionError"
     assert "hunter2" not in server.log_file.read_text()
     labels = {"outcome": "failed", "reason": "internal_error", "profile": ""}
     assert server.sample("pillion_reviews_total", **labels) == 1
-    assert server.sample("pillion_bugs_total", where="review") == 1
+    assert server.sample("pillion_unexpected_exceptions_total", where="review") == 1
 
 
 def test_each_review_is_one_line_of_the_log(server: Running) -> None:
@@ -294,7 +294,7 @@ def test_a_draining_server_is_alive_but_not_ready(serve: Callable[..., Running])
 def test_a_server_whose_certificate_ended_is_not_ready(serve: Callable[..., Running]) -> None:
     """No API server would take its answers."""
     server = serve()
-    server.server.state.certificate_end = datetime(2020, 1, 1, tzinfo=UTC)
+    server.server.state.certificate_not_after = datetime(2020, 1, 1, tzinfo=UTC)
     response = server.get("/readyz")
     assert response.status_code == 503
     assert "expired at 2020-01-01" in response.text

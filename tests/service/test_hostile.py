@@ -135,7 +135,7 @@ def stays_alive(server: Running) -> Iterator[None]:
     yield
     response = server.post(_bytes(make_review()))
     assert response.json()["response"]["patchType"] == "JSONPatch"
-    assert not [line for line in server.log() if line["event"] == "bug"]
+    assert not [line for line in server.log() if line["event"] == "unexpected exception"]
 
 
 @pytest.mark.parametrize("body", NO_REVIEW.values(), ids=NO_REVIEW)

@@ -101,7 +101,7 @@ def test_who_leaves_halfway_leaves_nothing_behind(server: Running, sent: int) ->
 
 def test_a_body_that_no_longer_fits_is_refused(serve: Callable[..., Running]) -> None:
     """Others have filled the memory that all bodies may take: 429, and what was held is let go."""
-    server = serve(max_buffered=2 * MIB)
+    server = serve(max_buffered_bodies_size=2 * MIB)
     head = HEAD.replace(b"%d" % len(BODY), b"%d" % (3 * MIB)) + b"\r\n"
     with server.connect() as first, server.connect() as second:
         first.sendall(head + b" " * MIB)
@@ -158,8 +158,8 @@ def test_a_request_that_is_on_its_way_is_answered_last(serve: Callable[..., Runn
     server = serve()
     with server.connect() as sock:
         sock.sendall(HEAD)
-        eventually(lambda: server.sample("pillion_connections", port="tls") == 1)
-        server.call(server.server.reviews.end_keep_alive)
+        eventually(lambda: server.sample("pillion_connections", listener="reviews") == 1)
+        server.call(server.server.review_listener.end_keep_alive)
         sock.sendall(b"\r\n" + BODY)
         received = read_all(sock)
     assert b"\r\nconnection: close\r\n" in received
@@ -169,16 +169,16 @@ def test_a_request_that_is_on_its_way_is_answered_last(serve: Callable[..., Runn
 def test_nothing_behind_the_last_answer_is_reviewed(serve: Callable[..., Running]) -> None:
     """Nobody would hear the answer; the client asks another server, and there it counts."""
     server = serve()
-    server.call(server.server.reviews.end_keep_alive)
+    server.call(server.server.review_listener.end_keep_alive)
     with server.connect() as sock:
         sock.sendall(REQUEST * 3)
         assert read_all(sock).count(b"HTTP/1.1 ") == 1
-    eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
+    eventually(lambda: server.sample("pillion_connections", listener="reviews") == 0)
     assert len([line for line in server.log() if line["event"] == "review"]) == 1
     assert server.sample("pillion_requests_in_flight") == 0
 
 
-@pytest.mark.parametrize(("step", "status"), [("reply", 500), ("record", 200)])
+@pytest.mark.parametrize(("step", "status"), [("handle", 500), ("record", 200)])
 def test_a_bug_beside_the_review_is_told(
     server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str, status: int
 ) -> None:

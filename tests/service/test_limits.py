@@ -65,10 +65,10 @@ def test_a_connection_without_a_request_is_ended(serve: Callable[..., Running]) 
 def test_a_handshake_that_does_not_end_is_ended(serve: Callable[..., Running]) -> None:
     """A connection counts from its first byte, and has a deadline before TLS is there."""
     server = serve(handshake_timeout=0.5)
-    with socket.create_connection(("127.0.0.1", server.server.reviews.port), timeout=30) as sock:
-        eventually(lambda: server.sample("pillion_connections", port="tls") == 1)
+    with socket.create_connection(("127.0.0.1", server.server.review_listener.port), timeout=30) as sock:
+        eventually(lambda: server.sample("pillion_connections", listener="reviews") == 1)
         assert read_all(sock) == b""
-    eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
+    eventually(lambda: server.sample("pillion_connections", listener="reviews") == 0)
     assert server.sample("pillion_tls_handshake_failures_total") == 1
 
 
@@ -134,7 +134,7 @@ def test_trailers_are_headers(server: Running) -> None:
 
 def test_a_body_without_end_is_ended(serve: Callable[..., Running]) -> None:
     """What is too large is read for a while, so that the client sees why, but not for ever."""
-    server = serve(max_body=100_000)
+    server = serve(max_body_size=100_000)
     head = HEAD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
     deadline = time.monotonic() + 30
     with server.connect() as sock, suppress(OSError):
@@ -155,7 +155,7 @@ def test_who_asks_before_sending_is_told_at_once(server: Running) -> None:
 
 def test_all_bodies_together_are_bounded(serve: Callable[..., Running]) -> None:
     """Many large bodies at once can't take all memory; the ones beyond are told so, small ones later pass."""
-    server = serve(max_buffered=1_000_000)
+    server = serve(max_buffered_bodies_size=1_000_000)
     large = b" " * 700_000
     head = HEAD.partition(b"Content-Length")[0] + b"Content-Length: %d\r\n\r\n" % (len(large) + 1)
     with server.connect() as first, server.connect() as second:
@@ -230,7 +230,7 @@ def test_connections_are_capped_by_ending_the_longest_idle(serve: Callable[..., 
         for sock in held:
             sock.sendall(REQUEST)
             read_response(sock)
-        eventually(lambda: server.sample("pillion_connections", port="tls") == 4)
+        eventually(lambda: server.sample("pillion_connections", listener="reviews") == 4)
         assert server.post(BODY).status_code == 200
         assert held[0].recv(1) == b""
         held[3].sendall(REQUEST)
@@ -243,20 +243,20 @@ def test_connections_beyond_the_cap_are_refused(serve: Callable[..., Running]) -
     server = serve(max_connections=3)
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.server.reviews.port)))
-        eventually(lambda: server.sample("pillion_connections", port="tls") == 3)
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.server.review_listener.port)))
+        eventually(lambda: server.sample("pillion_connections", listener="reviews") == 3)
         with pytest.raises((ssl.SSLError, OSError)):
             server.connect()
         assert exceeded(server, "connections") == 1
         assert server.get("/livez").status_code == 200
-    eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
+    eventually(lambda: server.sample("pillion_connections", listener="reviews") == 0)
     assert server.post(BODY).status_code == 200
 
 
 def test_without_descriptors_it_waits_a_moment(serve: Callable[..., Running]) -> None:
     """Where the system has no room for another connection, the next one comes in a little later."""
     server = serve()
-    server.call(server.server.reviews._pause)
+    server.call(server.server.review_listener._pause)
     assert server.post(BODY).status_code == 200
     assert exceeded(server, "connections") == 1
 
@@ -274,7 +274,7 @@ def test_a_response_that_nobody_reads_holds_nothing_for_ever(
         with suppress(OSError):
             for _ in range(8):
                 sock.sendall(request)
-        eventually(lambda: server.sample("pillion_connections", port="tls") == 0)
+        eventually(lambda: server.sample("pillion_connections", listener="reviews") == 0)
     eventually(lambda: server.sample("pillion_requests_in_flight") == 0)
 
 
@@ -311,7 +311,7 @@ def test_little_is_written_ahead(server: Running) -> None:
     with server.connect() as sock:
         sock.sendall(REQUEST)
         read_response(sock)
-        connections = server.call(lambda: list(server.server.reviews._connections))
+        connections = server.call(lambda: list(server.server.review_listener._connections))
         limits = [server.call(each.transport._transport.get_write_buffer_limits) for each in connections]
     assert {high for _, high in limits} == {connection.LARGE_RESPONSE}
 
@@ -320,7 +320,7 @@ def test_the_largest_body_is_taken(server: Running) -> None:
     """One of exactly 7 MiB is reviewed as any other; one byte more is refused."""
     document = make_review()
     document["request"]["object"]["metadata"]["labels"] = {"padding": ""}
-    padding = Settings().max_body - len(json.dumps(document))
+    padding = Settings().max_body_size - len(json.dumps(document))
     for more, status in ((0, 200), (1, 413)):
         document["request"]["object"]["metadata"]["labels"]["padding"] = "x" * (padding + more)
         assert server.post(json.dumps(document).encode()).status_code == status

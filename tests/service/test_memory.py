@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from webhook.service import memory
-from webhook.service.memory import SLACK, TRIM_INTERVAL, MemoryTrimmer
+from webhook.service.memory import ALLOWED_GROWTH, TRIM_INTERVAL, MemoryTrimmer
 
 
 def test_much_more_than_at_first_is_trimmed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,12 @@ def test_much_more_than_at_first_is_trimmed_now_and_then(monkeypatch: pytest.Mon
     monkeypatch.setattr(memory, "trim", lambda: trimmed.append(trimmed.pop() + 1))
     trimmer = MemoryTrimmer(clock=lambda: now[0])
     counts = []
-    for more, at in ((SLACK, 0.0), (SLACK + 1, 1.0), (SLACK + 1, TRIM_INTERVAL), (SLACK + 1, 1.0 + TRIM_INTERVAL)):
+    for more, at in (
+        (ALLOWED_GROWTH, 0.0),
+        (ALLOWED_GROWTH + 1, 1.0),
+        (ALLOWED_GROWTH + 1, TRIM_INTERVAL),
+        (ALLOWED_GROWTH + 1, 1.0 + TRIM_INTERVAL),
+    ):
         resident[0], now[0] = (100 << 20) + more, at
         asyncio.run(trimmer.poll())
         counts.append(trimmed[0])

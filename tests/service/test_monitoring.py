@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from ruamel.yaml import YAML
 
-from certs.delivery import Notice
+from certs.shared_folder import KeeperStatus
 from tests.promtool import check, metric_names, selectors, series
 from tests.service.metrics_table import PAGE, page
 from tests.service.process import Process
@@ -45,7 +45,7 @@ EXPRESSIONS = {**{rule["alert"]: rule["expr"] for rule in RULES}, **QUERIES}
 def of_a_keeper() -> str:
     """Return the page of a server with a keeper beside it, as in a cluster."""
     metrics = Metrics(CollectorRegistry())
-    metrics.set_keeper_source(Notice)
+    metrics.observe_keeper(KeeperStatus)
     return generate_latest(metrics.registry).decode()
 
 
@@ -172,4 +172,4 @@ def test_the_first_failure_is_an_increase(live: str) -> None:
     for reason in FAILURES:
         assert f'pillion_reviews_total{{outcome="failed",profile="",reason="{reason.value}"}} 0.0' in live
     for where in ("review", "reload", "library"):
-        assert f'pillion_bugs_total{{where="{where}"}} 0.0' in live
+        assert f'pillion_unexpected_exceptions_total{{where="{where}"}} 0.0' in live

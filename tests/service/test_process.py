@@ -54,7 +54,7 @@ def test_the_printed_curl_line_works_as_it_is_printed(launch: Callable[..., Proc
 
 def test_sigterm_drains(launch: Callable[..., Process]) -> None:
     """Not ready at once; requests are answered with ``Connection: close``; then exit code 0."""
-    process = launch("--drain=30s", "--drain-quiet=1s")
+    process = launch("--drain-timeout=30s", "--drain-idle=1s")
     held = process.connect()
     assert ask(held).getheader("connection") is None
     process.popen.send_signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ def test_sigterm_drains(launch: Callable[..., Process]) -> None:
 
 def test_no_request_is_lost_while_it_drains(launch: Callable[..., Process]) -> None:
     """Clients that ask on and on, over kept connections and new ones: all is answered, nothing refused or reset."""
-    process = launch("--drain=60s", "--drain-quiet=500ms")
+    process = launch("--drain-timeout=60s", "--drain-idle=500ms")
     trouble: list[BaseException] = []
     answered = [0] * 4
     enough = threading.Event()
@@ -105,7 +105,7 @@ def test_no_request_is_lost_while_it_drains(launch: Callable[..., Process]) -> N
 
 def test_a_request_that_is_on_its_way_at_the_end_is_answered(launch: Callable[..., Process]) -> None:
     """What has begun when the time is up is finished."""
-    process = launch("--drain=100ms")
+    process = launch("--drain-timeout=100ms")
     with (
         socket.create_connection(("127.0.0.1", process.port), timeout=20) as sock,
         process.trust().wrap_socket(sock, server_hostname="localhost") as connection,
@@ -126,7 +126,7 @@ def test_a_request_that_is_on_its_way_at_the_end_is_answered(launch: Callable[..
 
 def test_an_idle_connection_is_closed_not_cut(launch: Callable[..., Process]) -> None:
     """A kept connection sees an orderly end of TLS at the end of the drain."""
-    process = launch("--drain=200ms")
+    process = launch("--drain-timeout=200ms")
     with (
         socket.create_connection(("127.0.0.1", process.port), timeout=20) as sock,
         process.trust().wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as held,
@@ -157,7 +157,7 @@ def test_a_deep_review_is_read(launch: Callable[..., Process], levels: int) -> N
 
 def test_it_leaves_when_the_time_is_up_though_clients_ask_on(launch: Callable[..., Process]) -> None:
     """The drain's end is an end: nobody can keep a server by asking."""
-    process = launch("--drain=1s")
+    process = launch("--drain-timeout=1s")
     process.popen.send_signal(signal.SIGTERM)
 
     def asks_until_it_is_gone() -> bool:
@@ -176,14 +176,14 @@ def test_it_leaves_when_the_time_is_up_though_clients_ask_on(launch: Callable[..
 
 def test_without_connections_it_leaves_early(launch: Callable[..., Process]) -> None:
     """Nobody is there: no need to wait for the whole time."""
-    process = launch("--drain=600s", "--drain-quiet=100ms")
+    process = launch("--drain-timeout=600s", "--drain-idle=100ms")
     process.popen.send_signal(signal.SIGTERM)
     assert process.popen.wait(20) == 0
 
 
 def test_a_second_sigterm_leaves_at_once(launch: Callable[..., Process]) -> None:
     """Also with connections open, and with exit code 0."""
-    process = launch("--drain=600s")
+    process = launch("--drain-timeout=600s")
     held = process.connect()
     ask(held)
     process.popen.send_signal(signal.SIGTERM)
@@ -196,7 +196,7 @@ def test_a_second_sigterm_leaves_at_once(launch: Callable[..., Process]) -> None
 
 def test_an_interrupt_does_not_wait_for_idle_connections(launch: Callable[..., Process]) -> None:
     """Somebody at a keyboard wants it to end."""
-    process = launch("--drain=600s", "--drain-quiet=600s")
+    process = launch("--drain-timeout=600s", "--drain-idle=600s")
     held = process.connect()
     ask(held)
     process.popen.send_signal(signal.SIGINT)
@@ -210,7 +210,7 @@ def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         process = launch(f"--listen={address}", wait=False)
         assert process.popen.wait(60) == 3
-    why = "Address already in use; --listen and --plain-listen choose others"
+    why = "Address already in use; --listen and --health-listen choose others"
     assert process.errors == f"pillion serve: can't listen on {address}: {why}\n"
 
 
@@ -259,7 +259,7 @@ def test_a_second_start_has_the_same_authority(launch: Callable[..., Process]) -
     """Clients that were told to trust it need not be told again."""
     ca = []
     for _ in range(2):
-        process = launch("--drain-quiet=0s")
+        process = launch("--drain-idle=0s")
         ca.append((process.folder / "state/pillion/ca.pem").read_bytes())
         ask(connection := process.connect())
         connection.close()

@@ -15,7 +15,7 @@ from certs.logs import Log, LogFormat
 from tests.service.serving import ANY_PORT, Running, eventually, make_review, write_pair
 from webhook import configuration
 from webhook.service.metrics import Metrics
-from webhook.service.reloading import Watch, poll_forever
+from webhook.service.reloading import WatchedFiles, poll_forever
 from webhook.service.server import StartError, build
 from webhook.service.settings import Settings
 from webhook.service.tls import context as tls
@@ -33,18 +33,18 @@ def test_a_watch_sees_what_changed_and_only_that(tmp_path: Path) -> None:
     """Content counts: not the time, not the inode."""
     file = tmp_path / "file"
     file.write_text("a")
-    watch = Watch(file)
-    assert watch.changed()
-    assert not watch.changed()
+    watch = WatchedFiles(file)
+    assert watch.reload()
+    assert not watch.reload()
     assert watch.content == {file: b"a"}
     file.write_text("a")
-    assert not watch.changed()
+    assert not watch.reload()
     file.write_text("b")
-    assert watch.changed()
-    assert not watch.changed()
+    assert watch.reload()
+    assert not watch.reload()
     file.unlink()
-    assert watch.changed()
-    assert not watch.changed()
+    assert watch.reload()
+    assert not watch.reload()
 
 
 def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
         (tmp_path / name / "file").write_text(name)
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "file").symlink_to("..data/file")
-    watch = Watch(tmp_path / "file")
-    watch.changed()
+    watch = WatchedFiles(tmp_path / "file")
+    watch.reload()
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").rename(tmp_path / "..data")
-    assert watch.changed()
+    assert watch.reload()
 
 
 def test_a_good_configuration_is_taken_over(serve: Callable[..., Running], tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_any_exception_is_a_failed_reload(
         file.write_text("strict: false\n")
         eventually(lambda: server.sample("pillion_configuration_reloads_total", result="failure") == 1)
         assert server.sample("pillion_configuration_last_reload_successful") == 0
-        assert server.sample("pillion_bugs_total", where="reload") == 1
+        assert server.sample("pillion_unexpected_exceptions_total", where="reload") == 1
         assert denies(server)
         (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "configuration reload failed"])
         assert line["exception"] == kind.__name__
@@ -136,7 +136,7 @@ def test_any_exception_is_a_failed_reload_of_the_certificate(
 ) -> None:
     """As above; it is tried again at each look, and said once."""
     server = serve()
-    before = server.server.state.certificate_end
+    before = server.server.state.certificate_not_after
     tries: list[object] = []
 
     def broken(*_: object, **__: object) -> NoReturn:
@@ -144,13 +144,13 @@ def test_any_exception_is_a_failed_reload_of_the_certificate(
         raise kind("hunter2")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tls, "load", broken)
+        patch.setattr(tls, "load_serving_certificate", broken)
         (tmp_path / "tls.key").write_bytes(b"")
         eventually(lambda: len(tries) > 3)
         assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
         assert server.sample("pillion_certificate_last_reload_successful") == 0
-        assert server.sample("pillion_bugs_total", where="reload") == 1
-        assert server.server.state.certificate_end == before
+        assert server.sample("pillion_unexpected_exceptions_total", where="reload") == 1
+        assert server.server.state.certificate_not_after == before
         (line,) = [line for line in server.log() if line["event"] == "certificate reload failed"]
         assert line["exception"] == kind.__name__
         assert "hunter" not in server.log_file.read_text()
@@ -183,7 +183,7 @@ def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
     assert polled == ["broken", "last"] * 2
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["exception"] for line in lines] == ["ZeroDivisionError"] * 2
-    assert metrics.registry.get_sample_value("pillion_bugs_total", {"where": "reload"}) == 2
+    assert metrics.registry.get_sample_value("pillion_unexpected_exceptions_total", {"where": "reload"}) == 2
 
 
 def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: 
         raise ZeroDivisionError("hunter2")
 
     monkeypatch.setattr(configuration, "load", broken)
-    settings = Settings(listen=ANY_PORT, plain_listen=ANY_PORT, state_folder=tmp_path)
+    settings = Settings(listen=ANY_PORT, health_listen=ANY_PORT, state_folder=tmp_path)
     with pytest.raises(
         StartError, match=r"^can't start, because of a bug in Pillion: ZeroDivisionError at .*\.py:\d+$"
     ):
@@ -228,12 +228,12 @@ def test_a_certificate_that_changes_while_the_server_starts_is_taken_over(
     moment: str,
 ) -> None:
     """Also where the client's CAs change, which no handshake in memory would notice."""
-    load, changed = tls.load, CA.create(datetime.now(UTC)).certificate_pem
+    load, changed = tls.load_serving_certificate, CA.create(datetime.now(UTC)).certificate_pem
     clients = tmp_path / "clients.pem"
     clients.write_bytes(ca.certificate_pem)
 
     def load_and_change(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(tls, "load", load)
+        monkeypatch.setattr(tls, "load_serving_certificate", load)
         if moment == "before":
             clients.write_bytes(changed)
         result = load(*arguments, **options)
@@ -241,7 +241,7 @@ def test_a_certificate_that_changes_while_the_server_starts_is_taken_over(
             write_pair(tmp_path, ca)
         return result
 
-    monkeypatch.setattr(tls, "load", load_and_change)
+    monkeypatch.setattr(tls, "load_serving_certificate", load_and_change)
     server = serve(client_ca=clients)
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
     assert server.sample("pillion_certificate_reloads_total", result="failure") == 0

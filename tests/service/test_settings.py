@@ -31,10 +31,10 @@ def test_a_default_is_what_its_text_says(row: Setting) -> None:
 
 def test_an_option_wins_over_a_variable_and_that_over_the_default() -> None:
     """The nearer, the stronger."""
-    environment = {**HOME, "PILLION_LISTEN": "127.0.0.1:1", "PILLION_PLAIN_LISTEN": "127.0.0.1:2"}
-    settings = Settings.read({"listen": "127.0.0.1:3", "plain_listen": None}, environment)
+    environment = {**HOME, "PILLION_LISTEN": "127.0.0.1:1", "PILLION_HEALTH_LISTEN": "127.0.0.1:2"}
+    settings = Settings.read({"listen": "127.0.0.1:3", "health_listen": None}, environment)
     assert settings.listen.port == 3
-    assert settings.plain_listen.port == 2
+    assert settings.health_listen.port == 2
     assert settings.log_format is LogFormat.TEXT
 
 
@@ -69,8 +69,8 @@ def test_an_address_is_host_and_port(text: str, expected: Address) -> None:
         ("strict", "yes", '"true" or "false"'),
         ("shadow", "True", '"true" or "false"'),
         ("log_format", "xml", "text or json"),
-        ("drain", "15", "number and a unit"),
-        ("max_body", "7MB", "7MiB"),
+        ("drain_timeout", "15", "number and a unit"),
+        ("max_body_size", "7MB", "7MiB"),
         ("max_connections", "0", "from 1 on"),
         ("max_connections", "9" * 5000, "from 1 on"),
         ("tls_names", "a,,b", "a name is empty"),
@@ -88,7 +88,7 @@ def test_a_bad_value_is_named_with_what_to_write(name: str, text: str, says: str
 def test_all_bad_values_are_said_at_once() -> None:
     """One line each."""
     with pytest.raises(SettingsError) as raised:
-        Settings.read({"listen": "x", "drain": "y", "strict": "z"}, HOME)
+        Settings.read({"listen": "x", "drain_timeout": "y", "strict": "z"}, HOME)
     assert len(str(raised.value).splitlines()) == 3
 
 

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import files
-from certs.ca import CA, CLOCK_SKEW
+from certs.ca import BACKDATING, CA
 from certs.verify import FaultKind, UnusablePairError
 from tests.service.serving import Running, eventually, make_review, write_pair
 from webhook.service.tls import context as tls
 
 
-def contents(paths: tls.Paths) -> dict[Path, files.Content]:
+def contents(paths: tls.CertificatePaths) -> dict[Path, files.Content]:
     """Return what is in the files."""
     return {path: files.read(path) for path in paths.files()}
 
@@ -31,7 +31,7 @@ def contents(paths: tls.Paths) -> dict[Path, files.Content]:
 def shown_by(server: Running, trust: ssl.SSLContext | None = None, name: str | None = "localhost") -> bytes:
     """Return the certificate that a new connection is shown, verified."""
     with (
-        socket.create_connection(("127.0.0.1", server.server.reviews.port), timeout=20) as sock,
+        socket.create_connection(("127.0.0.1", server.server.review_listener.port), timeout=20) as sock,
         (trust or server.trust).wrap_socket(sock, server_hostname=name) as connection,
     ):
         return connection.getpeercert(binary_form=True) or b""
@@ -50,7 +50,7 @@ def test_current_versions_are_spoken(server: Running, version: str) -> None:
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
     context.set_alpn_protocols(["h2", "http/1.1"])
     with (
-        socket.create_connection(("127.0.0.1", server.server.reviews.port), timeout=20) as sock,
+        socket.create_connection(("127.0.0.1", server.server.review_listener.port), timeout=20) as sock,
         context.wrap_socket(sock, server_hostname="localhost") as connection,
     ):
         assert connection.version() == version.replace("_", ".")
@@ -167,7 +167,7 @@ def test_a_pair_whose_time_comes_is_taken_over_without_a_change(
     """An issuer whose clock is ahead of ours, and who does not backdate, makes such pairs; once they are told."""
     server = serve()
     first = shown_by(server)
-    soon = datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=3)
+    soon = datetime.now(UTC) + BACKDATING + timedelta(seconds=3)
     write_pair(tmp_path, ca, now=soon)
     eventually(lambda: any("is not valid before" in str(line.get("message")) for line in server.log()))
     assert shown_by(server) == first
@@ -309,9 +309,11 @@ def test_a_new_client_authority_is_taken_over(
 
 def test_load_says_what_is_wrong(ca: CA, tmp_path: Path) -> None:
     """Names and times are checked before anything is shown."""
-    paths = tls.Paths(*write_pair(tmp_path, ca))
+    paths = tls.CertificatePaths(*write_pair(tmp_path, ca))
     with pytest.raises(UnusablePairError) as raised:
-        tls.load(paths, contents(paths), now=datetime.now(UTC) + timedelta(days=100), names=("other.svc",))
+        tls.load_serving_certificate(
+            paths, contents(paths), now=datetime.now(UTC) + timedelta(days=100), names=("other.svc",)
+        )
     assert [fault.kind for fault in raised.value.faults] == [FaultKind.TIME, FaultKind.NAME]
 
 
@@ -319,7 +321,7 @@ def test_files_that_change_while_they_are_read_are_noticed(
     ca: CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What OpenSSL loaded must be what was verified: the files are read twice, and may change in between."""
-    paths = tls.Paths(*write_pair(tmp_path, ca))
+    paths = tls.CertificatePaths(*write_pair(tmp_path, ca))
 
     def verify_then_change(*arguments: Any, **options: Any) -> object:
         pair = verify(*arguments, **options)
@@ -329,4 +331,4 @@ def test_files_that_change_while_they_are_read_are_noticed(
     verify = tls.verify  # type: ignore[attr-defined] # it is replaced where it is used
     monkeypatch.setattr(tls, "verify", verify_then_change)
     with pytest.raises(UnusablePairError, match="changed while"):
-        tls.load(paths, contents(paths), now=datetime.now(UTC))
+        tls.load_serving_certificate(paths, contents(paths), now=datetime.now(UTC))

@@ -24,7 +24,7 @@ from webhook.service.settings import Settings
 def start(**settings: Any) -> Server:
     """Build a server."""
     log = Log(os.open(os.devnull, os.O_WRONLY), LogFormat.JSON)
-    settings = {"listen": ANY_PORT, "plain_listen": ANY_PORT, **settings}
+    settings = {"listen": ANY_PORT, "health_listen": ANY_PORT, **settings}
     return build(Settings(**settings), Metrics(CollectorRegistry()), log)
 
 
@@ -100,7 +100,7 @@ def test_the_start_says_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest
     read = files.read
 
     def refuse(path: Path) -> files.Content:
-        return files.Unreadable("Permission denied") if path.name == name else read(path)
+        return files.ReadFailure("Permission denied") if path.name == name else read(path)
 
     monkeypatch.setattr(files, "read", refuse)
     assert f"{tmp_path / name} can't be read: Permission denied" in sentence(**settings)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certs.contents import Certificate, Item, Key, Unreadable, belongs, contents
+from certs.inspection import CertificateInfo, InspectionProblem, Item, KeyInfo, certificate_of, inspect_pem
 from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
 from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, connect
 from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, painter, visible
@@ -110,26 +110,28 @@ def _time(text: str) -> datetime:
 
 def _show(arguments: argparse.Namespace) -> int:
     if arguments.files:
-        found = {name: contents(_read(name)) for name in arguments.files}
+        found = {name: inspect_pem(_read(name)) for name in arguments.files}
     else:
         found = {name: items for release in _releases(arguments) for name, items in _held(release)}
     if arguments.output == "json":
         print(json.dumps([_as_json(name, item, found) for name, items in found.items() for item in items], indent=2))
     else:
         print("\n".join(_lines(found, datetime.now(UTC), painter(sys.stdout))))
-    readable = all(not isinstance(item, Unreadable) for items in found.values() for item in items)
+    readable = all(not isinstance(item, InspectionProblem) for items in found.values() for item in items)
     return 0 if readable else WRONG
 
 
 def _held(release: Release) -> Iterator[tuple[str, list[Item]]]:
     """Yield what a release's Secret holds, and what its entries trust: entries that trust the same are one."""
     for key, pem in sorted((release.content or {}).items()):
-        yield f"{release.name}, {key}", contents(pem)
+        yield f"{release.name}, {key}", inspect_pem(pem)
     if release.content is None:
-        yield release.name, [Unreadable("is not there")]
+        yield release.name, [InspectionProblem("is not there")]
     for bundle in dict.fromkeys(entry.bundle for entry in release.entries):
         names = ", ".join(entry.name for entry in release.entries if entry.bundle == bundle)
-        trusted: list[Item] = contents(bundle) if bundle else [Unreadable("nothing is trusted: there is no caBundle")]
+        trusted: list[Item] = (
+            inspect_pem(bundle) if bundle else [InspectionProblem("nothing is trusted: there is no caBundle")]
+        )
         yield f"trusted by {release.configuration}, {names}", trusted
 
 
@@ -143,18 +145,18 @@ def _lines(found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iter
 
 def _described(item: Item, found: Mapping[str, list[Item]], now: datetime, paint: Paint) -> Iterator[str]:
     match item:
-        case Certificate():
+        case CertificateInfo():
             yield f"{'authority' if item.is_ca else 'certificate'} {visible(item.name)}"
             yield f"  signed by  {visible(item.issuer)}"
             yield f"  good       {_term(item, now, paint)}"
             yield f"  SHA-256    {item.fingerprint}"
-        case Key():
+        case KeyInfo():
             yield f"private key, {item.algorithm}: {_owner(item, found, paint)}"
-        case Unreadable():
+        case InspectionProblem():
             yield paint(item.problem, RED)
 
 
-def _term(certificate: Certificate, now: datetime, paint: Paint) -> str:
+def _term(certificate: CertificateInfo, now: datetime, paint: Paint) -> str:
     start, end = certificate.not_before, certificate.not_after
     term = f"from {start:%FT%TZ} to {end:%FT%TZ}"
     if now < start:
@@ -164,9 +166,9 @@ def _term(certificate: Certificate, now: datetime, paint: Paint) -> str:
     return f"{term}: for {_long(end - now)} from now"
 
 
-def _owner(key: Key, found: Mapping[str, list[Item]], paint: Paint) -> str:
+def _owner(key: KeyInfo, found: Mapping[str, list[Item]], paint: Paint) -> str:
     for name, items in found.items():
-        owner = belongs(key, (item for item in items if isinstance(item, Certificate)))
+        owner = certificate_of(key, (item for item in items if isinstance(item, CertificateInfo)))
         if owner is not None:
             return f"belongs to {visible(owner.name)} in {visible(name)}"
     return paint("belongs to no certificate here", RED)
@@ -174,7 +176,7 @@ def _owner(key: Key, found: Mapping[str, list[Item]], paint: Paint) -> str:
 
 def _as_json(name: str, item: Item, found: Mapping[str, list[Item]]) -> dict[str, Any]:
     match item:
-        case Certificate():
+        case CertificateInfo():
             facts: dict[str, Any] = {
                 "kind": "authority" if item.is_ca else "certificate",
                 "name": item.name,
@@ -184,11 +186,11 @@ def _as_json(name: str, item: Item, found: Mapping[str, list[Item]]) -> dict[str
                 "notAfter": f"{item.not_after:%FT%TZ}",
                 "sha256": item.fingerprint,
             }
-        case Key():
-            certificates = [each for items in found.values() for each in items if isinstance(each, Certificate)]
-            owner = belongs(item, certificates)
+        case KeyInfo():
+            certificates = [each for items in found.values() for each in items if isinstance(each, CertificateInfo)]
+            owner = certificate_of(item, certificates)
             facts = {"kind": "key", "algorithm": item.algorithm, "belongsTo": owner.fingerprint if owner else None}
-        case Unreadable():
+        case InspectionProblem():
             facts = {"kind": "unreadable", "problem": item.problem}
     return {"source": name, **facts}
 

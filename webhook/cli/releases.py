@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from certs.api import ApiError, Connection, RefusedError
+from certs.api import ApiConnection, ApiError, StatusError
 from certs.kubeconfig import KubeconfigError, load
 from certs.store import CERTIFICATE_ANNOTATION, ROTATE_ANNOTATION, decode_base64
 from webhook.errors import CertificateError
@@ -57,7 +57,7 @@ class Release:
 class Cluster(NamedTuple):
     """A cluster that is connected to."""
 
-    connection: Connection
+    connection: ApiConnection
     root: str
 
     def releases(self, namespace: str | None) -> list[Release]:
@@ -82,8 +82,8 @@ class Cluster(NamedTuple):
     def _release(self, name: str, namespace: str, secret: str, entries: tuple[Entry, ...]) -> Release:
         try:
             document = self.connection.get(self._path(namespace, secret)).document
-        except RefusedError as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             return Release(name, namespace, secret, entries, None, "")
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}

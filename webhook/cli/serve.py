@@ -67,14 +67,14 @@ def _announce(server: "Server") -> None:
     settings = server.settings
     server.log.info(
         "serving",
-        reviews=f"https://{_reachable(settings.listen.host)}:{server.reviews.port}/mutate",
-        health=f"http://{_reachable(settings.plain_listen.host)}:{server.health.port}/readyz",
+        reviews=f"https://{_reachable(settings.listen.host)}:{server.review_listener.port}/mutate",
+        health=f"http://{_reachable(settings.health_listen.host)}:{server.health_listener.port}/readyz",
         configuration=str(settings.config or "built-in"),
         revision=server.state.configuration.revision,
     )
     if server.self_signed is None:
         return
-    url = f"https://{_reachable(settings.listen.host)}:{server.reviews.port}/mutate"
+    url = f"https://{_reachable(settings.listen.host)}:{server.review_listener.port}/mutate"
     sample = Path(__file__).parent.parent / "service" / "sample-review.json"
     command = ["curl", "--cacert", str(server.self_signed.ca_file), "-H", "Content-Type: application/json"]
     command += ["--data-binary", f"@{sample}", url]

@@ -12,12 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webhook.service.http.asgi import TEXT, refuse, respond
 from webhook.service.metrics import Metrics
 from webhook.service.reviews import ReviewEndpoint, ReviewService
-from webhook.service.state import ServerState
+from webhook.service.state import LiveState
 
-__all__ = ["OPTED_IN_PATH", "PATH", "Application", "health_app", "webhook_app"]
+__all__ = ["MUTATE_PATH", "OPTED_IN_PATH", "Application", "health_app", "webhook_app"]
 
 #: Pods that ask by annotation.
-PATH = "/mutate"
+MUTATE_PATH = "/mutate"
 #: Pods of namespaces that opted in: the entry's ``namespaceSelector`` knows, we read no namespaces.
 OPTED_IN_PATH = "/mutate/opted-in"
 
@@ -26,13 +26,13 @@ def webhook_app(service: ReviewService) -> "Application":
     """Return the application that answers admission reviews."""
     return Application(
         {
-            PATH: ReviewEndpoint(service, opted_in=False),
+            MUTATE_PATH: ReviewEndpoint(service, opted_in=False),
             OPTED_IN_PATH: ReviewEndpoint(service, opted_in=True),
         }
     )
 
 
-def health_app(state: ServerState, metrics: Metrics) -> "Application":
+def health_app(state: LiveState, metrics: Metrics) -> "Application":
     """Return the application for the plain port: liveness, readiness and metrics."""
 
     async def livez(_scope: Scope, _receive: Receive, send: Send) -> None:

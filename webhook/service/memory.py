@@ -11,7 +11,7 @@ __all__ = ["MemoryTrimmer"]
 
 STATM = Path("/proc/self/statm")
 #: More than what API servers' connections take above what the process begins with; less than the chart's limit leaves.
-SLACK = 24 << 20
+ALLOWED_GROWTH = 24 << 20
 #: Trimming stops the loop for some milliseconds: a thousandth of this.
 TRIM_INTERVAL = 5.0
 
@@ -25,7 +25,7 @@ class MemoryTrimmer:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._limit = resident() + SLACK
+        self._limit = resident() + ALLOWED_GROWTH
         self._next = clock()
 
     async def poll(self) -> None:

@@ -8,11 +8,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from certs.delivery import STEPS, Failure, Notice
+from certs.shared_folder import STEP_KINDS, FailureKind, KeeperStatus
 from webhook import __version__
 from webhook.injection.outcome import FAILURES, Outcome
 
-__all__ = ["Bug", "Limit", "Metrics"]
+__all__ = ["ExceptionSource", "Limit", "Metrics"]
 
 #: A review takes less than a millisecond; an API server gives up after 2 s by our chart's default, 10 s by
 #: Kubernetes', 30 s at most: each is a bucket's end, so that "too late" can be told exactly.
@@ -38,7 +38,7 @@ class Limit(StrEnum):
     CLIENT_NAME = "client_name"
 
 
-class Bug(StrEnum):
+class ExceptionSource(StrEnum):
     """Where an unexpected exception was caught."""
 
     REVIEW = "review"
@@ -106,7 +106,7 @@ class Metrics:
             "Whether the configuration file, as it is now, is in force.",
             registry=registry,
         )
-        self._certificate_end = Gauge(
+        self._certificate_not_after = Gauge(
             "pillion_certificate_not_after_timestamp_seconds",
             "When the serving certificate expires.",
             registry=registry,
@@ -122,7 +122,9 @@ class Metrics:
             "Whether the certificate files, as they are now, are in force.",
             registry=registry,
         )
-        self._bugs = Counter("pillion_bugs", "Unexpected exceptions; the log says where.", ["where"], registry=registry)
+        self._exceptions = Counter(
+            "pillion_unexpected_exceptions", "Unexpected exceptions; the log says where.", ["where"], registry=registry
+        )
         self._keeper = _KeeperCollector()
         registry.register(self._keeper)
         self._log_lines = Counter(
@@ -144,15 +146,15 @@ class Metrics:
             self._certificate_reloads.labels(result)
         for gauge in (self._configuration_good, self._certificate_good):
             gauge.set(1)  # what can't be used at the start ends it
-        for bug in Bug:
-            self._bugs.labels(bug)
+        for bug in ExceptionSource:
+            self._exceptions.labels(bug)
         # there from the start, at zero: a rate does not see a series begin
         for reason in FAILURES:
             self._reviews.labels(Outcome.FAILED, reason.value, "")
         # looked up once: a label lookup takes a lock and a hash of three strings
         self._known_reviews: dict[tuple[str, str, str], Counter] = {}
 
-    def reviewed(self, outcome: Outcome, reason: str, profile: str, seconds: float, patch_size: int) -> None:
+    def count_review(self, outcome: Outcome, reason: str, profile: str, seconds: float, patch_size: int) -> None:
         """Count a review; ``profile`` must be one of the configuration's, or empty."""
         key = (outcome, reason, profile)
         counter = self._known_reviews.get(key)
@@ -163,28 +165,28 @@ class Metrics:
         if patch_size:
             self._patch.observe(patch_size)
 
-    def count_connections(self, port: str, count: Callable[[], int]) -> None:
+    def observe_connections(self, port: str, count: Callable[[], int]) -> None:
         """Read the number of a port's open connections from ``count``."""
         self._connections.labels(port).set_function(count)
 
-    def count_requests(self, in_flight: Callable[[], int], buffered: Callable[[], int]) -> None:
+    def observe_requests(self, in_flight: Callable[[], int], buffered: Callable[[], int]) -> None:
         """Read the number of requests in flight, and the bytes of their bodies, from the two functions."""
         self._in_flight.set_function(in_flight)
         self._buffered.set_function(buffered)
 
-    def exceeded(self, limit: Limit) -> None:
+    def count_exceeded_limit(self, limit: Limit) -> None:
         """Count a request or connection that exceeded a limit."""
         self._limits.labels(limit).inc()
 
-    def handshake_failed(self) -> None:
+    def count_handshake_failure(self) -> None:
         """Count a failed TLS handshake: a client that does not trust us, or a port scan."""
         self._handshakes.inc()
 
-    def bad_request(self, status: int) -> None:
+    def count_bad_request(self, status: int) -> None:
         """Count a request that was not an admission review."""
         self._bad_requests.labels(str(status)).inc()
 
-    def log_line_dropped(self) -> None:
+    def count_dropped_log_line(self) -> None:
         """Count a dropped log line."""
         self._log_lines.inc()
 
@@ -193,59 +195,59 @@ class Metrics:
         self._configuration.clear()
         self._configuration.labels(revision).set(1)
 
-    def configuration_reloaded(self, *, success: bool) -> None:
+    def record_configuration_reload(self, *, success: bool) -> None:
         """Count a reload of the configuration file, and show whether it succeeded."""
         self._configuration_reloads.labels("success" if success else "failure").inc()
         self._configuration_good.set(success)
 
-    def set_certificate_expiry(self, not_after: float) -> None:
+    def set_certificate_not_after(self, not_after: float) -> None:
         """Set when the certificate in force expires, in seconds of the epoch."""
-        self._certificate_end.set(not_after)
+        self._certificate_not_after.set(not_after)
 
-    def certificate_reloaded(self, *, success: bool) -> None:
+    def record_certificate_reload(self, *, success: bool) -> None:
         """Count a reload of the certificate files, and show whether it succeeded."""
         self._certificate_reloads.labels("success" if success else "failure").inc()
         self._certificate_good.set(success)
 
-    def bug(self, where: Bug) -> None:
+    def count_exception(self, where: ExceptionSource) -> None:
         """Count an unexpected exception."""
-        self._bugs.labels(where).inc()
+        self._exceptions.labels(where).inc()
 
-    def set_keeper_source(self, notice: Callable[[], Notice]) -> None:
+    def observe_keeper(self, read: Callable[[], KeeperStatus]) -> None:
         """Read what the certificate's keeper has done from ``notice``."""
-        self._keeper.notice = notice
+        self._keeper.read_status = read
 
 
 class _KeeperCollector(Collector):
     """The metrics of the certificate's keeper, which runs as a process of its own beside each server."""
 
     def __init__(self) -> None:
-        self.notice: Callable[[], Notice] | None = None
+        self.read_status: Callable[[], KeeperStatus] | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Return the metrics; without a keeper they have no series."""
         steps = CounterMetricFamily(
-            "pillion_certificate_steps", "Rotation steps taken by this server's certificate keeper.", labels=["kind"]
+            "pillion_keeper_steps", "Rotation steps taken by this server's certificate keeper.", labels=["kind"]
         )
         failures = CounterMetricFamily(
-            "pillion_certificate_failures",
+            "pillion_keeper_failures",
             "Failed reconciliations of this server's certificate keeper.",
             labels=["kind"],
         )
-        last_sync = GaugeMetricFamily(
-            "pillion_certificate_last_successful_sync_timestamp_seconds",
+        last_success = GaugeMetricFamily(
+            "pillion_keeper_last_success_timestamp_seconds",
             "When the certificate keeper last reconciled successfully.",
         )
         leading = GaugeMetricFamily(
-            "pillion_certificate_leading", "Whether this server's certificate keeper holds the Lease."
+            "pillion_keeper_is_leader", "Whether this server's certificate keeper holds the Lease."
         )
-        if self.notice is not None:
-            notice = self.notice()
+        if self.read_status is not None:
+            status = self.read_status()
             # each from the start, at zero: a rate does not see a series begin
-            for step in STEPS:
-                steps.add_metric([step], notice.steps.get(step, 0))
-            for failure in Failure:
-                failures.add_metric([failure], notice.failures.get(failure, 0))
-            last_sync.add_metric([], notice.last_sync)
-            leading.add_metric([], notice.leading)
-        yield from (steps, failures, last_sync, leading)
+            for step in STEP_KINDS:
+                steps.add_metric([step], status.steps.get(step, 0))
+            for failure in FailureKind:
+                failures.add_metric([failure], status.failures.get(failure, 0))
+            last_success.add_metric([], status.last_success)
+            leading.add_metric([], status.is_leader)
+        yield from (steps, failures, last_success, leading)

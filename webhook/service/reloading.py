@@ -12,12 +12,19 @@ from certs.logs import Field, Log, traceback_fields
 from certs.verify import UnusablePairError
 from webhook.errors import ConfigurationError
 from webhook.injection.profile import Configuration
-from webhook.service.metrics import Bug, Metrics
-from webhook.service.state import ServerState
-from webhook.service.tls.context import ReloadingContext, ServerIdentity
-from webhook.service.tls.self_signed import SelfSignedCertificates
+from webhook.service.metrics import ExceptionSource, Metrics
+from webhook.service.state import LiveState
+from webhook.service.tls.context import ReloadingContext, ServingCertificate
+from webhook.service.tls.local_certificates import LocalCertificates
 
-__all__ = ["CertificateReloader", "ConfigurationReloader", "Poller", "Watch", "poll_forever", "publish_expiry"]
+__all__ = [
+    "CertificateReloader",
+    "ConfigurationReloader",
+    "Poller",
+    "WatchedFiles",
+    "poll_forever",
+    "publish_not_after",
+]
 
 #: Logged for an unexpected exception: its own text may quote a key, or what a profile hides in a variable.
 BUG = "a bug of Pillion: reading it ended in an exception"
@@ -30,7 +37,7 @@ class Poller(Protocol):
         """Apply what has changed."""
 
 
-class Watch:
+class WatchedFiles:
     """Files whose content is compared with what was read last.
 
     Who uses the content uses what is here and reads no file again: what is compared is exactly what is in force. Not
@@ -41,9 +48,9 @@ class Watch:
     def __init__(self, *files: Path) -> None:
         self._files = files
         self.content: Mapping[Path, Content] = {}
-        """What was read last; nothing before :meth:`changed` was called."""
+        """What was read last; nothing before :meth:`reload` was called."""
 
-    def changed(self) -> bool:
+    def reload(self) -> bool:
         """Read the files; return whether any differs from what it was at the last call: true at the first."""
         before, self.content = self.content, {file: files.read(file) for file in self._files}
         return self.content != before
@@ -55,10 +62,10 @@ class ConfigurationReloader:
     def __init__(
         self,
         file: Path,
-        watch: Watch,
+        watch: WatchedFiles,
         load: Callable[[], Configuration],
         *,
-        state: ServerState,
+        state: LiveState,
         metrics: Metrics,
         log: Log,
     ) -> None:
@@ -71,24 +78,24 @@ class ConfigurationReloader:
 
     async def poll(self) -> None:
         """Read the file if it has changed."""
-        if not self._watch.changed():
+        if not self._watch.reload():
             return
         try:
             # YAML takes long enough that reviews would notice: not in the loop's thread
             configuration = await asyncio.to_thread(self._load)
         except ConfigurationError as error:
-            self._metrics.configuration_reloaded(success=False)
+            self._metrics.record_configuration_reload(success=False)
             for line in str(error).splitlines():
                 self._log.error("configuration reload failed", file=str(self._file), message=line)
             return
         except Exception as error:  # noqa: BLE001 — whatever it is, this file is not in force
-            self._metrics.configuration_reloaded(success=False)
-            self._metrics.bug(Bug.RELOAD)
+            self._metrics.record_configuration_reload(success=False)
+            self._metrics.count_exception(ExceptionSource.RELOAD)
             bug = traceback_fields(type(error), error.__traceback__)
             self._log.error("configuration reload failed", file=str(self._file), message=BUG, **bug)
             return
         self._state.configuration = configuration
-        self._metrics.configuration_reloaded(success=True)
+        self._metrics.record_configuration_reload(success=True)
         self._metrics.set_revision(configuration.revision)
         self._log.info("configuration reloaded", file=str(self._file), revision=configuration.revision)
         for note in configuration.notes:
@@ -100,14 +107,14 @@ class CertificateReloader:
 
     def __init__(
         self,
-        watch: Watch,
-        load: Callable[[], ServerIdentity],
+        watch: WatchedFiles,
+        load: Callable[[], ServingCertificate],
         context: ReloadingContext,
         *,
-        state: ServerState,
+        state: LiveState,
         metrics: Metrics,
         log: Log,
-        self_signed: SelfSignedCertificates | None = None,
+        self_signed: LocalCertificates | None = None,
     ) -> None:
         self._watch = watch
         self._load = load
@@ -117,7 +124,7 @@ class CertificateReloader:
         self._log = log
         self._self_signed = self_signed
         self._loaded = context.identity is not None
-        self._failure = ""
+        self._last_failure = ""
         """What was logged last, as long as it is true."""
 
     async def poll(self) -> None:
@@ -128,10 +135,10 @@ class CertificateReloader:
         changed = False
         try:
             if self._self_signed is not None:
-                self._self_signed.ensure(datetime.now(UTC))
-            changed = self._watch.changed()
+                self._self_signed.renew_if_needed(datetime.now(UTC))
+            changed = self._watch.reload()
             if not changed and self._loaded:
-                self._recover()
+                self._count_recovery()
                 return
             self._loaded = False
             identity = self._load()
@@ -141,39 +148,39 @@ class CertificateReloader:
             return
         except Exception as error:  # noqa: BLE001 — whatever it is, these files are not in force
             if self._reload_failed(changed, message=BUG, **traceback_fields(type(error), error.__traceback__)):
-                self._metrics.bug(Bug.RELOAD)
+                self._metrics.count_exception(ExceptionSource.RELOAD)
             return
-        self._failure = ""
+        self._last_failure = ""
         self._context.swap(identity)
-        self._metrics.certificate_reloaded(success=True)
-        publish_expiry(identity, self._state, self._metrics)
+        self._metrics.record_certificate_reload(success=True)
+        publish_not_after(identity, self._state, self._metrics)
         self._log.info(
             "certificate reloaded",
             not_after=f"{identity.pair.not_after:%FT%TZ}",
             fingerprint=identity.pair.fingerprint,
         )
 
-    def _recover(self) -> None:
+    def _count_recovery(self) -> None:
         """Reset the metric: only a renewal had failed, and the pair in force is the one in the files."""
-        if self._failure:
-            self._failure = ""
-            self._metrics.certificate_reloaded(success=True)
+        if self._last_failure:
+            self._last_failure = ""
+            self._metrics.record_certificate_reload(success=True)
 
     def _reload_failed(self, changed: bool, *, message: str, **fields: Field) -> bool:
         """Count and log a failure unless it is the last one again; return whether it was logged."""
         failure = f"{message} {fields.get('trace', '')}"
-        if not changed and failure == self._failure:
+        if not changed and failure == self._last_failure:
             return False
-        self._failure = failure
-        self._metrics.certificate_reloaded(success=False)
+        self._last_failure = failure
+        self._metrics.record_certificate_reload(success=False)
         self._log.error("certificate reload failed", message=message, **fields)
         return True
 
 
-def publish_expiry(identity: ServerIdentity, state: ServerState, metrics: Metrics) -> None:
+def publish_not_after(identity: ServingCertificate, state: LiveState, metrics: Metrics) -> None:
     """Set when the certificate expires, for readiness and metrics."""
-    state.certificate_end = identity.pair.not_after
-    metrics.set_certificate_expiry(identity.pair.not_after.timestamp())
+    state.certificate_not_after = identity.pair.not_after
+    metrics.set_certificate_not_after(identity.pair.not_after.timestamp())
 
 
 async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Poller) -> None:
@@ -184,5 +191,5 @@ async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Po
             try:
                 await each.poll()
             except Exception as error:  # noqa: BLE001 — a bug here must not end the polling for ever
-                log.error("bug", **traceback_fields(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
-                metrics.bug(Bug.RELOAD)
+                log.error("unexpected exception", **traceback_fields(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
+                metrics.count_exception(ExceptionSource.RELOAD)

@@ -16,14 +16,14 @@ from webhook.injection.reasons import Reason
 from webhook.injection.review import Request, encode_review, parse_review
 from webhook.injection.verdict import Verdict, unexamined
 from webhook.service.http.asgi import JSON, Header, respond
-from webhook.service.metrics import Bug, Limit, Metrics
+from webhook.service.metrics import ExceptionSource, Limit, Metrics
 from webhook.service.settings import Settings
-from webhook.service.state import ServerState
+from webhook.service.state import LiveState
 
 __all__ = ["ReviewEndpoint", "ReviewService"]
 
 #: The share of the caller's timeout after which it is too late to look at a pod: the response must travel, too.
-LATE = 0.9
+DEADLINE_SHARE = 0.9
 
 #: The parser takes 64 bits and any number of zeros in front; Python refuses to read thousands of digits.
 LENGTH_DIGITS = 20
@@ -34,7 +34,7 @@ QUERY_LENGTH = 256
 METHOD_NOT_ALLOWED = 405
 
 
-class Reply(NamedTuple):
+class HttpReply(NamedTuple):
     """A response, and what it was made from: a verdict, or the error for which there is none."""
 
     status: int
@@ -48,7 +48,7 @@ class Reply(NamedTuple):
 class ReviewService:
     """Answers reviews within the limits on requests in flight and on buffered bodies; counts and logs each."""
 
-    def __init__(self, state: ServerState, settings: Settings, metrics: Metrics, log: Log) -> None:
+    def __init__(self, state: LiveState, settings: Settings, metrics: Metrics, log: Log) -> None:
         self.state = state
         self.settings = settings
         self.metrics = metrics
@@ -56,48 +56,48 @@ class ReviewService:
         #: Requests from their head to their response, and the bytes of their bodies.
         self.in_flight = 0
         self.buffered = 0
-        metrics.count_requests(lambda: self.in_flight, lambda: self.buffered)
+        metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
-    def reply(self, body: bytes, *, opted_in: bool, late: bool) -> Reply:
+    def handle(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
         """Return the reply to a request's body: 200 and an AdmissionReview for every review, 4xx for the rest."""
         try:
             request = parse_review(body, namespace_opted_in=opted_in)
         except ReviewError as error:
             return _error_reply(error)
         try:
-            return _reply(self._decide(request, late=late))
+            return _reply(self._decide(request, past_deadline=past_deadline))
         except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
             verdict = unexamined(request, Reason.INTERNAL_ERROR, self.state.configuration)
             verdict.error = error
             return _reply(verdict)
 
-    def _decide(self, request: Request, *, late: bool) -> Verdict:
+    def _decide(self, request: Request, *, past_deadline: bool) -> Verdict:
         configuration = self.state.configuration
-        if late:
+        if past_deadline:
             return unexamined(request, Reason.DEADLINE, configuration)
         if self.in_flight > self.settings.max_in_flight:
             return unexamined(request, Reason.OVERLOADED, configuration)
         return admission.admit(request, configuration)
 
-    def size_error(self, size: int) -> ReviewError | None:
+    def check_size(self, size: int) -> ReviewError | None:
         """Return why a body of ``size`` bytes can't be taken now, or None; count the limit that it hit."""
-        if size > self.settings.max_body:
-            self.metrics.exceeded(Limit.BODY_SIZE)
-            return ReviewError(f"the body is larger than {self.settings.max_body} bytes", 413)
-        if self.buffered > self.settings.max_buffered:
-            self.metrics.exceeded(Limit.BUFFERED_BODIES)
+        if size > self.settings.max_body_size:
+            self.metrics.count_exceeded_limit(Limit.BODY_SIZE)
+            return ReviewError(f"the body is larger than {self.settings.max_body_size} bytes", 413)
+        if self.buffered > self.settings.max_buffered_bodies_size:
+            self.metrics.count_exceeded_limit(Limit.BUFFERED_BODIES)
             return ReviewError("too many large requests at once", 429)
         return None
 
-    def record(self, reply: Reply, seconds: float) -> None:
+    def record(self, reply: HttpReply, seconds: float) -> None:
         """Count and log a reply that was sent."""
         verdict = reply.verdict
         if verdict is None:
-            self.metrics.bad_request(reply.status)
-            self.log.warning("refused", status=reply.status, message=reply.error)
+            self.metrics.count_bad_request(reply.status)
+            self.log.warning("bad request", status=reply.status, message=reply.error)
             return
         outcome = verdict.outcome
-        self.metrics.reviewed(outcome, verdict.reason.value, verdict.profile, seconds, reply.patch_size)
+        self.metrics.count_review(outcome, verdict.reason.value, verdict.profile, seconds, reply.patch_size)
         request = verdict.request
         self.log.info(
             "review",
@@ -111,8 +111,10 @@ class ReviewService:
         )
         if verdict.error is not None:
             error = verdict.error
-            self.metrics.bug(Bug.REVIEW)
-            self.log.error("bug", uid=request.uid, **traceback_fields(type(error), error.__traceback__))
+            self.metrics.count_exception(ExceptionSource.REVIEW)
+            self.log.error(
+                "unexpected exception", uid=request.uid, **traceback_fields(type(error), error.__traceback__)
+            )
 
 
 class ReviewEndpoint:
@@ -125,12 +127,12 @@ class ReviewEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         service = self._service
-        arrived = scope["state"]["arrived"]
+        arrived = scope["state"]["head_complete_at"]
         service.in_flight += 1
         try:
             body = await self._read(scope, receive)
-            late = time.monotonic() - arrived >= _deadline(scope["query_string"])
-            reply = service.reply(body, opted_in=self._opted_in, late=late)
+            past_deadline = time.monotonic() - arrived >= _deadline(scope["query_string"])
+            reply = service.handle(body, opted_in=self._opted_in, past_deadline=past_deadline)
         except ReviewError as error:
             reply = _error_reply(error)
         except ClientDisconnected:
@@ -148,7 +150,7 @@ class ReviewEndpoint:
         """
         service = self._service
         headers = dict(scope["headers"])
-        error = service.size_error(_content_length(scope["method"], headers))
+        error = service.check_size(_check_head(scope["method"], headers))
         if error is not None and headers.get(b"expect", b"").lower() == b"100-continue":
             raise error  # it asked before sending
         # one block for a body that comes in parts: as a list of parts it would leave the heap in pieces
@@ -165,7 +167,7 @@ class ReviewEndpoint:
                 size += len(part)
                 service.buffered += len(part)
                 body += part
-                error = service.size_error(size)
+                error = service.check_size(size)
                 if error is not None:
                     # what is dropped makes room for others now, not when the last of it is here
                     body.clear()
@@ -182,7 +184,7 @@ class ClientDisconnected(Exception):  # noqa: N818 — no error: clients may
     """The client closed the connection before its request was complete."""
 
 
-def _content_length(method: str, headers: dict[bytes, bytes]) -> int:
+def _check_head(method: str, headers: dict[bytes, bytes]) -> int:
     """Return the announced length, 0 if there is none; :class:`ReviewError` for a head that no API server sends."""
     if method != "POST":
         raise ReviewError("admission reviews are sent by POST", METHOD_NOT_ALLOWED)
@@ -197,15 +199,15 @@ def _content_length(method: str, headers: dict[bytes, bytes]) -> int:
     return int(length)
 
 
-def _reply(verdict: Verdict) -> Reply:
+def _reply(verdict: Verdict) -> HttpReply:
     response = verdict.response()
-    return Reply(200, encode_review(verdict.request, response), verdict, len(response.patch or b""))
+    return HttpReply(200, encode_review(verdict.request, response), verdict, len(response.patch or b""))
 
 
-def _error_reply(error: ReviewError) -> Reply:
+def _error_reply(error: ReviewError) -> HttpReply:
     headers = ((b"allow", b"POST"),) if error.status == METHOD_NOT_ALLOWED else ()
     detail = str(error)
-    return Reply(error.status, msgspec.json.encode({"detail": detail}), None, error=detail, headers=headers)
+    return HttpReply(error.status, msgspec.json.encode({"detail": detail}), None, error=detail, headers=headers)
 
 
 # an API server sends the same few over and over
@@ -217,6 +219,6 @@ def _deadline(query: bytes) -> float:
     """
     try:
         texts = parse_qs(query[:QUERY_LENGTH].decode()).get("timeout", [""])
-        return duration.seconds(texts[0]) * LATE
+        return duration.seconds(texts[0]) * DEADLINE_SHARE
     except ValueError:
         return float("inf")

@@ -19,9 +19,9 @@ import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, disable_created_metrics
 from uvicorn import Config
 
-from certs.delivery import Folder
-from certs.files import Unreadable
+from certs.files import ReadFailure
 from certs.logs import Log, traceback_fields
+from certs.shared_folder import SharedFolder
 from certs.verify import UnusablePairError
 from webhook import configuration
 from webhook.errors import ConfigurationError, PillionError, Problem
@@ -31,13 +31,13 @@ from webhook.service.applications import Application, health_app, webhook_app
 from webhook.service.http.connection import Connection
 from webhook.service.http.listener import Listener
 from webhook.service.memory import MemoryTrimmer
-from webhook.service.metrics import Bug, Metrics
+from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
-from webhook.service.state import ServerState
+from webhook.service.state import LiveState
 from webhook.service.tls import context as tls
-from webhook.service.tls.keeper_notice import KeeperNotice
-from webhook.service.tls.self_signed import NAMES, SelfSignedCertificates
+from webhook.service.tls.keeper_status import KeeperStatusReader
+from webhook.service.tls.local_certificates import NAMES, LocalCertificates
 
 __all__ = ["Server", "StartError", "build", "run"]
 
@@ -57,34 +57,34 @@ class Server:
     """Everything that serves: :func:`build` makes one, :meth:`start` begins, :meth:`shutdown` ends."""
 
     settings: Settings
-    state: ServerState
-    reviews: Listener
-    health: Listener
+    state: LiveState
+    review_listener: Listener
+    health_listener: Listener
     pollers: tuple[reloading.Poller, ...]
     log: Log
     metrics: Metrics
-    self_signed: SelfSignedCertificates | None
+    self_signed: LocalCertificates | None
 
     def start(self) -> "asyncio.Task[None]":
         """Begin to serve in the running loop; return the task that reloads changed files."""
-        self.reviews.start()
-        self.health.start()
+        self.review_listener.start()
+        self.health_listener.start()
         loop = asyncio.get_running_loop()
         polling = reloading.poll_forever(self.settings.reload_interval, self.log, self.metrics, *self.pollers)
         return loop.create_task(polling)
 
-    async def shutdown(self, *, most: float) -> None:
+    async def shutdown(self, *, time_limit: float) -> None:
         """Stop being ready, serve on until no connection comes any more or ``most`` seconds are over, and close."""
         self.state.draining = True
-        await self.reviews.drain(most, self.settings.drain_quiet)
-        await self.reviews.close()
+        await self.review_listener.drain(time_limit, self.settings.drain_idle)
+        await self.review_listener.close()
         # last: until then it says that we are not ready
-        await self.health.close()
+        await self.health_listener.close()
 
     def abort(self) -> None:
         """Close everything at once."""
-        self.reviews.abort()
-        self.health.abort()
+        self.review_listener.abort()
+        self.health_listener.abort()
 
 
 def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
@@ -103,21 +103,21 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
 
 
 def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
-    configuration_watch = reloading.Watch(*(() if settings.config is None else (settings.config,)))
-    configuration_watch.changed()
+    configuration_watch = reloading.WatchedFiles(*(() if settings.config is None else (settings.config,)))
+    configuration_watch.reload()
     load = partial(_configuration, settings, configuration_watch)
-    state = ServerState(load())
+    state = LiveState(load())
     metrics.set_revision(state.configuration.revision)
     for note in state.configuration.notes:
         log.info("configuration", message=note)
     self_signed = _self_signed(settings)
     paths = _paths(settings, self_signed)
-    watch = reloading.Watch(*paths.files())
+    watch = reloading.WatchedFiles(*paths.files())
     identify = partial(_identity, settings, paths, watch)
     identity = _first_identity(settings, paths, watch, self_signed)
     context = tls.ReloadingContext(identity, verify_clients=paths.client_ca is not None)
     if identity is not None:
-        reloading.publish_expiry(identity, state, metrics)
+        reloading.publish_not_after(identity, state, metrics)
     pollers: list[reloading.Poller] = [
         MemoryTrimmer(),
         reloading.CertificateReloader(
@@ -125,10 +125,10 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         ),
     ]
     if settings.tls_folder is not None:
-        notice = KeeperNotice(Folder(settings.tls_folder), context)
-        state.certificate_error = notice.readiness_error
-        metrics.set_keeper_source(lambda: notice.notice)
-        pollers.append(notice)
+        status_reader = KeeperStatusReader(SharedFolder(settings.tls_folder), context)
+        state.certificate_check = status_reader.readiness_error
+        metrics.observe_keeper(lambda: status_reader.status)
+        pollers.append(status_reader)
     if settings.config is not None:
         pollers.append(
             reloading.ConfigurationReloader(
@@ -140,8 +140,8 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     return Server(
         settings,
         state,
-        _listener(settings.listen, reviews, settings, metrics, context.context),
-        _listener(settings.plain_listen, health, settings, metrics, None),
+        _listener(settings.listen, reviews, settings, metrics, context.listener_context),
+        _listener(settings.health_listen, health, settings, metrics, None),
         tuple(pollers),
         log,
         metrics,
@@ -160,8 +160,8 @@ def run(settings: Settings, announce: Callable[[Server], None]) -> None:
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     metrics = Metrics(registry)
-    with Log(sys.stdout.fileno(), settings.log_format, dropped=metrics.log_line_dropped) as log:
-        handler = log.library_handler(failed=partial(metrics.bug, Bug.LIBRARY))
+    with Log(sys.stdout.fileno(), settings.log_format, on_drop=metrics.count_dropped_log_line) as log:
+        handler = log.library_handler(on_exception=partial(metrics.count_exception, ExceptionSource.LIBRARY))
         logging.basicConfig(handlers=[handler], level=logging.WARNING)
         server = build(settings, metrics, log)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -181,9 +181,9 @@ async def _until_signalled(server: Server, announce: Callable[[Server], None]) -
     announce(server)
     first = await signals.get()
     # SIGINT is somebody at a keyboard: no API server has to hear of it first
-    most = server.settings.drain if first is signal.SIGTERM else 0.0
-    server.log.info("draining", signal=first.name, seconds=most)
-    stopping = loop.create_task(server.shutdown(most=most))
+    time_limit = server.settings.drain_timeout if first is signal.SIGTERM else 0.0
+    server.log.info("draining", signal=first.name, seconds=time_limit)
+    stopping = loop.create_task(server.shutdown(time_limit=time_limit))
     second = loop.create_task(signals.get())
     await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
@@ -214,7 +214,7 @@ def _listener(
         timeout_keep_alive=math.ceil(settings.keep_alive),
     )
     listener = Listener(_socket(address), config, settings, metrics, context=context)
-    metrics.count_connections("plain" if context is None else "tls", lambda: listener.open)
+    metrics.observe_connections("plain" if context is None else "tls", lambda: listener.open_count)
     return listener
 
 
@@ -229,56 +229,57 @@ def _socket(address: Address) -> socket.socket:
     except OSError as error:
         # create_server adds the address once more to what the system says; a resolver's errors are below zero
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise StartError(f"can't listen on {address}: {reason}; --listen and --plain-listen choose others") from None
+        raise StartError(f"can't listen on {address}: {reason}; --listen and --health-listen choose others") from None
 
 
-def _configuration(settings: Settings, watch: reloading.Watch) -> Configuration:
+def _configuration(settings: Settings, watch: reloading.WatchedFiles) -> Configuration:
     """Return the configuration in the file as the watch has read it, or the built-in one."""
     prefix, strict, shadow = settings.prefix, settings.strict, settings.shadow
     if settings.config is None:
         return configuration.load(None, prefix=prefix, strict=strict, shadow=shadow)
     content = watch.content[settings.config]
-    if isinstance(content, Unreadable):
+    if isinstance(content, ReadFailure):
         raise ConfigurationError([Problem((), f"can't be read: {content.reason}")], str(settings.config))
     return configuration.parse(content, str(settings.config), prefix=prefix, strict=strict, shadow=shadow)
 
 
-def _self_signed(settings: Settings) -> SelfSignedCertificates | None:
+def _self_signed(settings: Settings) -> LocalCertificates | None:
     """Return the self-signed certificates, or None where a certificate is provided."""
     if settings.tls_cert is not None or settings.tls_folder is not None or settings.state_folder is None:
         return None
     hosts = (settings.listen.host,) if settings.listen.host else ()
-    return SelfSignedCertificates(
-        settings.state_folder, tuple(dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ()))))
-    )
+    return LocalCertificates(settings.state_folder, tuple(dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))))
 
 
-def _paths(settings: Settings, self_signed: SelfSignedCertificates | None) -> tls.Paths:
+def _paths(settings: Settings, self_signed: LocalCertificates | None) -> tls.CertificatePaths:
     if self_signed is not None:
-        return tls.Paths(self_signed.leaf, self_signed.leaf, settings.client_ca)
+        return tls.CertificatePaths(self_signed.pair_file, self_signed.pair_file, settings.client_ca)
     if settings.tls_folder is not None:
-        pair = Folder(settings.tls_folder).pair
-        return tls.Paths(pair, pair, settings.client_ca)
-    return tls.Paths(settings.tls_cert or Path(), settings.tls_key or Path(), settings.client_ca)
+        pair = SharedFolder(settings.tls_folder).pair_file
+        return tls.CertificatePaths(pair, pair, settings.client_ca)
+    return tls.CertificatePaths(settings.tls_cert or Path(), settings.tls_key or Path(), settings.client_ca)
 
 
-def _identity(settings: Settings, paths: tls.Paths, watch: reloading.Watch) -> tls.ServerIdentity:
-    return tls.load(paths, watch.content, now=datetime.now(UTC), names=settings.tls_names or ())
+def _identity(settings: Settings, paths: tls.CertificatePaths, watch: reloading.WatchedFiles) -> tls.ServingCertificate:
+    return tls.load_serving_certificate(paths, watch.content, now=datetime.now(UTC), names=settings.tls_names or ())
 
 
 def _first_identity(
-    settings: Settings, paths: tls.Paths, watch: reloading.Watch, self_signed: SelfSignedCertificates | None
-) -> tls.ServerIdentity | None:
+    settings: Settings,
+    paths: tls.CertificatePaths,
+    watch: reloading.WatchedFiles,
+    self_signed: LocalCertificates | None,
+) -> tls.ServingCertificate | None:
     """Return what to begin with, made if need be; None where a keeper will write it."""
     if self_signed is not None:
         try:
-            self_signed.ensure(datetime.now(UTC))
+            self_signed.renew_if_needed(datetime.now(UTC))
         except UnusablePairError as error:
             raise StartError(f"can't make a certificate: {error}") from None
         except OSError as error:
             path = error.filename2 or error.filename or self_signed.folder
             raise StartError(f"can't make a certificate: {path}: {error.strerror}") from None
-    watch.changed()
+    watch.reload()
     try:
         return _identity(settings, paths, watch)
     except UnusablePairError as error:

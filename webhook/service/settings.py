@@ -4,7 +4,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -95,7 +95,7 @@ def _size(text: str) -> int:
     return int(match[1]) * {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2]]
 
 
-def _row(default: str, parse: Callable[[str], object], metavar: str, help_: str) -> Any:
+def _setting(default: str, parse: Callable[[str], object], metavar: str, help_: str) -> Any:
     """Return a dataclass field that is a row of the table; ``default`` is parsed as everybody's text is."""
     row = {"default": default, "parse": parse, "metavar": metavar, "help": help_}
     return field(default=parse(default) if default else None, metadata=row)
@@ -105,65 +105,71 @@ def _row(default: str, parse: Callable[[str], object], metavar: str, help_: str)
 class Settings:
     """Everything about the process that can be set; what is injected is the configuration's matter."""
 
-    listen: Address = _row("127.0.0.1:8443", _address, "HOST:PORT", "where admission reviews are answered, over TLS")
-    plain_listen: Address = _row(
+    listen: Address = _setting(
+        "127.0.0.1:8443", _address, "HOST:PORT", "where admission reviews are answered, over TLS"
+    )
+    health_listen: Address = _setting(
         "127.0.0.1:8080",
         _address,
         "HOST:PORT",
         "where /livez, /readyz and /metrics are answered, without TLS",
     )
 
-    config: Path | None = _row(
+    config: Path | None = _setting(
         "",
         Path,
         "FILE",
         "the configuration: profiles and rules; reloaded when it changes; default: built-in",
     )
-    prefix: str | None = _row("", str, "PREFIX", "the annotations' prefix, instead of the configuration's")
-    strict: bool | None = _row("", _flag, "BOOL", "deny pods with invalid annotations")
-    shadow: bool | None = _row("", _flag, "BOOL", "decide, count and log, but never patch")
+    prefix: str | None = _setting("", str, "PREFIX", "the annotations' prefix, instead of the configuration's")
+    strict: bool | None = _setting("", _flag, "BOOL", "deny pods with invalid annotations")
+    shadow: bool | None = _setting("", _flag, "BOOL", "decide, count and log, but never patch")
 
-    tls_cert: Path | None = _row("", Path, "FILE", "the server's certificate and its chain, PEM; default: self-signed")
-    tls_key: Path | None = _row("", Path, "FILE", "the certificate's private key, PEM")
-    tls_folder: Path | None = _row(
+    tls_cert: Path | None = _setting(
+        "", Path, "FILE", "the server's certificate and its chain, PEM; default: self-signed"
+    )
+    tls_key: Path | None = _setting("", Path, "FILE", "the certificate's private key, PEM")
+    tls_folder: Path | None = _setting(
         "", Path, "FOLDER", "where python -m certs.keeper writes certificate and key; not ready until they exist"
     )
-    tls_names: tuple[str, ...] | None = _row(
+    tls_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "names that the certificate must be valid for, as pillion.pillion-system.svc"
     )
-    client_ca: Path | None = _row("", Path, "FILE", "accept only clients with a certificate of these CAs, PEM")
-    client_names: tuple[str, ...] | None = _row(
+    client_ca: Path | None = _setting("", Path, "FILE", "accept only clients with a certificate of these CAs, PEM")
+    client_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "of those, accept only these common or alternative names"
     )
-    state_folder: Path | None = _row(
+    state_folder: Path | None = _setting(
         "", Path, "FOLDER", "where a self-signed certificate is kept; default: $XDG_STATE_HOME/pillion"
     )
 
-    log_format: LogFormat = _row("text", _log_format, "FORMAT", "text or json")
-    reload_interval: float = _row(
+    log_format: LogFormat = _setting("text", _log_format, "FORMAT", "text or json")
+    reload_interval: float = _setting(
         "1s", duration.seconds, "DURATION", "how often configuration and certificate files are checked for changes"
     )
-    drain: float = _row("15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then exit")
-    drain_quiet: float = _row(
+    drain_timeout: float = _setting(
+        "15s", duration.seconds, "DURATION", "after SIGTERM, serve on for this long at most, then exit"
+    )
+    drain_idle: float = _setting(
         "3s", duration.seconds, "DURATION", "exit earlier, once no connection has been open for this long"
     )
 
-    keep_alive: float = _row(
+    keep_alive: float = _setting(
         "120s",
         duration.seconds,
         "DURATION",
         "how long an idle connection is kept; an API server keeps it for 90s",
     )
-    handshake_timeout: float = _row("5s", duration.seconds, "DURATION", "the time limit for a TLS handshake")
-    header_timeout: float = _row("5s", duration.seconds, "DURATION", "the time limit for a request's headers")
-    body_timeout: float = _row("10s", duration.seconds, "DURATION", "the time limit for a request's body")
+    handshake_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a TLS handshake")
+    header_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a request's headers")
+    body_timeout: float = _setting("10s", duration.seconds, "DURATION", "the time limit for a request's body")
     # 7 MiB: the API server takes requests of up to 3 MiB, and a review of an update holds the object twice
-    max_body: int = _row("7MiB", _size, "SIZE", "the largest request body")
-    max_buffered: int = _row("64MiB", _size, "SIZE", "all bodies that are being received, together")
-    max_header: int = _row("32KiB", _size, "SIZE", "a request's headers, together")
-    max_headers: int = _row("64", _count, "COUNT", "the number of a request's headers")
-    max_connections: int = _row("512", _count, "COUNT", "open connections, handshakes included")
-    max_in_flight: int = _row(
+    max_body_size: int = _setting("7MiB", _size, "SIZE", "the largest request body")
+    max_buffered_bodies_size: int = _setting("64MiB", _size, "SIZE", "all bodies that are being received, together")
+    max_header_size: int = _setting("32KiB", _size, "SIZE", "a request's headers, together")
+    max_header_count: int = _setting("64", _count, "COUNT", "the number of a request's headers")
+    max_connections: int = _setting("512", _count, "COUNT", "open connections, handshakes included")
+    max_in_flight: int = _setting(
         "256",
         _count,
         "COUNT",
@@ -226,9 +232,5 @@ def _default_state_folder(environment: Mapping[str, str]) -> Path:
     return base / "pillion"
 
 
-def _setting(row: Field[Any]) -> Setting:
-    return Setting(name=row.name, **row.metadata)
-
-
 #: The table, in the order of the help text.
-SETTINGS = tuple(_setting(row) for row in fields(Settings))
+SETTINGS = tuple(Setting(name=row.name, **row.metadata) for row in fields(Settings))

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from webhook.service.metrics import Limit, Metrics
 from webhook.service.settings import Settings
 
-__all__ = ["Connection", "Gate"]
+__all__ = ["Connection", "ConnectionOwner"]
 
 #: Requests that may wait for their responses. An API server never pipelines; each request costs two KiB.
 MAX_PIPELINED = 8
@@ -33,7 +33,7 @@ LARGE_RESPONSE = 64 * 1024
 MAX_DRAIN_FACTOR = 4
 
 
-class Gate(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection knows of the listener that accepted it."""
 
     settings: Settings
@@ -49,7 +49,7 @@ class Gate(Protocol):
         """Forget what was accounted for the connection."""
 
 
-class Refusal(NamedTuple):
+class CloseReason(NamedTuple):
     """Why a connection ends: the response's status (0: without a response), its text, and the limit that was hit."""
 
     status: int
@@ -57,31 +57,31 @@ class Refusal(NamedTuple):
     limit: Limit | None
 
 
-HEAD_TOO_LARGE = Refusal(431, "the request's head is too large", Limit.HEADER_SIZE)
-BODY_TOO_LARGE = Refusal(413, "the request's body is too large", Limit.BODY_SIZE)
-HEAD_TOO_SLOW = Refusal(408, "the request's head took too long", Limit.HEADER_TIME)
-BODY_TOO_SLOW = Refusal(408, "the request's body took too long", Limit.BODY_TIME)
-READ_TOO_SLOWLY = Refusal(0, "", Limit.RESPONSE_TIME)
-PIPELINE_TOO_LONG = Refusal(400, "too many requests at once in one connection", Limit.PIPELINE)
-CLIENT_NOT_ALLOWED = Refusal(403, "the client certificate has none of the allowed names", Limit.CLIENT_NAME)
-IDLE = Refusal(0, "", Limit.IDLE)
-NOT_HTTP = Refusal(400, "this is not HTTP/1.1", None)
+HEAD_TOO_LARGE = CloseReason(431, "the request's head is too large", Limit.HEADER_SIZE)
+BODY_TOO_LARGE = CloseReason(413, "the request's body is too large", Limit.BODY_SIZE)
+HEAD_TOO_SLOW = CloseReason(408, "the request's head took too long", Limit.HEADER_TIME)
+BODY_TOO_SLOW = CloseReason(408, "the request's body took too long", Limit.BODY_TIME)
+READ_TOO_SLOWLY = CloseReason(0, "", Limit.RESPONSE_TIME)
+PIPELINE_TOO_LONG = CloseReason(400, "too many requests at once in one connection", Limit.PIPELINE)
+CLIENT_NOT_ALLOWED = CloseReason(403, "the client certificate has none of the allowed names", Limit.CLIENT_NAME)
+IDLE = CloseReason(0, "", Limit.IDLE)
+NOT_HTTP = CloseReason(400, "this is not HTTP/1.1", None)
 
 
 class LimitExceededError(Exception):
-    """Stops the parser; the connection holds the refusal."""
+    """Stops the parser; the connection holds the reason."""
 
 
-class GatheringTransport:
+class CoalescingTransport:
     """A transport that writes what comes within one turn of the loop at once.
 
     ASGI sends a response's head and its body one after the other: together they are one TLS record and one call of
     the cipher, which saves a sixth of what a review takes (docs/decisions/0011).
     """
 
-    def __init__(self, transport: asyncio.Transport, written: Callable[[int], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, on_write: Callable[[int], None]) -> None:
         self._transport = transport
-        self._written = written
+        self._on_write = on_write
         self._parts: list[bytes] = []
         self.is_closing = transport.is_closing
         self.get_extra_info = transport.get_extra_info
@@ -106,21 +106,22 @@ class GatheringTransport:
         self._parts.clear()
         # it may have been aborted since
         if data and not self._transport.is_closing():
-            self._written(len(data))
+            self._on_write(len(data))
             self._transport.write(data)
 
 
 class Connection(HttpToolsProtocol):
     """uvicorn's connection with deadlines and caps.
 
-    A deadline is a number that the listener compares once a second (:meth:`expire`): a timer for each request would
-    cost more. The application finds in ``scope["state"]["arrived"]`` when the request's head was complete.
+    A deadline is a number that the listener compares once a second (:meth:`close_if_overdue`): a timer for each request
+    would cost more. ``scope["state"]["head_complete_at"]`` tells the application when the request's head was complete,
+    in seconds of ``time.monotonic``.
     """
 
-    def __init__(self, config: Config, state: uvicorn.server.ServerState, gate: Gate) -> None:
+    def __init__(self, config: Config, state: uvicorn.server.ServerState, owner: ConnectionOwner) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
-        self._gate = gate
-        self._refusal: Refusal | None = None
+        self._owner = owner
+        self._close_reason: CloseReason | None = None
         #: Until when, on the monotonic clock, the connection waits, and what it means if that was in vain.
         self._deadline, self._overdue = math.inf, IDLE
         #: Where the request that is being received is; whether it has begun, and whether its head is complete.
@@ -128,55 +129,55 @@ class Connection(HttpToolsProtocol):
         #: Requests, the one that is being received included, whose responses are not complete.
         self._unanswered = 0
         self._header_bytes = self._header_count = 0
-        self._message_size = 0
+        self._bytes_after_first_chunk = 0
 
     @property
     def idle_since(self) -> float | None:
         """Return when the last response was complete, or None while a request is on its way."""
-        return self._deadline - self._gate.settings.keep_alive if self._overdue is IDLE else None
+        return self._deadline - self._owner.settings.keep_alive if self._overdue is IDLE else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's head; refuse clients that are not allowed."""
-        super().connection_made(GatheringTransport(transport, self._response_buffered))  # type: ignore[arg-type]
+        super().connection_made(CoalescingTransport(transport, self._response_buffered))  # type: ignore[arg-type]
         # uvloop's own limit for TLS is 512 KiB, for each of the connections
         transport.set_write_buffer_limits(high=LARGE_RESPONSE)
-        self._gate.handshake_done(self)
-        self._wait(self._gate.settings.header_timeout, HEAD_TOO_SLOW)
-        allowed = self._gate.settings.client_names
+        self._owner.handshake_done(self)
+        self._set_deadline(self._owner.settings.header_timeout, HEAD_TOO_SLOW)
+        allowed = self._owner.settings.client_names
         # the health port has no TLS and asks for no certificate
         if allowed is not None and transport.get_extra_info("sslcontext") is not None:
             names = _names(transport.get_extra_info("peercert"))
             if names.isdisjoint(allowed):
-                self._refuse(CLIENT_NOT_ALLOWED)
+                self._close_with(CLIENT_NOT_ALLOWED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the listener."""
-        self._gate.closed(self)
+        self._owner.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and keep account of what it holds back: it has no limits of its own."""
-        if self._refusal is not None or self.transport.is_closing():
+        if self._close_reason is not None or self.transport.is_closing():
             return
-        self._message_size += len(data)
+        self._bytes_after_first_chunk += len(data)
         super().data_received(data)
-        if self._refusal is not None:
+        if self._close_reason is not None:
             return
-        if self._in_head and self._message_size > self._gate.settings.max_header:
-            self._refuse(HEAD_TOO_LARGE)
-        elif self._message_size > self._gate.settings.max_body * MAX_DRAIN_FACTOR:
-            self._refuse(BODY_TOO_LARGE)
+        if self._in_head and self._bytes_after_first_chunk > self._owner.settings.max_header_size:
+            self._close_with(HEAD_TOO_LARGE)
+        elif self._bytes_after_first_chunk > self._owner.settings.max_body_size * MAX_DRAIN_FACTOR:
+            self._close_with(BODY_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Start a request."""
         if self._unanswered >= MAX_PIPELINED:
-            self._stop(PIPELINE_TOO_LONG)
+            self._abort_parsing(PIPELINE_TOO_LONG)
         super().on_message_begin()
         self._unanswered += 1
         self._receiving = self._in_head = True
         self._header_bytes = self._header_count = 0
-        self._message_size = 0
-        self._wait(self._gate.settings.header_timeout, HEAD_TOO_SLOW)
+        self._bytes_after_first_chunk = 0
+        self._set_deadline(self._owner.settings.header_timeout, HEAD_TOO_SLOW)
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request's target."""
@@ -191,9 +192,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the application begin."""
         self._in_head = False
-        self._wait(self._gate.settings.body_timeout, BODY_TOO_SLOW)
+        self._set_deadline(self._owner.settings.body_timeout, BODY_TOO_SLOW)
         # not the loop's time: that stands still while the loop is busy
-        self.scope["state"]["arrived"] = time.monotonic()
+        self.scope["state"]["head_complete_at"] = time.monotonic()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -201,20 +202,20 @@ class Connection(HttpToolsProtocol):
         self._receiving = False
         super().on_message_complete()
         if self._unanswered:
-            self._wait(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
+            self._set_deadline(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
         else:
-            self._wait(self._gate.settings.keep_alive, IDLE)
+            self._set_deadline(self._owner.settings.keep_alive, IDLE)
 
     def on_response_complete(self) -> None:
         """Begin to be idle, unless another request waits."""
         super().on_response_complete()
         self._unanswered -= 1
-        if self._refusal is not None:
-            self._end()
+        if self._close_reason is not None:
+            self._send_and_close()
         elif not self._unanswered and not self._receiving:
-            self._wait(self._gate.settings.keep_alive, IDLE)
+            self._set_deadline(self._owner.settings.keep_alive, IDLE)
 
-    def expire(self, now: float) -> None:
+    def close_if_overdue(self, now: float) -> None:
         """End the connection if what it waits for is overdue."""
         if now < self._deadline:
             return
@@ -222,7 +223,7 @@ class Connection(HttpToolsProtocol):
             # it has had its time to take what was still to be sent
             self.transport.abort()
         else:
-            self._refuse(self._overdue)
+            self._close_with(self._overdue)
 
     def close_if_idle(self) -> None:
         """End the connection unless a request is on its way, or the first is still to come."""
@@ -231,58 +232,58 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 — the parser's words are for its developers
         """Answer what the parser could not read, or was told not to."""
-        self._refuse(self._refusal or NOT_HTTP)
+        self._close_with(self._close_reason or NOT_HTTP)
 
     def _account_head(self, size: int, headers: int) -> None:
         self._header_bytes += size
         self._header_count += headers
-        settings = self._gate.settings
-        if self._header_bytes > settings.max_header or self._header_count > settings.max_headers:
-            self._stop(HEAD_TOO_LARGE)
+        settings = self._owner.settings
+        if self._header_bytes > settings.max_header_size or self._header_count > settings.max_header_count:
+            self._abort_parsing(HEAD_TOO_LARGE)
 
     def _response_buffered(self, size: int) -> None:
         if size > LARGE_RESPONSE:
-            self._gate.response_buffered(self, size)
+            self._owner.response_buffered(self, size)
 
-    def _wait(self, seconds: float, refusal: Refusal) -> None:
-        self._deadline, self._overdue = time.monotonic() + seconds, refusal
+    def _set_deadline(self, seconds: float, reason: CloseReason) -> None:
+        self._deadline, self._overdue = time.monotonic() + seconds, reason
 
-    def _stop(self, refusal: Refusal) -> None:
+    def _abort_parsing(self, reason: CloseReason) -> None:
         """Make the parser stop; uvicorn then asks for a response with status 400."""
-        self._refusal = refusal
+        self._close_reason = reason
         raise LimitExceededError
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _close_with(self, reason: CloseReason) -> None:
         """End the connection, once requests that came before have their responses."""
         if self.transport.is_closing():
             return
-        self._refusal = refusal
-        if refusal.limit is None:
-            self._gate.metrics.bad_request(refusal.status)
+        self._close_reason = reason
+        if reason.limit is None:
+            self._owner.metrics.count_bad_request(reason.status)
         else:
-            self._gate.metrics.exceeded(refusal.limit)
-        self._end()
+            self._owner.metrics.count_exceeded_limit(reason.limit)
+        self._send_and_close()
 
-    def _end(self) -> None:
+    def _send_and_close(self) -> None:
         """Send the refusal and close; wait where a response is expected before it."""
-        refusal = self._refusal
-        if refusal is None or self.transport.is_closing():
+        reason = self._close_reason
+        if reason is None or self.transport.is_closing():
             return
-        if refusal.status:
+        if reason.status:
             before = self._unanswered - self._receiving
             if before > 0:
-                self._wait(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
+                self._set_deadline(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
                 return
             # what is being received may have been answered before it was complete; who does not read, reads nothing
             if before == 0 and not self.transport.get_write_buffer_size():
-                self.transport.write(_response(refusal))
+                self.transport.write(_response(reason))
         self._deadline = time.monotonic() + RESPONSE_TIMEOUT
         self.transport.close()
 
 
-def _response(refusal: Refusal) -> bytes:
-    status = HTTPStatus(refusal.status)
-    body = json.dumps({"detail": refusal.detail}).encode()
+def _response(reason: CloseReason) -> bytes:
+    status = HTTPStatus(reason.status)
+    body = json.dumps({"detail": reason.detail}).encode()
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
 

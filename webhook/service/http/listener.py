@@ -23,7 +23,7 @@ CLOSE_TIMEOUT = 2.0
 MAX_BUFFERED_RESPONSES = 16 << 20
 
 #: The client need not ask: a draining server's response is the last in its connection.
-CLOSE = (b"connection", b"close")
+CONNECTION_CLOSE = (b"connection", b"close")
 
 #: accept(2): the process or the machine has no descriptor or memory left for another connection.
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -54,9 +54,9 @@ class Listener:
         self._state = uvicorn.server.ServerState()
         #: Connections whose handshake is not over.
         self._handshaking: dict[Connection, asyncio.Task[None]] = {}
-        self._expiry_task: asyncio.Task[None] | None = None
+        self._deadline_task: asyncio.Task[None] | None = None
         #: The largest response of each connection that had a large one; the latest is last.
-        self._buffered: dict[Connection, int] = {}
+        self._large_responses: dict[Connection, int] = {}
 
     @property
     def port(self) -> int:
@@ -65,7 +65,7 @@ class Listener:
         return port
 
     @property
-    def open(self) -> int:
+    def open_count(self) -> int:
         """Return how many connections are open, handshakes included."""
         return len(self._connections) + len(self._handshaking)
 
@@ -80,14 +80,14 @@ class Listener:
         self._sock.setblocking(False)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._sock, self._accept)
-        self._expiry_task = loop.create_task(self._close_overdue())
+        self._deadline_task = loop.create_task(self._close_overdue())
 
     def end_keep_alive(self) -> None:
         """Let every response from now on be its connection's last: a header says so, and uvicorn closes."""
-        if CLOSE not in self._state.default_headers:
-            self._state.default_headers.append(CLOSE)
+        if CONNECTION_CLOSE not in self._state.default_headers:
+            self._state.default_headers.append(CONNECTION_CLOSE)
 
-    async def drain(self, most: float, quiet: float) -> None:
+    async def drain(self, time_limit: float, idle: float) -> None:
         """Serve on, each response being its connection's last, for ``most`` seconds.
 
         Return earlier once no connection has been open for ``quiet`` seconds: until the last API server knows that
@@ -95,14 +95,14 @@ class Listener:
         """
         self.end_keep_alive()
         loop = asyncio.get_running_loop()
-        end = loop.time() + most
+        end = loop.time() + time_limit
         last_seen = loop.time()
-        while loop.time() < end and loop.time() - last_seen < quiet:
+        while loop.time() < end and loop.time() - last_seen < idle:
             await asyncio.sleep(0.05)
-            if self.open:
+            if self.open_count:
                 last_seen = loop.time()
 
-    async def close(self, grace: float = CLOSE_TIMEOUT) -> None:
+    async def close(self, time_limit: float = CLOSE_TIMEOUT) -> None:
         """Stop listening, answer open requests, close connections; wait ``grace`` seconds for each of these."""
         self.end_keep_alive()
         loop = asyncio.get_running_loop()
@@ -111,12 +111,12 @@ class Listener:
         self._accept()
         self._sock.close()
         if self._handshaking:
-            await asyncio.wait(self._handshaking.values(), timeout=grace)
+            await asyncio.wait(self._handshaking.values(), timeout=time_limit)
         # a turn of the loop reads what has arrived by now: who seems idle may have sent a request
         await asyncio.sleep(0.01)
         for connection in list(self._connections):
             connection.close_if_idle()
-        end = loop.time() + grace
+        end = loop.time() + time_limit
         while (self._connections or self._state.tasks) and loop.time() < end:  # noqa: ASYNC110 — uvicorn's sets
             await asyncio.sleep(0.01)
         self.abort()
@@ -126,8 +126,8 @@ class Listener:
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._sock)
             self._sock.close()
-        if self._expiry_task is not None:
-            self._expiry_task.cancel()
+        if self._deadline_task is not None:
+            self._deadline_task.cancel()
         for task in [*self._handshaking.values(), *self._state.tasks]:
             task.cancel()
         for connection in list(self._connections):
@@ -146,8 +146,8 @@ class Listener:
                     self._pause()
                     return
                 continue  # that client is gone already
-            if self.open >= self.settings.max_connections and not self._close_longest_idle():
-                self.metrics.exceeded(Limit.CONNECTIONS)
+            if self.open_count >= self.settings.max_connections and not self._close_longest_idle():
+                self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
                 accepted.close()
                 continue
             accepted.setblocking(False)
@@ -157,7 +157,7 @@ class Listener:
 
     def _pause(self) -> None:
         """Let the kernel keep new connections for a moment: asking it again at once would only spin."""
-        self.metrics.exceeded(Limit.CONNECTIONS)
+        self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
         self._close_longest_idle()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
@@ -176,7 +176,7 @@ class Listener:
         if not idle:
             return False
         longest = min(idle, key=lambda connection: connection.idle_since or 0.0)
-        self.metrics.exceeded(Limit.IDLE)
+        self.metrics.count_exceeded_limit(Limit.IDLE)
         self._connections.discard(longest)
         longest.transport.abort()
         return True
@@ -192,17 +192,20 @@ class Listener:
         response for as long as it is open. An API server's pods have small responses; whoever asks for large ones (by
         a ``uid`` of megabytes) gets them, but not on all connections at once.
         """
-        self._buffered[connection] = max(size, self._buffered.pop(connection, 0))
-        while len(self._buffered) > 1 and sum(self._buffered.values()) > MAX_BUFFERED_RESPONSES:
+        self._large_responses[connection] = max(size, self._large_responses.pop(connection, 0))
+        while len(self._large_responses) > 1 and sum(self._large_responses.values()) > MAX_BUFFERED_RESPONSES:
             # whoever is idle loses nothing that was read
-            first = next((each for each in self._buffered if each.idle_since is not None), next(iter(self._buffered)))
-            self.metrics.exceeded(Limit.BUFFERED_RESPONSES)
+            first = next(
+                (each for each in self._large_responses if each.idle_since is not None),
+                next(iter(self._large_responses)),
+            )
+            self.metrics.count_exceeded_limit(Limit.BUFFERED_RESPONSES)
             self.closed(first)
             first.transport.abort()
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection's large response."""
-        self._buffered.pop(connection, None)
+        self._large_responses.pop(connection, None)
 
     async def _handshake(self, accepted: socket.socket, connection: Connection) -> None:
         """Shake hands."""
@@ -216,7 +219,7 @@ class Listener:
                 lambda: connection, accepted, ssl=self._context, **timeouts
             )
         except OSError:  # TLS errors and timeouts are OSErrors as well
-            self.metrics.handshake_failed()
+            self.metrics.count_handshake_failure()
         finally:
             self._handshaking.pop(connection, None)
 
@@ -226,4 +229,4 @@ class Listener:
             await asyncio.sleep(1)
             now = time.monotonic()
             for connection in list(self._connections):
-                connection.expire(now)
+                connection.close_if_overdue(now)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import pem
-from certs.files import Content, Unreadable
-from certs.verify import Fault, FaultKind, Pair, Sources, UnusablePairError, verify
+from certs.files import Content, ReadFailure
+from certs.verify import Fault, FaultKind, Pair, SourceNames, UnusablePairError, verify
 
-__all__ = ["Paths", "ReloadingContext", "ServerIdentity", "load"]
+__all__ = ["CertificatePaths", "ReloadingContext", "ServingCertificate", "load_serving_certificate"]
 
 
-class Paths(NamedTuple):
+class CertificatePaths(NamedTuple):
     """The files of the server's certificate, its key and the CAs of clients."""
 
     certificate: Path
@@ -28,7 +28,7 @@ class Paths(NamedTuple):
         return tuple(dict.fromkeys(path for path in paths if path is not None))
 
 
-class ServerIdentity(NamedTuple):
+class ServingCertificate(NamedTuple):
     """A certificate that was verified, and a context that serves it."""
 
     pair: Pair
@@ -43,33 +43,35 @@ class ReloadingContext:
     changes again. OpenSSL asks at every ClientHello, also without a server name.
     """
 
-    def __init__(self, identity: ServerIdentity | None, *, verify_clients: bool) -> None:
+    def __init__(self, identity: ServingCertificate | None, *, verify_clients: bool) -> None:
         self._identity = identity
-        self.context = _base_context(verify_clients=verify_clients)
-        self.context.sni_callback = self._hand_over
+        self.listener_context = _base_context(verify_clients=verify_clients)
+        self.listener_context.sni_callback = self._select_certificate
 
     @property
-    def identity(self) -> ServerIdentity | None:
+    def identity(self) -> ServingCertificate | None:
         """Return what new connections get; None before there is a certificate, when no handshake succeeds."""
         return self._identity
 
-    def swap(self, identity: ServerIdentity) -> None:
+    def swap(self, identity: ServingCertificate) -> None:
         """Serve another certificate from the next handshake on; open connections stay as they are."""
         self._identity = identity
 
-    def _hand_over(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+    def _select_certificate(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         if self._identity is not None:
             handshake.context = self._identity.context
 
 
-def load(paths: Paths, files: Mapping[Path, Content], *, now: datetime, names: tuple[str, ...] = ()) -> ServerIdentity:
+def load_serving_certificate(
+    paths: CertificatePaths, files: Mapping[Path, Content], *, now: datetime, names: tuple[str, ...] = ()
+) -> ServingCertificate:
     """Return the identity in these files, of which ``files`` has the content.
 
     Raises :class:`certs.verify.UnusablePairError` where it is not good for ``names`` at ``now``, or can't be used at
     all; the text names the file.
     """
     chain, key = _content(files, paths.certificate), _content(files, paths.key)
-    pair = verify(chain, key, now=now, names=names, sources=Sources(str(paths.certificate), str(paths.key)))
+    pair = verify(chain, key, now=now, names=names, sources=SourceNames(str(paths.certificate), str(paths.key)))
     context = _base_context(verify_clients=paths.client_ca is not None)
     try:
         context.load_cert_chain(paths.certificate, paths.key)
@@ -82,12 +84,12 @@ def load(paths: Paths, files: Mapping[Path, Content], *, now: datetime, names: t
         raise _unusable(f"OpenSSL refuses what is in {paths.certificate}: {reason}") from None
     except OSError as error:
         raise _unusable(f"{paths.certificate} can't be read: {error.strerror}") from None
-    return ServerIdentity(pair, context)
+    return ServingCertificate(pair, context)
 
 
 def _content(files: Mapping[Path, Content], path: Path) -> bytes:
     content = files[path]
-    if isinstance(content, Unreadable):
+    if isinstance(content, ReadFailure):
         raise _unusable(f"{path} can't be read: {content.reason}")
     return content
 

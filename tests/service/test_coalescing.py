@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from webhook.service.http.connection import GatheringTransport
+from webhook.service.http.connection import CoalescingTransport
 
 
 class Transport:
@@ -51,7 +51,7 @@ def test_writes_of_a_turn_are_one(acts: list[bytes | str], done: list[bytes | st
     told: list[int] = []
 
     async def run() -> None:
-        gathering = GatheringTransport(transport, told.append)
+        gathering = CoalescingTransport(transport, told.append)
         for act in acts:
             if isinstance(act, bytes):
                 gathering.write(act)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certs.ca import CA, CA_LIFETIME
-from certs.contents import Certificate, Key, Unreadable, belongs, contents
+from certs.inspection import CertificateInfo, InspectionProblem, KeyInfo, certificate_of, inspect_pem
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 TEST_CA = CA.create(NOW)
@@ -22,9 +22,9 @@ LEAF = TEST_CA.issue(("a.svc", "10.0.0.1"), NOW)
 
 def test_a_leaf_and_its_authority_are_told_apart() -> None:
     """In the text's order; the leaf has no subject, so its names stand for it."""
-    leaf, ca = contents(b"some words\n" + LEAF.certificate_pem + TEST_CA.certificate_pem)
-    assert isinstance(leaf, Certificate)
-    assert isinstance(ca, Certificate)
+    leaf, ca = inspect_pem(b"some words\n" + LEAF.certificate_pem + TEST_CA.certificate_pem)
+    assert isinstance(leaf, CertificateInfo)
+    assert isinstance(ca, CertificateInfo)
     assert (leaf.is_ca, leaf.name, leaf.names) == (False, "a.svc, 10.0.0.1", ("a.svc", "10.0.0.1"))
     assert (ca.is_ca, ca.issuer) == (True, ca.name)
     assert ca.not_after == NOW + CA_LIFETIME
@@ -32,13 +32,13 @@ def test_a_leaf_and_its_authority_are_told_apart() -> None:
 
 def test_a_key_is_known_by_its_public_half() -> None:
     """It belongs to its certificate and no other; nothing of the private half is kept."""
-    leaf, key = contents(LEAF.certificate_pem + LEAF.key_pem)
-    (ca,) = contents(TEST_CA.certificate_pem)
-    assert isinstance(leaf, Certificate)
-    assert isinstance(ca, Certificate)
-    assert isinstance(key, Key)
-    assert belongs(key, [ca, leaf]) is leaf
-    assert belongs(key, [ca]) is None
+    leaf, key = inspect_pem(LEAF.certificate_pem + LEAF.key_pem)
+    (ca,) = inspect_pem(TEST_CA.certificate_pem)
+    assert isinstance(leaf, CertificateInfo)
+    assert isinstance(ca, CertificateInfo)
+    assert isinstance(key, KeyInfo)
+    assert certificate_of(key, [ca, leaf]) is leaf
+    assert certificate_of(key, [ca]) is None
     secret = LEAF.key.private_numbers().private_value.to_bytes(32, "big")
     assert secret not in key.public_key
 
@@ -54,8 +54,8 @@ def test_a_key_is_known_by_its_public_half() -> None:
 )
 def test_each_kind_of_key_has_a_name(key: PrivateKeyTypes, algorithm: str) -> None:
     """As people call it."""
-    (found,) = contents(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    assert isinstance(found, Key)
+    (found,) = inspect_pem(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert isinstance(found, KeyInfo)
     assert found.algorithm == algorithm
 
 
@@ -77,6 +77,6 @@ def test_each_kind_of_key_has_a_name(key: PrivateKeyTypes, algorithm: str) -> No
 )
 def test_what_can_not_be_read_is_said(pem: bytes, problem: str) -> None:
     """A sentence, not an exception: the rest is still shown."""
-    (found,) = contents(pem)
-    assert isinstance(found, Unreadable)
+    (found,) = inspect_pem(pem)
+    assert isinstance(found, InspectionProblem)
     assert problem in found.problem

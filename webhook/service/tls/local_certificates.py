@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from certs import files
-from certs.ca import CA, UnsupportedKeyError, due
+from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
 from certs.verify import Fault, FaultKind, UnusablePairError, verify
 
-__all__ = ["NAMES", "SelfSignedCertificates"]
+__all__ = ["NAMES", "LocalCertificates"]
 
 #: What a client on this machine may call the server.
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-class SelfSignedCertificates(NamedTuple):
+class LocalCertificates(NamedTuple):
     """A folder with a CA and a leaf, each certificate in one file with its key.
 
     One file for both halves is replaced whole: nobody ever reads one pair's certificate and another's key.
@@ -29,7 +29,7 @@ class SelfSignedCertificates(NamedTuple):
         return self.folder / "ca.pem"
 
     @property
-    def leaf(self) -> Path:
+    def pair_file(self) -> Path:
         """Return the file with the server's certificate and key."""
         return self.folder / "server.pem"
 
@@ -37,7 +37,7 @@ class SelfSignedCertificates(NamedTuple):
     def _ca_with_key(self) -> Path:
         return self.folder / "ca-with-key.pem"
 
-    def ensure(self, now: datetime) -> bool:
+    def renew_if_needed(self, now: datetime) -> bool:
         """Make what is missing, broken, near its end, or for other names; return whether anything was made.
 
         Raises OSError where the folder can't be written, :class:`certs.verify.UnusablePairError` where it holds what
@@ -46,7 +46,7 @@ class SelfSignedCertificates(NamedTuple):
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
         made = False
-        if ca is None or due(ca.certificate, now):
+        if ca is None or is_due_for_renewal(ca.certificate, now):
             ca = CA.create(now)
             files.replace(self._ca_with_key, ca.certificate_pem + ca.key_pem)
             made = True
@@ -55,7 +55,7 @@ class SelfSignedCertificates(NamedTuple):
             files.replace(self.ca_file, ca.certificate_pem)
         if made or not self._leaf_is_good(ca, now):
             leaf = ca.issue(self.names, now)
-            files.replace(self.leaf, leaf.certificate_pem + leaf.key_pem)
+            files.replace(self.pair_file, leaf.certificate_pem + leaf.key_pem)
             made = True
         return made
 
@@ -69,12 +69,12 @@ class SelfSignedCertificates(NamedTuple):
             return None
 
     def _leaf_is_good(self, ca: CA, now: datetime) -> bool:
-        pem = _read(self.leaf)
+        pem = _read(self.pair_file)
         try:
             pair = verify(pem, pem, now=now, names=self.names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
-        return not due(pair.leaf, now)
+        return not is_due_for_renewal(pair.leaf, now)
 
 
 def _read(path: Path) -> bytes:

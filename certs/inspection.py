@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from certs.verify import alternative_names, display_name, is_ca
 
-__all__ = ["Certificate", "Item", "Key", "Unreadable", "belongs", "contents"]
+__all__ = ["CertificateInfo", "InspectionProblem", "Item", "KeyInfo", "certificate_of", "inspect_pem"]
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class CertificateInfo:
     """A certificate's facts."""
 
     name: str
@@ -36,7 +36,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyInfo:
     """A private key's facts."""
 
     algorithm: str
@@ -45,22 +45,24 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class InspectionProblem:
     """A part that is neither."""
 
     problem: str
 
 
-Item = Certificate | Key | Unreadable
+Item = CertificateInfo | KeyInfo | InspectionProblem
 
 
-def contents(pem: bytes) -> list[Item]:
-    """Return what the text holds, in its order; one :class:`Unreadable` where it holds nothing at all."""
+def inspect_pem(pem: bytes) -> list[Item]:
+    """Return what the text holds, in its order; one :class:`InspectionProblem` where it holds nothing at all."""
     items = [_item(block[1].decode(), block[0]) for block in _BLOCK.finditer(pem)]
-    return items or [Unreadable("no PEM: it has no lines -----BEGIN …----- and -----END …-----" if pem else "empty")]
+    return items or [
+        InspectionProblem("no PEM: it has no lines -----BEGIN …----- and -----END …-----" if pem else "empty")
+    ]
 
 
-def belongs(key: Key, certificates: Iterable[Certificate]) -> Certificate | None:
+def certificate_of(key: KeyInfo, certificates: Iterable[CertificateInfo]) -> CertificateInfo | None:
     """Return the certificate that a private key belongs to."""
     return next((each for each in certificates if each.public_key == key.public_key), None)
 
@@ -72,14 +74,14 @@ def _item(label: str, block: bytes) -> Item:
         if label.endswith("PRIVATE KEY"):
             return _key(load_pem_private_key(block, password=None))
     except TypeError:
-        return Unreadable("a private key that is encrypted; write it without a password")
+        return InspectionProblem("a private key that is encrypted; write it without a password")
     except Exception:  # noqa: BLE001 — the library has no common class for what it can't read
-        return Unreadable(f"a part that says {label} and can't be decoded")
-    return Unreadable(f"a part that says {label}: neither a certificate nor a private key")
+        return InspectionProblem(f"a part that says {label} and can't be decoded")
+    return InspectionProblem(f"a part that says {label}: neither a certificate nor a private key")
 
 
-def _certificate(certificate: x509.Certificate) -> Certificate:
-    return Certificate(
+def _certificate(certificate: x509.Certificate) -> CertificateInfo:
+    return CertificateInfo(
         name=display_name(certificate).strip(chr(34)),
         names=tuple(alternative_names(certificate)),
         issuer=certificate.issuer.rfc4514_string(),
@@ -91,7 +93,7 @@ def _certificate(certificate: x509.Certificate) -> Certificate:
     )
 
 
-def _key(key: PrivateKeyTypes) -> Key:
+def _key(key: PrivateKeyTypes) -> KeyInfo:
     match key:
         case ec.EllipticCurvePrivateKey():
             algorithm = f"EC {key.curve.name}"
@@ -99,4 +101,4 @@ def _key(key: PrivateKeyTypes) -> Key:
             algorithm = f"RSA {key.key_size}"
         case _:
             algorithm = type(key).__name__.removesuffix("PrivateKey").lstrip("_")
-    return Key(algorithm, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return KeyInfo(algorithm, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

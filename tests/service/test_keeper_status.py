@@ -9,45 +9,45 @@ from typing import Any
 
 import pytest
 
-from certs.ca import CA, CLOCK_SKEW, Leaf
-from certs.delivery import Folder, Notice, boot_time
+from certs.ca import BACKDATING, CA, Leaf
+from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
 from certs.verify import verify
 from tests.service.serving import Running, eventually
 from webhook.errors import SettingsError
 from webhook.service.settings import Settings
 
 NAMES = ("localhost", "127.0.0.1")
-GOOD = Notice(
+GOOD = KeeperStatus(
     "",
-    not_before=0.0,
-    not_after=2.0**33,
-    valid_until=2.0**33,
-    last_sync=12.5,
+    serve_from=0.0,
+    serve_until=2.0**33,
+    fresh_until_boot_seconds=2.0**33,
+    last_success=12.5,
     steps={"write_secret": 3},
-    failures={"refused": 2},
+    failures={"error_response": 2},
 )
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
+def folder(tmp_path: Path) -> SharedFolder:
     """Return a folder."""
     (tmp_path / "kept").mkdir()
-    return Folder(tmp_path / "kept")
+    return SharedFolder(tmp_path / "kept")
 
 
 @pytest.fixture
-def kept(serve: Callable[..., Running], folder: Folder) -> Callable[..., Running]:
+def kept(serve: Callable[..., Running], folder: SharedFolder) -> Callable[..., Running]:
     """Return what starts a server that takes its pair from the folder."""
     return lambda **settings: serve(tls_cert=None, tls_key=None, tls_folder=folder.path, **settings)
 
 
-def leave(folder: Folder, ca: CA, **said: Any) -> Leaf:
+def leave(folder: SharedFolder, ca: CA, **said: Any) -> Leaf:
     """Leave a pair and a notice about it, as a keeper does."""
     leaf = ca.issue(NAMES, datetime.now(UTC))
     pem = leaf.certificate_pem + leaf.key_pem
     pair = verify(pem, pem, now=datetime.now(UTC))
     folder.write_pair(leaf.certificate_pem, leaf.key_pem)
-    folder.write_notice(replace(GOOD, certificate=pair.fingerprint, **said))
+    folder.write_status(replace(GOOD, certificate=pair.fingerprint, **said))
     return leaf
 
 
@@ -56,7 +56,7 @@ def readiness(server: Running) -> str:
     return server.get("/readyz").text.strip()
 
 
-def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: Folder, ca: CA) -> None:
+def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: SharedFolder, ca: CA) -> None:
     """It answers probes, refuses handshakes, says what it lacks; then it is ready without a restart."""
     server = kept()
     assert readiness(server) == "no certificate yet"
@@ -68,19 +68,21 @@ def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: Folde
     server.connect().close()
 
 
-def test_a_pair_that_is_there_is_shown_from_the_start(kept: Callable[..., Running], folder: Folder, ca: CA) -> None:
+def test_a_pair_that_is_there_is_shown_from_the_start(
+    kept: Callable[..., Running], folder: SharedFolder, ca: CA
+) -> None:
     """As after a restart of the server alone."""
     leaf = leave(folder, ca)
     server = kept()
-    assert server.server.state.certificate_end == leaf.certificate.not_valid_after_utc
+    assert server.server.state.certificate_not_after == leaf.certificate.not_valid_after_utc
     eventually(lambda: readiness(server) == "ok")
 
 
 def test_a_pair_that_becomes_valid_is_taken_without_a_change(
-    kept: Callable[..., Running], folder: Folder, ca: CA
+    kept: Callable[..., Running], folder: SharedFolder, ca: CA
 ) -> None:
     """While there is none, each look tries."""
-    leaf = ca.issue(NAMES, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=2))
+    leaf = ca.issue(NAMES, datetime.now(UTC) + BACKDATING + timedelta(seconds=2))
     folder.write_pair(leaf.certificate_pem, leaf.key_pem)
     server = kept()
     assert readiness(server) == "no certificate yet"
@@ -90,13 +92,13 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"valid_until": 0.0}, "has not read the Secret for too long"),
-        ({"not_after": 1.0}, "may be served from"),
-        ({"not_before": 2.0**32}, "may be served from"),
+        ({"fresh_until_boot_seconds": 0.0}, "has not read the Secret for too long"),
+        ({"serve_until": 1.0}, "may be served from"),
+        ({"serve_from": 2.0**32}, "may be served from"),
     ],
 )
 def test_it_is_ready_only_within_what_the_keeper_says(
-    kept: Callable[..., Running], folder: Folder, ca: CA, said: dict[str, float], why: str
+    kept: Callable[..., Running], folder: SharedFolder, ca: CA, said: dict[str, float], why: str
 ) -> None:
     """And ready again with the next good notice."""
     leave(folder, ca)
@@ -109,35 +111,35 @@ def test_it_is_ready_only_within_what_the_keeper_says(
 
 
 def test_a_notice_about_a_pair_that_was_refused_does_not_count(
-    kept: Callable[..., Running], folder: Folder, ca: CA
+    kept: Callable[..., Running], folder: SharedFolder, ca: CA
 ) -> None:
     """The server shows the former one, which others may have stopped to trust: its time runs out."""
-    leave(folder, ca, valid_until=boot_time() + 2)
+    leave(folder, ca, fresh_until_boot_seconds=seconds_since_boot() + 2)
     server = kept(tls_names=NAMES)
     eventually(lambda: readiness(server) == "ok")
     stranger = ca.issue(("elsewhere",), datetime.now(UTC))
     folder.write_pair(stranger.certificate_pem, stranger.key_pem)
-    folder.write_notice(replace(GOOD, certificate="of another"))
+    folder.write_status(replace(GOOD, certificate="of another"))
     eventually(lambda: "has not read the Secret for too long" in readiness(server))
     assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
 
 
-def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: Folder, ca: CA) -> None:
+def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: SharedFolder, ca: CA) -> None:
     """It has no port of its own; kinds that did not happen are zero."""
-    leave(folder, ca, leading=True)
+    leave(folder, ca, is_leader=True)
     server = kept()
-    eventually(lambda: server.sample("pillion_certificate_last_successful_sync_timestamp_seconds") == 12.5)
-    assert server.sample("pillion_certificate_steps_total", kind="write_secret") == 3
-    assert server.sample("pillion_certificate_failures_total", kind="refused") == 2
-    assert server.metrics.registry.get_sample_value("pillion_certificate_failures_total", {"kind": "bug"}) == 0
-    assert server.sample("pillion_certificate_leading") == 1
+    eventually(lambda: server.sample("pillion_keeper_last_success_timestamp_seconds") == 12.5)
+    assert server.sample("pillion_keeper_steps_total", kind="write_secret") == 3
+    assert server.sample("pillion_keeper_failures_total", kind="error_response") == 2
+    assert (
+        server.metrics.registry.get_sample_value("pillion_keeper_failures_total", {"kind": "unexpected_exception"}) == 0
+    )
+    assert server.sample("pillion_keeper_is_leader") == 1
 
 
 def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:
     """Nobody is alerted about a time that never was."""
-    assert (
-        server.metrics.registry.get_sample_value("pillion_certificate_last_successful_sync_timestamp_seconds") is None
-    )
+    assert server.metrics.registry.get_sample_value("pillion_keeper_last_success_timestamp_seconds") is None
 
 
 def test_two_certificates_are_one_too_many() -> None:

@@ -11,24 +11,24 @@ import pytest
 from certs.ca import CA_LIFETIME, LEAF_LIFETIME
 from certs.verify import verify
 from tests.service.serving import Running, eventually
-from webhook.service.tls.self_signed import NAMES, SelfSignedCertificates
+from webhook.service.tls.local_certificates import NAMES, LocalCertificates
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 
 
 def test_what_is_missing_is_made(tmp_path: Path) -> None:
     """A CA, what clients trust of it, and a pair that is good for this machine's names."""
-    certificates = SelfSignedCertificates(tmp_path / "a" / "b")
-    assert certificates.ensure(NOW)
-    pem = certificates.leaf.read_bytes()
+    certificates = LocalCertificates(tmp_path / "a" / "b")
+    assert certificates.renew_if_needed(NOW)
+    pem = certificates.pair_file.read_bytes()
     verify(pem, pem, now=NOW, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
     assert b"PRIVATE" not in certificates.ca_file.read_bytes()
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     """Keys lie in them; nothing temporary stays behind."""
-    certificates = SelfSignedCertificates(tmp_path / "state")
-    certificates.ensure(NOW)
+    certificates = LocalCertificates(tmp_path / "state")
+    certificates.renew_if_needed(NOW)
     assert stat.S_IMODE(certificates.folder.stat().st_mode) == 0o700
     assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in certificates.folder.iterdir()} == {
         "ca-with-key.pem": 0o600,
@@ -39,34 +39,34 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_what_is_good_stays(tmp_path: Path) -> None:
     """A second start trusts what the first one made."""
-    certificates = SelfSignedCertificates(tmp_path)
-    certificates.ensure(NOW)
+    certificates = LocalCertificates(tmp_path)
+    certificates.renew_if_needed(NOW)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    assert not certificates.ensure(NOW + timedelta(days=1))
+    assert not certificates.renew_if_needed(NOW + timedelta(days=1))
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_a_leaf_near_its_end_is_renewed(tmp_path: Path) -> None:
     """Clients that trust the CA notice nothing."""
-    certificates = SelfSignedCertificates(tmp_path)
-    certificates.ensure(NOW)
-    trusted, leaf = certificates.ca_file.read_bytes(), certificates.leaf.read_bytes()
+    certificates = LocalCertificates(tmp_path)
+    certificates.renew_if_needed(NOW)
+    trusted, leaf = certificates.ca_file.read_bytes(), certificates.pair_file.read_bytes()
     later = NOW + LEAF_LIFETIME * 0.7
-    assert certificates.ensure(later)
+    assert certificates.renew_if_needed(later)
     assert certificates.ca_file.read_bytes() == trusted
-    assert certificates.leaf.read_bytes() != leaf
-    verify(certificates.leaf.read_bytes(), certificates.leaf.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
+    assert certificates.pair_file.read_bytes() != leaf
+    verify(certificates.pair_file.read_bytes(), certificates.pair_file.read_bytes(), now=later + LEAF_LIFETIME * 0.9)
 
 
 def test_an_authority_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
     """A leaf of the old CA would be trusted by nobody."""
-    certificates = SelfSignedCertificates(tmp_path)
-    certificates.ensure(NOW)
+    certificates = LocalCertificates(tmp_path)
+    certificates.renew_if_needed(NOW)
     trusted = certificates.ca_file.read_bytes()
     later = NOW + CA_LIFETIME * 0.7
-    assert certificates.ensure(later)
+    assert certificates.renew_if_needed(later)
     assert certificates.ca_file.read_bytes() != trusted
-    pem = certificates.leaf.read_bytes()
+    pem = certificates.pair_file.read_bytes()
     verify(pem, pem, now=later, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
 
 
@@ -74,32 +74,32 @@ def test_an_authority_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"hello", None], ids=["empty", "text", "gone"])
 def test_what_is_broken_is_made_again(tmp_path: Path, name: str, content: bytes | None) -> None:
     """Whatever happened to the folder, after a start it is whole."""
-    certificates = SelfSignedCertificates(tmp_path)
-    certificates.ensure(NOW)
+    certificates = LocalCertificates(tmp_path)
+    certificates.renew_if_needed(NOW)
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    certificates.ensure(NOW)
-    pem = certificates.leaf.read_bytes()
+    certificates.renew_if_needed(NOW)
+    pem = certificates.pair_file.read_bytes()
     verify(pem, pem, now=NOW, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
 
 
 def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
     """The address to listen on may have changed since."""
-    SelfSignedCertificates(tmp_path).ensure(NOW)
-    other = SelfSignedCertificates(tmp_path, (*NAMES, "10.0.0.1"))
-    assert other.ensure(NOW)
-    verify(other.leaf.read_bytes(), other.leaf.read_bytes(), now=NOW, names=("10.0.0.1",))
+    LocalCertificates(tmp_path).renew_if_needed(NOW)
+    other = LocalCertificates(tmp_path, (*NAMES, "10.0.0.1"))
+    assert other.renew_if_needed(NOW)
+    verify(other.pair_file.read_bytes(), other.pair_file.read_bytes(), now=NOW, names=("10.0.0.1",))
 
 
 def test_a_running_server_renews_its_own(serve: Callable[..., Running], tmp_path: Path) -> None:
     """It may run for longer than a leaf lives: what is due, or gone, is made again and shown."""
     server = serve(tls_cert=None, tls_key=None, state_folder=tmp_path / "state")
-    certificates = SelfSignedCertificates(tmp_path / "state")
-    before = certificates.leaf.read_bytes()
-    certificates.leaf.unlink()
+    certificates = LocalCertificates(tmp_path / "state")
+    before = certificates.pair_file.read_bytes()
+    certificates.pair_file.unlink()
     eventually(lambda: server.sample("pillion_certificate_reloads_total", result="success") == 1)
-    assert certificates.leaf.read_bytes() != before
+    assert certificates.pair_file.read_bytes() != before
     trust = ssl.create_default_context(cafile=certificates.ca_file)
     with server.client(verify=trust) as client:
         assert client.get("/mutate").status_code == 405
@@ -109,4 +109,4 @@ def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     """The caller says what to do about it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        SelfSignedCertificates(tmp_path / "file").ensure(NOW)
+        LocalCertificates(tmp_path / "file").renew_if_needed(NOW)
