@@ -1,13 +1,15 @@
-"""Every error that Pillion raises on purpose.
+"""The errors whose text is shown to a person.
+
+Control-flow exceptions, and the errors of ``certs/``, are defined where they are raised.
 
 ::
 
     PillionError
-    ├── ReviewError         the body is no AdmissionReview that could be answered (HTTP 4xx)
+    ├── ReviewError         the body is not an AdmissionReview that can be answered (HTTP 4xx)
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
     ├── CertificateError    certificates in files or in a cluster can't be read
     ├── ManifestError       a manifest can't be read: says file, line and column
-    ├── OutputError         a result can't be written, as on a full disk
+    ├── OutputError         a result can't be written, for example to a full disk
     └── SettingsError       an option or environment variable has a value that can't be used
 """
 
@@ -30,9 +32,9 @@ class PillionError(Exception):
 
 
 class ReviewError(PillionError):
-    """The body is no AdmissionReview that could be answered with 200.
+    """The body is not an AdmissionReview that can be answered with 200.
 
-    ``status`` is the HTTP status to answer with: 400, 413 or 415.
+    ``status`` is the HTTP status of the response: 400, 413 or 415.
     """
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -42,7 +44,7 @@ class ReviewError(PillionError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a configuration: where (``profiles.tail.sidecar.image``), what, what instead.
+    """A problem in a configuration: where (``profiles.tail.sidecar.image``), what is wrong, and what to write.
 
     ``path`` holds keys and list indexes, ``position`` is a line and a column, both from 1.
     """
@@ -64,7 +66,7 @@ class Problem:
 
 
 def _printable(key: str) -> str:
-    """Return a key as it may stand in a line of text."""
+    """Return a key in a form that is safe in a line of text."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in key)
     return clean if len(clean) <= _MAX_KEY_LENGTH else f"{clean[: _MAX_KEY_LENGTH - 1]}…"
 
@@ -73,7 +75,7 @@ _MAX_KEY_LENGTH = 63
 
 
 class ConfigurationError(PillionError):
-    """The configuration can't be used. ``problems`` holds all of them, in the order of the document."""
+    """The configuration can't be used. ``problems`` are in the order of the document."""
 
     def __init__(self, problems: list[Problem], source: str = "") -> None:
         self.problems = problems
@@ -92,7 +94,7 @@ class CertificateError(PillionError):
 class ManifestError(PillionError):
     """A manifest can't be read; the text names file, line and column.
 
-    ``problem`` is the text without the file, and ``position`` line and column, both from 1; None where there is none.
+    ``problem`` is the text without the file, ``position`` is line and column, both from 1, or None if unknown.
     """
 
     def __init__(self, text: str, problem: str = "", position: tuple[int, int] | None = None) -> None:

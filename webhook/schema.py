@@ -1,4 +1,4 @@
-"""Shapes of JSON values: a value is read as what fits its shape, and all that does not fit is reported by its path."""
+"""Schemas of JSON values: reading a value returns its valid part, and reports all errors by their paths."""
 
 import difflib
 import re
@@ -27,10 +27,10 @@ __all__ = [
 
 #: Keys and list indexes, from the document's root.
 Path = tuple[str | int, ...]
-#: Takes a path and what is wrong there.
+#: Called with a path and the error there.
 Report = Callable[[Path, str], None]
 
-#: What a value is read as that does not fit.
+#: Returned in place of a value that does not match its schema.
 INVALID: Any = object()
 
 _TYPE_NAMES = {
@@ -45,7 +45,7 @@ _TYPE_NAMES = {
 
 
 def type_name(value: object) -> str:
-    """Return what a value is, in the description of a YAML document."""
+    """Return the name of a value's type, in the words of YAML."""
     return _TYPE_NAMES.get(type(value), "something else")
 
 
@@ -56,10 +56,10 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 class Schema(Protocol):
-    """What a value may be."""
+    """A schema of values."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """Return the value without what does not fit, :data:`INVALID` if nothing is left; report all that does not."""
+        """Return the valid part of the value, :data:`INVALID` if there is none; report every error."""
 
 
 def _no_error(_: Any) -> str:
@@ -68,7 +68,7 @@ def _no_error(_: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value of some types; ``error_in`` returns what is wrong with one, or nothing."""
+    """A value of one of the types; ``error_in`` returns what is wrong with it, or ""."""
 
     description: str
     types: tuple[type, ...]
@@ -76,12 +76,12 @@ class Scalar:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         """See :class:`Schema`."""
-        # True is an int of Python's, and no number of JSON's
-        wrong = (
+        # bool is a subclass of int in Python, but not a number in JSON
+        error = (
             self.error_in(value) if type(value) in self.types else f"must be {self.description}, is {type_name(value)}"
         )
-        if wrong:
-            report(path, wrong)
+        if error:
+            report(path, error)
             return INVALID
         return value
 
@@ -91,24 +91,24 @@ BOOL = Scalar("true or false", (bool,))
 
 
 def matching(pattern: str, description: str, max_length: int = 253) -> Scalar:
-    """Return text that matches a pattern; ``description`` say what it must be."""
+    """Return the schema of text that matches a pattern; ``description`` says what it must be."""
     compiled = re.compile(pattern, re.ASCII)
 
     def error_in(value: str) -> str:
-        fits = len(value) <= max_length and compiled.fullmatch(value) is not None
-        return "" if fits else f"must be {description}, is {value[:60]!r}"
+        matches = len(value) <= max_length and compiled.fullmatch(value) is not None
+        return "" if matches else f"must be {description}, is {value[:60]!r}"
 
     return Scalar("text", (str,), error_in)
 
 
 def one_of(*allowed: str) -> Scalar:
-    """Return one of some texts."""
+    """Return the schema of a text that is one of the given ones."""
     description = " or ".join(one or "empty" for one in allowed)
     return Scalar("text", (str,), lambda value: "" if value in allowed else f"must be {description}, is {value[:60]!r}")
 
 
 def number(minimum: int, maximum: int) -> Scalar:
-    """Return a whole number within bounds."""
+    """Return the schema of a whole number within bounds."""
     description = f"a whole number from {minimum} to {maximum}"
     return Scalar(
         description, (int,), lambda value: "" if minimum <= value <= maximum else f"must be {description}, is {value}"
@@ -119,7 +119,7 @@ def number(minimum: int, maximum: int) -> Scalar:
 class Anything:
     """Any value."""
 
-    def read(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002 — a shape's signature
+    def read(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002 — the signature of a schema
         """See :class:`Schema`."""
         return value
 
@@ -129,7 +129,7 @@ ANYTHING = Anything()
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list whose items have one shape."""
+    """A list of items of one schema."""
 
     item: Schema
     min_items: int = 0
@@ -142,7 +142,7 @@ class ListOf:
         if len(value) < self.min_items:
             report(path, "must not be empty")
         items = [self.item.read(item, (*path, number), report) for number, item in enumerate(value)]
-        # an object that does not fit leaves an empty one, so that those behind it keep their indexes
+        # an invalid object becomes an empty one, so that the items behind it keep their indexes
         blank = {} if isinstance(self.item, Object) else INVALID
         items = [blank if item is INVALID else item for item in items]
         return [item for item in items if item is not INVALID]
@@ -150,7 +150,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping whose keys and values have one shape each; empty values count as absent."""
+    """A mapping with one schema for all keys and one for all values; empty values count as absent."""
 
     item: Schema
     key: Schema = STRING
@@ -167,13 +167,13 @@ class MapOf:
         return {key: item for key, item in read.items() if item is not INVALID}
 
 
-#: Checks keys against each other; called with the fields that fit.
+#: Checks keys against each other; called with the valid fields.
 Rule = Callable[[dict[str, Any], Path, Report], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """A mapping of known keys; empty values count as absent, but for ``keeps_null``, where they mean something."""
+    """A mapping of known keys. Empty values count as absent unless ``keeps_null``."""
 
     fields: Mapping[str, Schema]
     required: tuple[str, ...] = ()
@@ -192,18 +192,18 @@ class Object:
             if key not in self.fields:
                 report((*path, key), f"is unknown; {suggestion(key, self.fields)}")
             elif item is not None:
-                fitting = self.fields[key].read(item, (*path, key), report)
-                if fitting is not INVALID:
-                    read[key] = fitting
+                valid = self.fields[key].read(item, (*path, key), report)
+                if valid is not INVALID:
+                    read[key] = valid
             elif self.keeps_null:
                 read[key] = None
-        for wrong in self._missing(value):
-            report(path, wrong)
+        for error in self._key_errors(value):
+            report(path, error)
         if self.rule is not None:
             self.rule(read, path, report)
         return read
 
-    def _missing(self, value: Mapping[str, Any]) -> Iterator[str]:
+    def _key_errors(self, value: Mapping[str, Any]) -> Iterator[str]:
         for key in self.required:
             if value.get(key) is None:
                 yield f"has no {key}; add it"

@@ -76,7 +76,7 @@ profiles:
       - {name: More}
     order: {}
 """
-    wrong = "must be a name of small letters, digits and -, at most 55 long"
+    wrong = "must be a name of lower-case letters, digits and -, at most 55 long"
     with pytest.raises(ConfigurationError) as raised:
         parse(text.encode(), "pillion.yaml")
     assert str(raised.value).splitlines() == [

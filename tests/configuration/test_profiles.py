@@ -44,7 +44,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy: must be Always or IfNotPresent or Never"),
         (profile(sidecar={"image": "<imge>"}), "profiles.own.sidecar.image: must be an image such as"),
         ({"defaultProfile": "tial"}, "defaultProfile: 'tial' does not exist; did you mean tail?"),
-        ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of small letters"),
+        ({"profiles": {"Own": {"base": "tail"}}}, "profiles.Own: the name must be of lower-case letters"),
         ({"profiles": {"own": "tail"}}, "profiles.own: must be a mapping, is text"),
         ({"profiles": {"own": {"base": "nosuch"}}}, "profiles.own.base: 'nosuch' is no built-in profile"),
         ({"profiles": {"own": {}}}, "profiles.own.sidecar.image: is missing"),
@@ -62,7 +62,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         *(
             (
                 profile(logsMountPath=path),
-                f"profiles.own.logsMountPath: nothing can be mounted at {path}; write a folder",
+                f"profiles.own.logsMountPath: nothing can be mounted at {path}; write a directory",
             )
             for path in ("/proc/x", "/sys", "/dev/shm", "/etc", "/etc/hosts", "/usr/bin", "/run/secrets/x")
         ),
@@ -92,7 +92,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(volume={"medium": "Memory"}), "profiles.own.volume.sizeLimit: is needed with medium Memory"),
         (profile(volume={"medium": "Disk"}), "profiles.own.volume.medium: must be empty or Memory, is 'Disk'"),
         (profile(volume={"size": "1Gi"}), "profiles.own.volume.size: is unknown; did you mean sizeLimit?"),
-        (profile(volumes=[{"emptyDir": {}}]), "profiles.own.volumes[0].name: must be a name of small letters"),
+        (profile(volumes=[{"emptyDir": {}}]), "profiles.own.volumes[0].name: must be a name of lower-case letters"),
         (
             profile(volumes=[{"name": "logs-1"}]),
             "profiles.own.volumes[0].name: logs-1 is a name that Pillion uses itself",
@@ -112,7 +112,7 @@ def profile(**fields: Any) -> dict[str, Any]:
             "profiles.own.patch: has 257 operations; 256 are allowed",
         ),
         (profile(volumes=[{"name": "a"}, {"name": "a"}]), "profiles.own.volumes[1].name: a is there twice"),
-        (profile(volumes=[{"name": "a" * 56}]), "profiles.own.volumes[0].name: must be a name of small letters"),
+        (profile(volumes=[{"name": "a" * 56}]), "profiles.own.volumes[0].name: must be a name of lower-case letters"),
         (profile(volumes=[{"name": "no-token"}]), "profiles.own.volumes[0].name: no-token is a name that Pillion uses"),
         (profile(logsMountPath="/proc/x"), "profiles.own.logsMountPath: nothing can be mounted at /proc/x"),
         (
@@ -339,7 +339,7 @@ def test_what_a_profile_requires_is_there(variable: dict[str, Any], *, lacks: bo
     if lacks:
         assert problems(document) == ["profiles.store: set sidecar.env ADDRESS: the store's address"]
         return
-    assert build(document, BUILTINS).profiles["store"].missing == ()
+    assert build(document, BUILTINS).profiles["store"].setup_steps == ()
 
 
 @pytest.mark.parametrize("volumes", [[], [{"name": "more", "secret": {"secretName": "x"}}]], ids=["own", "more"])
@@ -348,7 +348,11 @@ def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> Non
     mounts = [{"name": one["name"], "mountPath": "/more", "readOnly": True} for one in volumes]
     sidecar = {"terminationMessagePath": "/last/words", "volumeMounts": mounts}
     own = build(profile(reservedPaths=["/opt/tool"], sidecar=sidecar, volumes=volumes), BUILTINS).profiles["own"]
-    found = [path for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv") if own.reserved.any_overlapping(path)]
+    found = [
+        path
+        for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv")
+        if own.reserved_directories.any_overlapping(path)
+    ]
     assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else [])]
 
 

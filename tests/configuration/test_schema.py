@@ -7,17 +7,17 @@ import pytest
 from webhook.configuration.schema import BOUNDED, CONFIGURATION, PROFILE, VOLUME_SOURCES
 from webhook.injection.annotations import KEYS
 from webhook.injection.kinds import WRITABLE_KINDS
-from webhook.schema import Path, Shape
+from webhook.schema import Path, Schema
 
 
-def wrong(shape: Shape, value: Any) -> list[str]:
+def wrong(schema: Schema, value: Any) -> list[str]:
     """Return what does not fit, each with its path."""
     told: list[str] = []
 
     def report(path: Path, message: str) -> None:
         told.append(f"{'.'.join(map(str, path))} {message}".strip())
 
-    shape.read(value, (), report)
+    schema.read(value, (), report)
     return told
 
 

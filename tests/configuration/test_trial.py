@@ -105,7 +105,7 @@ NEVER_STARTS = {
     ),
     "a fixed place of the logs over the program": (
         {"logsMountPath": "/srv/tool", "sidecar": {"command": ["/srv/tool/run"]}},
-        ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; write a directory of its own",
+        ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; write a directory",
     ),
     "around the token by the patch": (
         operations(add("/volumeMounts/-", {"name": "pillion-state", "mountPath": "/var", "readOnly": True})),
@@ -117,7 +117,7 @@ NEVER_STARTS = {
     ),
     "a volume that is none": (
         operations(add("/volumeMounts/0/name", "nosuch")),
-        ".patch[0]: makes a sidecar that can't start: volumeMounts[0].name 'nosuch' is no volume of the pod",
+        ".patch[0]: makes a sidecar that can't start: volumeMounts[0].name 'nosuch' is not a volume of the pod",
     ),
     "two mounts at one path by the patch": (
         operations({"op": "copy", "from": "/volumeMounts/0", "path": "/volumeMounts/-"}),
@@ -162,11 +162,11 @@ NEVER_STARTS = {
     "logs that no pod can have": ({"logs": ["/etc/app.log"]}, ".logs: no pod could be injected: "),
     "an unknown variable in a subPathExpr": (
         {"sidecar": {"volumeMounts": [{"name": "state", "mountPath": "/pillion/state", "subPathExpr": "$(NONE)"}]}},
-        ".sidecar.volumeMounts: in a pod: volumeMounts[1].subPathExpr $(NONE) is none of the container's variables",
+        ".sidecar.volumeMounts: in a pod: volumeMounts[1].subPathExpr $(NONE) is not a variable of the container",
     ),
     "a probe of a port that is none": (
         {"sidecar": {"livenessProbe": {"tcpSocket": {"port": "http"}}}},
-        ".sidecar.livenessProbe.tcpSocket.port: http is none of the container's ports",
+        ".sidecar.livenessProbe.tcpSocket.port: http is not the name of a port of the container",
     ),
     "an argument that no program takes": (
         {"sidecar": {"args": ["x" * 131_072]}},
@@ -263,5 +263,5 @@ def test_a_bug_that_a_profile_meets_is_a_problem(monkeypatch: pytest.MonkeyPatch
     def fail(*_: object, **__: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("webhook.injection.admission.annotate", fail)
+    monkeypatch.setattr("webhook.injection.admission.add_annotations", fail)
     assert problems({}) == [": can't be used: KeyError: 'x'"]

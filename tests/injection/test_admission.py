@@ -130,7 +130,7 @@ class TestPosition:
 
     def test_last(self) -> None:
         """Where the profile says so."""
-        assert self.order({"name": "a"}, {"name": "b"}, starts_first=False) == ["a", "b", "pillion-tail"]
+        assert self.order({"name": "a"}, {"name": "b"}, first=False) == ["a", "b", "pillion-tail"]
 
     def test_behind_one_that_prepares_the_volume(self) -> None:
         """The first who mounts a volume at a subPath makes that folder, as root."""
@@ -273,9 +273,9 @@ class TestAnswers:
     @staticmethod
     def of(pod: Any, configuration: Configuration = CONFIGURATION) -> list[tuple[str, bool | None, str]]:
         """Return the questions from the last rule on: whether they were passed, and what was found."""
-        answers = admission_of(pod, configuration).answers()
+        answers = admission_of(pod, configuration).rule_results()
         assert len(answers) == len(RULES) + 2
-        return [(answer.question, answer.passed, answer.found) for answer in answers[len(RULES) - 1 :]]
+        return [(answer.question, answer.passed, answer.explanation) for answer in answers[len(RULES) - 1 :]]
 
     def test_of_a_pod_that_is_injected(self) -> None:
         """Who takes part, and which volumes there are."""
@@ -285,7 +285,7 @@ class TestAnswers:
             ("Which containers take part?", True, "app"),
             ("Can the sidecar be added?", True, "new pillion-logs-1; reused data"),
         ]
-        assert all(answer.passed and answer.finding is None for answer in admission_of(pod).answers())
+        assert all(answer.passed and answer.finding is None for answer in admission_of(pod).rule_results())
         assert self.of(asking(), with_profile(logs=()))[-1][2] == "no logs are read"
 
     def test_of_a_pod_that_a_rule_rejects(self) -> None:
@@ -303,12 +303,12 @@ class TestAnswers:
         pod = asking()
         pod["spec"]["containers"][0]["name"] = "istio-proxy"
         assert [passed for _, passed, _ in self.of(pod)] == [True, False, None]
-        assert admission_of(pod).answers()[-2].finding is not None
+        assert admission_of(pod).rule_results()[-2].finding is not None
 
     def test_of_a_pod_whose_plan_is_impossible(self) -> None:
         """Who takes part is known all the same."""
         admission = admission_of(asking(logs="/etc/*.log"))
-        assert [(answer.passed, answer.found) for answer in admission.rule_results()[-2:]] == [
+        assert [(answer.passed, answer.explanation) for answer in admission.rule_results()[-2:]] == [
             (True, "app"),
             (False, ""),
         ]
@@ -321,7 +321,7 @@ def test_whoever_knows_better_overrules() -> None:
     admission = admission_of(asking(nosuch="x"))
     assert admission.verdict.injected
     findings = [Finding(Reason.UNREADABLE_POD), Finding(Reason.NO_EFFECT)]
-    admission.overrule(findings)
+    admission.reject(findings)
     verdict = admission.verdict
     assert (verdict.reason, verdict.findings, verdict.patch) == (Reason.UNREADABLE_POD, findings, b"")
     assert (admission.plan, admission.editor, verdict.plan_notes) == (None, None, [])
@@ -342,7 +342,7 @@ def test_an_error_leaves_the_pod_as_it_was(error: Exception, reason: Reason, mon
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("webhook.injection.admission.annotate", fail)
+    monkeypatch.setattr("webhook.injection.admission.add_annotations", fail)
     admission = admission_of(asking())
     verdict = admission.verdict
     assert (verdict.reason, verdict.patch, verdict.allowed) == (reason, b"", True)

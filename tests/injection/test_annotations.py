@@ -12,30 +12,30 @@ from webhook.injection.annotations import (
     MAX_DIRECTORIES,
     MAX_ENTRIES,
     MAX_PATH_BYTES,
-    MAX_UNKNOWN,
+    MAX_UNKNOWN_KEYS,
     MAX_USER_ID,
+    InvalidValueError,
     LogEntry,
     RequestedOptions,
     parse_logs,
-    read,
+    parse_options,
 )
 from webhook.injection.paths import components
-from webhook.injection.reasons import NotInjectable, Reason
+from webhook.injection.reasons import Reason
 
 
 def options(**annotations: str) -> RequestedOptions:
     """Return what the annotations ask for."""
-    found = read({f"pillion.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}, "pillion.dev/")
-    assert found is not None
-    return found
+    prefixed = {f"pillion.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    return parse_options(prefixed, "pillion.dev/")
 
 
 def refusal(key: str, text: str) -> str:
     """Return why an annotation's value is refused; nothing of it is among the options."""
     found = options(**{key: text})
-    (finding,) = found.refused
+    (finding,) = found.invalid
     assert (finding.reason, finding.annotation) == (Reason.BAD_ANNOTATION, key)
-    found.refused = ()
+    found.invalid = ()
     assert found == RequestedOptions()
     return finding.text()
 
@@ -50,21 +50,21 @@ def refusal(key: str, text: str) -> str:
         ("logs", "/a/*.log", "logs", parse_logs("/a/*.log")),
         ("containers", "app", "containers", ("app",)),
         ("containers", " web,app,\nweb\r\n,", "containers", ("web", "app")),
-        ("env", "false", "env", False),
+        ("env", "false", "add_variables", False),
         ("volume-size-limit", "1Gi", "volume_size_limit", "1Gi"),
         ("run-as-user", "0", "run_as_user", 0),
         ("run-as-user", str(MAX_USER_ID), "run_as_user", MAX_USER_ID),
-        ("cpu-request", "10m", "amounts", {"cpu-request": "10m"}),
-        ("cpu-limit", "1", "amounts", {"cpu-limit": "1"}),
-        ("memory-request", "1Mi", "amounts", {"memory-request": "1Mi"}),
-        ("memory-limit", " 64Mi ", "amounts", {"memory-limit": "64Mi"}),
+        ("cpu-request", "10m", "resource_annotations", {"cpu-request": "10m"}),
+        ("cpu-limit", "1", "resource_annotations", {"cpu-limit": "1"}),
+        ("memory-request", "1Mi", "resource_annotations", {"memory-request": "1Mi"}),
+        ("memory-limit", " 64Mi ", "resource_annotations", {"memory-limit": "64Mi"}),
     ],
 )
 def test_a_value_is_read(key: str, text: str, field: str, value: Any) -> None:
     """Without the blanks around it, and nothing else is said."""
     found = options(**{key: text})
     assert getattr(found, field) == value
-    assert (found.refused, found.notes) == ((), ())
+    assert (found.invalid, found.warnings) == ((), ())
     assert found != RequestedOptions()
 
 
@@ -76,8 +76,8 @@ def test_a_value_is_read(key: str, text: str, field: str, value: Any) -> None:
         ("env", "yes", '"yes": write "true" or "false"'),
         ("profile", "", "profile: is empty; write a profile's name, or remove it"),
         ("profile", "Web", '"Web": write web'),
-        ("profile", "a b", '"a b": write a name of small letters, digits and -'),
-        ("profile", "A_B", '"A_B": write a name of small letters, digits and -'),
+        ("profile", "a b", '"a b": write a name of lower-case letters, digits and -'),
+        ("profile", "A_B", '"A_B": write a name of lower-case letters, digits and -'),
         ("containers", " , ", "write container names with commas between them, or leave it out"),
         ("containers", "app, my app", '"my app": is no container name; write app,my,app'),
         ("volume-size-limit", "big", '"big": is not a quantity; write for example 1Gi'),
@@ -101,15 +101,15 @@ def test_a_value_that_can_not_be_used_is_refused(key: str, text: str, said: str)
 def test_no_mistake_hides_another() -> None:
     """All of them are found, in the annotations' order; what is good is read."""
     found = options(inject="x", env="false", profile="X", logs="y")
-    assert [finding.annotation for finding in found.refused] == ["inject", "profile", "logs"]
-    assert not found.env
+    assert [finding.annotation for finding in found.invalid] == ["inject", "profile", "logs"]
+    assert not found.add_variables
 
 
 def test_annotations_of_others_ask_for_nothing() -> None:
     """None at all, or under another prefix."""
     for others in (None, {}, {"example.com/inject": "true"}):
-        assert read(others, "pillion.dev/") is None
-    assert read({"logs.example/inject": "true"}, "logs.example/") == RequestedOptions(inject=True)
+        assert parse_options(others, "pillion.dev/") == RequestedOptions()
+    assert parse_options({"logs.example/inject": "true"}, "logs.example/") == RequestedOptions(inject=True)
 
 
 def test_a_status_is_not_read() -> None:
@@ -129,14 +129,14 @@ def test_a_status_is_not_read() -> None:
 def test_an_unknown_key_is_a_note(key: str, said: str) -> None:
     """With the nearest one, or some that there are; the status is nobody's to write."""
     found = options(**{key: "x"})
-    assert found.refused == ()
-    assert [(note.reason, note.where, note.message) for note in found.notes] == [(Reason.UNKNOWN_KEY, key, said)]
+    assert found.invalid == ()
+    assert [(one.reason, one.annotation, one.message) for one in found.warnings] == [(Reason.UNKNOWN_KEY, key, said)]
 
 
 def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:
     """A few are named; the rest can be no typing errors."""
     found = options(**{f"x{number}": "" for number in range(5000)}, logs="/a/x.log")
-    assert len(found.notes) == MAX_UNKNOWN
+    assert len(found.warnings) == MAX_UNKNOWN_KEYS
     assert found.logs is not None
 
 
@@ -224,11 +224,11 @@ class TestLogs:
     )
     def test_what_can_not_be_used_is_refused(self, text: str, said: str) -> None:
         """One bad entry refuses all."""
-        with pytest.raises(NotInjectable) as raised:
+        with pytest.raises(InvalidValueError) as raised:
             parse_logs(text)
-        assert raised.value.finding.message == said
+        assert raised.value.message == said
         if text.strip(",\n"):
-            with pytest.raises(NotInjectable):
+            with pytest.raises(InvalidValueError):
                 parse_logs(f"/good/x.log\n{text}")
 
     @pytest.mark.parametrize(
@@ -240,25 +240,25 @@ class TestLogs:
         if taken:
             assert parse_logs(f"/a/{name}")
             return
-        with pytest.raises(NotInjectable, match="a component longer than 255 bytes"):
+        with pytest.raises(InvalidValueError, match="a component longer than 255 bytes"):
             parse_logs(f"/a/{name}")
 
     def test_a_path_has_so_many_bytes_at_most(self) -> None:
         """A mount's path is longer still."""
         path = ("/" + "x" * 127) * (MAX_PATH_BYTES // 128)
         assert parse_logs(path)
-        with pytest.raises(NotInjectable, match="is longer than 2048 bytes"):
+        with pytest.raises(InvalidValueError, match="is longer than 2048 bytes"):
             parse_logs(f"{path}x")
 
     def test_there_are_so_many_entries_and_directories_at_most(self) -> None:
         """Each directory is a volume, and each entry an argument."""
         files = [f"/a/{number}.log" for number in range(MAX_ENTRIES + 1)]
         assert len(parse_logs("\n".join(files[1:]))) == MAX_ENTRIES
-        with pytest.raises(NotInjectable, match="has 129 entries; 128 are allowed, use wildcards"):
+        with pytest.raises(InvalidValueError, match="has 129 entries; 128 are allowed, use wildcards"):
             parse_logs("\n".join(files))
         directories = [f"/{number}/x.log" for number in range(MAX_DIRECTORIES + 1)]
         assert len(parse_logs("\n".join(directories[1:]))) == MAX_DIRECTORIES
-        with pytest.raises(NotInjectable, match="has 17 directories; 16 are allowed"):
+        with pytest.raises(InvalidValueError, match="has 17 directories; 16 are allowed"):
             parse_logs("\n".join(directories))
 
     @pytest.mark.parametrize(
@@ -267,8 +267,8 @@ class TestLogs:
     )
     def test_a_name_may_be_that_of_a_directory(self, text: str, *, noted: bool) -> None:
         """One without a dot and without a wildcard is probably not a file."""
-        notes = options(logs=f"/a/x.log,{text}").notes
-        assert [(note.reason, note.where, note.value) for note in notes] == (
+        notes = options(logs=f"/a/x.log,{text}").warnings
+        assert [(note.reason, note.annotation, note.value) for note in notes] == (
             [(Reason.PROBABLY_DIRECTORY, "logs", text)] if noted else []
         )
 

@@ -11,7 +11,7 @@ from tests.injection.views import container, spec
 from tests.tables import rows
 from webhook.injection import candidates as module
 from webhook.injection.annotations import RequestedOptions, parse_logs
-from webhook.injection.candidates import MAX_GUESSED, Candidate, candidates
+from webhook.injection.candidates import MAX_COMPARED_NAMES, Candidate, candidates
 from webhook.injection.reasons import Finding, NotInjectable, Reason
 
 POD = spec(
@@ -81,7 +81,7 @@ def test_what_others_mount_is_looked_at() -> None:
     """Those that take no part, but for the pod's own that were not selected."""
     others = [(one.container.name, one.takes_unprefixed) for one in found("app:/srv/*.log") if not one.selected]
     assert others == [("istio-proxy", True), ("init", True), ("vault-agent-init", True)]
-    assert all(one.added == () for one in found() if not one.selected)
+    assert all(one.added_variables == () for one in found() if not one.selected)
 
 
 def test_each_has_its_place_in_the_pod() -> None:
@@ -100,7 +100,7 @@ def test_variables_are_added_where_the_pod_wants_them(*, wanted: bool, names: li
     """``env: "false"`` says that it does not."""
     options = RequestedOptions(add_variables=wanted)
     (app, *_) = candidates(POD, options, parse_logs("/srv/*.log"), CONFIGURATION)
-    assert [variable.name for variable in app.added] == names
+    assert [variable.name for variable in app.added_variables] == names
 
 
 def test_other_injectors_are_those_of_the_configuration() -> None:
@@ -164,7 +164,7 @@ def test_a_name_in_a_pod_without_containers_is_a_reason_too() -> None:
 
 def test_an_unknown_name_among_thousands_is_not_guessed_at() -> None:
     """The first ones are compared, as that takes time."""
-    names = [f"c{number}" for number in range(MAX_GUESSED)]
+    names = [f"c{number}" for number in range(MAX_COMPARED_NAMES)]
     pod = spec(containers=[{"name": name} for name in [*names, "x-y-z"]])
     assert rejection(containers="x-y-zz", pod=pod).message.endswith('did you mean "c0"?')
     pod = spec(containers=[{"name": name} for name in [*names[1:], "x-y-z"]])

@@ -43,11 +43,11 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "port's number": ({"ports": [{"containerPort": 65536}]}, "ports.0.containerPort must be a whole number from 1 to"),
     "port's name": (
         {"ports": [{"containerPort": 1, "name": "a-name-that-is-too-long"}]},
-        "ports.0.name must be a name of at most 15 small letters",
+        "ports.0.name must be a name of at most 15 lower-case letters",
     ),
     "port's name twice": (
         {"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]},
-        "ports.0.name a is there twice",
+        "ports.0.name a is used twice",
     ),
     "probe without handler": ({"livenessProbe": {"periodSeconds": 5}}, "livenessProbe must have one of exec, httpGet"),
     "probe that succeeds twice": (
@@ -74,7 +74,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "capability that escalates": (
         {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"add": ["CAP_SYS_ADMIN"]}}},
-        "securityContext.allowPrivilegeEscalation false is refused with CAP_SYS_ADMIN",
+        "securityContext.allowPrivilegeEscalation false is rejected with CAP_SYS_ADMIN",
     ),
     "mount at the root": (
         {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/"}]},
@@ -86,7 +86,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mount of no volume": (
         {"volumeMounts": [{"name": "nosuch", "mountPath": "/x"}]},
-        "volumeMounts.0.name 'nosuch' is no volume of the pod",
+        "volumeMounts.0.name 'nosuch' is not a volume of the pod",
     ),
     "subPath upwards": (
         {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/x", "subPath": "../x"}]},
@@ -116,7 +116,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "probe's port by name": (
         {"livenessProbe": {"httpGet": {"port": "A"}}},
-        "livenessProbe.httpGet.port must be a name of at most 15 small letters",
+        "livenessProbe.httpGet.port must be a name of at most 15 lower-case letters",
     ),
     "probe's port by number": (
         {"livenessProbe": {"tcpSocket": {"port": 0}}},
@@ -124,15 +124,15 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "probe of a port that is none": (
         {"ports": [{"containerPort": 1, "name": "a"}], "readinessProbe": {"httpGet": {"port": "b"}}},
-        "readinessProbe.httpGet.port b is none of the container's ports",
+        "readinessProbe.httpGet.port b is not the name of a port of the container",
     ),
     "hook of a port that is none": (
         {"lifecycle": {"preStop": {"tcpSocket": {"port": "b"}}}},
-        "lifecycle.preStop.tcpSocket.port b is none of the container's ports",
+        "lifecycle.preStop.tcpSocket.port b is not the name of a port of the container",
     ),
     "second port of one name": (
         {"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]},
-        "ports.1.name a is there twice",
+        "ports.1.name a is used twice",
     ),
     "request above the limit": (
         {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
@@ -156,7 +156,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "privileged that escalates": (
         {"securityContext": {"allowPrivilegeEscalation": False, "privileged": True}},
-        "securityContext.allowPrivilegeEscalation false is refused with privileged: true",
+        "securityContext.allowPrivilegeEscalation false is rejected with privileged: true",
     ),
     "mount's path with a colon": (
         {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/a:b"}]},
@@ -198,7 +198,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "variable that is none": (
         {"volumeMounts": [{"name": "pillion-logs-1", "mountPath": "/x", "subPathExpr": "a/$(NONE)"}]},
-        "volumeMounts.0.subPathExpr $(NONE) is none of the container's variables",
+        "volumeMounts.0.subPathExpr $(NONE) is not a variable of the container",
     ),
     "restart policy": ({"restartPolicy": "Never"}, "restartPolicy must be Always, is 'Never'"),
     "size": ({"env": [{"name": f"A{n}", "value": "x" * 100_000} for n in range(3)]}, "has 300"),

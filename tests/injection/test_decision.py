@@ -352,7 +352,7 @@ def test_what_let_a_pod_pass(value: Any, found: list[str], *, opted_in: bool) ->
     context = context_of(value, replace(CONFIGURATION, profiles=profiles), opted_in=opted_in)
     assert first_rejection(context) is None
     *others, ports = (text.format(context.profile.revision) for text in found)
-    assert [text for rule in RULES if (text := rule.found(context))] == ["shop", *others, f"it uses {ports}"]
+    assert [text for rule in RULES if (text := rule.describe(context))] == ["shop", *others, f"it uses {ports}"]
 
 
 # --- pods that are injected already ------------------------------------------------------------------------------

@@ -134,14 +134,24 @@ def test_a_path_longer_than_the_kernel_takes_is_not_compared(field: str) -> None
 @pytest.mark.parametrize(
     ("directory", "said"),
     [
-        pytest.param("/app", "/app; log into a folder of its own, as /app/logs", id="home"),
-        pytest.param("/var/log", "/var/log; log into a folder of its own, as /var/log/app", id="folder of logs"),
-        pytest.param("/var/lib/mysql", "/var/lib/mysql; log into a folder of its own, as /var/log/app", id="data"),
+        pytest.param("/app", "/app; use a directory for logs, such as /app/logs", id="home"),
         pytest.param(
-            "/opt/" + "x" * 18, f"/opt/{'x' * 18}; log into a folder of its own, as /opt/{'x' * 18}/logs", id="longest"
+            "/var/log",
+            "/var/log; use a directory for logs, such as /var/log/app",
+            id="folder of logs",
         ),
-        pytest.param("/opt/" + "x" * 19, f"/opt/{'x' * 19}; log into a folder of its own", id="too long"),
-        pytest.param("/opt/\u202e", "/opt/\ufffd; log into a folder of its own", id="unprintable"),
+        pytest.param(
+            "/var/lib/mysql",
+            "/var/lib/mysql; use a directory for logs, such as /var/log/app",
+            id="data",
+        ),
+        pytest.param(
+            "/opt/" + "x" * 18,
+            f"/opt/{'x' * 18}; use a directory for logs, such as /opt/{'x' * 18}/logs",
+            id="longest",
+        ),
+        pytest.param("/opt/" + "x" * 19, f"/opt/{'x' * 19}; use a directory for logs", id="too long"),
+        pytest.param("/opt/\u202e", "/opt/\ufffd; use a directory for logs", id="unprintable"),
     ],
 )
 def test_what_an_image_probably_has_is_worth_a_warning(directory: str, said: str) -> None:

@@ -99,7 +99,7 @@ def test_a_volume_is_read_only_whatever_its_mounts_say(source: dict[str, Any], *
     ("kind", "words"),
     [
         ("secret", "a Secret"),
-        ("missing", "a volume that the pod does not have"),
+        ("missing", "a volume that the pod does not define"),
         ("nfs", "a volume of kind nfs"),
         ("k\n" + "x" * 40, "a volume of kind k\ufffdxxxxxxxxxxxxxxxxxxxxx…"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from tests.injection.reviews import CONFIGURATION
 from tests.injection.views import container
 from tests.tables import flat, rows
-from webhook.injection import location
+from webhook.injection import log_detection
 from webhook.injection.annotations import RequestedOptions, parse_logs
 from webhook.injection.log_detection import has_log_location, probable_log_directory
 from webhook.injection.pod import Container
@@ -47,9 +47,9 @@ CASES: dict[str, dict[str, Case]] = {
         "logs": saying(True, logs=parse_logs("/x/*.log")),
         "profile": saying(True, profile="web"),
         "containers": saying(True, containers=("app",)),
-        "other keys": saying(False, env=False, run_as_user=5, volume_size_limit="1Gi"),
+        "other keys": saying(False, add_variables=False, run_as_user=5, volume_size_limit="1Gi"),
     },
-    "mounts a volume at, above or below the folder": {
+    "mounts a volume at, above or below the directory": {
         "at": having(True, "/var/log/app"),
         "above": having(True, "/var/log"),
         "below": having(True, "/var/log/app/today"),
@@ -67,7 +67,7 @@ CASES: dict[str, dict[str, Case]] = {
 
 def test_each_row_of_the_table_is_a_case() -> None:
     """And each case is a row."""
-    assert list(CASES) == rows(location)
+    assert list(CASES) == rows(log_detection)
 
 
 @pytest.mark.parametrize(("options", "profile", "mounted", "expected"), flat(CASES))

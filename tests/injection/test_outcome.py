@@ -14,13 +14,13 @@ CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
         "": (False, False, Reason.INJECTED, Outcome.INJECTED),
         "shadow": (True, True, Reason.INJECTED, Outcome.SHADOWED),
     },
-    "an annotation that can't be used, under strict": {"": (True, True, Reason.BAD_ANNOTATION, Outcome.DENIED)},
-    "a deadline, too many requests, a bug of ours": {
+    "an invalid annotation, under strict": {"": (True, True, Reason.BAD_ANNOTATION, Outcome.DENIED)},
+    "a deadline, too many requests, a bug": {
         "deadline": (False, True, Reason.DEADLINE, Outcome.FAILED),
         "too many": (False, False, Reason.OVERLOADED, Outcome.FAILED),
         "bug": (True, False, Reason.INTERNAL_ERROR, Outcome.FAILED),
     },
-    "an annotation or a plan that can't be followed": {
+    "an invalid annotation, an impossible injection": {
         "annotation": (False, False, Reason.BAD_ANNOTATION, Outcome.NOT_INJECTABLE),
         "plan": (True, False, Reason.HIDES_PROGRAM, Outcome.NOT_INJECTABLE),
     },

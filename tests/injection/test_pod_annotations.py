@@ -16,13 +16,13 @@ from webhook.injection.pod_annotations import (
     ANNOTATIONS_SIZE,
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
+    add_annotations,
     add_volume_names,
-    annotate,
     are_short_enough,
     remove_volume_names,
 )
 from webhook.injection.reasons import Reason
-from webhook.injection.status import Status, parse
+from webhook.injection.status import Status, parse_status
 from webhook.injection.variables import POD_VARIABLES
 
 STATUS = "pillion.dev/status"
@@ -42,7 +42,7 @@ class Annotated:
     ) -> None:
         editor = PodEditor(Metadata(annotations=present), spec or PodSpec())
         editor.pull_secrets = ["pull"]
-        self.findings = annotate(
+        self.findings = add_annotations(
             editor, replace(TAIL, native=native), candidates, volumes=volumes, reused=["data"], prefix="pillion.dev/"
         )
         assert editor.metadata is not None
@@ -52,7 +52,7 @@ class Annotated:
     @property
     def status(self) -> Status:
         """Return what the status says."""
-        status = parse(self.after, "pillion.dev/")
+        status = parse_status(self.after, "pillion.dev/")
         assert status is not None
         return status
 
@@ -60,7 +60,7 @@ class Annotated:
 def test_the_status_says_what_was_added() -> None:
     """And what of the pod's own is read; containers that take no part are not in it."""
     all_of_them = candidate("app")
-    all_of_them.added = POD_VARIABLES
+    all_of_them.added_variables = POD_VARIABLES
     status = Annotated(None, all_of_them, candidate("init", selected=False)).status
     assert status == Status(
         "tail", TAIL.revision, "pillion-tail", ["app"], ["pillion-logs-1"], ["data"], pull_secrets=["pull"]
@@ -70,7 +70,7 @@ def test_the_status_says_what_was_added() -> None:
 def test_the_status_names_the_variables_of_a_container_that_did_not_get_all() -> None:
     """Where it got all of them nothing is said."""
     one, none = candidate("one"), candidate("none")
-    one.added = [EnvVar("POD_NAMESPACE")]
+    one.added_variables = [EnvVar("POD_NAMESPACE")]
     assert Annotated(None, one, none).status.variables == {"one": ["POD_NAMESPACE"], "none": []}
 
 

@@ -22,9 +22,10 @@ from tests.tables import rows
 from webhook.configuration import load
 from webhook.injection import removal
 from webhook.injection.admission import Admission
+from webhook.injection.former_values import note_former_values
 from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
 from webhook.injection.profile import Configuration
-from webhook.injection.removal import note_former_values, remove
+from webhook.injection.removal import remove
 from webhook.injection.verdict import Verdict
 
 PREFIX = "pillion.dev/"
@@ -194,22 +195,6 @@ def test_a_null_annotation_is_null_again(key: str, word: str) -> None:
     assert operation.get("nullSpelling", "") == word
 
 
-def test_a_path_to_a_null_has_numbers_in_lists() -> None:
-    """As whoever looks for how it is written expects."""
-    pod = shop()
-    pod["spec"]["containers"][0]["volumeMounts"] = None
-    asked: list[Any] = []
-
-    def word(path: Any) -> str:
-        asked.append(path)
-        return ""
-
-    decoded = copy.deepcopy(pod)
-    del decoded["spec"]["containers"][0]["volumeMounts"]
-    note_former_values(pod, json.loads(verdict_on(decoded).patch), PREFIX, word)
-    assert set(asked) == {("spec", "containers", 0, "volumeMounts")}
-
-
 def test_the_autoscalers_list_was_changed_since() -> None:
     """Our volumes go, the others stay."""
     pod = injected_shop()
@@ -258,7 +243,7 @@ def without_evidence_of_a_container(pod: dict[str, Any]) -> None:
 
 def without_evidence_of_a_volume(pod: dict[str, Any]) -> None:
     """Say that it was the pod's own."""
-    with_status(pod, reused=["pillion-logs-1"])
+    with_status(pod, reusedVolumes=["pillion-logs-1"])
 
 
 def without_evidence_of_variables(pod: dict[str, Any]) -> None:
@@ -335,16 +320,16 @@ def test_another_mount_keeps_a_volume_with_all_its_mounts() -> None:
     assert [volume["name"] for volume in result["spec"]["volumes"]] == ["pillion-logs-1"]
     assert [len(container["volumeMounts"]) for container in result["spec"]["containers"]] == [1, 2]
     assert "initContainers" not in result["spec"]
-    assert kept(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it in a way of its own']
+    assert kept(pod) == ['volume "pillion-logs-1" stays: container "worker" mounts it differently']
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        pytest.param({"readOnly": True}, "in a way of its own", id="read-only"),
-        pytest.param({"subPath": "other"}, "in a way of its own", id="other-folder"),
-        pytest.param({"subPath": {}}, "in a way of its own", id="no-text"),
-        pytest.param({"recursiveReadOnly": "Enabled"}, "in a way of its own", id="unknown-field"),
+        pytest.param({"readOnly": True}, "differently", id="read-only"),
+        pytest.param({"subPath": "other"}, "differently", id="other-folder"),
+        pytest.param({"subPath": {}}, "differently", id="no-text"),
+        pytest.param({"recursiveReadOnly": "Enabled"}, "differently", id="unknown-field"),
     ],
 )
 def test_a_mount_of_another_form_is_the_users(change: dict[str, Any], said: str) -> None:
@@ -458,7 +443,7 @@ def test_the_last_container_stays() -> None:
     pod = injected(found.pod, found.verdict())
     del pod["spec"]["containers"][0]
     assert [container["name"] for container in removed(pod)["spec"]["containers"]] == ["pillion-plain"]
-    assert 'container "pillion-plain" stays: the pod has no other ordinary one' in kept(pod)
+    assert 'container "pillion-plain" stays: it is the pod\'s only ordinary container' in kept(pod)
 
 
 def test_a_pull_secret_that_no_profile_has_stays() -> None:

@@ -14,7 +14,7 @@ from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import PodSpec
 from webhook.injection.profile import Bound
 from webhook.injection.reasons import Finding, NotInjectable, Reason
-from webhook.injection.resources import bounded, resources
+from webhook.injection.resources import clamp, sidecar_resources
 
 #: Requests 10m and 32Mi, limits 64Mi; more in a Guaranteed pod, and storage where every container limits it.
 TAIL = replace(
@@ -40,7 +40,10 @@ class Given:
         options = RequestedOptions(
             resource_annotations={key.replace("_", "-"): amount for key, amount in asked.items()}
         )
-        self.amounts = resources(value, profile, options, volumes, self.findings)
+        size_limit, count = volumes
+        self.amounts = sidecar_resources(
+            value, profile, options, self.findings, volume_size_limit=size_limit, new_volume_count=count
+        )
 
     @property
     def requests(self) -> Mapping[str, str]:
@@ -71,7 +74,7 @@ def test_a_pod_with_resources_for_all_containers_keeps_them(of_pod: Any) -> None
     given = Given(pod(None, resources=of_pod), cpu_limit="1", memory_request="1Mi")
     assert given.amounts is None
     assert given.said == [(Reason.NO_EFFECT, "cpu-limit", "1"), (Reason.NO_EFFECT, "memory-request", "1Mi")]
-    assert given.findings[0].message == "has no effect: the pod has resources of its own for all containers"
+    assert given.findings[0].message == "has no effect: the pod has pod-level resources"
 
 
 @pytest.mark.parametrize("of_pod", [{}, {"limits": {}}, {"limits": None, "requests": {}}], ids=str)
@@ -112,7 +115,7 @@ def test_an_annotation_beyond_a_bound_is_the_bound(asked: str, limits: str) -> N
 def test_a_value_is_bounded(bound: Bound | None, value: str, expected: str, message: str) -> None:
     """By amounts, not by texts; the value stays as it was written where it fits."""
     findings: list[Finding] = []
-    assert bounded("cpu-limit", value, bound, findings) == expected
+    assert clamp("cpu-limit", value, bound, findings) == expected
     assert [finding.message for finding in findings] == ([message] if message else [])
 
 

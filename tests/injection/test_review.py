@@ -11,7 +11,7 @@ import pytest
 
 from webhook.errors import ReviewError
 from webhook.injection.edit import Operation, encode_patch
-from webhook.injection.review import LENIENT_SIZE, Kind, Request, Response, encode_review, parse_review
+from webhook.injection.review import MAX_LENIENT_BYTES, Kind, Request, Response, encode_review, parse_review
 
 
 def body(**fields: Any) -> bytes:
@@ -150,7 +150,7 @@ def test_a_body_that_is_no_review_is_refused(body: bytes, message: str) -> None:
 
 def test_a_large_body_is_not_read_a_second_time() -> None:
     """To read it into dictionaries takes many times its size in memory."""
-    fits = LENIENT_SIZE - len(raw('{"uid": "u", "kind": "5"}')) + 1
+    fits = MAX_LENIENT_BYTES - len(raw('{"uid": "u", "kind": "5"}')) + 1
     assert parse_review(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * (fits - 6)}"')).uid == "u"
     with pytest.raises(ReviewError, match="not JSON"):
         parse_review(raw('{"uid": "u", "kind": 5}', f',"x":"{"y" * fits}"'))

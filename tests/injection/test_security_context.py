@@ -10,7 +10,7 @@ import pytest
 from tests.injection.reviews import CONFIGURATION
 from tests.injection.views import container, spec
 from tests.tables import flat, rows
-from webhook.injection import identity
+from webhook.injection import security_context as module
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.reasons import Finding, NotInjectable, Reason
@@ -165,7 +165,7 @@ def test_who_has_to_change_what_is_said(
 
 def test_each_row_of_the_tables_is_a_case() -> None:
     """And each case is a row."""
-    assert list(USERS) == rows(identity._user)
+    assert list(USERS) == rows(module._user)
     assert list(STARTS) == rows(reject_unstartable_user, columns=2)
 
 

@@ -15,6 +15,7 @@ from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import TOKEN_PATH, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason
+from webhook.injection.volumes import plan_volumes
 from webhook.profiles import builtins
 
 TAIL = CONFIGURATION.profiles["tail"]
@@ -26,7 +27,7 @@ def built(
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the sidecar for a pod of one container with these mounts, and what is found; ``fields`` are its spec's."""
     app = candidate(volumeMounts=list(mounts))
-    made = plan([app], [entry(logs)], DATA, profile)
+    made = plan_volumes([app], [entry(logs)], DATA, profile)
     pod = spec(containers=[{"name": "app"}], **fields)
     return sidecar.build(pod, profile, RequestedOptions(), [app], made, size_limit=None)
 
@@ -90,7 +91,7 @@ def test_a_place_is_mounted_as_the_container_mounts_it(mount: dict[str, Any], ex
         volumeMounts=[{"name": "data", "mountPath": "/srv", **mount}],
         env=[{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
     )
-    made = plan([app], [entry("/srv/*.log")], DATA, TAIL)
+    made = plan_volumes([app], [entry("/srv/*.log")], DATA, TAIL)
     container, _ = sidecar.build(
         spec(containers=[{"name": "app"}]), TAIL, RequestedOptions(), [app], made, size_limit=None
     )
@@ -107,7 +108,7 @@ def test_an_empty_volume_is_where_the_token_would_be(*, wanted: bool, of_pod: bo
     container, _ = built(profile, automountServiceAccountToken=of_pod)
     token = {"name": "pillion-no-token", "mountPath": TOKEN_PATH, "readOnly": True}
     assert (token in container["volumeMounts"]) is masked
-    assert sidecar.masks_token(spec(automountServiceAccountToken=of_pod), profile) is masked
+    assert sidecar.hides_token(spec(automountServiceAccountToken=of_pod), profile) is masked
 
 
 def test_a_pod_with_resources_for_all_containers_keeps_them() -> None:
@@ -124,7 +125,7 @@ def test_the_user_is_one_of_those_that_write() -> None:
         candidate(name, selected=name != "stranger", securityContext={"runAsUser": user}, volumeMounts=mounts[name])
         for name, user in reversed(users.items())
     ]
-    made = plan(items, [entry("writer:/srv/*.log")], DATA, TAIL)
+    made = plan_volumes(items, [entry("writer:/srv/*.log")], DATA, TAIL)
     pod = spec(containers=[{"name": name} for name in users])
     container, findings = sidecar.build(pod, TAIL, RequestedOptions(), items, made, size_limit=None)
     assert container["securityContext"]["runAsUser"] == 1

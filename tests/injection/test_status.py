@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.status import Status, parse
+from webhook.injection.status import Status, parse_status
 
 STATUS = Status("tail", "abc", "pillion-tail", ["app"], ["pillion-logs-1"], [])
 KEY = "pillion.dev/status"
@@ -29,8 +29,8 @@ def test_what_has_a_default_is_not_written() -> None:
 
 def test_it_is_read_as_it_was_written() -> None:
     """Under the prefix that it was written with."""
-    assert parse({KEY: STATUS.text()}, "pillion.dev/") == STATUS
-    assert parse({KEY: STATUS.text()}, "other.example/") is None
+    assert parse_status({KEY: STATUS.text()}, "pillion.dev/") == STATUS
+    assert parse_status({KEY: STATUS.text()}, "other.example/") is None
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_it_is_read_as_it_was_written() -> None:
 )
 def test_anything_else_is_no_status(value: Any) -> None:
     """The pod's author can write it too, and nothing raises."""
-    assert parse({KEY: value}, "pillion.dev/") is None
+    assert parse_status({KEY: value}, "pillion.dev/") is None

@@ -9,7 +9,7 @@ from webhook.injection.annotations import parse_logs
 from webhook.injection.candidates import Candidate
 from webhook.injection.paths import components
 from webhook.injection.reasons import NotInjectable, Reason
-from webhook.injection.targets import MAX_TARGETS, are_mounts, nearest_mount, targets
+from webhook.injection.targets import MAX_TARGETS, enclosing_mount_path, files_are_mounts, targets
 
 
 def mounting(*paths: str, name: str = "app", takes_unprefixed: bool = True) -> Candidate:
@@ -21,7 +21,7 @@ def mounting(*paths: str, name: str = "app", takes_unprefixed: bool = True) -> C
 def found(logs: str, *containers: Candidate) -> list[tuple[str, str, list[str]]]:
     """Return each target: container, directory, and the names of the files that are meant."""
     return [
-        (one.candidate.container.name, "/" + "/".join(one.directory), [item.name for item in one.entries])
+        (one.candidate.container.name, "/" + "/".join(one.directory), [item.file_glob for item in one.entries])
         for one in targets(containers, parse_logs(logs))
     ]
 
@@ -73,7 +73,7 @@ def test_mounts_are_found_around_and_inside() -> None:
     """The nearest one around, and all inside, however deep."""
     container = mounting("/", "/srv", "/srv/app/x", "/srv/app/y/z", "/srv/app2")
     (target,) = targets([container], parse_logs("/srv/app/*.log"))
-    assert target.nearest_mount == ("srv",)
+    assert target.enclosing_mount_path == ("srv",)
     assert list(target.below) == [("srv", "app", "x"), ("srv", "app", "y", "z")]
 
 
@@ -89,7 +89,7 @@ def test_mounts_are_found_around_and_inside() -> None:
 def test_the_nearest_mount_is_the_deepest_that_a_path_lies_in(path: str, nearest: tuple[str, ...] | None) -> None:
     """In whatever order they are mounted."""
     for paths in (("/a", "/a/b"), ("/a/b", "/a")):
-        assert nearest_mount(components(path), mounting(*paths).own) == nearest
+        assert enclosing_mount_path(components(path), mounting(*paths).own_mounts) == nearest
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_nearest_mount_is_the_deepest_that_a_path_lies_in(path: str, nearest
 def test_every_file_that_is_meant_may_be_a_mount(logs: str, *, expected: bool) -> None:
     """A pattern means more than that."""
     (target,) = targets([mounting("/srv/x.log", "/srv/*.log")], parse_logs(logs))
-    assert are_mounts(target) is expected
+    assert files_are_mounts(target) is expected
 
 
 def test_more_directories_than_can_be_planned_for_are_a_reason() -> None:

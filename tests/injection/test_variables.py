@@ -19,7 +19,6 @@ from webhook.injection.variables import (
     Environment,
     added_variables,
     escape_references,
-    has_sidecar_variables,
     needed_variables,
 )
 
@@ -267,23 +266,6 @@ class TestEnvironment:
         """As it does in the container."""
         made, added = self.adopted("$(A)", EnvVar("A", "1"), EnvVar("A", "$(A)2"))
         assert (made, added) == ("$(PILLION_1_A)", [("A", "1"), ("PILLION_1_A", "$(A)2")])
-
-
-@pytest.mark.parametrize(
-    ("without", "has"),
-    [(None, True), *((variable.name, False) for variable in SIDECAR_VARIABLES)],
-)
-def test_a_sidecar_is_known_by_its_variables(without: str | None, *, has: bool) -> None:
-    """All of them, whatever else it has."""
-    env: list[dict[str, Any]] = [{"name": "OTHER", "value": "x"}]
-    for variable in SIDECAR_VARIABLES:
-        assert variable.valueFrom is not None
-        if variable.name != without:
-            env.append({"name": variable.name, "valueFrom": {"fieldRef": variable.valueFrom.fieldRef}})
-    assert has_sidecar_variables(container(env=env)) is has
-    if has:
-        env[1]["valueFrom"] = {"fieldRef": {"fieldPath": "metadata.uid"}}
-        assert not has_sidecar_variables(container(env=env))
 
 
 def test_a_long_text_of_half_references_is_read_at_once() -> None:

@@ -96,7 +96,7 @@ def test_only_the_decisive_warning_says_that_nothing_was_injected() -> None:
 @pytest.mark.parametrize(("asked", "number"), [(True, 1), (False, 0)])
 def test_some_warnings_are_for_those_who_asked(*, asked: bool, number: int) -> None:
     """A namespace's pods that run on Windows are nobody's mistake."""
-    assert len(verdict(Finding(Reason.WINDOWS), asked=asked).warnings) == number
+    assert len(verdict(Finding(Reason.WINDOWS), requested_by_pod=asked).warnings) == number
 
 
 def test_a_warning_is_said_once_and_not_more_than_fit() -> None:

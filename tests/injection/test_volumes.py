@@ -14,7 +14,7 @@ from webhook.injection.annotations import parse_logs
 from webhook.injection.candidates import Candidate
 from webhook.injection.pod import EnvVar
 from webhook.injection.reasons import Finding, NotInjectable, Reason
-from webhook.injection.volumes import Plan
+from webhook.injection.volumes import Plan, plan_volumes
 
 TAIL = CONFIGURATION.profiles["tail"]
 EMPTY: dict[str, Any] = {"emptyDir": {}}
@@ -39,7 +39,7 @@ def mounting(*mounts: str | dict[str, Any], name: str = "app", selected: bool = 
 def planned(logs: str, *containers: Candidate, host_paths: bool = True) -> Plan:
     """Return the plan for these containers."""
     volumes = {name: {"name": name, **source} for name, source in VOLUMES.items()}
-    return plan(containers, parse_logs(logs), volumes, TAIL, host_paths=host_paths)
+    return plan_volumes(containers, parse_logs(logs), volumes, TAIL, host_paths=host_paths)
 
 
 def rejection(logs: str, *containers: Candidate) -> Finding:
@@ -217,11 +217,11 @@ class TestKinds:
         """The sidecar would print what it must not see."""
         finding = rejection("/srv/*.log", mounting("settings:/srv"))
         assert (finding.reason, finding.annotation, finding.value) == (Reason.UNWRITABLE_VOLUME, "logs", "/srv/*.log")
-        assert finding.message == "a ConfigMap is mounted there; logs can't be in it"
+        assert finding.message == "a ConfigMap is mounted there, which can't hold logs"
 
     def test_a_mount_of_no_volume_is_a_reason(self) -> None:
         """Who wrote the manifest reads what is missing."""
-        assert "a volume that the pod has not" in rejection("/srv/*.log", mounting("nosuch:/srv")).message
+        assert "a volume that the pod does not define" in rejection("/srv/*.log", mounting("nosuch:/srv")).message
 
     @pytest.mark.parametrize(("asked", "names"), [(True, ["node"]), (False, [])])
     def test_the_nodes_folders_are_read_only_where_the_pod_asks(self, *, asked: bool, names: list[str]) -> None:
@@ -270,7 +270,7 @@ class TestSubpaths:
     def test_volumes_with_folders_of_the_users_are_named(self, mount: dict[str, Any], names: set[str]) -> None:
         """Who mounts them first makes the folder; ours are our own business."""
         env = [{"name": "A", "value": "a"}]
-        assert planned("/srv/*.log,/x/*.log", mounting(mount, env=env)).subpaths == names
+        assert planned("/srv/*.log,/x/*.log", mounting(mount, env=env)).user_subpath_volumes == names
 
     def test_a_folder_made_of_variables_comes_with_them(self) -> None:
         """The same text with other values is another source."""
@@ -288,7 +288,7 @@ class TestSubpaths:
     def test_variables_that_are_added_count(self) -> None:
         """A container may use POD_NAME though it gets it from us."""
         one = mounting({"mountPath": "/srv", "subPathExpr": "$(POD_NAME)"})
-        one.added = [EnvVar("POD_NAME", "x")]
+        one.added_variables = [EnvVar("POD_NAME", "x")]
         (source,) = planned("/srv/*.log", one).sources
         assert source.variables == (EnvVar("POD_NAME", "x"),)
 
@@ -310,7 +310,7 @@ class TestWriters:
         assert made.log_containers == {"app"}
         (finding,) = made.findings
         assert (finding.reason, finding.annotation) == (Reason.READ_ONLY_MOUNT, "logs")
-        assert finding.message == '"app" can\'t write at "/srv": it is read-only there'
+        assert finding.message == '"app" mounts "/srv" read-only, so it can\'t write logs there'
 
     def test_one_can_write(self) -> None:
         """It alone counts, and nothing is wrong."""
@@ -368,5 +368,5 @@ def test_what_is_moved_is_noted() -> None:
     """``explain`` says where the sidecar has it."""
     made = planned("/srv/*.log", mounting("data:/srv"), mounting("other:/srv", name="web"))
     assert [(finding.reason, finding.value, finding.message) for finding in made.notes] == [
-        (Reason.RELOCATED, "/srv", "the sidecar has it at /pillion/logs/web"),
+        (Reason.RELOCATED, "/srv", "the sidecar mounts it at /pillion/logs/web"),
     ]

@@ -63,7 +63,7 @@ CASES: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "a build": (affinity(term(("zone", "In", ["a"]), (BUILD, "Exists", None))), "nodeAffinity"),
         "no build": (affinity(term((BUILD, "DoesNotExist", None))), ""),
     },
-    "windowsOptions with a content": {
+    "non-empty windowsOptions": {
         "host process": (windows_options(hostProcess=True), "windowsOptions"),
         "no host process": (windows_options(hostProcess=False), ""),
         "empty": (windows_options(), ""),

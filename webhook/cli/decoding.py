@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from msgspec import inspect
 
-from webhook.cli.objects import Path, as_list, as_mapping
 from webhook.injection.pod import Metadata, PodSpec
 from webhook.injection.reasons import quote_untrusted
+from webhook.json_values import Path, as_list, as_mapping
 
 __all__ = ["Mistake", "decoded", "in_words"]
 

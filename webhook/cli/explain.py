@@ -14,7 +14,6 @@ from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
 from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import Admission
-from webhook.injection.annotations import RequestedOptions
 from webhook.injection.edit import Operation
 from webhook.injection.log_sources import LogSource
 from webhook.injection.reasons import Reason
@@ -197,25 +196,25 @@ def _notes(review: Review) -> Iterator[str]:
 
 
 def _tree(admission: Admission) -> Iterator[str]:
-    """Yield the path plan: each place, who sees it where, what is read of it, and from where on."""
-    places = admission.plan.sources if admission.plan is not None else []
+    """Yield the path plan: each log source, its mounts, the files that are read, and where reading begins."""
+    sources = admission.plan.sources if admission.plan is not None else []
     profile = admission.facts.profile
     yield "  Where the logs are"
-    for number, place in enumerate(places, 1):
-        last = number == len(places)
+    for number, source in enumerate(sources, 1):
+        last = number == len(sources)
         yield f"  {'└─' if last else '├─'} {_source_as_text(source)}"
         trunk = "   " if last else "│  "
         twigs = [f"{container} mounts it at {path}" for container, path in source.seen_by]
         twigs.append(f"{profile.name} reads {', '.join(source.patterns)}")
         # there are no older files in a volume that ends with the pod
-        if place.persistent and (begins := _begins(admission, place)):
+        if source.persistent and (begins := _begins(admission, source)):
             twigs.append(f"reading begins {begins}")
         for twig_number, twig in enumerate(twigs, 1):
             yield f"  {trunk}{'└─' if twig_number == len(twigs) else '├─'} {twig}"
 
 
-def _begins(admission: Admission, place: LogSource) -> str:
-    return start_in_words(place, admission.facts.profile, admission.facts.options or RequestedOptions())
+def _begins(admission: Admission, source: LogSource) -> str:
+    return start_in_words(source, admission.facts.profile, admission.facts.options)
 
 
 def _source_as_text(source: LogSource) -> str:
@@ -245,7 +244,9 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
         "revision": verdict.revision,
         "rules": _rule_results(review),
         "containers": [item.container.name for item in review.admission.candidates if item.selected],
-        "logSources": [_source_as_json(review.admission, place) for source in plan.sources] if plan is not None else [],
+        "logSources": [
+            _source_as_json(review.admission, source) for source in (plan.sources if plan is not None else ())
+        ],
         "findings": [
             {
                 "reason": finding.reason.value,
@@ -263,12 +264,12 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
     }
 
 
-def _source_as_json(admission: Admission, place: LogSource) -> dict[str, Any]:
+def _source_as_json(admission: Admission, source: LogSource) -> dict[str, Any]:
     return {
         "volume": source.mount.name,
         "subPath": source.mount.subPath or source.mount.subPathExpr or "",
         "new": source.new,
         "seenBy": [{"container": container, "path": path} for container, path in source.seen_by],
         "reads": source.patterns,
-        "readingBegins": _begins(admission, place),
+        "readingBegins": _begins(admission, source),
     }

@@ -8,24 +8,17 @@ from typing import Any, NamedTuple
 
 from webhook.documents import Document, Position, position_of
 from webhook.injection.reasons import quote_untrusted
+from webhook.json_values import Path, as_mapping
 
 __all__ = [
     "Object",
-    "Path",
     "Remark",
     "Severity",
-    "as_list",
-    "as_mapping",
-    "at",
     "dotted",
     "group_of",
     "mappings",
     "objects",
-    "pointer",
 ]
-
-#: Keys and indexes, from an object's root.
-Path = tuple[str | int, ...]
 
 #: Longer documents are read only if they can matter: a bundle of CRDs takes minutes, and nothing comes of it.
 GLANCE_LENGTH = 16 * 1024
@@ -163,11 +156,6 @@ def group_of(manifest: dict[str, Any]) -> str | None:
     return _OLD_GROUPS.get(group, group)
 
 
-def pointer(path: Iterable[str | int]) -> str:
-    """Return a path as a JSON pointer."""
-    return "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in path)
-
-
 def dotted(path: Iterable[str | int]) -> str:
     """Return a path as people write it: ``spec.containers[0].env``."""
     text = ""
@@ -177,23 +165,3 @@ def dotted(path: Iterable[str | int]) -> str:
         else:
             text += f"[{token if isinstance(token, int) else quote_untrusted(token, 80)}]"
     return text
-
-
-def at(value: Any, path: Iterable[str | int]) -> Any:
-    """Return what a path leads to, None where there is nothing."""
-    for token in path:
-        if isinstance(token, int):
-            value = value[token] if isinstance(value, list) and token < len(value) else None
-        else:
-            value = as_mapping(value).get(token)
-    return value
-
-
-def as_mapping(value: Any) -> dict[str, Any]:
-    """Return the value where it is a mapping, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return the value where it is a list, else an empty one."""
-    return value if isinstance(value, list) else []

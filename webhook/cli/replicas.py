@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from webhook.cli.objects import Object, Path, as_mapping, at
+from webhook.cli.objects import Object
 from webhook.injection.admission import Admission
 from webhook.injection.log_sources import LogSource
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
+from webhook.json_values import Path, as_mapping, at
 
 __all__ = ["Target", "autoscaled", "shared_volumes"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from webhook.cli.objects import Path, as_list, as_mapping, at
+from webhook.json_values import Path, as_list, as_mapping, at
 
 __all__ = ["ANY_KIND", "CUSTOM", "KUBERNETES", "NOT_EDITED", "Kind", "not_edited", "templates"]
 

@@ -30,11 +30,11 @@ _ALIKE = 0.85
 
 
 class WrongVersion(NamedTuple):
-    """What is wrong, and at which key. ``refused`` is false for a former version, of which the kind is beyond doubt."""
+    """What is wrong, and at which key; ``unknown`` is false for a former version of a known kind."""
 
     key: str
     text: str
-    denied: bool = True
+    unknown: bool = True
 
 
 def wrong_version(item: Object) -> WrongVersion | None:
@@ -62,7 +62,7 @@ def wrong_version(item: Object) -> WrongVersion | None:
     since = _FORMER.get((version, item.kind))
     if since is not None:
         text = f"no Kubernetes since {since} has the {kind} of {version}; write apiVersion: {right}"
-        return WrongVersion("apiVersion", text, denied=False)
+        return WrongVersion("apiVersion", text, unknown=False)
     write = [f"apiVersion: {right}"] if version != right else []
     write += [f"kind: {kind}"] if item.kind != kind else []
     text = f"{clean_untrusted(version)} has no kind {clean_untrusted(item.kind)}; write {', '.join(write)}"

@@ -11,19 +11,7 @@ import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
 from webhook.cli.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
-from webhook.cli.objects import (
-    Object,
-    Path,
-    Remark,
-    Severity,
-    as_list,
-    as_mapping,
-    at,
-    dotted,
-    mappings,
-    objects,
-    pointer,
-)
+from webhook.cli.objects import Object, Remark, Severity, dotted, mappings, objects
 from webhook.cli.replicas import Target, autoscaled, shared_volumes
 from webhook.cli.templates import not_edited, templates
 from webhook.cli.versions import WrongVersion, wrong_version
@@ -31,13 +19,15 @@ from webhook.documents import Document, Position, written_at
 from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import STATUS
+from webhook.injection.former_values import note_former_values
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.reasons import Severity as ReasonSeverity
-from webhook.injection.removal import Kept, note_former_values, remove
+from webhook.injection.removal import Kept, remove
 from webhook.injection.review import Kind, Request
 from webhook.injection.status import parse_status
 from webhook.injection.verdict import WARNING_PREFIX, Verdict
+from webhook.json_values import Path, as_list, as_mapping, at, json_pointer
 
 __all__ = [
     "Change",
@@ -149,8 +139,8 @@ class Workload(Object):
 
     def _null_spelling(self, path: Path) -> str:
         """Return how YAML has a null of the template written, or had it before the injection that was taken out."""
-        if self.document.is_json or pointer(path) in self.null_spellings:
-            return self.null_spellings.get(pointer(path), "")
+        if self.document.is_json or json_pointer(path) in self.null_spellings:
+            return self.null_spellings.get(json_pointer(path), "")
         return written_at(self.document, [*self.place, *self.template_path, *path])
 
     def removed(self, configuration: Configuration) -> "Removed":
@@ -170,7 +160,7 @@ class Workload(Object):
         return [operation | {"path": self._pointer(operation["path"])} for operation in operations]
 
     def _pointer(self, path: str) -> str:
-        return pointer(self.template_path) + path
+        return json_pointer(self.template_path) + path
 
     def position(self, path: Path = ()) -> Position:
         """Return where something in the object stands in the file, or the nearest that exists above it."""
@@ -179,7 +169,7 @@ class Workload(Object):
             parent, _, index = where.rpartition("/")
             depth = parent.count("/")
             # an item that was in front of it, or in its place
-            if depth < len(place) and pointer(place[:depth]) == parent:
+            if depth < len(place) and json_pointer(place[:depth]) == parent:
                 step = place[depth]
                 if isinstance(step, int) and int(index) <= step:
                     place[depth] = step + 1
@@ -332,7 +322,7 @@ def _examine(item: Object, configuration: Configuration, scaled: Mapping[Target,
     if wrong is not None:
         has_keys = bool(keys or malformed(item.manifest, [()], prefix))
         remarks += _wrong_version(item, wrong, has_keys=has_keys, opted_in=opted_in)
-        if wrong.refused:
+        if wrong.unknown:
             return Report(item, [], remarks)
     remarks += misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += misspelt(item, [workload.template_path for workload in found], prefix)
@@ -350,10 +340,10 @@ def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_i
     # without both it may be anything: a chart's values have a kind, too
     is_object = item.group is not None and bool(item.kind)
     concerned = has_keys or (opted_in and is_object)
-    if concerned or (is_object and wrong.refused):
-        head = WARNING_PREFIX if wrong.refused else ""
+    if concerned or (is_object and wrong.unknown):
+        head = WARNING_PREFIX if wrong.unknown else ""
         severity = Severity.WARNING if concerned else Severity.NOTE
-        yield Remark(item.position((wrong.key,)), severity, f"{head}{wrong.text}", unmet=concerned and wrong.refused)
+        yield Remark(item.position((wrong.key,)), severity, f"{head}{wrong.text}", unmet=concerned and wrong.unknown)
 
 
 def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
@@ -504,7 +494,7 @@ def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
 def operations(changes: Iterable[Change]) -> list[dict[str, Any]]:
     """Return the patches of a document's workloads as one JSON Patch on the document."""
     return [
-        operation | {"path": pointer(found.workload.place) + operation["path"]}
+        operation | {"path": json_pointer(found.workload.place) + operation["path"]}
         for found in changes
         for operation in found.patch
     ]

@@ -11,7 +11,7 @@ import msgspec
 from webhook.configuration.problems import Problems
 from webhook.configuration.schema import PROFILE
 from webhook.configuration.trial import try_out
-from webhook.injection.annotations import LogEntry, parse_logs
+from webhook.injection.annotations import InvalidValueError, LogEntry, parse_logs
 from webhook.injection.container_rules import MIN_MEMORY
 from webhook.injection.kinds import is_volume_read_only
 from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
@@ -31,7 +31,7 @@ from webhook.injection.profile import (
     Profile,
 )
 from webhook.injection.quantity import parse_quantity
-from webhook.injection.reasons import NotInjectable
+from webhook.injection.reasons import quote_untrusted
 from webhook.schema import Path
 
 __all__ = ["profile", "revision"]
@@ -72,7 +72,7 @@ def profile(
     before = problems.number
     path: Path = ("profiles", name)
     if not is_dns_label(name) or len(name) > _LONGEST_NAME:
-        problems.add(path, f"the name must be of small letters, digits and -, at most {_LONGEST_NAME} long")
+        problems.add(path, f"the name must be of lower-case letters, digits and -, at most {_LONGEST_NAME} long")
     fields = PROFILE.read(_with_image(document, image), path, problems.add)
     if not isinstance(fields, dict):
         return None
@@ -200,7 +200,7 @@ class _Reading:
         for number, volume in enumerate(self.fields.get("volumes", ())):
             name = volume.get("name", "")
             if not is_dns_label(name) or len(name) > _LONGEST_NAME:
-                wrong = f"must be a name of small letters, digits and -, at most {_LONGEST_NAME} long"
+                wrong = f"must be a name of lower-case letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
             elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
@@ -319,8 +319,8 @@ class _Reading:
         for number, entry in enumerate(entries):
             try:
                 parsed = parse_logs(entry)
-            except NotInjectable as error:
-                self.add(error.finding.text(), "logs", number)
+            except InvalidValueError as error:
+                self.add(f"{quote_untrusted(error.value)}: {error.message}", "logs", number)
                 continue
             if any(item.container for item in parsed):
                 wrong = "a profile can't name a container; remove the part before the colon"
@@ -329,8 +329,8 @@ class _Reading:
         if len(entries) > 1 and self.problems.number == before:
             try:
                 parse_logs("\n".join(entries))
-            except NotInjectable as error:
-                self.add(error.finding.message, "logs")
+            except InvalidValueError as error:
+                self.add(error.message, "logs")
         return tuple(dict.fromkeys(files))
 
 

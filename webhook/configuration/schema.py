@@ -4,7 +4,14 @@ import re
 from typing import Any
 
 from webhook.injection.annotations import MAX_COMPONENT_BYTES
-from webhook.injection.container_rules import IMAGE, OBJECT_NAME, PULL_POLICY, QUANTITY, SIDECAR_FIELDS, check_names
+from webhook.injection.container_rules import (
+    IMAGE,
+    OBJECT_NAME,
+    PULL_POLICY,
+    QUANTITY,
+    SIDECAR_FIELDS,
+    check_cross_references,
+)
 from webhook.injection.names import DNS_LABEL
 from webhook.injection.paths import PATH_MAX, components, normalised_path
 from webhook.schema import (
@@ -259,7 +266,7 @@ _OPERATION = Object(
 
 # --- the documents ---------------------------------------------------------------------------------------------
 
-SIDECAR = Object(SIDECAR_FIELDS, rule=check_names)
+SIDECAR = Object(SIDECAR_FIELDS, rule=check_cross_references)
 _BOUND = Object({"min": QUANTITY, "max": QUANTITY})
 PROFILE = Object(
     {

@@ -1,6 +1,6 @@
-"""One request on its way: from the rules to the plan, the edits and the verdict.
+"""The one entry point: runs the rules, the volume plan and the edits on a request, and returns the verdict.
 
-Nothing here raises, and nothing is done by halves: a pod is injected wholly or left as it was.
+Nothing here raises, and a pod is either injected completely or left as it was.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,15 @@ __all__ = ["Admission", "RuleResult", "admit"]
 
 
 def admit(request: Request, configuration: Configuration) -> Verdict:
-    """Return the verdict on a request. Never raises: a bug of ours leaves the pod as it was, and says so."""
+    """Return the verdict on a request. Never raises: after a bug in Pillion the verdict is ``internal_error``."""
     return Admission(request, configuration).run()
 
 
 class RuleResult(NamedTuple):
-    """What a question about the pod was answered: whether it may pass (None: not asked), and what was found.
+    """One rule and its result, for ``explain``.
 
-    ``finding`` is why it may not pass, if that is known by more than the verdict's first finding.
+    ``passed`` is None for a rule that was not evaluated, ``explanation`` says why the pod passed, and ``finding`` why
+    it did not.
     """
 
     question: str
@@ -44,12 +45,12 @@ class RuleResult(NamedTuple):
 
 
 class Admission:
-    """A request on its way to its verdict; afterwards it explains what was found, for that very run."""
+    """The review of one request: runs once, and explains that run afterwards."""
 
     def __init__(self, request: Request, configuration: Configuration) -> None:
         self.facts = PodFacts(request, configuration)
         self.candidates: list[Candidate] = []
-        #: As far as it came: the plan and the edited pod.
+        #: None until the run has made them, and after a rejection.
         self.plan: Plan | None = None
         self.editor: PodEditor | None = None
         self.verdict = Verdict(request, configuration, Reason.INTERNAL_ERROR, [])
@@ -68,44 +69,44 @@ class Admission:
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
             self._reject(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
-        except Exception as error:  # noqa: BLE001 — the promise: our bugs refuse nobody's pod
+        except Exception as error:  # noqa: BLE001 — a bug in Pillion must not keep a pod from being created
             self._reject(Finding(Reason.INTERNAL_ERROR))
             verdict.error = error
-        verdict.requested_by_pod = self.facts.options is not None and self.facts.options.inject is True
+        verdict.requested_by_pod = self.facts.options.inject is True
         return verdict
 
     def rule_results(self) -> list[RuleResult]:
-        """Return what each question was answered in this run, in their order."""
+        """Return the result of each rule in this run, in order."""
         passed = self.facts.rules_passed
         results = [RuleResult(rule.question, True, rule.describe(self.facts)) for rule in RULES[:passed]]
         if passed < len(RULES):
             decisive = self.verdict.findings[0] if self.verdict.findings else None
             results.append(RuleResult(RULES[passed].question, False, finding=decisive))
             results += [RuleResult(rule.question, None) for rule in RULES[passed + 1 :]]
-        return [*results, *self._plan_results(asked=passed == len(RULES))]
+        return [*results, *self._plan_results(evaluated=passed == len(RULES))]
 
-    def _plan_results(self, *, asked: bool) -> list[RuleResult]:
-        taking_part, adding = "Which containers take part?", "Can the sidecar be added?"
-        if not asked:
-            return [RuleResult(taking_part, None), RuleResult(adding, None)]
+    def _plan_results(self, *, evaluated: bool) -> list[RuleResult]:
+        selection, adding = "Which containers take part?", "Can the sidecar be added?"
+        if not evaluated:
+            return [RuleResult(selection, None), RuleResult(adding, None)]
         decisive = self.verdict.findings[0] if self.verdict.findings else None
         selected = [item.container.name for item in self.candidates if item.selected]
         if not selected:
-            return [RuleResult(taking_part, False, finding=decisive), RuleResult(adding, None)]
-        first = RuleResult(taking_part, True, ", ".join(selected))
+            return [RuleResult(selection, False, finding=decisive), RuleResult(adding, None)]
+        first = RuleResult(selection, True, ", ".join(selected))
         if self.plan is None or not self.verdict.injected:
             return [first, RuleResult(adding, False, finding=decisive)]
         return [first, RuleResult(adding, True, _volumes_in_words(self.plan))]
 
     def _reject(self, finding: Finding) -> None:
-        """Leave the pod as it was: whatever was planned or recorded is dropped."""
+        """Make the verdict a rejection with this finding: drop the plan and the recorded operations."""
         options = self.facts.options
         others: tuple[Finding, ...] = ()
-        if options is not None and finding.reason is not Reason.OPTED_OUT:
+        if finding.reason is not Reason.OPTED_OUT:
             others = (*options.invalid, *options.warnings)
         verdict = self.verdict
         verdict.reason = finding.reason
-        # advice on a value that was just refused would contradict
+        # a value that ends the injection needs no other finding, which might contradict
         verdict.findings = [
             finding,
             *(o for o in others if (o.annotation, o.value) != (finding.annotation, finding.value)),
@@ -115,20 +116,20 @@ class Admission:
         self.plan = self.editor = None
 
     def reject(self, findings: Sequence[Finding]) -> None:
-        """Leave the pod as it was for other reasons than the run's own: whoever has the manifest may know better."""
+        """Replace the verdict by a rejection; ``pillion inject`` calls it for problems that only the manifest shows."""
         self._reject(findings[0])
         self.verdict.findings = list(findings)
 
     def _inject(self) -> None:
-        """Plan, edit, and say so; raise :class:`NotInjectable` where that can't be done."""
+        """Plan the volumes, build the sidecar and edit the pod; raise :class:`NotInjectable` if that can't be done."""
         facts, verdict = self.facts, self.verdict
-        options = facts.options or RequestedOptions()
+        options = facts.options
         spec, profile = facts.spec, facts.profile
         verdict.profile, verdict.revision = facts.profile_name, profile.revision
         entries = options.logs if options.logs is not None else profile.logs
         prefix = facts.configuration.prefix
         self.candidates = candidates(spec, options, entries, facts.configuration)
-        # the node's own directories are read where the pod itself asks, not where its namespace does
+        # a hostPath is read only for a pod that asks itself, not for one that only its namespace asks for
         host_paths = options.chooses_logs
         plan = self.plan = plan_volumes(self.candidates, entries, facts.volumes, profile, host_paths=host_paths)
         if entries and not plan.sources and not host_paths:
@@ -167,9 +168,9 @@ def _volumes_in_words(plan: Plan) -> str:
 
 
 def _note_left_out(facts: PodFacts, candidates: list[Candidate]) -> list[Finding]:
-    """Name the ordinary containers that nobody named and that take no part: nobody is left out in silence."""
+    """Return a note for each ordinary container of another injector that is not selected and not named."""
     selected = {item.container.name for item in candidates if item.selected}
-    if facts.options is not None and facts.options.containers is not None:
+    if facts.options.containers is not None:
         return []
     ignored = facts.configuration.ignored_containers
     names = [item.name for item in facts.spec.containers or () if item.name in ignored and item.name not in selected]
@@ -179,9 +180,8 @@ def _note_left_out(facts: PodFacts, candidates: list[Candidate]) -> list[Finding
 
 
 def _note_other_log_directory(facts: PodFacts, candidates: list[Candidate], plan: Plan) -> list[Finding]:
-    """Warn where the profile's directory is new to the pod, and the pod mounts another one that is called after logs."""
-    said = facts.options is not None and facts.options.logs is not None
-    if said or plan.reused or not plan.new_volumes:
+    """Warn if the profile's log directory gets a new volume though the pod mounts one that is named after logs."""
+    if facts.options.logs is not None or plan.reused or not plan.new_volumes:
         return []
     selected = [item.container for item in candidates if item.selected]
     directory = probable_log_directory(selected, facts.volumes)
@@ -195,25 +195,28 @@ def _note_other_log_directory(facts: PodFacts, candidates: list[Candidate], plan
 
 def _volume_size_limit(profile: Profile, options: RequestedOptions, plan: Plan, findings: list[Finding]) -> str | None:
     """Return the size limit of new volumes."""
-    asked = options.volume_size_limit
-    if asked is None:
+    requested = options.volume_size_limit
+    if requested is None:
         return profile.volume_size_limit
     key = "volume-size-limit"
     if not plan.new_volumes:
         findings.append(
             Finding(
-                Reason.NO_EFFECT, "has no effect: the logs are in the pod's own volumes", annotation=key, value=asked
+                Reason.NO_EFFECT,
+                "has no effect: the logs are in the pod's own volumes",
+                annotation=key,
+                value=requested,
             )
         )
-    return clamp(key, asked, profile.bounds.get(key), findings)
+    return clamp(key, requested, profile.bounds.get(key), findings)
 
 
-#: What is mounted where the service account's token would be.
+#: The empty volume that is mounted over the service account's token.
 _TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME, "emptyDir": {}}
 
 
 def _added_volumes(facts: PodFacts, plan: Plan, size: str | None) -> dict[str, dict[str, Any]]:
-    """Return the volumes that are added, by name; raise :class:`NotInjectable` where the pod has one of its own."""
+    """Return the volumes to add, by name; raise :class:`NotInjectable` if the pod has a volume of such a name."""
     profile = facts.profile
     content = {}
     if profile.volume_medium:
@@ -244,16 +247,16 @@ def _add_sidecar(editor: PodEditor, plan: Plan, profile: Profile, container: dic
 
 
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
-    """Return before which init container the sidecar stands, None for behind all.
+    """Return the index in the list of init containers at which the sidecar is inserted, None for the end.
 
-    The first who mounts a volume at a subPath makes that directory, as root. An init container that prepares the
-    volume must find it as it would without us, so the sidecar comes behind it.
+    The kubelet creates a missing subPath directory, owned by root, for the first container that mounts it. The sidecar
+    goes after init containers that mount such a volume, so that they still find the directory missing.
     """
     if not profile.starts_first:
         return None
     position = 0
     for number, container in enumerate(spec.initContainers or () if plan.user_subpath_volumes else (), 1):
-        # one that goes on running stops before who stands behind it, and would lose its own last lines
+        # not after a native sidecar, which ends after the containers behind it and so would lose its last lines
         ends = container.restartPolicy != "Always"
         if ends and any(mount.name in plan.user_subpath_volumes for mount in container.volumeMounts or ()):
             position = number

@@ -1,13 +1,13 @@
-"""Every annotation's name and grammar: from text that a tenant wrote to values that can be trusted.
+"""Every annotation's name and grammar: parses a tenant's text into values that can be trusted.
 
-Values are trimmed, then typed and strict. A value that does not fit is a :class:`Finding` that says what to write.
+Values are trimmed, then parsed strictly. An invalid value becomes a :class:`Finding` that says what to write.
 """
 
 import difflib
 import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -16,16 +16,16 @@ from webhook.injection.memoised import memoised
 from webhook.injection.names import is_dns_label
 from webhook.injection.paths import Components, components
 from webhook.injection.quantity import parse_quantity
-from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untrusted
+from webhook.injection.reasons import Finding, Reason, clean_untrusted
 
-__all__ = ["KEYS", "STATUS", "LogEntry", "RequestedOptions", "parse_logs", "parse_options"]
+__all__ = ["KEYS", "STATUS", "InvalidValueError", "LogEntry", "RequestedOptions", "parse_logs", "parse_options"]
 
 STATUS = "status"
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 MAX_DIRECTORIES = 16
-#: All patterns become arguments of the sidecar; the kernel takes 128 KiB each and some MiB in all.
+#: Each entry becomes an argument of the sidecar; the kernel accepts 128 KiB for each and a few MiB in all.
 MAX_ENTRIES = 128
 #: PATH_MAX is 4096, and the runtime puts its own directories before a mount's path.
 MAX_PATH_BYTES = 2048
@@ -33,20 +33,29 @@ MAX_COMPONENT_BYTES = 255
 #: k8s.io/apimachinery IsValidUserID
 MAX_USER_ID = 2**31 - 1
 
-#: So many unknown keys are named.
+#: At most this many unknown keys are reported.
 MAX_UNKNOWN_KEYS = 8
 
 _WILDCARDS = frozenset("*?[]")
-#: Characters that print as nothing, or as a blank, and yet count as printable.
+#: Characters that look like nothing or like a blank, although Unicode counts them as printable.
 _BLANKS = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
+
+
+class InvalidValueError(ValueError):
+    """An annotation's value can't be used; ``value`` is the part that is wrong, ``message`` says what to write."""
+
+    def __init__(self, value: str, message: str) -> None:
+        super().__init__(message)
+        self.value = value
+        self.message = message
 
 
 class LogEntry(Struct, frozen=True, gc=False):
     """One entry of ``logs``: which files of which container.
 
-    ``/var/log/app/**/*.log`` is directory ``/var/log/app``, name ``*.log``, recursive. ``container`` is empty
-    where every container that takes part is meant. ``text`` is the entry as it was written, ``directory_parts`` are the
-    directory's components, and ``is_glob`` says that more than one file can be meant.
+    ``/var/log/app/**/*.log`` has the directory ``/var/log/app`` and the glob ``*.log``, and is recursive. ``container``
+    is empty in an entry for every selected container. ``text`` is the entry as it was written, ``directory_parts`` are
+    the directory's components, and ``is_glob`` says that more than one file can match.
     """
 
     text: str
@@ -58,7 +67,7 @@ class LogEntry(Struct, frozen=True, gc=False):
     is_glob: bool
 
     def matches(self, path: Components) -> bool:
-        """Return whether a file of that path is meant."""
+        """Return whether the entry matches a file of that path."""
         own = self.directory_parts
         below = len(path) - len(own)
         if below < 1 or path[: len(own)] != own or (below > 1 and not self.recursive):
@@ -67,7 +76,7 @@ class LogEntry(Struct, frozen=True, gc=False):
 
 
 class RequestedOptions(Struct):
-    """What a pod's annotations ask for. None stands where the pod says nothing."""
+    """What a pod's annotations ask for. None: not set."""
 
     inject: bool | None = None
     profile: str | None = None
@@ -78,21 +87,17 @@ class RequestedOptions(Struct):
     run_as_user: int | None = None
     #: Where reading begins in files from before the pod: ``beginning`` or ``end``.
     start: str | None = None
-    #: The sidecar's resources, by the annotations' keys.
+    #: The resource annotations by their keys: ``cpu-request``, ``memory-limit``, …
     resource_annotations: dict[str, str] = {}
-    #: Values that can't be used, in the order of the annotations.
+    #: A finding for each invalid value, in the order of the annotations.
     invalid: tuple[Finding, ...] = ()
-    #: Worth a warning, and no more.
+    #: Findings that do not end the injection.
     warnings: tuple[Finding, ...] = ()
 
     @property
     def chooses_logs(self) -> bool:
-        """Return whether the pod itself says that something is to be read, and not only its namespace."""
+        """Return whether the pod itself chooses to have logs read, and not only its namespace."""
         return bool(self.inject) or (self.logs, self.profile, self.containers) != (None, None, None)
-
-
-def _invalid(text: str, message: str) -> NotInjectable:
-    return NotInjectable(Finding(Reason.BAD_ANNOTATION, message, value=text))
 
 
 def _parse_boolean(text: str) -> bool:
@@ -100,37 +105,39 @@ def _parse_boolean(text: str) -> bool:
         return True
     if text == "false":
         return False
-    raise _invalid(text, 'write "true" or "false"')
+    raise InvalidValueError(text, 'write "true" or "false"')
 
 
 def _parse_profile_name(text: str) -> str:
     if not text:
-        raise _invalid(text, "is empty; write a profile's name, or remove it")
+        raise InvalidValueError(text, "is empty; write a profile's name, or remove it")
     if not is_dns_label(text):
         lower = text.lower()
-        raise _invalid(text, f"write {lower}" if is_dns_label(lower) else "write a name of small letters, digits and -")
+        raise InvalidValueError(
+            text, f"write {lower}" if is_dns_label(lower) else "write a name of lower-case letters, digits and -"
+        )
     return text
 
 
 def _parse_container_names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for part in re.split(r"[,\n]", text) if (name := part.strip())))
     if not names:
-        raise _invalid(text, "write container names with commas between them, or leave it out")
+        raise InvalidValueError(text, "write container names with commas between them, or leave it out")
     for name in names:
         if not is_dns_label(name):
-            raise _invalid(name, mistakes.no_container_name(name, text))
+            raise InvalidValueError(name, mistakes.no_container_name(name, text))
     return names
 
 
 def _parse_positive_quantity(example: str) -> Callable[[str], str]:
-    """Return a reader of positive quantities."""
+    """Return a parser of positive quantities."""
 
     def parse(text: str) -> str:
         value = parse_quantity(text)
         if value is None:
-            raise _invalid(text, f"is not a quantity; write for example {example}")
+            raise InvalidValueError(text, f"is not a quantity; write for example {example}")
         if value <= 0:
-            raise _invalid(text, f"must be above 0; write for example {example}")
+            raise InvalidValueError(text, f"must be above 0; write for example {example}")
         return text
 
     return parse
@@ -138,13 +145,13 @@ def _parse_positive_quantity(example: str) -> Callable[[str], str]:
 
 def _parse_user_id(text: str) -> int:
     if not _INTEGER.fullmatch(text) or int(text) > MAX_USER_ID:
-        raise _invalid(text, f"write a user id from 0 to {MAX_USER_ID}")
+        raise InvalidValueError(text, f"write a user id from 0 to {MAX_USER_ID}")
     return int(text)
 
 
-def _start(text: str) -> str:
+def _parse_start(text: str) -> str:
     if text not in ("beginning", "end"):
-        raise _invalid(text, "write beginning or end: where reading begins in files from before the pod")
+        raise InvalidValueError(text, "write beginning or end: where reading begins in files from before the pod")
     return text
 
 
@@ -153,52 +160,54 @@ def _is_invisible(character: str) -> bool:
 
 
 def _check_path(path: str, entry: str) -> None:
-    """Raise for a path that no volume should be mounted at, whatever the pod looks like."""
+    """Raise for a path at which no volume can be mounted, or none should be, in any pod."""
     if ":" in path:
-        raise _invalid(entry, "no volume can be mounted at a path with a colon; write another directory")
+        raise InvalidValueError(entry, "no volume can be mounted at a path with a colon; write another directory")
     if "{" in path:
-        raise _invalid(entry, "has a {; write one entry for each alternative")
+        raise InvalidValueError(entry, "has a {; write one entry for each alternative")
     if "\\" in path:
-        raise _invalid(entry, "has a \\; write ? in its place")
+        raise InvalidValueError(entry, "has a \\; write ? in its place")
     if len(path.encode()) > MAX_PATH_BYTES:
-        raise _invalid(entry, f"is longer than {MAX_PATH_BYTES} bytes")
+        raise InvalidValueError(entry, f"is longer than {MAX_PATH_BYTES} bytes")
     for part in path.split("/"):
         if part == "..":
-            raise _invalid(entry, "has a ..; write the path without it")
+            raise InvalidValueError(entry, "has a ..; write the path without it")
         if len(part.encode()) > MAX_COMPONENT_BYTES:
-            raise _invalid(entry, f"has a component longer than {MAX_COMPONENT_BYTES} bytes; shorten it")
+            raise InvalidValueError(entry, f"has a component longer than {MAX_COMPONENT_BYTES} bytes; shorten it")
 
 
 def _check_pattern(name: str, entry: str) -> None:
     if "**" in name:
-        raise _invalid(entry, f"has ** inside a name; write **/{clean_untrusted(name.replace('**', '*'), 24)}")
+        raise InvalidValueError(entry, f"has ** inside a name; write **/{clean_untrusted(name.replace('**', '*'), 24)}")
     if name.count("[") != name.count("]"):
         missing = "a [ without its ]" if name.count("[") > name.count("]") else "a ] without its ["
-        raise _invalid(entry, f"has {missing}; write ? for one character")
+        raise InvalidValueError(entry, f"has {missing}; write ? for one character")
 
 
 def _check_directory(above: list[str], name: str, entry: str) -> None:
     wild = next((number for number, part in enumerate(above) if not _WILDCARDS.isdisjoint(part)), None)
     if wild is not None:
         better = clean_untrusted("/".join(("", *above[:wild], "**", name)), 40)
-        raise _invalid(entry, f"has a wildcard in its directory; write {better}")
+        raise InvalidValueError(entry, f"has a wildcard in its directory; write {better}")
 
 
 def _parse_log_entry(entry: str) -> LogEntry:
-    """Read ``[container:]/abs/dir/pattern``."""
+    """Parse ``[container:]/abs/dir/pattern``."""
     mistake = mistakes.advice_on_entry(entry)
     if mistake:
-        raise _invalid(entry, mistake)
+        raise InvalidValueError(entry, mistake)
     if any(map(_is_invisible, entry)):
-        raise _invalid(entry, "has a control or invisible character; remove it")
+        raise InvalidValueError(entry, "has a control or invisible character; remove it")
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
     container, path = container.strip(), path.strip()
     if colon and not is_dns_label(container):
         if container in mistakes.EVERY:
-            raise _invalid(entry, mistakes.WITHOUT_PREFIX)
-        raise _invalid(entry, "has no container name before the colon; write container:/dir/pattern")
+            raise InvalidValueError(entry, mistakes.WITHOUT_PREFIX)
+        raise InvalidValueError(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
-        raise _invalid(entry, f"must have an absolute path; write {clean_untrusted(container, 24)}:/dir/pattern")
+        raise InvalidValueError(
+            entry, f"must have an absolute path; write {clean_untrusted(container, 24)}:/dir/pattern"
+        )
     _check_path(path, entry)
     parts = path.split("/")[1:]
     last = parts.pop()
@@ -217,47 +226,57 @@ def _parse_log_entry(entry: str) -> LogEntry:
 
 
 def parse_logs(text: str) -> tuple[LogEntry, ...]:
-    """Return the entries of a ``logs`` value. One bad entry refuses all: raises :class:`NotInjectable`."""
+    """Return the entries of a ``logs`` value. One invalid entry makes all of it invalid: :class:`InvalidValueError`."""
     mistake = mistakes.advice_on_value(text)
     if mistake:
-        raise _invalid(text, mistake)
+        raise InvalidValueError(text, mistake)
     entries = [entry for line in text.split("\n") for part in line.split(",") if (entry := part.strip())]
     if not entries:
-        raise _invalid(text, f"names no file; write for example {mistakes.EXAMPLE}")
+        raise InvalidValueError(text, f"names no file; write for example {mistakes.EXAMPLE}")
     if len(entries) > MAX_ENTRIES:
-        raise _invalid(text, f"has {len(entries)} entries; {MAX_ENTRIES} are allowed, use wildcards")
-    files = tuple(dict.fromkeys(map(_parse_log_entry, entries)))
-    directories = len({entry.directory_parts for entry in files})
+        raise InvalidValueError(text, f"has {len(entries)} entries; {MAX_ENTRIES} are allowed, use wildcards")
+    parsed = tuple(dict.fromkeys(map(_parse_log_entry, entries)))
+    directories = len({entry.directory_parts for entry in parsed})
     if directories > MAX_DIRECTORIES:
-        raise _invalid(text, f"has {directories} directories; {MAX_DIRECTORIES} are allowed, use **/ in a parent")
-    return files
+        raise InvalidValueError(
+            text, f"has {directories} directories; {MAX_DIRECTORIES} are allowed, use **/ in a parent"
+        )
+    return parsed
 
 
 _parse_logs_memoised = memoised(max_length=512, max_entries=256)(parse_logs)
 
 
-def _probably_directory(files: LogEntry) -> bool:
-    return not files.is_glob and "." not in files.file_glob
+def _probably_directory(entry: LogEntry) -> bool:
+    return not entry.is_glob and "." not in entry.file_glob
 
 
-_GRAMMAR: dict[str, tuple[str, Callable[[str], Any] | None]] = {
-    "inject": ("inject", _parse_boolean),
-    "profile": ("profile", _parse_profile_name),
-    "logs": ("logs", _parse_logs_memoised),
-    "containers": ("containers", _parse_container_names),
-    "env": ("add_variables", _parse_boolean),
-    "volume-size-limit": ("volume_size_limit", _parse_positive_quantity("1Gi")),
-    "cpu-request": ("resource_annotations", _parse_positive_quantity("50m")),
-    "cpu-limit": ("resource_annotations", _parse_positive_quantity("500m")),
-    "memory-request": ("resource_annotations", _parse_positive_quantity("32Mi")),
-    "memory-limit": ("resource_annotations", _parse_positive_quantity("64Mi")),
-    "run-as-user": ("run_as_user", _parse_user_id),
-    "start": ("start", _start),
-    STATUS: ("", None),
+class _Key(NamedTuple):
+    """The field of :class:`RequestedOptions` that an annotation sets, and the parser of its value."""
+
+    field: str
+    parse: Callable[[str], Any]
+
+
+_OPTIONS = {
+    "inject": _Key("inject", _parse_boolean),
+    "profile": _Key("profile", _parse_profile_name),
+    "logs": _Key("logs", _parse_logs_memoised),
+    "containers": _Key("containers", _parse_container_names),
+    "env": _Key("add_variables", _parse_boolean),
+    "volume-size-limit": _Key("volume_size_limit", _parse_positive_quantity("1Gi")),
+    "run-as-user": _Key("run_as_user", _parse_user_id),
+    "start": _Key("start", _parse_start),
+}
+_RESOURCES = {
+    "cpu-request": _parse_positive_quantity("50m"),
+    "cpu-limit": _parse_positive_quantity("500m"),
+    "memory-request": _parse_positive_quantity("32Mi"),
+    "memory-limit": _parse_positive_quantity("64Mi"),
 }
 
 #: Every key that a pod may have under the prefix.
-KEYS = tuple(_GRAMMAR)
+KEYS = (*_OPTIONS, *_RESOURCES, STATUS)
 
 
 def _unknown(key: str, prefix: str) -> Finding:
@@ -267,47 +286,41 @@ def _unknown(key: str, prefix: str) -> Finding:
     return Finding(Reason.UNKNOWN_KEY, message, annotation=clean_untrusted(key))
 
 
-def parse_options(annotations: Mapping[str, str] | None, prefix: str) -> RequestedOptions | None:
-    """Return what the annotations under ``prefix`` ask for, or None where there are none.
+def parse_options(annotations: Mapping[str, str] | None, prefix: str) -> RequestedOptions:
+    """Return the options that the annotations under ``prefix`` ask for.
 
-    Never raises for a bad value: all of them are in ``invalid``.
+    Never raises for an invalid value: ``invalid`` has a finding for each.
     """
-    options: RequestedOptions | None = None
+    options = RequestedOptions()
     invalid: list[Finding] = []
     warnings: list[Finding] = []
     start = len(prefix)
     for name, text in (annotations or {}).items():
         if not name.startswith(prefix):
             continue
-        options = options or RequestedOptions()
         key = name[start:]
-        if key not in _GRAMMAR:
-            # guessing what was meant takes longer than all the rest; thousands of keys are no typing errors
+        if key not in KEYS:
+            # finding the nearest known key is slow, and thousands of keys are not typing errors
             if len(warnings) < MAX_UNKNOWN_KEYS:
                 warnings.append(_unknown(key, prefix))
             continue
         try:
             _apply_annotation(options, key, text)
-        except NotInjectable as error:
-            invalid.append(error.finding._replace(annotation=key))
-    if options is None:
-        return None
-    for files in options.logs or ():
-        if _probably_directory(files):
+        except InvalidValueError as error:
+            invalid.append(Finding(Reason.BAD_ANNOTATION, error.message, annotation=key, value=error.value))
+    for entry in options.logs or ():
+        if _probably_directory(entry):
             message = "is read as a file; if it is a directory, write a / at the end"
-            warnings.append(Finding(Reason.PROBABLY_DIRECTORY, message, annotation="logs", value=files.text))
+            warnings.append(Finding(Reason.PROBABLY_DIRECTORY, message, annotation="logs", value=entry.text))
     options.invalid = tuple(invalid)
     options.warnings = tuple(warnings)
     return options
 
 
 def _apply_annotation(options: RequestedOptions, key: str, text: str) -> None:
-    """Put what an annotation says among the options; raise :class:`NotInjectable` where it can't be used."""
-    field, parse = _GRAMMAR[key]
-    if parse is None:
-        return
-    value = parse(text.strip())
-    if field == "resource_annotations":
-        options.resource_annotations[key] = value
-    else:
-        setattr(options, field, value)
+    """Parse one annotation and store its value; raise :class:`InvalidValueError` for one that can't be used."""
+    if key in _OPTIONS:
+        field, parse = _OPTIONS[key]
+        setattr(options, field, parse(text.strip()))
+    elif key in _RESOURCES:
+        options.resource_annotations[key] = _RESOURCES[key](text.strip())

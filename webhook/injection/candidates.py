@@ -1,16 +1,16 @@
-"""Which containers take part in an injection.
+"""Which containers an injection may concern: the candidates, and which of them are selected.
 
 =========================  =====================================================================
-the pod says               who takes part
+the pod has                the selected containers
 =========================  =====================================================================
 ``containers: a,b``        a and b; a prefix in ``logs`` must be one of them
 every ``logs`` entry a:    the containers that are named
-anything else              all ordinary containers, without those of other injectors; and those
+anything else              all ordinary containers except those of other injectors; and those
                            that a prefix in ``logs`` names
 =========================  =====================================================================
 
-Init containers and other injectors' sidecars take part only where they are named. What they mount at a log
-directory is read all the same.
+Init containers and other injectors' sidecars are selected only where they are named. A volume that one of them mounts
+at a log directory is read all the same.
 """
 
 import difflib
@@ -34,19 +34,20 @@ Mounts = dict[Components, VolumeMount | None]
 
 
 class Candidate(ContainerRef, gc=False, kw_only=True):
-    """A container whose mounts are looked at, and the variables that it gets.
+    """A container whose mounts are examined.
 
-    ``selected`` containers take part; of the others only the places that they mount at a log directory are read.
-    ``takes_unprefixed`` says that entries which name no container mean this one too.
+    A ``selected`` one gets variables and new volumes. For any other, only the volumes are read that it mounts at a log
+    directory. ``takes_unprefixed``: whether entries without a container prefix apply to it.
     """
 
     selected: bool
     takes_unprefixed: bool
     added_variables: Sequence[EnvVar] = ()
-    #: What it mounts itself, and the volumes that it gets, both by path.
+    #: The mounts that it has.
     own_mounts: Mounts
+    #: The mounts of new volumes that it gets, by path.
     new_mounts: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
-    #: How its paths are read: a volume at /var has its own /var/run.
+    #: Parses its paths: ``components``, or ``literal_components`` where a volume at /var has a /var/run of its own.
     parse_path: Callable[[str], Components] = components
 
     @classmethod
@@ -84,9 +85,9 @@ _VAR: Components = ("var",)
 def candidates(
     spec: PodSpec, options: RequestedOptions, entries: Sequence[LogEntry], configuration: Configuration
 ) -> list[Candidate]:
-    """Return the containers that take part, and those whose mounts are looked at. Raises :class:`NotInjectable`.
+    """Return the candidates, ordinary containers before init containers.
 
-    Ordinary containers come first, then init containers: in the order in which they count.
+    Raises :class:`NotInjectable` for a container name that the pod does not have, and where no container is selected.
     """
     ordinary, init_containers = spec.containers or (), spec.initContainers or ()
     ignored = configuration.ignored_containers
@@ -134,7 +135,7 @@ def candidates(
 def _reject_unknown_names(
     options: RequestedOptions, entries: Sequence[LogEntry], names: Sequence[str], prefix: str
 ) -> None:
-    """Raise :class:`NotInjectable` for a name that is no container of the pod, or a prefix that takes no part."""
+    """Raise :class:`NotInjectable` for a name of no container, and for a prefix that ``containers`` leaves out."""
     for name in options.containers or ():
         _reject_unknown_name(name, names, "containers", name)
     for entry in entries:
@@ -146,17 +147,17 @@ def _reject_unknown_names(
             raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation="logs", value=entry.text))
 
 
-MAX_GUESSED = 64
+MAX_COMPARED_NAMES = 64
 
 
 def _reject_unknown_name(name: str, names: Sequence[str], where: str, value: str) -> None:
     if name in names:
         return
-    # guessing among thousands takes longer than all the rest
     if name in EVERY:
         message = no_container_name(name, name) if where == "containers" else WITHOUT_PREFIX
         raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation=where, value=value))
-    near = difflib.get_close_matches(name, names[:MAX_GUESSED], n=1) or list(names[:1])
+    # comparing thousands of names would be slow
+    near = difflib.get_close_matches(name, names[:MAX_COMPARED_NAMES], n=1) or list(names[:1])
     message = f"the pod has no container {quote_untrusted(name)}" + (
         f"; did you mean {quote_untrusted(near[0])}?" if near else ""
     )

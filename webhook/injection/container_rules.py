@@ -1,7 +1,7 @@
-"""What keeps a container from being accepted or from starting: rules on its JSON form, as the API server has it.
+"""A schema of a container's JSON: finds what the API server would reject, and what would never start.
 
-Sources: k8s.io/kubernetes pkg/apis/core/validation (what the API server refuses), and the kubelet and runc (what never
-starts): an image's name that can't be parsed, root under ``runAsNonRoot``, a mount inside a read-only one.
+Sources: k8s.io/kubernetes pkg/apis/core/validation for what the API server rejects, and the kubelet and runc for what
+never starts: an image name that can't be parsed, root under ``runAsNonRoot``, a mount inside a read-only one.
 """
 
 from collections import Counter
@@ -39,11 +39,11 @@ __all__ = [
     "PULL_POLICY",
     "QUANTITY",
     "SIDECAR_FIELDS",
-    "check_names",
+    "check_cross_references",
     "problems_in",
 ]
 
-#: A container's program does not come to its first instruction with less: runc itself needs as much.
+#: With less memory a container is killed before its program runs: runc itself needs as much.
 MIN_MEMORY = "4Mi"
 #: execve(2): MAX_ARG_STRLEN of linux/binfmts.h, for each argument and each NAME=value.
 MAX_ARGUMENT_BYTES = 32 * 4096 - 1
@@ -84,19 +84,19 @@ def _error_in_absolute_path(value: str) -> str:
 
 
 _ABSOLUTE = Scalar("text", (str,), _error_in_absolute_path)
-OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: small letters, digits, - and .")
-#: IsEnvVarName: newer API servers take more, the oldest that we support does not.
+OBJECT_NAME = matching(_SUBDOMAIN, "the name of an object: lower-case letters, digits, - and .")
+#: IsEnvVarName of the oldest supported API server; newer ones accept more.
 _ENV_NAME = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", "the name of a variable", MAX_ARGUMENT_BYTES)
 _CONFIG_KEY = matching(r"(?!\.\.?$|\.\.)[-._a-zA-Z0-9]+", "a key of letters, digits, -, _ and .")
 #: IANA_SVC_NAME (RFC 6335).
-_PORT_NAME_DESCRIPTION = "a name of at most 15 small letters, digits and -, with a letter"
+_PORT_NAME_DESCRIPTION = "a name of at most 15 lower-case letters, digits and -, with a letter"
 _PORT_NAME = matching(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", _PORT_NAME_DESCRIPTION, 15)
 #: github.com/distribution/reference: what the kubelet can parse.
 IMAGE = matching(
     r"(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
     r"(?::[0-9]+)?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,128})?",
-    "an image such as registry.example.com/team/name:1.0, its path in small letters",
+    "an image such as registry.example.com/team/name:1.0, its path in lower-case letters",
     512,
 )
 PULL_POLICY = one_of("Always", "IfNotPresent", "Never")
@@ -258,10 +258,10 @@ def _check_security(fields: dict[str, Any], path: Path, report: Report) -> None:
         report((*path, "runAsUser"), "0 never starts with runAsNonRoot: true; write runAsNonRoot: false to allow root")
     if fields.get("allowPrivilegeEscalation") is False:
         added = (fields.get("capabilities") or {}).get("add") or ()
-        for wrong in ("privileged: true",) * bool(fields.get("privileged")) + ("CAP_SYS_ADMIN",) * (
-            "CAP_SYS_ADMIN" in added
-        ):
-            report((*path, "allowPrivilegeEscalation"), f"false is refused with {wrong}; write true")
+        if fields.get("privileged"):
+            report((*path, "allowPrivilegeEscalation"), "false is rejected with privileged: true; write true")
+        if "CAP_SYS_ADMIN" in added:
+            report((*path, "allowPrivilegeEscalation"), "false is rejected with CAP_SYS_ADMIN; write true")
 
 
 _SECURITY = Object(
@@ -324,13 +324,14 @@ _MOUNT = Object(
 # --- the whole container ---------------------------------------------------------------------------------------
 
 
-def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
-    """Check that ports have names of their own, and that probes and hooks name one of them."""
+def check_cross_references(fields: dict[str, Any], path: Path, report: Report) -> None:
+    """Check that port names are unique, and that probes and hooks name one of them; and the mounts' propagation."""
+    _check_mount_propagation(fields, path, report)
     ports = fields.get("ports", ())
     names = Counter(port["name"] for port in ports if "name" in port)
     for index, port in enumerate(ports):
         if names[port.get("name")] > 1:
-            report((*path, "ports", index, "name"), f"{port['name']} is there twice")
+            report((*path, "ports", index, "name"), f"{port['name']} is used twice")
     lifecycle = fields.get("lifecycle", {})
     for where in ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"):
         handler = fields.get(where) or lifecycle.get(where) or {}
@@ -338,15 +339,18 @@ def check_names(fields: dict[str, Any], path: Path, report: Report) -> None:
             port = handler.get(way, {}).get("port")
             if isinstance(port, str) and port not in names:
                 above = ("lifecycle",) if where in lifecycle else ()
-                report((*path, *above, where, way, "port"), f"{port} is none of the container's ports")
-    mounts = fields.get("volumeMounts", ())
+                report((*path, *above, where, way, "port"), f"{port} is not the name of a port of the container")
+
+
+def _check_mount_propagation(fields: dict[str, Any], path: Path, report: Report) -> None:
+    """Check that only a privileged container has mounts with Bidirectional propagation."""
     privileged = (fields.get("securityContext") or {}).get("privileged")
-    for index, mount in enumerate(mounts):
+    for index, mount in enumerate(fields.get("volumeMounts", ())):
         if mount.get("mountPropagation") == "Bidirectional" and not privileged:
             report((*path, "volumeMounts", index, "mountPropagation"), "Bidirectional needs privileged: true")
 
 
-#: What a profile's sidecar may have, by key.
+#: The fields that a profile's sidecar may have.
 SIDECAR_FIELDS: dict[str, Schema] = {
     "image": IMAGE,
     "imagePullPolicy": PULL_POLICY,
@@ -377,12 +381,12 @@ _CONTAINER = Object(
         "resizePolicy": ListOf(Object({"resourceName": STRING, "restartPolicy": STRING})),
     },
     ("image",),
-    rule=check_names,
+    rule=check_cross_references,
 )
 
 
 def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
-    """Return what is wrong with a finished container, by its path in it; ``volumes`` are the names of the pod's."""
+    """Return the problems in a finished container, by path; ``volumes`` are the names of the pod's volumes."""
     found: list[tuple[Path, str]] = []
 
     def report(path: Path, message: str) -> None:
@@ -395,7 +399,7 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
     mounts = fields.get("volumeMounts", [])
     for index, mount in enumerate(mounts):
         if mount.get("name") not in volumes and "name" in mount:
-            report(("volumeMounts", index, "name"), f"{mount['name'][:63]!r} is no volume of the pod")
+            report(("volumeMounts", index, "name"), f"{mount['name'][:63]!r} is not a volume of the pod")
     termination_log = Mounted(None, fields.get("terminationMessagePath", TERMINATION_LOG))
     check_mounts(mounted(mounts, ("volumeMounts",)), [termination_log], report)
     check_hidden(fields, (), report)
@@ -407,9 +411,9 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
 
 
 def _undefined_references(fields: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Find variables in a ``subPathExpr`` that the container does not have: the kubelet does not start it then."""
+    """Yield a problem for each undefined variable in a ``subPathExpr``, with which the kubelet starts no container."""
     names = {variable.get("name") for variable in fields.get("env", ())}
     for index, mount in enumerate(fields.get("volumeMounts", ())):
         for name in references(mount.get("subPathExpr", "")):
             if name not in names and not fields.get("envFrom"):
-                yield ("volumeMounts", index, "subPathExpr"), f"$({name[:40]}) is none of the container's variables"
+                yield ("volumeMounts", index, "subPathExpr"), f"$({name[:40]}) is not a variable of the container"

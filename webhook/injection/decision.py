@@ -1,11 +1,11 @@
-"""Whether a pod is injected: rules in order, the first that rejects the pod decides.
+"""Whether a pod is injected: rules in order, of which the first that rejects the pod decides.
 
-Whether injection is requested (``inject`` is the pod's annotation, the namespace's label is the other column):
+Whether injection is requested, by the pod's annotation ``inject`` and by the namespace's label:
 
 ===========  ===============  ================
 inject       not opted in     namespace opted in
 ===========  ===============  ================
-absent       not_requested        inject
+absent       not_requested    inject
 "true"       inject           inject
 "false"      opted_out        opted_out
 other        bad_annotation   bad_annotation
@@ -21,41 +21,41 @@ from msgspec import Struct
 
 from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, parse_options
 from webhook.injection.log_detection import has_log_location, probable_log_directory
+from webhook.injection.ownership import has_sidecar_variables, is_own_volume_name
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
-from webhook.injection.profile import NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration, Profile, is_log_volume
+from webhook.injection.profile import NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
-from webhook.injection.variables import has_sidecar_variables
 from webhook.injection.windows import windows_evidence
 
 __all__ = ["RULES", "PodFacts", "Rule", "first_rejection"]
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-#: Pillion's own pods carry this label, whatever its value.
+#: The key, below the prefix, of the label on Pillion's own pods; its value does not matter.
 OWN_POD_LABEL = "component"
 
 _decode_spec = msgspec.json.Decoder(PodSpec | None).decode
 
 
 class PodFacts(Struct):
-    """What a decision looks at. Each rule fills in what it finds out, for those behind it: most pods need few."""
+    """What is known about a pod. Rules fill it in as they need more: most pods are decided by their first rules."""
 
     request: Request
     configuration: Configuration
     pod: Pod | None = None
     metadata: Metadata = msgspec.field(default_factory=Metadata)
-    options: RequestedOptions | None = None
+    options: RequestedOptions = msgspec.field(default_factory=RequestedOptions)
     profile_name: str = ""
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
     #: Ordinary and init containers, and the volumes by name.
     containers: list[Container] = []
     volumes: dict[str, dict[str, Any]] = {}
-    #: So many rules have let the pod pass.
+    #: How many rules the pod has passed.
     rules_passed: int = 0
 
     @property
     def profile(self) -> Profile:
-        """Return the profile; the rules have seen to it that there is one."""
+        """Return the profile. Only after the rule that rejects unknown profiles."""
         return self.configuration.profiles[self.profile_name]
 
 
@@ -64,9 +64,9 @@ def _no_description(_: PodFacts) -> str:
 
 
 class Rule(NamedTuple):
-    """A question about the pod; ``check`` returns why it is not injected, or None.
+    """A question about the pod; ``check`` returns the finding that rejects the pod, or None.
 
-    ``describe`` says for ``explain`` what let the pod pass, once the rule was asked.
+    ``describe`` returns, for ``explain``, why the pod passed. It is called only if ``check`` returned None.
     """
 
     question: str
@@ -89,36 +89,36 @@ def _reject_non_creation(facts: PodFacts) -> Finding | None:
 
 
 def _reject_unrequested(facts: PodFacts) -> Finding | None:
-    """Read the pod's metadata and its annotations: from here on they are known."""
-    facts.pod = facts.request.decode_pod()
-    if facts.pod is None:
+    if not _load_metadata(facts):
         return Finding(Reason.UNREADABLE_POD, "the request has no object")
-    facts.metadata = facts.pod.metadata or Metadata()
-    configuration = facts.configuration
-    options = parse_options(facts.metadata.annotations, configuration.prefix)
-    labels = _labels_without_effect(facts)
-    if labels:
-        options = options or RequestedOptions()
-        options.warnings = (*labels, *options.warnings)
-    facts.options = options
-    facts.profile_name = (options.profile if options is not None else None) or configuration.default_profile
-    if options is not None and options.inject is not None:
+    options = facts.options
+    if options.inject is not None:
         return None if options.inject else Finding(Reason.OPTED_OUT)
-    unusable = (
-        next((finding for finding in options.invalid if finding.annotation == "inject"), None) if options else None
-    )
-    if unusable is not None:
-        return unusable
+    invalid = next((finding for finding in options.invalid if finding.annotation == "inject"), None)
+    if invalid is not None:
+        return invalid
     if facts.request.namespace_opted_in:
-        facts.options = options or RequestedOptions()
         return None
-    if options is not None and not options.warnings:
+    if not options.warnings:
         options.warnings = _annotations_without_effect(facts)
     return Finding(Reason.NOT_REQUESTED)
 
 
+def _load_metadata(facts: PodFacts) -> bool:
+    """Decode the pod's metadata and parse its annotations; return False if the request has no object."""
+    facts.pod = facts.request.decode_pod()
+    if facts.pod is None:
+        return False
+    facts.metadata = facts.pod.metadata or Metadata()
+    configuration = facts.configuration
+    options = facts.options = parse_options(facts.metadata.annotations, configuration.prefix)
+    options.warnings = (*_labels_without_effect(facts), *options.warnings)
+    facts.profile_name = options.profile or configuration.default_profile
+    return True
+
+
 def _annotations_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
-    """Return the first annotation of ours that chooses something in a pod that does not ask."""
+    """Return a warning for the first annotation that has no effect because injection is not requested."""
     prefix = facts.configuration.prefix
     for name in facts.metadata.annotations or ():
         key = name.removeprefix(prefix)
@@ -129,7 +129,7 @@ def _annotations_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
 
 
 def _labels_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
-    """Return what was written as a label of the pod though only an annotation is read."""
+    """Return a warning for each key that is a label of the pod, where only an annotation is read."""
     labels, annotations = facts.metadata.labels, facts.metadata.annotations or {}
     prefix, opted_in = facts.configuration.prefix, facts.request.namespace_opted_in
     findings = []
@@ -137,7 +137,7 @@ def _labels_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
         if not name.startswith(prefix) or name in annotations:
             continue
         key = name.removeprefix(prefix)
-        # a pod that is labelled as its namespace is gets what it asks for
+        # a pod with the namespace's own label is injected, as its author expects
         if key in KEYS and not (key == "inject" and value == "true" and opted_in):
             message = "has no effect as a label of the pod; write it as an annotation"
             findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, message, annotation=key))
@@ -154,8 +154,8 @@ def _reject_mirror_pod(facts: PodFacts) -> Finding | None:
 
 
 def _reject_unusable_annotation(facts: PodFacts) -> Finding | None:
-    refused = facts.options.invalid if facts.options is not None else ()
-    return refused[0] if refused else None
+    invalid = facts.options.invalid
+    return invalid[0] if invalid else None
 
 
 def _reject_unknown_profile(facts: PodFacts) -> Finding | None:
@@ -173,7 +173,12 @@ def _reject_unknown_profile(facts: PodFacts) -> Finding | None:
 
 
 def _reject_unreadable_spec(facts: PodFacts) -> Finding | None:
-    """Decode the spec: from here on it is known. What no pod has raises msgspec's error."""
+    _load_spec(facts)
+    return None
+
+
+def _load_spec(facts: PodFacts) -> None:
+    """Decode the spec. Raises msgspec's error if it is invalid."""
     raw = facts.pod.spec if facts.pod is not None else b""
     spec = facts.spec = (_decode_spec(raw) if raw else None) or PodSpec()
     for volume in spec.volumes or ():
@@ -182,7 +187,6 @@ def _reject_unreadable_spec(facts: PodFacts) -> Finding | None:
             raise msgspec.ValidationError("a volume has no name")
         facts.volumes[name] = volume
     facts.containers = [*(spec.containers or ()), *(spec.initContainers or ())]
-    return None
 
 
 def _reject_windows(facts: PodFacts) -> Finding | None:
@@ -191,8 +195,8 @@ def _reject_windows(facts: PodFacts) -> Finding | None:
 
 
 def _reject_pod_without_logs(facts: PodFacts) -> Finding | None:
-    """Look for logs where only the namespace asks: most of its pods have no log file, and no use for a sidecar."""
-    options, profile = facts.options or RequestedOptions(), facts.profile
+    """Reject a pod without logs if only its namespace asks: most of these pods write no log files."""
+    options, profile = facts.options, facts.profile
     ignored = facts.configuration.ignored_containers
     own = [container for container in facts.spec.containers or () if container.name not in ignored]
     if has_log_location(options, profile, own, facts.volumes):
@@ -205,14 +209,17 @@ def _reject_pod_without_logs(facts: PodFacts) -> Finding | None:
 
 
 def _reject_injected(facts: PodFacts) -> Finding | None:
-    """Ours has our name, and our mounts or variables, of any revision and profile; the status is never asked."""
+    """Reject a pod that has a sidecar of ours, of any profile and revision, or somebody else's container of its name.
+
+    A sidecar of ours has our name, and our volumes or variables. The status annotation is never evidence.
+    """
     taken = False
     for container in facts.containers:
         if not container.name.startswith(NAME_PREFIX):
             continue
-        ours = any(_is_our_volume(mount.name, facts.configuration) for mount in container.volumeMounts or ())
-        # one may mount nothing but the pod's own volumes
-        if ours or has_sidecar_variables(container):
+        ours = any(is_own_volume_name(mount.name, facts.configuration) for mount in container.volumeMounts or ())
+        # a sidecar of ours may mount only the pod's own volumes
+        if ours or has_sidecar_variables(msgspec.to_builtins(container.env or ())):
             return Finding(Reason.ALREADY_INJECTED)
         taken = taken or container.name == facts.profile.container_name
     if not taken:
@@ -220,14 +227,6 @@ def _reject_injected(facts: PodFacts) -> Finding | None:
     name = quote_untrusted(facts.profile.container_name, 63)
     message = f"the pod has a container {name} that is not Pillion's; rename it"
     return Finding(Reason.NAME_TAKEN, message)
-
-
-def _is_our_volume(name: str, configuration: Configuration) -> bool:
-    return name.startswith(NAME_PREFIX) and (
-        name == TOKEN_MASK_VOLUME
-        or is_log_volume(name)
-        or any(volume["name"] == name for profile in configuration.profiles.values() for volume in profile.volumes)
-    )
 
 
 def _reject_never_ending(facts: PodFacts) -> Finding | None:
@@ -257,7 +256,7 @@ def _reject_taken_port(facts: PodFacts) -> Finding | None:
 
 
 def _ports(container: Container) -> set[int]:
-    """Return the TCP ports that a container declares, or is probed at: nobody has to declare one."""
+    """Return the TCP ports that a container declares or is probed at: it need not declare a port that it uses."""
     declared = {port.containerPort for port in container.ports or () if (port.protocol or "TCP") == "TCP"}
     for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
         if probe is not None:
@@ -268,8 +267,11 @@ def _ports(container: Container) -> set[int]:
 
 def _who_asks(facts: PodFacts) -> str:
     prefix = facts.configuration.prefix
-    said = facts.options is not None and facts.options.inject is not None
-    return f'{prefix}inject: "true"' if said else f'the namespace is labelled {prefix}inject: "true"'
+    return (
+        f'{prefix}inject: "true"'
+        if facts.options.inject is not None
+        else f'the namespace is labelled {prefix}inject: "true"'
+    )
 
 
 def _which_annotations(facts: PodFacts) -> str:
@@ -279,8 +281,9 @@ def _which_annotations(facts: PodFacts) -> str:
 
 
 def _which_profile(facts: PodFacts) -> str:
-    asked = facts.options is not None and facts.options.profile
-    return f"{facts.profile_name}, revision {facts.profile.revision}" + ("" if asked else ", the default")
+    return f"{facts.profile_name}, revision {facts.profile.revision}" + (
+        "" if facts.options.profile else ", the default"
+    )
 
 
 def _which_system(facts: PodFacts) -> str:
@@ -292,7 +295,7 @@ def _which_ports(facts: PodFacts) -> str:
     return f"it uses {', '.join(map(str, ports))}" if ports else "it uses none"
 
 
-#: Every rule that can say no before the volumes are planned, cheapest first.
+#: The rules, in order. Each may rely on what those before it stored in the facts.
 RULES = (
     Rule("Is it a pod?", _reject_non_pod, lambda facts: facts.request.pod_name),
     Rule("Is it being created?", _reject_non_creation),
@@ -314,7 +317,7 @@ _CHECKS = tuple(rule.check for rule in RULES)
 
 
 def first_rejection(facts: PodFacts) -> Finding | None:
-    """Return why the pod is not injected, or None where every rule lets it pass; the facts counts those that do."""
+    """Return the finding that rejects the pod, or None; ``facts.rules_passed`` counts the rules that it passed."""
     for number, check in enumerate(_CHECKS):
         facts.rules_passed = number
         rejection = check(facts)

@@ -1,7 +1,7 @@
-"""A pod that is edited and records each edit as an RFC 6902 operation, and the patch that these make.
+"""The pod editor, which records each edit as an RFC 6902 operation.
 
-The patch is recorded, not computed from two versions: a diff costs a hundred times more and does not know what
-was meant. Property: the operations applied to the original give the working copy.
+The patch is recorded, not computed from two versions: a diff costs a hundred times more, and may choose other
+operations than were meant. Property: the operations applied to the original give the working copy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook.injection.pod import Container, EnvVar, LocalObjectReference, Metadata, PodSpec, VolumeMount
+from webhook.json_values import json_pointer
 
-__all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch", "json_pointer"]
+__all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
 
-#: A member of an operation that RFC 6902 has nothing of, and whoever applies one ignores: how YAML is to write a null.
+#: A non-standard member of an operation, ignored by patch implementations: how the YAML writer spells the null.
 NULL_SPELLING = "nullSpelling"
 
 _encode = msgspec.json.Encoder().encode
@@ -41,23 +42,18 @@ def encode_patch(operations: Sequence[Operation]) -> bytes:
     return _encode(operations)
 
 
-def json_pointer(path: Iterable[str | int]) -> str:
-    """Return a path as a JSON pointer (RFC 6901)."""
-    return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
-
-
 class PodEditor:
     """The working copy (``metadata``, ``spec``) and the ``operations`` that made it.
 
-    Containers are edited by the pointer they had at first, so a sidecar is inserted last. What is added stays in the
-    working copy as it was given: nothing decides upon it any more.
+    Containers are edited by their original pointers, so the sidecar is inserted last. Added values are put into the
+    working copy as they are, not as typed views: no decision reads them.
     """
 
     def __init__(self, metadata: Metadata | None, spec: PodSpec) -> None:
         self.operations: list[Operation] = []
         self.metadata = metadata
         self.spec = spec
-        #: The names of those that were added.
+        #: The names of the image pull secrets that were added.
         self.pull_secrets: list[str] = []
 
     def add_volumes(self, volumes: Iterable[dict[str, Any]]) -> None:
@@ -70,7 +66,7 @@ class PodEditor:
         container.volumeMounts = self._append(container.volumeMounts, f"{container_ref.pointer}/volumeMounts", (mount,))
 
     def prepend_variables(self, container_ref: ContainerRef, variables: Sequence[EnvVar]) -> None:
-        """Put variables at the front of a container's, in their order."""
+        """Insert variables before a container's own, in order."""
         container = container_ref.container
         pointer = f"{container_ref.pointer}/env"
         if container.env:
@@ -83,7 +79,7 @@ class PodEditor:
             container.env = list(variables)
 
     def add_pull_secrets(self, names: Iterable[str]) -> None:
-        """Name image pull secrets, those that the pod does not name yet."""
+        """Append references to image pull secrets, without those that the pod has."""
         present = self.spec.imagePullSecrets
         known = {reference.name for reference in present or ()}
         self.pull_secrets = [name for name in dict.fromkeys(names) if name not in known]
@@ -95,7 +91,7 @@ class PodEditor:
         self.spec.containers = self._append(self.spec.containers, "/spec/containers", (container,))
 
     def add_init_container(self, container: dict[str, Any], position: int | None) -> None:
-        """Insert an init container before the one at ``position``, or behind all others for None."""
+        """Insert an init container at index ``position``, or append it for None."""
         present = self.spec.initContainers
         if position is None or not present or position >= len(present):
             self.spec.initContainers = self._append(present, "/spec/initContainers", (container,))
@@ -118,7 +114,7 @@ class PodEditor:
                 self.operations.append(Operation("add", f"/metadata/annotations{json_pointer((key,))}", value))
 
     def _append(self, present: list[Any] | None, pointer: str, values: Iterable[Any]) -> list[Any] | None:
-        """Append to a list that may be null or missing: then the first ``add`` makes it. Return the list."""
+        """Append to a list and return it. If it is null or missing, the first operation creates it."""
         for value in values:
             if present is None:
                 self.operations.append(Operation("add", pointer, [value]))

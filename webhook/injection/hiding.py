@@ -1,4 +1,4 @@
-"""What a new, empty volume would hide of a container's image: where it is refused, and where it is worth a warning."""
+"""What a new, empty volume would hide of a container's image: where it is rejected, and where it causes a warning."""
 
 import re
 from collections.abc import Sequence
@@ -21,34 +21,33 @@ from webhook.injection.targets import Target, enclosing_mount_path
 
 __all__ = ["reject_hidden_program", "reject_system_directory", "warning_if_application_hidden"]
 
-#: Longer paths are no help in a warning of 120 characters.
+#: A longer example does not fit into a warning of 120 characters.
 MAX_EXAMPLE_LENGTH = 28
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
 
 
 @memoised_by_path
 def _is_system(directory: str) -> bool:
-    """Return whether no container can do without what it has in the directory."""
+    """Return whether every container needs its image's files in the directory."""
     return SYSTEM_DIRECTORIES.any_at_or_below(directory) or OWNED_DIRECTORIES.any_at_or_above(directory)
 
 
 def reject_system_directory(entry: LogEntry) -> None:
-    """Raise :class:`NotInjectable` for a directory in which an empty volume must break every container."""
+    """Raise :class:`NotInjectable` for a directory where an empty volume would break every container."""
     if _is_system(entry.directory):
         message = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, message, annotation="logs", value=entry.text))
 
 
 def reject_hidden_program(target: Target) -> None:
-    """Raise :class:`NotInjectable` where an empty volume at the directory would hide what the container needs."""
+    """Raise :class:`NotInjectable` if an empty volume at the directory would hide a program of the container."""
     candidate, directory, entries = target.candidate, target.directory, target.entries
     name = directory[-1]
     for what, path in _programs(candidate.container, name):
         if name not in path or len(path) > PATH_MAX:
-            # it can't lie there, however it is written; or no kernel opens it, and comparing costs its square
-            continue
+            continue  # the directory's name is not in it, so it is elsewhere; or the kernel could not open it
         parts = candidate.parse_path(path)
-        # what lies in a mount of the container's own stays where it is
+        # a path in a mount of the container is not hidden
         if not within(parts, directory) or enclosing_mount_path(parts, candidate.own_mounts) is not None:
             continue
         if what == "argument" and (parts == directory or any(entry.matches(components(path)) for entry in entries)):
@@ -59,20 +58,21 @@ def reject_hidden_program(target: Target) -> None:
 
 
 def warning_if_application_hidden(directory: str) -> Finding | None:
-    """Return the warning for a new volume where an image probably has what it runs, None for any other."""
+    """Return a warning if an image probably has its application in the directory, None otherwise."""
     if not probably_holds_application(directory):
         return None
     has_no_safe_subdirectory = components(directory) == ("var", "log") or is_database_directory(directory)
     own = "/var/log/app" if has_no_safe_subdirectory else f"{directory}/logs"
-    example = f", as {own}" if len(own) <= MAX_EXAMPLE_LENGTH and own.isprintable() else ""
-    message = f"hides what the image has in {clean_untrusted(directory, 30)}; log into a directory of its own{example}"
+    example = f", such as {own}" if len(own) <= MAX_EXAMPLE_LENGTH and own.isprintable() else ""
+    where = clean_untrusted(directory, 30)
+    message = f"hides what the image has in {where}; use a directory for logs{example}"
     return Finding(Reason.HIDES_APPLICATION, message, annotation="logs")
 
 
 def _programs(container: Container, name: str) -> list[tuple[str, str]]:
-    """Return what the container is told to run or to read, as far as the pod says: what it is, and its path.
+    """Return what the pod tells the container to run or to read: what it is, and its path.
 
-    Of its arguments only those with the name in them are looked at.
+    Arguments are included only if the name is in them.
     """
     command, directory, lifecycle = container.command, container.workingDir, container.lifecycle
     found = [("workingDir", directory)] if directory else []
@@ -93,14 +93,14 @@ def _programs(container: Container, name: str) -> list[tuple[str, str]]:
 
 
 def _program(path: str, directory: str | None) -> str:
-    """Return a program's path, or nothing for a name that is looked up in PATH or in a directory that we don't know."""
+    """Return a program's path, or "" if it is looked up in PATH or in an unknown working directory."""
     if path.startswith("/"):
         return path
     return f"{directory}/{path}" if "/" in path and directory else ""
 
 
 def _is_program_text(text: str, previous: str) -> bool:
-    """Return whether an argument is a shell's program, in which a path means nothing certain."""
+    """Return whether an argument is a shell script, in which a path may mean anything."""
     return bool(_SHELL_OPTION.fullmatch(previous)) and any(
         character.isspace() or character in ";|&<>" for character in text
     )

@@ -1,4 +1,4 @@
-"""Kinds of volumes: which of them an application can write its logs to."""
+"""Kinds of volumes: to which an application can write its logs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = [
 
 HOST_PATH = "hostPath"
 
-#: An app can write its logs to these. A kind that is not here is not mounted: it may hold secrets.
+#: An application can write its logs to these. Any other kind is never mounted into the sidecar: it may hold secrets.
 WRITABLE_KINDS = frozenset(
     {
         *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
@@ -56,20 +56,20 @@ _DESCRIPTIONS = {
     "configMap": "a ConfigMap",
     "downwardAPI": "a downward-API volume",
     "hugePages": "a huge-pages volume",
-    "missing": "a volume that the pod does not have",
+    "missing": "a volume that the pod does not define",
 }
 
 
 def describe_kind(kind: str) -> str:
-    """Return a kind for people."""
+    """Return a description of a kind, for a message."""
     return _DESCRIPTIONS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
 
 
 def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
-    """Return the kind of the mounted volume: the key beside its name, or why no log can be in it.
+    """Return the kind of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume that says no kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` and ``hugePages`` are
-    no kinds of Kubernetes', and not in :data:`WRITABLE_KINDS`.
+    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` and ``hugePages`` are not
+    kinds of Kubernetes: they stand for volumes that can't hold logs, and are not in :data:`WRITABLE_KINDS`.
     """
     volume = volumes.get(mount.name)
     if volume is None:
@@ -83,7 +83,7 @@ def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
 
 
 def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
-    """Return whether a container can't write through the mount."""
+    """Return whether the container can't write to the mount."""
     source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
     return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
 
@@ -95,20 +95,20 @@ def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
 
 
-#: Volumes whose content Kubernetes writes.
+#: Volumes with content that Kubernetes writes.
 _READ_ONLY_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _holds_no_logs(csi: Any) -> bool:
-    """Return whether an inline CSI volume is for secrets, or can't be written; so is one that is no object at all."""
+    """Return whether an inline CSI volume is for secrets, is read-only, or is not an object."""
     if not isinstance(csi, dict):
         return True
     driver = csi.get("driver")
-    # no log can be where nobody can write, but a secret can
+    # a read-only volume can't hold logs, but it can hold secrets
     return not isinstance(driver, str) or driver in SECRET_DRIVERS or csi.get("readOnly") is True
 
 
 def _is_huge_pages(empty_dir: Any) -> bool:
-    """Return whether an emptyDir lies in hugetlbfs, which programs map and can't write to."""
+    """Return whether an emptyDir is in hugetlbfs, whose files programs map and can't write to."""
     medium = empty_dir.get("medium") if isinstance(empty_dir, dict) else None
     return isinstance(medium, str) and medium.startswith("HugePages")

@@ -1,12 +1,12 @@
-"""Where a pod's logs probably are, as far as its mounts tell: for pods that did not say it themselves.
+"""Whether a pod has logs, judged by its mounts: for pods whose annotations do not say it.
 
-A namespace that opts in asks for all its pods, and most pods write no log file at all. Such a pod is injected where
+A namespace that opts in asks for all its pods, and most pods write no log file. Such a pod is injected if
 
 ================================================  ==========================================================
-the pod, or the profile                           because
+the pod, or its profile                           because
 ================================================  ==========================================================
-says ``logs``, ``profile`` or ``containers``      it chose something
-mounts a volume at, above or below the directory     of the profile's logs: they may be in it; a read-only one
+says ``logs``, ``profile`` or ``containers``      its author wants logs to be read
+mounts a volume at, above or below the directory  of the profile's logs: its logs may be there; a read-only one
                                                   or the node's own (a hostPath) doesn't count
 has a profile that reads no logs                  there is nothing to look for
 has a profile with ``injectAll``                  the operator says that all pods write there
@@ -30,9 +30,9 @@ Volumes = Mapping[str, dict[str, Any]]
 def has_log_location(
     options: RequestedOptions, profile: Profile, containers: Iterable[Container], volumes: Volumes
 ) -> bool:
-    """Return whether a pod whose namespace asks has anything for the profile to read.
+    """Return whether a pod that only its namespace asks for has logs that the profile could read.
 
-    ``containers`` are those that would take part, ``volumes`` are the pod's by name.
+    ``containers`` are those that would be selected, ``volumes`` are the pod's by name.
     """
     if options.chooses_logs or profile.inject_all or not profile.logs:
         return True
@@ -45,7 +45,7 @@ def has_log_location(
 
 
 def probable_log_directory(containers: Iterable[Container], volumes: Volumes) -> str:
-    """Return the path of a mounted volume that is called after logs, empty where there is none."""
+    """Return the path of a mounted volume that is named after logs, or ""."""
     for mount in _writable_mounts(containers, volumes):
         if any(map(is_named_after_logs, components(mount.mountPath))):
             return normalised_path(mount.mountPath)

@@ -1,10 +1,11 @@
-"""The sources that the sidecar reads: what it mounts, where it sees it, and which files there.
+"""The log sources: which volumes or subPaths the sidecar mounts, at which paths, and which files it reads there.
 
-It has each at the application's own path, so that absolute symlinks hold, and below a directory of ours where two would
-collide: at the same path, one inside the other, or over what the sidecar's image needs.
+A source is mounted at the application's own path, so that absolute symlinks work. Where that path is taken, inside or
+above another mount, or needed by the sidecar's image, the source is mounted below a directory of ours.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -26,53 +27,75 @@ __all__ = ["MOUNT_ITSELF", "FilePattern", "LogSource", "assign_sidecar_paths", "
 MAX_LOG_SOURCES = 128
 #: All patterns together. They are arguments of the sidecar, or one variable of at most 128 KiB, and stored in etcd.
 MAX_PATTERN_BYTES = 64 * 1024
-#: Characters that would make a glob of a mount's path, or that a mount can't have.
+#: Characters that would make a mount's path a glob, or that a mount's path can't have.
 _UNMOUNTABLE_CHARACTERS = frozenset("*?[]{}\\$:")
 
-#: Files relative to a mount: directory, recursive, name. A name of "" is the mount itself, a file.
-FilePattern = tuple[Components, bool, str]
-MOUNT_ITSELF: FilePattern = ((), False, "")
+
+class FilePattern(NamedTuple):
+    """The files of a glob in a directory of a mount, or also in all directories below."""
+
+    directory: Components
+    recursive: bool
+    name: str
+
+
+#: The mount is a single file.
+MOUNT_ITSELF = FilePattern((), recursive=False, name="")
+
+
+class SeenAt(NamedTuple):
+    """A container, and the path at which it mounts a log source."""
+
+    container: str
+    path: str
 
 
 class LogSource(Struct, gc=False):
-    """What the sidecar mounts, and the files that it reads below it."""
+    """A volume, or a subPath of one, that the sidecar reads."""
 
     mount: VolumeMount
+    #: Whether the volume is added by this injection.
     new: bool
-    #: The containers whose logs lie here, and where each of them sees it.
-    seen_by: list[tuple[str, str]]
+    #: The containers whose logs are here; never empty.
+    seen_by: list[SeenAt]
     files: list[FilePattern]
     variables: tuple[EnvVar, ...] = ()
     #: Whether the volume outlives the pod, and may have files from before it.
     persistent: bool = False
-    #: Where the sidecar mounts it, and the files as it sees them: a path, a glob, or ``DIR/**/NAME`` each.
+    #: Where the sidecar mounts it.
     path: str = ""
+    #: The files as the sidecar sees them: a path, a glob, or ``DIR/**/NAME`` each.
     patterns: list[str] = []
 
     @property
     def relocated(self) -> bool:
-        """Return whether the sidecar sees it elsewhere than the app does."""
-        return self.path != self.seen_by[0][1]
+        """Return whether the sidecar mounts it at another path than the application."""
+        return self.path != self.application_path
+
+    @property
+    def application_path(self) -> str:
+        """Return the path at which the first container mounts it."""
+        return self.seen_by[0].path
 
 
 def too_many_sources(what: str) -> NotInjectable:
-    """Return the refusal of a pod whose logs lie in more sources than can be mounted."""
-    message = f"the logs lie in {what}, which is too many; name fewer directories or containers"
+    """Return the exception for a pod with more log sources than one sidecar may mount."""
+    message = f"the logs are in {what}, which is too many; name fewer directories or containers"
     return NotInjectable(Finding(Reason.TOO_MANY_LOG_SOURCES, message, annotation="logs"))
 
 
 def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None:
-    """Find each source a path in the sidecar, and with it its patterns."""
+    """Set ``path`` and ``patterns`` of each source."""
     if len(sources) > MAX_LOG_SOURCES:
-        raise too_many_sources(f"{len(sources)} sources")
+        raise too_many_sources(f"{len(sources)} volumes or subPaths")
     taken = profile.reserved_directories.copy()
     directories: set[str] = set()
     root = profile.logs_mount_path
     size = 0
     for source in sources:
-        path = source.seen_by[0][1]
+        path = source.application_path
         if root is None and _suits_sidecar(path) and not taken.any_overlapping(path):
-            # a mount inside another can't start, for ours are read-only; paths that contain each other collide too
+            # the runtime can't create a mount point inside one of our read-only mounts
             taken.add(path)
         elif root is not None and len(sources) == 1 and MOUNT_ITSELF not in source.files:
             path = root
@@ -87,7 +110,7 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
 
 
 def _pattern(path: str, file: FilePattern) -> str:
-    """Return a file as the sidecar sees it that has its mount at the path."""
+    """Return the pattern as the sidecar sees it, which has the mount at the path."""
     directory, recursive, name = file
     if directory:
         path = "/".join((path, *directory))
@@ -102,9 +125,9 @@ def _size_of(sources: Iterable[LogSource]) -> int:
 
 
 def _relocated_path(source: LogSource, root: str, directories: set[str]) -> str:
-    """Return a path for the source below the root, where nothing else is, in a directory of its own."""
+    """Return a path for the source in a new directory below the root."""
     container, path = source.seen_by[0]
-    # the API server looks at names after us: "" or "." would be the root itself, in which nothing finds a source then
+    # the API server validates names after this webhook; "" or "." would collide with the root
     name = directory = container if is_dns_label(container) else "container"
     number = 1
     while directory in directories:
@@ -113,14 +136,14 @@ def _relocated_path(source: LogSource, root: str, directories: set[str]) -> str:
     directories.add(directory)
     if MOUNT_ITSELF not in source.files:
         return f"{root}/{directory}"
-    # a single file keeps its name, if that is no pattern itself, and a directory to itself
+    # a single file keeps its name, unless the name would be a glob
     name = components(path)[-1]
     return f"{root}/{directory}/{name if _UNMOUNTABLE_CHARACTERS.isdisjoint(name) else 'file'}"
 
 
 @memoised_by_path
 def _suits_sidecar(path: str) -> bool:
-    """Return whether something can be mounted there in any sidecar."""
+    """Return whether a log source may be mounted at the path in any sidecar."""
     return (
         _UNMOUNTABLE_CHARACTERS.isdisjoint(path)
         and not IMAGE_DIRECTORIES.any_at_or_below(path)

@@ -1,4 +1,4 @@
-"""Functions of a short text that remember what they returned: workloads repeat their paths, lists and quantities."""
+"""Memoised functions of a short text: workloads repeat their paths, lists and quantities."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 
 class _Cache(dict[str, _T]):
-    """What a function returned for short texts; when it is full, it begins anew."""
+    """The results of a function for short texts; emptied when it is full."""
 
     def __init__(self, function: Callable[[str], _T], max_length: int, max_entries: int) -> None:
         self.function = function
@@ -26,10 +26,10 @@ class _Cache(dict[str, _T]):
 
 
 def memoised(*, max_length: int, max_entries: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
-    """Return a decorator for a function of one text, whose value must not be changed by callers.
+    """Return a decorator for a function of one text, whose result callers must not change.
 
-    Texts of more than ``max_length`` characters are not remembered, and at most ``max_entries`` are: a tenant writes them,
-    and could fill the memory with them. What is remembered is found without a call of Python's.
+    Texts of more than ``max_length`` characters are not cached, and at most ``max_entries`` are: tenants write the
+    texts, and could fill the memory. A cache hit costs one dict lookup: no Python function is called.
     """
 
     def decorate(function: Callable[[str], _T]) -> Callable[[str], _T]:

@@ -1,7 +1,7 @@
-"""What somebody probably meant by a bad ``logs`` or ``containers`` value, so that the message says what to write.
+"""Advice on invalid ``logs`` and ``containers`` values: guesses what the author meant, to say what to write.
 
-Values come from YAML, from other tools' formats and from memory: separators that are none here, quotes and brackets
-of a list, dashes, URLs, variables. Advice is given only where what is advised could be a path.
+Common mistakes come from YAML and from other tools: other separators, a list's quotes, brackets and dashes, URLs,
+variables. Advice is given only if the advised value could be a path.
 """
 
 import re
@@ -14,14 +14,15 @@ __all__ = ["EVERY", "EXAMPLE", "WITHOUT_PREFIX", "advice_on_entry", "advice_on_v
 EXAMPLE = "/var/log/app/*.log"
 
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
-#: Where the next path begins: behind quotes, brackets, and a container's name or a URL's scheme.
+#: A path follows, possibly after quotes, brackets, and a container's name or a URL's scheme.
 _PATH_FOLLOWS = rf"(?=[{_QUOTES}(\[]*(?:[a-z0-9][-a-z0-9]*:[{_QUOTES}]*)?/)"
-#: Whatever people separate paths with. It begins at no blank behind another: a run of blanks is looked at once.
+#: Separators that people write between paths. The lookbehind keeps a run of blanks from being scanned again at each
+#: blank, which would take quadratic time.
 _SEPARATOR = re.compile(
     rf"(?<![\s:])(?:\s*+(?:[;|&\uff0c\u3001\uff1b\u2022\u00b7]+|%2[Cc]|%0[Aa]|[-=]>)\s*|\s+(?:and|or)\s+"
     rf"|\s+[-*+\u2022\u2013]\s+|\s+[0-9]+[.)]\s+|(?<=\.log|\.txt|\.out|\.err)\++|\s++|\\n){_PATH_FOLLOWS}"
 )
-#: As in PATH: a colon behind a path that is followed by another one.
+#: As in PATH: a colon between two paths.
 _COLON = re.compile(r"(?<!:)((?:^|:)/[^:]*):(?=/)")
 _LIST_DASH = re.compile(rf"(?:[-\u2022\u2013]+\s*|\*\s+){_PATH_FOLLOWS}")
 _COMMENT = re.compile(r"(?<!\s)\s++(?:#|//\s).*")
@@ -32,21 +33,21 @@ _REGEX = re.compile(r"\([^()|]*\|[^()]*\)|\$\Z|\A\^|/\.\*\.|\.[*+]\\|\\[dws]")
 _FILE_URL = re.compile(r"file://(?:localhost(?=/))?/*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KEY = re.compile(rf"[\w.-]+(?:\s*=\s*|:\s+(?=\[)){_PATH_FOLLOWS}")
-#: A container may be called by one small letter.
+#: A single lower-case letter may be a container's name.
 _WINDOWS_PATH = re.compile(r"[A-Z]:[\\/]|[a-z]:\\|\\\\")
 _SHELL_TEXT = re.compile(r"\s\d?[<>]|[<>]&|>/|<br", re.IGNORECASE)
 _QUOTED_BEHIND_COLON = re.compile(rf"(?P<container>[a-z0-9][-a-z0-9]*:)[{_QUOTES}]+(?=/)")
 _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 #: A name may hold a ``$``.
 _VARIABLE = re.compile(r"\$[({]|^\$")
-#: A path that lacks only its beginning.
+#: A relative path.
 _RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
 _MAX_ADVICE = 60
 _WILDCARD = frozenset("*?")
 _BETWEEN_NAMES = re.compile(r"[^\w.-]+")
-#: Longer values are not looked into: nobody writes them by hand, and a tenant could write many.
+#: Longer values are not examined: nobody writes them by hand, and they would cost time.
 _MAX_EXAMINED = 1024
-#: So deep is a path in quotes and brackets at most.
+#: A path is in at most this many layers of quotes and brackets.
 _MAX_NESTING = 4
 
 #: What people write for all containers.
@@ -67,7 +68,7 @@ def no_container_name(name: str, text: str) -> str:
 
 
 def separated(text: str) -> list[str]:
-    """Return the paths in a text, whatever they are separated, quoted and numbered with."""
+    """Return the paths in a text, without separators, quotes and list marks of any kind."""
     parts = [_cleaned(part) for part in re.split(r"[,\n]", text)]
     pieces = [piece for part in parts for piece in _SEPARATOR.split(part)]
     pieces = [piece for part in pieces for piece in _COLON.sub("\\1\n", part).split("\n")]
@@ -75,7 +76,7 @@ def separated(text: str) -> list[str]:
 
 
 def _cleaned(text: str) -> str:
-    """Return an entry without what a list's or a URL's syntax puts around it."""
+    """Return an entry without the syntax of a list or URL around it."""
     for _ in range(_MAX_NESTING):
         text = _COMMENT.sub("", text.strip()).strip(f"{_QUOTES}()").removeprefix("[")
         if text.count("]") > text.count("["):
@@ -89,12 +90,12 @@ def _cleaned(text: str) -> str:
 
 
 def advice_on_value(text: str) -> str:
-    """Return what is wrong with a whole value that is a list in quotes or brackets, empty for any other."""
+    """Return the advice on a whole value that is a list in quotes or brackets, "" for any other."""
     return _advice_on_notation(text) if text[:1] in ("[", "(", *_QUOTES) else ""
 
 
 def advice_on_entry(entry: str) -> str:
-    """Return what is wrong with one entry of ``logs`` and what to write instead, empty for one that may be a path."""
+    """Return what is wrong with one entry of ``logs`` and what to write instead, "" if it may be a path."""
     relative = not entry.startswith("/") and ":" not in entry
     return (
         _advice_on_notation(entry)
@@ -104,7 +105,7 @@ def advice_on_entry(entry: str) -> str:
 
 
 def _advice_on_notation(entry: str) -> str:
-    """Return the advice for an entry, or a whole value, in another notation."""
+    """Return the advice on an entry, or a whole value, that is in another notation, "" for any other."""
     pieces = separated(entry) if len(entry) <= _MAX_EXAMINED else []
     paths = [piece for piece in pieces if _BEGINS_AS_PATH.match(piece)]
     if not paths or pieces == [entry]:

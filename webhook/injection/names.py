@@ -1,11 +1,11 @@
-"""Names as Kubernetes wants them: DNS labels (RFC 1123), of containers, volumes, profiles."""
+"""DNS labels (RFC 1123): the names of containers, volumes and profiles."""
 
 import re
 
 __all__ = ["DNS_LABEL", "MAX_LABEL_LENGTH", "is_dns_label"]
 
 MAX_LABEL_LENGTH = 63
-#: Small letters, digits and dashes, with no dash at either end; as text, to be part of a larger pattern.
+#: Lower-case letters, digits and dashes, without a dash at either end. Text, so that larger patterns can contain it.
 DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_LABEL = re.compile(DNS_LABEL)
 

@@ -1,4 +1,4 @@
-"""Paths inside a container, compared by their components and never as strings."""
+"""Paths inside a container, compared by components and not as strings."""
 
 import re
 
@@ -31,13 +31,13 @@ PATH_MAX = 4096
 #: A normalised absolute path: ``()`` is the root.
 Components = tuple[str, ...]
 
-#: As what is remembered is in proportion to the path, all memories together take 3 MiB at most.
+#: A result is about as large as the path, so all caches together take 3 MiB at most.
 memoised_by_path = memoised(max_length=200, max_entries=2048)
 
 
 @memoised_by_path
 def components(path: str) -> Components:
-    """Return the path's components: ``//``, ``/./`` and ``/..`` resolved, ``/var/run`` as ``/run``."""
+    """Return the components of the normalised path: without ``//``, ``/./``, ``/..``, and ``/run`` for ``/var/run``."""
     parts = _normalised(path)
     # /var/run is a link to /run in every distribution's image (Filesystem Hierarchy Standard 3.0, 5.13)
     if parts[:2] == ["var", "run"]:
@@ -47,16 +47,16 @@ def components(path: str) -> Components:
 
 @memoised_by_path
 def literal_components(path: str) -> Components:
-    """Return the path's components with ``/var/run`` as it was written: where a volume at ``/var`` has its own."""
+    """Return the components of the normalised path with ``/var/run`` as written: ``/var`` may be a volume."""
     return tuple(_normalised(path))
 
 
 @memoised_by_path
 def mount_points(path: str) -> tuple[Components, ...]:
-    """Return every place where a mount at ``path`` may end up.
+    """Return every path at which a mount at ``path`` may end up.
 
-    Whether ``/var/run`` is a link to ``/run`` or a directory of its own is the image's business, so below it there are
-    two: mounts are only safe from each other where neither is.
+    In some images ``/var/run`` is a link to ``/run``, in others it is a directory, so a path below it has two mount
+    points. Two mounts are apart only if none of their mount points meet.
     """
     written, resolved = literal_components(path), components(path)
     return (resolved,) if written == resolved else (resolved, written)
@@ -64,7 +64,7 @@ def mount_points(path: str) -> tuple[Components, ...]:
 
 @memoised_by_path
 def normalised_path(path: str) -> str:
-    """Return the path without ``//``, ``/./``, ``/..`` and a slash at the end, but with ``/var/run`` as written."""
+    """Return the path as text, normalised as by :func:`literal_components`."""
     return "/" + "/".join(_normalised(path))
 
 
@@ -89,9 +89,9 @@ def overlap(one: Components, other: Components) -> bool:
 
 
 class Directories:
-    """A set of directories, asked what lies in or above them: however many they are, that takes the same time.
+    """A set of directories; whether a path is inside or above any takes the same time for any number of them.
 
-    A directory is known by all its :func:`mount_points`.
+    A directory is in the set with all its :func:`mount_points`.
     """
 
     __slots__ = ("_above", "_depths", "_own")
@@ -117,17 +117,17 @@ class Directories:
         for parts in mount_points(path):
             self._own.add(parts)
             self._depths.add(len(parts))
-            # what lies above a directory that is there is there as well
+            # if a directory is known, all directories above it are, too
             while parts not in self._above:
                 self._above.add(parts)
                 parts = parts[:-1]  # noqa: PLW2901 — up to the root
 
     def any_at_or_below(self, path: str) -> bool:
-        """Return whether one of the directories is ``path`` or lies below it."""
+        """Return whether any of the directories is ``path`` or below it."""
         return not self._above.isdisjoint(mount_points(path))
 
     def any_at_or_above(self, path: str) -> bool:
-        """Return whether ``path`` is one of the directories or lies below one."""
+        """Return whether any of the directories is ``path`` or above it."""
         for parts in mount_points(path):
             for depth in self._depths:
                 if parts[:depth] in self._own:
@@ -135,7 +135,7 @@ class Directories:
         return False
 
     def any_overlapping(self, path: str) -> bool:
-        """Return whether one of the directories is ``path``, lies below it or above it."""
+        """Return whether any of the directories is ``path``, below it or above it."""
         return self.any_at_or_below(path) or self.any_at_or_above(path)
 
 
@@ -145,12 +145,12 @@ _PROGRAMS = (
 )
 #: No program starts without these of its image: not even an operator's profile mounts anything over them.
 PROGRAM_DIRECTORIES = Directories(*_PROGRAMS)
-#: An image can't run without these: nothing new is mounted over them or over a parent of them.
+#: Every image needs these: no new volume is mounted at or above them.
 SYSTEM_DIRECTORIES = Directories(
     *_PROGRAMS,
     *("/boot", "/etc/ssl", "/etc/ssl/certs", "/opt", "/root", "/run", "/usr", "/usr/local/sbin", "/var", "/var/lib"),
 )
-#: Directories whose directories are an application's home each: ``/opt/app``, ``/home/node``, ``/var/www``.
+#: Each subdirectory of these is an application's home: ``/opt/app``, ``/home/node``, ``/var/www``.
 _PARENTS_OF_APPLICATIONS = frozenset(
     map(
         components,
@@ -161,13 +161,13 @@ _PARENTS_OF_APPLICATIONS = frozenset(
         ),
     )
 )
-#: Single ones, further down.
+#: Application directories that do not follow from the rules above.
 _APPLICATION_DIRECTORIES = frozenset(
     components(path) for path in ("/var/www/html", "/usr/share/nginx/html", "/var/lib/postgresql/data", "/var/log")
 )
-#: What the directory of an application's own files is called, wherever it is.
+#: Names of directories that hold an application's files, at any depth.
 _APPLICATION_NAMES = frozenset({"app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"})
-#: A directory of these holds a database, which does not begin anew where something else is.
+#: Database directories: a server refuses to initialise one that is not empty.
 _DATABASE_DIRECTORIES = frozenset(
     map(
         components,
@@ -177,10 +177,11 @@ _DATABASE_DIRECTORIES = frozenset(
         ),
     )
 )
-#: Where images have programs; in other places, as /data/app, a volume of one's own is as likely.
+#: Where images have programs. Elsewhere, such as at /data/app, a volume of the pod is as likely.
 _PROGRAM_ROOTS = frozenset({"home", "opt", "usr", "var", "srv"})
-#: Directories for what is thrown away, and what directories of logs are called, alone or as a word of a name.
+#: Names of directories for temporary files.
 _SCRATCH_NAMES = frozenset({"tmp", "temp", "scratch"})
+#: A name, or a word of a name, that says that logs are in a directory.
 _LOG_NAME = re.compile(r"(?:^|[-_.])logs?(?:$|[-_.])|logs$", re.IGNORECASE)
 
 
@@ -190,7 +191,7 @@ def is_named_after_logs(name: str) -> bool:
 
 
 def is_database_directory(directory: str) -> bool:
-    """Return whether a database keeps its files there, which does not begin where a log file is already."""
+    """Return whether a database keeps its files at or above the directory."""
     parts = components(directory)
     return any(parts[: len(data)] == data for data in _DATABASE_DIRECTORIES)
 
@@ -203,10 +204,10 @@ def _is_application(parts: Components) -> bool:
 
 @memoised_by_path
 def probably_holds_application(directory: str) -> bool:
-    """Return whether an image probably has what it runs, or its data, where the directory is.
+    """Return whether an image probably has its application or its data at the directory.
 
-    A first-level directory, /var/log itself (images have directories for their servers in it), the known homes of
-    applications; not what is called after logs, and no directory of one's own.
+    That is so for a first-level directory, for /var/log itself (in which images have directories for their servers),
+    and for the known directories of applications, but not for a directory that is named after logs.
     """
     parts = components(directory)
     if parts in _APPLICATION_DIRECTORIES or is_database_directory(directory):
@@ -216,11 +217,16 @@ def probably_holds_application(directory: str) -> bool:
     return len(parts) == 1 or parts[:-1] in _PARENTS_OF_APPLICATIONS or _is_application(parts)
 
 
-#: Nothing is mounted below these: the kernel, the runtime or the kubelet owns them.
+#: No volume of ours is mounted at or below these: the kernel, the runtime or the kubelet owns them.
 OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
-#: A sidecar can't run without these of its image: no log place is mounted over them or over a parent of them.
-#: In /var/run/secrets the API server and other webhooks mount tokens, now or after us, and inside one of our
-#: read-only mounts nothing can be mounted;
+#: The sidecar's image needs these: no log source is mounted at or above them. /var/run/secrets is among them because
+#: the API server and other webhooks mount tokens there, which is impossible inside one of our read-only mounts.
 IMAGE_DIRECTORIES = Directories(*_PROGRAMS, "/boot", "/root", "/usr/local", "/var/run/secrets")
-#: nor anywhere below these.
+#: No log source is mounted at or below these in the sidecar.
 SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")
+#: A profile's own mount must not be at or above these. Less than ``IMAGE_DIRECTORIES``: an operator knows the image, so
+#: only what every program needs to start is forbidden.
+PROFILE_FORBIDDEN_MOUNTS = Directories(
+    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
+    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
+)

@@ -1,10 +1,10 @@
-"""The typed view of a pod: the fields that a decision looks at, and nothing else.
+"""The typed view of a pod: the fields that decisions need.
 
-A pod stays the document that the caller sent: this view is decoded from it to decide, never encoded back. Fields
-that are only handed on (an ``emptyDir``'s content, a ``fieldRef``) stay raw. Every list and object may be null,
-as in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
+The view is decoded from the request and never encoded back: the pod stays the document that the client sent. Values
+that are only copied (an ``emptyDir``'s content, a ``fieldRef``) stay raw JSON. Every list and object may be null, as
+in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
 
-No view refers to itself, so the garbage collector need not look at them (``gc=False``).
+No view refers to itself, so the garbage collector need not track them (``gc=False``).
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ class WindowsOptions(Struct, omit_defaults=True, gc=False):
 
 
 class SecurityContext(Struct, omit_defaults=True, gc=False):
-    """What a container's and a pod's security context have in common, as far as reading files goes."""
+    """The fields of a container's or a pod's ``securityContext`` that decisions need."""
 
     runAsUser: int | None = None
     runAsGroup: int | None = None
@@ -58,7 +58,7 @@ class SecurityContext(Struct, omit_defaults=True, gc=False):
 
 
 class EnvVarSource(Struct, omit_defaults=True, gc=False):
-    """``valueFrom``: which kind it is, and the content of those that are handed on."""
+    """``valueFrom``: one of these kinds, with its content as raw JSON."""
 
     fieldRef: dict[str, Any] | None = None
     resourceFieldRef: dict[str, Any] | None = None
@@ -114,13 +114,13 @@ class ExecAction(Struct, omit_defaults=True, gc=False):
 
 
 class ProbeAction(Struct, omit_defaults=True, gc=False):
-    """Where a probe asks; a port may be named."""
+    """The target of a probe. A port may be a port's name."""
 
     port: int | str | None = None
 
 
-class Handler(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}):
-    """A probe or a lifecycle handler."""
+class Probe(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}):
+    """A probe."""
 
     exec_action: ExecAction | None = None
     httpGet: ProbeAction | None = None
@@ -128,11 +128,17 @@ class Handler(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec
     grpc: ProbeAction | None = None
 
 
+class LifecycleHandler(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}):
+    """A lifecycle hook."""
+
+    exec_action: ExecAction | None = None
+
+
 class Lifecycle(Struct, omit_defaults=True, gc=False):
     """``lifecycle``."""
 
-    postStart: Handler | None = None
-    preStop: Handler | None = None
+    postStart: LifecycleHandler | None = None
+    preStop: LifecycleHandler | None = None
 
 
 class Container(Struct, omit_defaults=True, gc=False):
@@ -148,9 +154,9 @@ class Container(Struct, omit_defaults=True, gc=False):
     resources: Resources | None = None
     volumeMounts: list[VolumeMount] | None = None
     volumeDevices: list[VolumeDevice] | None = None
-    livenessProbe: Handler | None = None
-    readinessProbe: Handler | None = None
-    startupProbe: Handler | None = None
+    livenessProbe: Probe | None = None
+    readinessProbe: Probe | None = None
+    startupProbe: Probe | None = None
     lifecycle: Lifecycle | None = None
     securityContext: SecurityContext | None = None
     restartPolicy: str | None = None
@@ -190,7 +196,7 @@ class NodeSelector(Struct, omit_defaults=True, gc=False):
 
 
 class NodeAffinity(Struct, omit_defaults=True, gc=False):
-    """``affinity.nodeAffinity``, as far as it is a demand."""
+    """``affinity.nodeAffinity``, without preferences."""
 
     requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None = None
 
@@ -206,7 +212,7 @@ class PodSpec(Struct, omit_defaults=True, gc=False):
 
     containers: list[Container] | None = None
     initContainers: list[Container] | None = None
-    #: A volume has its name and one other key, its kind; kinds that are newer than we are must not get lost.
+    #: A volume has a name and one other key, its kind. Volumes are not typed, so that unknown kinds are kept.
     volumes: list[dict[str, Any]] | None = None
     restartPolicy: str | None = None
     hostNetwork: bool | None = None
@@ -221,7 +227,7 @@ class PodSpec(Struct, omit_defaults=True, gc=False):
 
 
 class Pod(Struct, omit_defaults=True, gc=False):
-    """A pod whose spec is still raw: most pods are decided upon by their annotations alone."""
+    """A pod with a raw spec: most reviews are decided by the annotations alone."""
 
     metadata: Metadata | None = None
     spec: Raw = Raw()

@@ -1,16 +1,17 @@
-"""The annotations that an injected pod gets: the status, and what other programs have to know of our volumes."""
+"""The annotations that an injected pod gets: the status, and those for kubectl and the cluster autoscaler."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from webhook.injection.annotations import STATUS
 from webhook.injection.candidates import Candidate
-from webhook.injection.edit import PodEditor, json_pointer
+from webhook.injection.edit import PodEditor
 from webhook.injection.pod import Container
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.status import Status
 from webhook.injection.variables import POD_VARIABLES
+from webhook.json_values import json_pointer
 
 __all__ = [
     "ANNOTATIONS_SIZE",
@@ -37,9 +38,9 @@ def add_annotations(
     reused: list[str],
     prefix: str,
 ) -> list[Finding]:
-    """Set our annotations, the most useful first, as far as there is room; return what is noteworthy.
+    """Add our annotations, the most important first, until the size limit is reached; return findings.
 
-    ``volumes`` are the names of those that were added, ``reused`` of the pod's own that are read.
+    ``volumes`` are the names of the new volumes, ``reused`` those of the pod's own that are read.
     """
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
     selected = [item for item in candidates if item.selected]
@@ -59,6 +60,7 @@ def add_annotations(
     if volumes:
         listed = present.get(SAFE_TO_EVICT)
         ours[SAFE_TO_EVICT] = add_volume_names(listed, volumes)
+        # removing our names again would not restore the list exactly (blanks, repeats), so it is kept
         if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
             status.former_values[json_pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
     if not profile.native and DEFAULT_CONTAINER not in present:
@@ -72,20 +74,20 @@ def add_annotations(
 
 
 def add_volume_names(listed: str | None, volumes: Iterable[str]) -> str:
-    """Return the autoscaler's list of volumes with ours at its end, without blanks, empty names and repeats."""
+    """Return the autoscaler's list of volumes with ours appended, without blanks, empty names and repeats."""
     names = (part.strip() for part in listed.split(",")) if listed else ()
     return ",".join(dict.fromkeys([*filter(None, names), *volumes]))
 
 
 def remove_volume_names(value: str, volumes: Iterable[str]) -> str | None:
-    """Return the list without ours at its end; None where there is nothing else in it."""
+    """Return the list without our volumes at its end; None if it has no others."""
     ours = ",".join(volumes)
     return None if value == ours else value.removesuffix(f",{ours}")
 
 
 def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    """Return those of our annotations for which the pod's leave room."""
-    # a character is at most four bytes: almost every pod is done with counting them
+    """Return our annotations that fit beside the pod's own within the size limit."""
+    # a character is at most four bytes, so counting characters is enough for almost every pod
     texts = chain(present, present.values(), ours, ours.values())
     if 4 * sum(map(len, texts)) <= ANNOTATIONS_SIZE:
         return dict(ours)
@@ -101,7 +103,7 @@ def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, s
 
 
 def are_short_enough(annotations: Mapping[str, str]) -> bool:
-    """Return whether the API server takes so many bytes of annotations."""
+    """Return whether the annotations are within the API server's size limit."""
     return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
 
 

@@ -1,4 +1,4 @@
-"""Profiles and the configuration: what an operator wrote, made ready to be used for each pod."""
+"""Profiles and the configuration, prepared for use in each review."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from webhook.injection.variables import SIDECAR_VARIABLES
 __all__ = ["Bound", "Configuration", "Profile", "is_log_volume"]
 
 DEFAULT_PREFIX = "pillion.dev/"
-#: A list item, or a variable's whole value, that is filled in for each pod,
+#: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
 POD_PLACEHOLDERS = {
     "<log-files>": "the log files, a path or a glob each",
     "<log-directories>": "the directories that the log files lie in",
@@ -22,23 +22,24 @@ POD_PLACEHOLDERS = {
     "<start>": "beginning or end, if the pod or the profile says where reading begins",
 }
 START = "<start>"
-#: or when the profile is loaded.
+#: All placeholders; ``<native>`` is replaced when the profile is loaded.
 PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
 #: A profile's image that is the configuration's, with the configuration's pull policy.
 IMAGE_PLACEHOLDER = "<image>"
 
-#: What our containers, volumes and variables are called after.
+#: The prefix of the names of our containers and volumes.
 NAME_PREFIX = "pillion-"
-#: Volumes of this name are ours for each new log directory, and this one keeps the token out.
+#: Log volumes are called pillion-logs-1, pillion-logs-2 and so on.
 LOG_VOLUME = "logs"
+#: The empty volume that is mounted over the service account's token.
 TOKEN_MASK_VOLUME = f"{NAME_PREFIX}no-token"
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a path
 
-#: Where the sidecar sees what it can't see at the app's own path.
+#: Log sources that can't be mounted at the application's path are mounted below this directory.
 RELOCATION_ROOT = "/pillion/logs"
 
-#: Containers of other injectors: they take part only where they are named. Only names that an injector gives and that
-#: nobody would give to a container of their own: "envoy" and "cloud-sql-proxy" are what people call theirs.
+#: Names that other injectors give their containers, which are selected only where an annotation names them. Names that
+#: people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
 IGNORED_CONTAINERS = (
     *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
     *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
@@ -56,7 +57,7 @@ def is_log_volume(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The least and the most that an annotation may ask for, as quantities."""
+    """The smallest and the largest quantity that an annotation may ask for."""
 
     minimum: str | None = None
     maximum: str | None = None
@@ -64,7 +65,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A sidecar that an operator wrote, ready to be filled in for a pod."""
+    """A sidecar that an operator wrote, prepared for use in each review."""
 
     name: str
     revision: str
@@ -79,9 +80,9 @@ class Profile:
     ports: frozenset[int]
     requests: Mapping[str, str]
     limits: Mapping[str, str]
-    #: The cpu limit in a Guaranteed pod, which has to have one.
+    #: The cpu limit in a Guaranteed pod, in which each container must have one.
     guaranteed_cpu_limit: str | None
-    #: What the profile says of the security context; None leaves the key out of the sidecar.
+    #: The profile's own security context; a key with None is left out of the sidecar.
     security_context: Mapping[str, Any]
     native: bool
     starts_first: bool
@@ -89,37 +90,37 @@ class Profile:
     #: Where reading begins in files from before the pod: ``beginning``, ``end``, or nothing where the sidecar decides.
     start: str
     logs_mount_path: str | None
-    #: Where no log place may be mounted: what the image needs, and the profile's own mounts.
+    #: No log source is mounted at, above or below these: what the image needs, and the profile's own mounts.
     reserved_directories: Directories
     volume_size_limit: str | None
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
     bounds: Mapping[str, Bound]
     allow_root: bool
-    #: Whether every pod of a namespace that opted in gets it, also one that mounts nothing where its logs would be.
+    #: Whether pods without a log location are injected, too, in a namespace that opted in.
     inject_all: bool
     service_account_token: bool
     patch: tuple[Mapping[str, Any], ...]
-    #: What the operator has to set before a pod can use it: sentences.
+    #: What is left to do before pods can use it, as imperatives that follow "ask your operator to".
     setup_steps: tuple[str, ...]
-    #: What must be there in a pod's namespace or on its node, so that the pod starts: sentences.
+    #: What a pod's namespace or node must have so that the pod starts, as sentences.
     prerequisites: tuple[str, ...]
     #: The sidecar's name.
     container_name: str = field(init=False)
-    #: The resources in a pod that asks for nothing special.
+    #: The resources in a pod without resource annotations that is not Guaranteed.
     resources: Mapping[str, Mapping[str, str]] = field(init=False)
-    #: Whether the command has places that are filled in for each pod.
+    #: Whether the command has placeholders that are replaced for each pod.
     has_command_placeholders: bool = field(init=False)
-    #: The container as it begins in every pod.
+    #: The container without the fields that depend on the pod.
     container_template: Mapping[str, Any] = field(init=False)
-    #: The variables, and whether some are filled in for each pod.
+    #: All variables of the sidecar, and whether some have placeholders that are replaced for each pod.
     variables: tuple[EnvVar, ...] = field(init=False)
     has_variable_placeholders: bool = field(init=False)
     #: Whether the sidecar is told where reading begins.
     fills_start: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out what is the same for every pod."""
+        """Compute what is the same for every pod."""
         amounts = {
             kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
             for kind, given in (("requests", self.requests), ("limits", self.limits))
@@ -130,7 +131,7 @@ class Profile:
             container_template["restartPolicy"] = "Always"
         if self.command and not has_command_placeholders:
             container_template["command"] = list(self.command)
-        worked_out = {
+        computed = {
             "container_name": container_template["name"],
             "resources": amounts,
             "has_command_placeholders": has_command_placeholders,
@@ -139,13 +140,13 @@ class Profile:
             "has_variable_placeholders": any(variable.value in POD_PLACEHOLDERS for variable in self.env),
             "fills_start": START in (*self.command, *self.args, *(variable.value for variable in self.env)),
         }
-        for name, value in worked_out.items():
+        for name, value in computed.items():
             object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What is injected: the profiles, and how annotations are called and taken."""
+    """The profiles, and the options that apply to every pod."""
 
     profiles: Mapping[str, Profile]
     default_profile: str
@@ -154,5 +155,5 @@ class Configuration:
     shadow: bool = False
     ignored_containers: frozenset[str] = frozenset(IGNORED_CONTAINERS)
     revision: str = ""
-    #: What an operator should know at load.
+    #: What the server logs about the profiles when it loads them.
     notes: tuple[str, ...] = field(default=())

@@ -27,9 +27,9 @@ _MAX_LENGTH = 48
 
 
 def parse_quantity(text: object) -> Fraction | None:
-    """Return the quantity's exact value, or None where it is none (or beyond what the API server can hold).
+    """Return the quantity's exact value, or None if it is not a quantity, or beyond what the API server can hold.
 
-    Manifests that no API server has defaulted may have numbers: ``cpu: 1``, ``cpu: 0.5``.
+    In a manifest a quantity may be a number: ``cpu: 1``, ``cpu: 0.5``.
     """
     text = str(text)
     return _parse_text(text) if len(text) <= _MAX_LENGTH else None

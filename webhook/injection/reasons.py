@@ -1,11 +1,12 @@
 """The one enum of reasons: why a pod was injected or not, and what was noteworthy about it.
 
-The warning, the audit annotation, the metric label, the log line and ``explain`` are all made from a
-:class:`Finding`, so that they never contradict each other.
+Every text about a decision (the warning, the audit annotation, the metric label, the log line, ``explain``) is
+made from a :class:`Finding`, so that they never say different things.
 """
 
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import Self
 
 __all__ = ["Finding", "NotInjectable", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
 
@@ -14,10 +15,10 @@ WARNING_LENGTH = 120
 
 
 class Severity(StrEnum):
-    """Who is told about a reason."""
+    """Who is told of a reason, and whether it denies the pod under ``strict``."""
 
-    QUIET = "quiet"  # nobody: injection was not requested, or it succeeded
-    NOTE = "note"  # readers of explain
+    QUIET = "quiet"  # not reported to the client
+    NOTE = "note"  # only explain shows it
     WARNING_IF_REQUESTED = "warning_if_requested"  # the client is warned only if the pod itself asked
     WARNING = "warning"  # the client is warned
     INVALID = "invalid"  # the annotation is invalid: the client is warned, and the pod denied under ``strict``
@@ -37,7 +38,7 @@ class Reason(StrEnum):
         member.sentence = sentence
         return member
 
-    # what came of the request
+    # a verdict's reason: injected, or nothing to do
     INJECTED = "injected", Severity.QUIET, "the sidecar was added"
     NOT_A_POD = "not_a_pod", Severity.QUIET, "only pods are injected"
     NOT_CREATE = "not_create", Severity.QUIET, "pods are injected only when they are created"
@@ -53,14 +54,14 @@ class Reason(StrEnum):
     )
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod already has a sidecar of Pillion"
 
-    # the annotations can't be followed
+    # a verdict's reason: an annotation is invalid
     BAD_ANNOTATION = "bad_annotation", Severity.INVALID, "an annotation has a value that can't be used"
     UNKNOWN_PROFILE = "unknown_profile", Severity.INVALID, "there is no profile of that name"
     UNKNOWN_CONTAINER = "unknown_container", Severity.INVALID, "the pod has no container of that name"
     REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.INVALID, "a request is above its limit"
     ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not let the sidecar run as root"
 
-    # the plan is impossible
+    # a verdict's reason: the sidecar can't be added to this pod
     NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
     PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
     PROFILE_PATCH = "profile_patch", Severity.WARNING, "the profile's patch does not fit the sidecar"
@@ -89,13 +90,13 @@ class Reason(StrEnum):
         "the logs are in more directories than the sidecar mounts",
     )
 
-    # the request could not be served as it should
+    # a verdict's reason: the pod was not examined to the end
     UNREADABLE_POD = "unreadable_pod", Severity.WARNING, "the pod in the request can't be read"
     DEADLINE = "deadline", Severity.WARNING, "the caller's deadline was too near"
     OVERLOADED = "overloaded", Severity.WARNING, "too many requests at once"
     INTERNAL_ERROR = "internal_error", Severity.WARNING, "a bug in Pillion; the pod was left unchanged"
 
-    # noteworthy beside an injection
+    # only a finding's reason, beside the verdict
     UNKNOWN_KEY = "unknown_key", Severity.WARNING, "no annotation has that name"
     NO_EFFECT = "no_effect", Severity.WARNING, "the annotation has no effect"
     LABEL_WITHOUT_EFFECT = (
@@ -117,9 +118,9 @@ class Reason(StrEnum):
 
 
 def clean_untrusted(text: str, length: int = 40) -> str:
-    """Return a tenant's text as it may stand in a warning: one line, printable, cut to ``length`` characters."""
+    """Return a tenant's text in a form that is safe in a warning: one printable line of at most ``length``."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    clean = clean.replace('"', "'")  # a tenant's text ends where ours says
+    clean = clean.replace('"', "'")  # so that the text can't close the quotes around it
     return clean if len(clean) <= length else clean[: length - 1] + "…"
 
 
@@ -128,17 +129,19 @@ def quote_untrusted(text: str, length: int = 40) -> str:
     return f'"{clean_untrusted(text, length)}"'
 
 
-class Finding(NamedTuple):
-    """A reason, where it was found, and what to write instead.
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason, the annotation that it is about, and what to write instead.
 
-    ``annotation`` is an annotation's key without prefix (``logs``), or empty; ``value`` what stood there;
-    ``message`` says what is wrong and what to write, in few words; tenant text in it is already quoted.
+    ``message`` says in few words what is wrong and what to write; untrusted text in it has already been through
+    :func:`clean_untrusted`. Without one, the reason's sentence stands in. ``annotation`` is the key of the annotation,
+    without prefix (``logs``), or empty; ``value`` is that annotation's text, as the tenant wrote it.
     """
 
     reason: Reason
     message: str = ""
-    annotation: str = ""
-    value: str = ""
+    annotation: str = field(default="", kw_only=True)
+    value: str = field(default="", kw_only=True)
 
     def text(self, prefix: str = "") -> str:
         """Return one line of any length: ``pillion.dev/logs "x.log": must begin with /; write "/var/log/x.log"``."""
@@ -149,14 +152,13 @@ class Finding(NamedTuple):
         return f"{place}: {message}" if place else message
 
     def warning(self, prefix: str = "", lead: str = "") -> str:
-        """Return the line as an admission warning: at most 120 characters, the message kept before the value."""
+        """Return the line as an admission warning of at most 120 characters: the value is cut before the message is."""
         line = lead + self.text(prefix)
         if len(line) <= WARNING_LENGTH:
             return line
         if self.value:
-            bare = self._replace(value="").text(prefix)
+            bare = replace(self, value="").text(prefix)
             spare = WARNING_LENGTH - len(lead) - len(bare) - 1
-            # fewer characters of a value tell nobody which one it is
             line = lead + (bare if spare < _MIN_SHOWN_VALUE else self._cut(prefix, spare))
         return line if len(line) <= WARNING_LENGTH else line[: WARNING_LENGTH - 1] + "…"
 
@@ -165,12 +167,15 @@ class Finding(NamedTuple):
         return f"{place}: {self.message or self.reason.sentence}"
 
 
-#: The shortest piece of a value that is worth showing, quotes included.
+#: A value is shortened to this many characters at least, quotes included; a shorter piece would not identify it.
 _MIN_SHOWN_VALUE = 10
 
 
 class NotInjectable(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was
-    """Raised by the first rule that ends an injection; ``finding`` says why."""
+    """Ends an injection: ``finding`` says why.
+
+    Planning and building raise it. The rules of :mod:`webhook.injection.decision` return their finding instead.
+    """
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.text())

@@ -1,127 +1,79 @@
-"""Takes out of a pod what an injection added, and nothing that could be the user's.
+"""Removes from a pod what an injection added, and nothing that could be the user's.
 
-What bears our name tells by itself that it is ours; the rest only the status annotation can tell. The annotation is
-the pod author's text, so it is a hint: it never makes anything else ours than what is in exactly our form.
+Containers and volumes of ours are recognised by their names and their form, everything else only with the status
+annotation. The pod's author can write that annotation, so it is a hint: only what has exactly our form is removed.
 
 =========================  ==================================================================================
-what                       is taken out if
+what                       is removed if
 =========================  ==================================================================================
-container ``pillion-…``    two agree: it mounts a volume of ours, it has the sidecar's variables, the status
-                           names it; and it is not the pod's last ordinary container
-volume ``pillion-…``       it is in our form, a sidecar of ours mounts it or the status lists it, and every
-                           other mount of it is in our form: then with these mounts
-variables                  a volume or container of ours is taken out, the status says that this container
+container ``pillion-…``    two of these hold: it mounts a volume of ours, it has the sidecar's variables, the
+                           status names it; and the pod has another ordinary container
+volume ``pillion-…``       it has our form, a sidecar of ours mounts it or the status lists it, and every
+                           other mount of it has our form; the mounts are removed, too
+variables                  a volume or container of ours is removed, the status says that this container
                            got them, and they are at the front of its list in our form
 image pull secrets         … the status lists them, and a profile names them
-annotations                … they say what ours would say
+annotations                … they have the values that we would write
 =========================  ==================================================================================
 """
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import NULL_SPELLING, json_pointer
+from webhook.injection.edit import NULL_SPELLING
+from webhook.injection.former_values import NULL_SPELLINGS
+from webhook.injection.ownership import (
+    has_sidecar_variables,
+    is_log_volume_name,
+    is_own_variable,
+    is_own_volume,
+    is_present_volume,
+)
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
     add_volume_names,
-    are_short_enough,
     remove_volume_names,
 )
-from webhook.injection.profile import NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration, is_log_volume
+from webhook.injection.profile import NAME_PREFIX, Configuration
 from webhook.injection.reasons import quote_untrusted
 from webhook.injection.status import parse_status
-from webhook.injection.variables import POD_VARIABLES, SIDECAR_VARIABLES
+from webhook.injection.variables import POD_VARIABLES
+from webhook.json_values import Path, as_list, as_mapping, at, json_pointer
 
-__all__ = ["Kept", "Path", "Removal", "note_former_values", "remove"]
-
-Path = tuple[str | int, ...]
+__all__ = ["Kept", "Removal", "remove"]
 
 #: As in the pod's JSON.
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
-_SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
-
-#: How YAML writes null.
-NULL_SPELLINGS = frozenset({"null", "Null", "NULL", "~"})
-
-_TOKEN_VOLUME = TOKEN_MASK_VOLUME
 _KINDS = ("initContainers", "containers")
 
 
 class Kept(NamedTuple):
-    """Something that stays though it looks like ours: where it is in the pod, and why."""
+    """Something that looks like ours, but is kept: its path in the pod, and why."""
 
     path: Path
     reason: str
 
 
 class Removal(NamedTuple):
-    """RFC 6902 operations on the pod, ``remove`` and ``replace``, to be applied in their order; and what stays."""
+    """RFC 6902 operations on the pod, ``remove`` and ``replace``, to be applied in order; and what is kept."""
 
     operations: list[dict[str, Any]]
     kept: list[Kept]
 
 
 def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
-    """Return what takes an injection out of a pod or a pod template: no operations where there is none.
+    """Return the operations that remove an injection from a pod or pod template; none if it has no injection.
 
-    ``pod`` is JSON of any shape; it stays as it is. Never raises.
+    ``pod`` may be any JSON and is not changed. Never raises.
     """
     removal = _Removing(pod, configuration)
     removal.run()
     return Removal(removal.operations, removal.kept)
-
-
-def note_former_values(
-    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, scalar_text: Callable[[Path], str]
-) -> list[dict[str, Any]]:
-    """Return an injection's operations with a status that says what was null or empty in the pod before.
-
-    A manifest may say ``volumes: []``; the API server never does, so the webhook has no need of this. A status of
-    the author's own is noted too. Nothing is noted where annotations may take no more bytes. ``scalar_text`` returns how
-    the scalar at a path is written.
-    """
-    before: dict[str, Any] = {}
-    null_spellings: dict[str, str] = {}
-    own = ("metadata", "annotations", f"{prefix}{STATUS}")
-    if isinstance(_at(pod, own), str):
-        before[json_pointer(own)] = _at(pod, own)
-    for operation in operations:
-        path = _parsed(operation["path"])
-        for place in (path, path[:-1]):
-            found = _at(pod, place)
-            if found in (None, [], {}) and _has(pod, place):
-                before[json_pointer(place)] = found
-                word = scalar_text(_with_indexes(pod, place)) if found is None else ""
-                if word in NULL_SPELLINGS:
-                    null_spellings[json_pointer(place)] = word
-    annotations = {key: value for key, value in _mapping(_at(pod, own[:-1])).items() if isinstance(value, str)}
-    noted = []
-    for operation in operations:
-        path, value = _parsed(operation["path"]), copy.deepcopy(operation["value"])
-        # it adds an annotation, all of them, or all metadata
-        added = _mapping(_at(_nested(path, value), own[:-1]))
-        status = parse_status(added, prefix) if before else None
-        annotations.update(added)
-        if status is None:
-            noted.append(operation)
-            continue
-        status.former_values = {**status.former_values, **before}
-        status.null_spellings = null_spellings
-        added[own[-1]] = annotations[own[-1]] = status.text()
-        noted.append(operation | {"value": _at(_nested(own[:-1], added), path)})
-    return noted if are_short_enough(annotations) else list(operations)
-
-
-def _nested(path: Path, value: Any) -> Any:
-    """Return mappings that have the value at the path."""
-    for key in reversed(path):
-        value = {key: value}
-    return value
 
 
 class _Container(NamedTuple):
@@ -142,23 +94,23 @@ class _Mount(NamedTuple):
 
 
 class _Removing:
-    """A pod that things are taken out of, from back to front, so that what is in front keeps its place."""
+    """A pod from which values are removed, from back to front so that the indexes before them stay."""
 
     def __init__(self, pod: Mapping[str, Any], configuration: Configuration) -> None:
         self.pod = copy.deepcopy({key: pod[key] for key in ("metadata", "spec") if key in pod})
         self.configuration = configuration
         self.operations: list[dict[str, Any]] = []
         self.kept: list[Kept] = []
-        #: The indexes of the sidecars that were taken out, in their order, by the list that they were in.
+        #: The indexes of the removed sidecars, ascending, by the list that they were in.
         self.removed_indexes: dict[str, list[int]] = {}
-        self.annotations = _mapping(_at(self.pod, ("metadata", "annotations")))
+        self.annotations = as_mapping(at(self.pod, ("metadata", "annotations")))
         self.status = parse_status(self.annotations, configuration.prefix)
         self.volumes: dict[str, Any] = {
             volume["name"]: volume
-            for volume in _list(_at(self.pod, ("spec", "volumes")))
+            for volume in as_list(at(self.pod, ("spec", "volumes")))
             if isinstance(volume, dict) and isinstance(volume.get("name"), str)
         }
-        #: What containers were called when they were injected, by their present names.
+        #: The names that renamed containers had when they were injected, by their present names.
         self.former_names: dict[str, str] = {}
 
     def containers(self) -> list[_Container]:
@@ -166,16 +118,16 @@ class _Removing:
         return [
             _Container(kind, index, container["name"], container)
             for kind in (*_KINDS, "ephemeralContainers")
-            for index, container in enumerate(_list(_at(self.pod, ("spec", kind))))
+            for index, container in enumerate(as_list(at(self.pod, ("spec", kind))))
             if isinstance(container, dict) and isinstance(container.get("name"), str)
         ]
 
     def run(self) -> None:
-        """Take out what is ours."""
+        """Remove what is ours."""
         status_key = f"{self.configuration.prefix}{STATUS}"
         sidecars = self.sidecars()
         for kind in _KINDS:
-            # first of all: from now on the others have the places that they had before the injection
+            # sidecars first, so that the indexes of the others are those of the pod before the injection
             self.removed_indexes[kind] = [one.number for one in sidecars if one.kind == kind]
             self.remove_items(("spec", kind), self.removed_indexes[kind])
         others = self.containers()
@@ -198,7 +150,7 @@ class _Removing:
         taken[("spec", "imagePullSecrets")] = self.added_pull_secrets()
         taken[("spec", "volumes")] = {
             index
-            for index, volume in enumerate(_list(_at(self.pod, ("spec", "volumes"))))
+            for index, volume in enumerate(as_list(at(self.pod, ("spec", "volumes"))))
             if isinstance(volume, dict) and volume.get("name") in volumes
         }
         for path, indexes in taken.items():
@@ -206,7 +158,7 @@ class _Removing:
         self.remove_annotations(status_key, sidecars, volumes)
 
     def keep(self, path: Path, reason: str) -> None:
-        """Name something that stays, at its place in the pod as it was given."""
+        """Report something that is kept, with its path in the original pod."""
         if len(path) > 2 and isinstance(path[2], int):  # noqa: PLR2004 — spec, the list, the item's index
             index = path[2]
             for gone in self.removed_indexes.get(str(path[1]), ()):
@@ -224,10 +176,10 @@ class _Removing:
                 continue
             evidence = (
                 any(
-                    self.is_our_volume(mount["name"]) and self.is_given_by_us(mount["name"])
+                    self.is_own_volume(mount["name"]) and self.is_given_today(mount["name"])
                     for mount in _mounts(container.value)
                 ),
-                _has_variables(container.value),
+                has_sidecar_variables(as_list(container.value.get("env"))),
                 self.status is not None and self.status.sidecar == container.name,
             )
             if sum(evidence) >= 2:  # noqa: PLR2004 — two agree, as the table says
@@ -237,42 +189,26 @@ class _Removing:
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
                 )
-        ordinary = _list(_at(self.pod, ("spec", "containers")))
+        ordinary = as_list(at(self.pod, ("spec", "containers")))
         last = [one for one in found if one.kind == "containers"]
         if last and len(last) == len(ordinary):
             for container in last:
                 self.keep(
                     container.path,
-                    f"container {quote_untrusted(container.name)} stays: the pod has no other ordinary one",
+                    f"container {quote_untrusted(container.name)} stays: it is the pod's only ordinary container",
                 )
             found = [one for one in found if one.kind != "containers"]
         return found
 
-    def is_our_volume(self, name: str) -> bool:
-        """Return whether the pod has such a volume, with a name that we give and in the form that we give it."""
-        volume = self.volumes.get(name)
-        if volume is None or not name.startswith(NAME_PREFIX):
+    def is_own_volume(self, name: str) -> bool:
+        """Return whether the pod has a volume of this name that has our form, and that the status does not disown."""
+        if name not in self.volumes or (self.status is not None and name in self.status.reused_volumes):
             return False
-        if self.status is not None and name in self.status.reused_volumes:
-            return False
-        if name == _TOKEN_VOLUME:
-            return bool(volume == {"name": name, "emptyDir": {}})
-        source = volume.get("emptyDir")
-        if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _EMPTY_DIR_FIELDS:
-            return True
-        return not is_log_volume(name) and self.is_of_a_profile(volume)
+        return is_own_volume(self.volumes[name], self.configuration)
 
-    def is_given_by_us(self, name: str) -> bool:
-        """Return whether we give a volume this name today; a profile that is gone may have given it others."""
-        return is_log_volume(name) or name == _TOKEN_VOLUME or self.is_of_a_profile(self.volumes[name])
-
-    def is_of_a_profile(self, volume: dict[str, Any]) -> bool:
-        """Return whether what the sidecar alone mounts is so in a profile that there is now."""
-        return any(
-            one["name"] == volume["name"] and _is_completed(volume, one)
-            for profile in self.configuration.profiles.values()
-            for one in profile.volumes
-        )
+    def is_given_today(self, name: str) -> bool:
+        """Return whether we would add this volume today; a former profile may have had other volumes."""
+        return is_present_volume(self.volumes[name], self.configuration)
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -286,15 +222,15 @@ class _Removing:
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self.is_given_by_us(name))
-            if not self.is_our_volume(name) or not known:
+            known = name in mounted or (name in listed and self.is_given_today(name))
+            if not self.is_own_volume(name) or not known:
                 if sidecars:
                     self.keep(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
             mounts = [
                 _Mount(container, number, mount)
                 for container in others
-                for number, mount in enumerate(_list(container.value.get("volumeMounts")))
+                for number, mount in enumerate(as_list(container.value.get("volumeMounts")))
                 if isinstance(mount, dict) and mount.get("name") == name
             ]
             strange = next((mount for mount in mounts if not self.is_our_mount(mount)), None)
@@ -303,21 +239,19 @@ class _Removing:
                 found += mounts
             else:
                 container = quote_untrusted(strange.container.name)
-                self.keep(
-                    path, f"volume {quote_untrusted(name)} stays: container {container} mounts it in a way of its own"
-                )
+                self.keep(path, f"volume {quote_untrusted(name)} stays: container {container} mounts it differently")
         return names, found
 
     def is_our_mount(self, mount: _Mount) -> bool:
-        """Return whether a container mounts a volume of ours as we add it: with a directory of the container's name.
+        """Return whether a mount of a log volume has our form: the subPath is the container's name.
 
-        A container that was renamed since keeps the directory.
+        A container that was renamed since then keeps the subPath.
         """
         value, names = mount.value, {mount.container.name}
         if self.status is not None:
             names.update(self.status.containers)
         return (
-            is_log_volume(value["name"])
+            is_log_volume_name(value["name"])
             and value.keys() == {"name", "mountPath", "subPath"}
             and isinstance(value["subPath"], str)
             and value["subPath"] in names
@@ -325,7 +259,7 @@ class _Removing:
         )
 
     def find_former_names(self, containers: Sequence[_Container], mounts: Sequence[_Mount]) -> None:
-        """Learn from their mounts which containers were renamed since."""
+        """Find the former names of renamed containers, which are their mounts' subPaths."""
         present = {container.name for container in containers}
         for mount in mounts:
             directory = mount.value["subPath"]
@@ -341,14 +275,14 @@ class _Removing:
         expected: Collection[str] = _POD_VARIABLES
         if self.status is not None:
             expected = self.status.variables.get(name, expected) if taking_part else ()
-        variables = _list(container.value.get("env"))
+        variables = as_list(container.value.get("env"))
         front = 0
         for variable, ours in _POD_VARIABLES.items():
-            if variable in expected and front < len(variables) and _is_form(variables[front], ours):
+            if variable in expected and front < len(variables) and is_own_variable(variables[front], ours):
                 front += 1
         if taking_part or not front:
             return set(range(front))
-        names = " and ".join(_mapping(variable).get("name", "") for variable in variables[:front])
+        names = " and ".join(as_mapping(variable).get("name", "") for variable in variables[:front])
         self.keep(
             (*container.path, "env", 0), f"container {quote_untrusted(container.name)} keeps {names}: it could be yours"
         )
@@ -358,7 +292,7 @@ class _Removing:
         """Return the indexes of the image pull secrets that we added."""
         found: set[int] = set()
         allowed = {name for profile in self.configuration.profiles.values() for name in profile.image_pull_secrets}
-        present = _list(_at(self.pod, ("spec", "imagePullSecrets")))
+        present = as_list(at(self.pod, ("spec", "imagePullSecrets")))
         for name in self.status.pull_secrets if self.status is not None else ():
             indexes = [index for index, reference in enumerate(present) if reference == {"name": name}]
             if indexes and name in allowed:
@@ -368,22 +302,22 @@ class _Removing:
                 self.keep(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
         return found
 
-    # --- how it is taken out ---------------------------------------------------------------------------------------
+    # --- how it is removed -----------------------------------------------------------------------------------------
 
     def remove_items(self, path: Path, indexes: Collection[int]) -> None:
-        """Remove items of a list, and the list with its last one, unless it was there before."""
-        items = _list(_at(self.pod, path))
+        """Remove items of a list, and an empty list unless it was empty before the injection."""
+        items = as_list(at(self.pod, path))
         if indexes and len(indexes) == len(items) and self.former_value(path) != []:
             self.remove_value(path)
             return
-        # one by one even where none stays: then a text keeps the brackets that it had
+        # one by one even if no item remains, so that the text keeps its brackets
         for index in sorted(indexes, reverse=True):
             del items[index]
             self.operations.append({"op": "remove", "path": json_pointer((*path, index))})
 
     def remove_value(self, path: Path) -> None:
-        """Remove a collection, or make it null if it was that before."""
-        parent = _at(self.pod, path[:-1])
+        """Remove a collection, or set it to null if it was null before the injection."""
+        parent = at(self.pod, path[:-1])
         if self.former_value(path) is None:
             parent[path[-1]] = None
             self.set_null(path)
@@ -392,17 +326,17 @@ class _Removing:
             self.operations.append({"op": "remove", "path": json_pointer(path)})
 
     def set_null(self, path: Path) -> None:
-        """Make something null, as it was written before."""
+        """Set a value to null, in its former spelling."""
         word = self.status.null_spellings.get(json_pointer(path), "") if self.status is not None else ""
         hint = {NULL_SPELLING: word} if word in NULL_SPELLINGS else {}
         self.operations.append({"op": "replace", "path": json_pointer(path), "value": None} | hint)
 
     def former_value(self, path: Path) -> Any:
-        """Return what was there before the injection: null or an empty collection; ``_ABSENT`` for all others."""
+        """Return the value that the status lists for the path, null or empty; ``_ABSENT`` if it lists none."""
         return self.status.former_values.get(json_pointer(path), _ABSENT) if self.status is not None else _ABSENT
 
     def remove_annotations(self, status_key: str, sidecars: Sequence[_Container], volumes: Sequence[str]) -> None:
-        """Take out our annotations, and what held nothing else."""
+        """Remove our annotations, and mappings that become empty."""
         changed: dict[str, str | None] = {}
         listed = self.annotations.get(SAFE_TO_EVICT)
         if volumes and isinstance(listed, str):
@@ -447,7 +381,7 @@ class _Removing:
             self.operations.append({"op": "replace", "path": where, "value": value})
 
     def former_volume_list(self, listed: str, volumes: Sequence[str]) -> str | None:
-        """Return the autoscaler's list as it was before our volumes were in it, None where there was none."""
+        """Return the autoscaler's list as it was before the injection, None if there was none."""
         if self.status is not None:
             before = self.status.former_values.get(json_pointer(("metadata", "annotations", SAFE_TO_EVICT)))
             if isinstance(before, str) and add_volume_names(before, self.status.volumes) == listed:
@@ -455,111 +389,19 @@ class _Removing:
         found: str | None = remove_volume_names(listed, volumes)
         if found != listed:
             return found
-        # somebody changed it since
+        # the list was changed after the injection
         names = listed.split(",")
         rest = [name for name in names if name.strip() not in volumes]
         return ",".join(rest) if rest else None
 
 
-_EMPTY_DIR_FIELDS = {"medium", "sizeLimit"}
-#: What the API server writes into a volume where it says nothing: the field, by the kind of the mapping that has it.
-_VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
-    **{kind: {"defaultMode": 0o644} for kind in ("configMap", "secret", "downwardAPI", "projected")},
-    "hostPath": {"type": ""},
-    "fieldRef": {"apiVersion": "v1"},
-    "resourceFieldRef": {"divisor": "0"},
-    "serviceAccountToken": {"expirationSeconds": 3600},
-    "spec": {"volumeMode": "Filesystem"},
-    "iscsi": {"iscsiInterface": "default"},
-    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
-    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
-    "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
-}
-#: Stands for a key that an object has not.
+#: Stands for a value that the status does not list, unlike None, which means a null.
 _ABSENT = object()
-
-
-def _is_completed(found: Any, written: Any, kind: str = "") -> bool:
-    """Return whether a value in a volume is the one that was written, as it is or as the API server completes it."""
-    if isinstance(found, dict) and isinstance(written, dict):
-        defaults = _VOLUME_DEFAULTS.get(kind, {})
-        return found.keys() >= written.keys() and all(
-            _is_completed(value, written[key], key) if key in written else key in defaults and value == defaults[key]
-            for key, value in found.items()
-        )
-    if isinstance(found, list) and isinstance(written, list):
-        return len(found) == len(written) and all(map(_is_completed, found, written))
-    return bool(found == written)
-
-
-def _is_form(variable: Any, ours: dict[str, Any]) -> bool:
-    """Return whether a variable is that one of ours, as we write it or as the API server completes it."""
-    if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
-        return False
-    reference = _mapping(_mapping(variable["valueFrom"]).get("fieldRef"))
-    if reference.get("apiVersion") == "v1":
-        reference = {key: value for key, value in reference.items() if key != "apiVersion"}
-        variable = variable | {"valueFrom": variable["valueFrom"] | {"fieldRef": reference}}
-    return bool(variable == ours)
-
-
-def _has_variables(container: Mapping[str, Any]) -> bool:
-    """Return whether a container has all variables that each sidecar has."""
-    variables = _list(container.get("env"))
-    return all(any(_is_form(variable, ours) for variable in variables) for ours in _SIDECAR_VARIABLES)
 
 
 def _mounts(container: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         mount
-        for mount in _list(container.get("volumeMounts"))
+        for mount in as_list(container.get("volumeMounts"))
         if isinstance(mount, dict) and isinstance(mount.get("name"), str)
     ]
-
-
-# --- JSON of any shape -------------------------------------------------------------------------------------------
-
-
-def _parsed(where: str) -> tuple[str, ...]:
-    """Return the path that a JSON pointer means."""
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in where.split("/")[1:])
-
-
-def _with_indexes(value: Any, path: Sequence[str]) -> Path:
-    """Return a path into a value, parsed of a pointer, with numbers for what are items of a list."""
-    found: list[str | int] = []
-    for key in path:
-        found.append(int(key) if isinstance(value, list) and key.isdecimal() else key)
-        value = _child(value, key)[1]
-    return tuple(found)
-
-
-def _child(value: Any, key: str | int) -> tuple[bool, Any]:
-    if isinstance(value, dict) and key in value:
-        return True, value[key]
-    if isinstance(value, list) and str(key).isdecimal() and int(key) < len(value):
-        return True, value[int(key)]
-    return False, None
-
-
-def _has(value: Any, path: Sequence[str | int]) -> bool:
-    for key in path:
-        found, value = _child(value, key)
-        if not found:
-            return False
-    return True
-
-
-def _at(value: Any, path: Sequence[str | int]) -> Any:
-    """Return what is at a path, None where there is nothing."""
-    for key in path:
-        value = _child(value, key)[1]
-    return value
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""The sidecar's resources: the profile's, what the annotations ask for within its bounds, and the pod's class kept."""
+"""The sidecar's resources: the profile's and the annotations' within its bounds, keeping the pod's QoS class."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -21,7 +21,7 @@ _RESOURCE_ANNOTATIONS = (
 
 
 def clamp(key: str, value: str, bound: Bound | None, findings: list[Finding]) -> str:
-    """Return the annotation's value, or the bound that it is beyond, with a finding."""
+    """Return the annotation's value, or the bound that it is beyond; then append a warning to ``findings``."""
     if bound is None:
         return value
     amount = parse_quantity(value)
@@ -40,20 +40,22 @@ def sidecar_resources(
     spec: PodSpec,
     profile: Profile,
     options: RequestedOptions,
-    new_volumes: tuple[str | None, int],
     findings: list[Finding],
+    *,
+    volume_size_limit: str | None,
+    new_volume_count: int,
 ) -> Mapping[str, Mapping[str, str]] | None:
-    """Return the sidecar's resources, or None in a pod that has its own for all containers.
+    """Return the sidecar's resources, or None in a pod with pod-level resources.
 
-    ``new_volumes`` is the size limit of the log volumes that are added, and how many they are.
+    ``volume_size_limit`` is the size limit of each new log volume. Appends warnings to ``findings``.
     Raises :class:`NotInjectable` for a request above its limit.
 
-    The pod keeps its quality of service: where every container's limits equal its requests, ours do too
+    The pod keeps its QoS class: in a Guaranteed pod the sidecar's requests equal its limits, too
     (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
     """
     requested = options.resource_annotations
     if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
-        # a pod with pod-level resources is refused where its containers ask for more in sum (KEP-2837)
+        # the API server rejects a pod whose containers request more than the pod-level resources (KEP-2837)
         message = "has no effect: the pod has pod-level resources"
         findings += [
             Finding(Reason.NO_EFFECT, message, annotation=key, value=requested[key])
@@ -65,7 +67,7 @@ def sidecar_resources(
     if not requested and not guaranteed and not _limits_storage(spec):
         return profile.resources
     resources = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
-    _limit_storage(spec, new_volumes, resources)
+    _limit_storage(spec, _amount(volume_size_limit) * new_volume_count, resources)
     for key, kind, name in _RESOURCE_ANNOTATIONS:
         if key in requested:
             resources[kind][name] = clamp(key, requested[key], profile.bounds.get(key), findings)
@@ -81,7 +83,7 @@ def sidecar_resources(
 def _set_requests_to_limits(
     requested: Mapping[str, str], resources: dict[str, dict[str, str]], findings: list[Finding]
 ) -> None:
-    """Make the requests equal the limits."""
+    """Set the requests to the limits, as in a Guaranteed pod."""
     for name in ("cpu", "memory"):
         limit = resources["limits"].setdefault(name, resources["requests"][name])
         key = f"{name}-request"
@@ -92,7 +94,7 @@ def _set_requests_to_limits(
 
 
 def _lower_request_to_limit(name: str, requested: Mapping[str, str], resources: dict[str, dict[str, str]]) -> None:
-    """Pull the profile's request down to a limit; raise :class:`NotInjectable` for a request above it."""
+    """Lower the profile's request to the limit; raise :class:`NotInjectable` if an annotation requests more."""
     limit, request = resources["limits"].get(name), resources["requests"][name]
     if limit is None or _amount(request) <= _amount(limit):
         return
@@ -108,20 +110,19 @@ def _amount(text: object) -> Fraction:
     return parse_quantity(text) or Fraction(0)
 
 
-def _limit_storage(spec: PodSpec, new_volumes: tuple[str | None, int], resources: dict[str, dict[str, str]]) -> None:
-    """Keep the ephemeral-storage resources only where every container has a limit.
+def _limit_storage(spec: PodSpec, volumes_size: Fraction, resources: dict[str, dict[str, str]]) -> None:
+    """Remove the ephemeral-storage resources unless every container has such a limit.
 
-    The kubelet adds up those that exist, and evicts a pod that uses more: our log volumes count as well.
+    The kubelet evicts a pod that uses more than the sum of the limits. New log volumes count as well, so the
+    sidecar's limit is raised to their size.
     """
     key = "ephemeral-storage"
     if not _limits_storage(spec):
         resources["limits"].pop(key, None)
         resources["requests"].pop(key, None)
         return
-    limit, number = new_volumes
-    size = _amount(limit) * number
-    if size > _amount(resources["limits"][key]):
-        resources["limits"][key] = str(ceil(size))
+    if volumes_size > _amount(resources["limits"][key]):
+        resources["limits"][key] = str(ceil(volumes_size))
 
 
 def _limits_storage(spec: PodSpec) -> bool:

@@ -26,9 +26,10 @@ class Kind(Struct):
 
 
 class Request(Struct):
-    """``request`` of an AdmissionReview: only what is looked at.
+    """``request`` of an AdmissionReview: only the fields that are needed.
 
-    ``object`` is read with the envelope where it looks like a pod, and stays raw otherwise until somebody asks.
+    ``object`` is decoded together with the envelope if it is a valid pod. Otherwise it stays raw until
+    :meth:`decode_pod` is called.
     """
 
     uid: str
@@ -40,13 +41,16 @@ class Request(Struct):
     dryRun: bool | None = None
     object: Pod | Raw | None = None
     api_version: str = "admission.k8s.io/v1"
-    #: The entry's URL path says that the namespace opted in; nothing in a body can.
+    #: Known from the URL path of the webhook entry; a body can't set it.
     namespace_opted_in: bool = False
-    #: Filled in when the pod is read, for the log line.
+    #: Stored by :meth:`decode_pod`, for the log line.
     metadata: Metadata | None = None
 
     def decode_pod(self) -> Pod | None:
-        """Return the pod with its spec still raw, or None where the object is null; msgspec's errors otherwise."""
+        """Decode ``object``, store it and its metadata, and return it; None if the object is null.
+
+        The spec stays raw. Raises msgspec's errors for an invalid pod.
+        """
         if isinstance(self.object, Raw):
             self.object = _decode_pod(self.object) if bytes(self.object) else None
         pod = self.object
@@ -55,7 +59,7 @@ class Request(Struct):
 
     @property
     def pod_name(self) -> str:
-        """Return the pod's name or its ``generateName`` with a ``*``, for people."""
+        """Return the pod's name, or its ``generateName`` followed by ``*``, for people."""
         metadata = self.metadata or Metadata()
         return self.name or metadata.name or (f"{metadata.generateName}*" if metadata.generateName else "")
 
@@ -71,7 +75,7 @@ class _WireRequest(Struct, Generic[_Object], gc=False):
     name: str | None = None
     subResource: str | None = None
     dryRun: bool | None = None
-    object: _Object = None  # type: ignore[assignment]  # a request without an object has no pod
+    object: _Object = None  # type: ignore[assignment]  # a request may have no object
 
 
 class _Envelope(Struct, Generic[_Object], gc=False):
@@ -107,8 +111,8 @@ _encode = msgspec.json.Encoder().encode
 def parse_review(body: bytes, *, namespace_opted_in: bool = False) -> Request:
     """Return the request in an AdmissionReview's bytes.
 
-    A body with a uid but with contents that no pod has gives a request without an object: it is answered, not
-    refused. Raises :class:`ReviewError` for everything that is no AdmissionReview.
+    A body with a uid whose object is not a valid pod is a request, too: its pod is reviewed as ``unreadable_pod``.
+    Raises :class:`ReviewError` for a body that is not an AdmissionReview.
     """
     try:
         envelope = _decode_once(body)
@@ -138,14 +142,14 @@ def parse_review(body: bytes, *, namespace_opted_in: bool = False) -> Request:
 
 
 def _decode_once(body: bytes) -> _Envelope[Pod | None] | _Envelope[Raw]:
-    """Return the envelope and, in the same pass, the pod in it; what is no pod stays raw."""
+    """Return the envelope with its pod decoded in the same pass, or with a raw object if it is not a valid pod."""
     try:
         return _decode_with_pod(body)
     except (msgspec.MsgspecError, RecursionError):
         return _decode_envelope(body)
 
 
-#: Reading a body into dictionaries takes many times its size in memory, and the loop for as long as it takes.
+#: A body as dictionaries takes many times its size in memory, and decoding it blocks the event loop.
 MAX_LENIENT_BYTES = 256 * 1024
 
 
@@ -154,25 +158,25 @@ def _no_number(_: str) -> None:
 
 
 def _parse_leniently(body: bytes) -> tuple[Request, str]:
-    """Find uid and kind in a body that the strict decoder refused: no API server sends one, attackers do."""
+    """Find uid and kind in a body that the strict decoder rejected: only attackers send one, no API server."""
     if len(body) > MAX_LENIENT_BYTES:
-        raise ReviewError("the body is no AdmissionReview: not JSON")
+        raise ReviewError("the body is not an AdmissionReview: not JSON")
     try:
-        # no number is looked at, and one of 5,000 digits must cost nothing
+        # no number is needed, and converting one of 5,000 digits would be slow
         document = json.loads(body, parse_int=_no_number, parse_float=_no_number, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else "not JSON"
-        raise ReviewError(f"the body is no AdmissionReview: {reason}") from None
+        raise ReviewError(f"the body is not an AdmissionReview: {reason}") from None
     wire = document.get("request") if isinstance(document, dict) else None
     uid = wire.get("uid") if isinstance(wire, dict) else None
     if not isinstance(uid, str):
-        raise ReviewError("the body is no AdmissionReview: no request.uid")
+        raise ReviewError("the body is not an AdmissionReview: no request.uid")
     uid = uid.encode("utf-8", "replace").decode()
     kind = document.get("kind")
     version = document.get("apiVersion")
     request = Request(
         uid=uid,
-        # an object that is not even JSON to the strict decoder is no pod, which is found out when it is read
+        # decode_pod() will fail on this, so the review is answered with unreadable_pod
         object=Raw(b"0"),
         kind=Kind(kind="Pod", version="v1"),
         operation="CREATE",
@@ -182,5 +186,5 @@ def _parse_leniently(body: bytes) -> tuple[Request, str]:
 
 
 def encode_review(request: Request, response: Response) -> bytes:
-    """Return the AdmissionReview that answers ``request``, in its own version."""
+    """Return the AdmissionReview with the response to ``request``, in the request's API version."""
     return _encode(_AnsweredReview(request.api_version, "AdmissionReview", response))

@@ -1,4 +1,4 @@
-"""Who the sidecar runs as: the user that writes the logs, with no right that reading them does not need."""
+"""The sidecar's security context: the user that writes the logs, and no privilege that reading them does not need."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untr
 
 __all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "reject_unstartable_user", "security_context"]
 
-#: Who the sidecar is where the pod does not say who writes the files: nobody's user, with the group that images
-#: give to files which any user may read (the convention of OpenShift's images).
+#: The sidecar's user and group if the pod does not say who writes the files: a non-root user, and the group that images
+#: give files which any user may read (a convention of OpenShift).
 FALLBACK_USER = 65532
 FALLBACK_GROUP = 0
-#: A pod with a user namespace of its own has these users and no others (KEP-127).
+#: A pod with a user namespace has only this many users (KEP-127).
 USERS_IN_NAMESPACE = 65536
 
-#: What a container or pod says that says nothing.
+#: Stands in for a missing securityContext.
 _EMPTY_SECURITY_CONTEXT = SecurityContext()
 _DROP_ALL_CAPABILITIES = {"drop": ["ALL"]}
 _RUNTIME_DEFAULT = {"type": "RuntimeDefault"}
@@ -33,7 +33,7 @@ def security_context(
     """
     pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     users: list[int | None] = []
-    # files are read as who writes them: one container's user, group and labels belong together
+    # user, group and SELinux options are copied from one container, as they belong together
     source_context, first_known_user = _EMPTY_SECURITY_CONTEXT, None
     for container in writers:
         own = container.securityContext or _EMPTY_SECURITY_CONTEXT
@@ -61,7 +61,7 @@ def security_context(
         # the pod's own are inherited
         context["seLinuxOptions"] = source_context.seLinuxOptions
     if pod_context.appArmorProfile is not None and pod_context.appArmorProfile.get("type") == "Localhost":
-        # it was cut for the app, and could deny the sidecar its own program
+        # the application's AppArmor profile could deny the sidecar its own program
         context["appArmorProfile"] = _RUNTIME_DEFAULT
     if profile.security_context:
         context |= profile.security_context
@@ -76,10 +76,10 @@ def _user(
     first_known_user: int | None,
     findings: list[Finding],
 ) -> int | None:
-    """Return the sidecar's user, None where nobody says one; ``first`` is the first of the writers' that is known.
+    """Return the sidecar's user, None if it is unknown; ``first_known_user`` is the first one of the writers'.
 
     =============================  ========================================================================
-    who says it                    the sidecar's user
+    the user is set by             the sidecar's user
     =============================  ========================================================================
     the profile                    the profile's; an annotation has no effect
     the pod: one user, known       that one; an annotation has no effect
@@ -109,7 +109,7 @@ def _user(
         findings.append(Finding(Reason.UNKNOWN_USER, message))
     elif len(set(users)) > 1:
         others = " and ".join("unknown" if uid is None else str(uid) for uid in dict.fromkeys(users))
-        message = f"logs are written by users {others[:32]}, read by {first_known_user}; set it if files stay unread"
+        message = f"logs are written by users {others[:32]}, read by {first_known_user}; set it if files are not read"
         findings.append(Finding(Reason.MIXED_USERS, message, annotation="run-as-user"))
     return first_known_user
 
@@ -117,10 +117,10 @@ def _user(
 def reject_unstartable_user(
     context: Mapping[str, Any], spec: PodSpec, profile: Profile, options: RequestedOptions
 ) -> None:
-    """Raise :class:`NotInjectable` for a finished sidecar that the kubelet would never start as its user.
+    """Raise :class:`NotInjectable` for a finished sidecar whose user would keep the kubelet from starting it.
 
-    ``context`` is the container's security context, the profile's patch included; what it leaves out is the pod's.
-    The API server accepts such a container: only the kubelet compares the two.
+    ``context`` is the container's security context after the profile's patch; it inherits from the pod's. The API
+    server accepts such a container: only the kubelet compares user and ``runAsNonRoot``.
 
     ====================  ==============  =================================================
     runAsNonRoot          runAsUser       the kubelet

@@ -1,4 +1,4 @@
-"""The container that is added: a profile filled in for one pod."""
+"""The sidecar container for one pod, made from a profile."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from webhook.injection.volumes import Plan
 
 __all__ = ["PATCH_ERRORS", "build", "hides_token"]
 
-#: What jsonpatch raises where an operation does not fit: its own errors, and Python's where a value is of another type.
+#: Raised by jsonpatch for an operation that can't be applied: its own errors, and Python's for a value of another type.
 PATCH_ERRORS = (
     *(jsonpatch.JsonPatchException, jsonpatch.JsonPointerException),
     *(TypeError, ValueError, LookupError, AttributeError),
@@ -39,9 +39,9 @@ def build(
     *,
     size_limit: str | None,
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the sidecar for the pod, and what is noteworthy about it. Raises :class:`NotInjectable`.
+    """Return the sidecar for the pod, and findings about it. Raises :class:`NotInjectable`.
 
-    ``size_limit`` is that of each new volume.
+    ``size_limit`` is the size limit of each new volume.
     """
     findings: list[Finding] = []
     start = requested_start(profile, options, findings)
@@ -55,7 +55,9 @@ def build(
     if profile.args:
         container["args"] = _fill_arguments(profile.args, plan, start)
     container["env"] = environment.variables
-    resources = sidecar_resources(spec, profile, options, (size_limit, len(plan.new_volumes)), findings)
+    resources = sidecar_resources(
+        spec, profile, options, findings, volume_size_limit=size_limit, new_volume_count=len(plan.new_volumes)
+    )
     if resources is not None:
         container["resources"] = resources
     container["securityContext"] = security_context(spec, profile, options, _log_containers(candidates, plan), findings)
@@ -72,12 +74,12 @@ def build(
     return container, findings
 
 
-#: Mounts an empty volume where the service account's token would be.
+#: Mounts the empty volume over the service account's token.
 TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}
 
 
 def hides_token(spec: PodSpec, profile: Profile) -> bool:
-    """Return whether an empty volume has to keep the service account's token out of the sidecar."""
+    """Return whether an empty volume is mounted over the service account's token in the sidecar."""
     return not profile.service_account_token and spec.automountServiceAccountToken is not False
 
 
@@ -92,7 +94,7 @@ def _patched(container: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
 
 
 def _patched_security_context(patched: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the security context of a container that a patch may have made anything of."""
+    """Return the security context of a patched container, which may be of any type, as a mapping."""
     context = patched.get("securityContext")
     return context if isinstance(context, dict) else {}
 

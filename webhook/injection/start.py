@@ -1,6 +1,7 @@
 """Where reading begins in log files that were there before the pod."""
 
 from webhook.injection.annotations import RequestedOptions
+from webhook.injection.log_sources import LogSource
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason, quote_untrusted
 
@@ -8,7 +9,7 @@ __all__ = ["requested_start", "start_in_words"]
 
 
 def requested_start(profile: Profile, options: RequestedOptions, findings: list[Finding]) -> str:
-    """Return ``beginning`` or ``end`` as the pod asks, or its profile; nothing where the sidecar decides."""
+    """Return ``beginning`` or ``end``, from the annotation or else the profile; empty if the sidecar decides."""
     asked = options.start
     if asked is not None and not profile.fills_start:
         message = f"has no effect: the sidecar of profile {quote_untrusted(profile.name)} does not take it"
@@ -16,8 +17,8 @@ def requested_start(profile: Profile, options: RequestedOptions, findings: list[
     return asked or profile.start
 
 
-def start_in_words(place: Place, profile: Profile, options: RequestedOptions) -> str:
-    """Return where reading a place begins and why; nothing where its profile does not take it.
+def start_in_words(source: LogSource, profile: Profile, options: RequestedOptions) -> str:
+    """Return where reading a log source begins and why; an empty text if the profile does not use it.
 
     ==============================  ==================  ==================================
     the annotation, or the profile  the volume          reading begins
@@ -34,6 +35,6 @@ def start_in_words(place: Place, profile: Profile, options: RequestedOptions) ->
     if start:
         who = "the annotation start says so" if options.start else "the profile's start says so"
         return f"at the beginning: {who}" if start == "beginning" else f"at the end of files that are there: {who}"
-    if place.persistent:
+    if source.persistent:
         return "at the end of files older than the pod: the volume outlives it"
     return "at the beginning: the volume ends with the pod"

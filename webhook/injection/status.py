@@ -1,6 +1,6 @@
-"""The status annotation: what an injection noted about itself, for people and for ``pillion uninject``.
+"""The status annotation: what an injection added, for people and for ``pillion uninject``.
 
-Nothing is decided by it: the pod's author can write it too.
+No decision relies on it: the pod's author can write it, too.
 """
 
 from collections.abc import Mapping
@@ -17,24 +17,24 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Status(Struct, omit_defaults=True, rename="camel"):
-    """The annotation's JSON. What has a default is written only where it differs: every pod stores these bytes."""
+    """The annotation's JSON. Fields with their default value are left out: every pod stores these bytes."""
 
     profile: str
     revision: str
     sidecar: str
-    #: The containers that took part.
+    #: The selected containers.
     containers: list[str]
-    #: The volumes that were added, and those of the pod's own that are read.
+    #: The volumes that were added, and the pod's own volumes that are read.
     volumes: list[str]
     reused_volumes: list[str]
-    #: The variables that a container got, where these are not all of ``POD_VARIABLES``.
+    #: The variables that a container got, for containers that did not get all of ``POD_VARIABLES``.
     variables: dict[str, list[str]] = {}
     pull_secrets: list[str] = []
-    #: The value of kubectl's annotation of that name, where it was added.
+    #: The value of kubectl's default-container annotation, if it was added.
     default_container: str = ""
-    #: What was null or empty before something was put there, by JSON pointer; only manifests have such values.
+    #: Null and empty values that were replaced, by JSON pointer. Only manifests have them, not stored pods.
     former_values: dict[str, Any] = {}
-    #: How such a null was written, where it was written at all (``null``, ``~``).
+    #: How the manifest spells such a null (``null``, ``~``), by JSON pointer; absent for an omitted value.
     null_spellings: dict[str, str] = {}
 
     def text(self) -> str:
@@ -46,7 +46,7 @@ _decode = msgspec.json.Decoder(Status).decode
 
 
 def parse_status(annotations: Mapping[str, Any], prefix: str) -> Status | None:
-    """Return what the status annotation says, None where there is none or it is not as Pillion writes it."""
+    """Return the status annotation's content; None if there is none, or if Pillion can't have written it."""
     text = annotations.get(f"{prefix}{STATUS}")
     if not isinstance(text, str):
         return None

@@ -1,4 +1,4 @@
-"""Which log directories are meant in which containers, and what each container mounts around them."""
+"""The targets: each log directory in each container that it applies to, and the container's mounts around it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,24 +11,25 @@ from webhook.injection.paths import Components, components
 
 __all__ = ["Target", "enclosing_mount_path", "files_are_mounts", "targets"]
 
-#: Containers times directories: beyond, planning alone would take the time of a thousand other pods.
+#: Containers times directories. Planning more would take as long as a thousand ordinary pods.
 MAX_TARGETS = 2048
 _RUN: Components = ("run",)
 
 
 class Target(Struct, gc=False):
-    """A log directory of a container, and the entries that mean files in it."""
+    """A log directory in one container, and the entries that match files in it."""
 
     candidate: Candidate
     directory: Components
     entries: Sequence[LogEntry]
-    #: The path of the nearest mount that the directory lies in, and the mounts inside it.
+    #: The path of the deepest mount at the directory or above it.
     enclosing_mount_path: Components | None
+    #: The mounts below the directory.
     below: Mounts
 
 
 def targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -> list[Target]:
-    """Return each log directory in each container that it is meant in."""
+    """Return each log directory in each candidate that its entries apply to."""
     directories: dict[Components, list[LogEntry]] = {}
     prefixed: set[Components] = set()
     for entry in entries:
@@ -67,20 +68,20 @@ def _directories_of(
 
 
 def files_are_mounts(target: Target) -> bool:
-    """Return whether every file that is meant is a mount itself."""
+    """Return whether every log file of the target is a mount itself."""
     return all(not entry.is_glob and (*target.directory, entry.file_glob) in target.below for entry in target.entries)
 
 
 def _matching_entries(candidate: Candidate, entries: Sequence[LogEntry]) -> list[LogEntry]:
-    meant = []
+    matching = []
     for entry in entries:
         if entry.container == candidate.container.name or (candidate.takes_unprefixed and not entry.container):
-            meant.append(entry)
-    return meant
+            matching.append(entry)
+    return matching
 
 
 def enclosing_mount_path(path: Components, mounts: Mounts) -> Components | None:
-    """Return the path of the nearest mount that a path lies in."""
+    """Return the path of the deepest mount at the path or above it, None if there is none."""
     nearest: Components | None = None
     for own in mounts:
         if path[: len(own)] == own and (nearest is None or len(own) > len(nearest)):

@@ -1,7 +1,7 @@
-"""Environment variables: which ones a container gets from us, and which ones a ``subPathExpr`` needs.
+"""Environment variables: which ones an injection adds to a container, and which ones a ``subPathExpr`` needs.
 
 Source of the ``$(NAME)`` grammar: k8s.io/kubernetes third_party/forked/golang/expansion (``$$`` is a plain ``$``;
-what is not defined stays as it is; a variable sees only those before it).
+an undefined reference is left as it is; a variable sees only those before it).
 """
 
 import re
@@ -18,7 +18,6 @@ __all__ = [
     "Environment",
     "added_variables",
     "escape_references",
-    "has_sidecar_variables",
     "needed_variables",
     "references",
 ]
@@ -28,24 +27,24 @@ def _field(name: str, path: str) -> EnvVar:
     return EnvVar(name, valueFrom=EnvVarSource(fieldRef={"fieldPath": path}))
 
 
-#: What each container that takes part gets, at the front of its own.
+#: Added to each selected container, before its own variables.
 POD_VARIABLES = (_field("POD_NAME", "metadata.name"), _field("POD_NAMESPACE", "metadata.namespace"))
 _POD_NAMES = frozenset(variable.name for variable in POD_VARIABLES)
-#: What the sidecar gets.
+#: The sidecar's variables.
 SIDECAR_VARIABLES = (*POD_VARIABLES, _field("POD_UID", "metadata.uid"), _field("NODE_NAME", "spec.nodeName"))
 
 # "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
-# only these two mean something to Kubernetes; a program stays readable where nothing else is doubled
+# only "$$" and "$(" mean something to Kubernetes; no other dollar is doubled, so that a program stays readable
 _EXPANDED_DOLLAR = re.compile(r"\$(?=[$(])")
 
 
 def escape_references(text: str) -> str:
-    """Return ``text`` so that Kubernetes fills nothing into it and hands it on as it is."""
+    """Return ``text`` escaped, so that Kubernetes expands nothing in it and the container sees ``text`` itself."""
     return _EXPANDED_DOLLAR.sub("$$", text) if "$" in text else text
 
 
-#: Of a container whose subPathExpr has to be understood: each may be made of all those before it.
+#: Resolving a subPathExpr is quadratic in the container's variables; with more than these it is rejected.
 MAX_VARIABLES = 500
 
 
@@ -53,7 +52,7 @@ def references(text: str) -> list[str]:
     """Return the names in a text that Kubernetes fills in."""
     if "$(" not in text:
         return []
-    # nothing behind the last ")" is a reference; looked for there, a million "$(" would cost a million squared
+    # after the last ")" there is no reference, and searching a million "$(" there would take quadratic time
     return [name for name in _REFERENCE.findall(text, 0, text.rfind(")") + 1) if name]
 
 
@@ -64,7 +63,7 @@ def _rewrite(text: str, rename: Callable[[str], str]) -> str:
 
 
 def added_variables(container: Container) -> Sequence[EnvVar]:
-    """Return those of :data:`POD_VARIABLES` that the container gets.
+    """Return the variables of :data:`POD_VARIABLES` to add to the container.
 
     =========================================  =====================================
     the container                              the variable
@@ -90,10 +89,10 @@ def added_variables(container: Container) -> Sequence[EnvVar]:
 
 
 def needed_variables(container: Container, added: Sequence[EnvVar], expression: str) -> tuple[EnvVar, ...]:
-    """Return the variables that a ``subPathExpr`` of the container is made of, in their order.
+    """Return the container's variables that a ``subPathExpr`` needs, in order.
 
-    Variables with one name twice are all kept, so that the later one sees the earlier one as it does in the
-    container. Raises :class:`NotInjectable` where one comes from ``envFrom``, a Secret, or from where we can't see.
+    A name may occur twice: the later variable may refer to the earlier one. Raises :class:`NotInjectable` for a
+    variable with a value that is not in the pod: from ``envFrom``, a Secret or a file.
     """
     available = [*added, *(container.env or ())]
     names = {variable.name for variable in available}
@@ -124,7 +123,7 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
 def _for_another_container(
     variable: EnvVar, container: Container, unknown: Callable[[str, str], NotInjectable]
 ) -> EnvVar:
-    """Return the variable so that it has the same value in another container of the pod."""
+    """Return the variable in a form that has the same value in another container of the pod."""
     source = variable.valueFrom
     if source is None:
         return variable
@@ -137,7 +136,7 @@ def _for_another_container(
 
 
 def _definition(variable: EnvVar) -> EnvVar:
-    """Return the variable without what the API server fills in."""
+    """Return the variable without the defaults that the API server adds."""
     source = variable.valueFrom
     if source is not None and source.fieldRef and source.fieldRef.get("apiVersion") == "v1":
         reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}
@@ -145,26 +144,21 @@ def _definition(variable: EnvVar) -> EnvVar:
     return variable
 
 
-def has_sidecar_variables(container: Container) -> bool:
-    """Return whether a container has what every sidecar of ours has, also as the API server gives it back."""
-    own = {variable.name: _definition(variable) for variable in container.env or ()}
-    return all(own.get(variable.name) == variable for variable in SIDECAR_VARIABLES)
-
-
 class Environment:
-    """The sidecar's variables, to which those of a ``subPathExpr`` are added under names that clash with none."""
+    """The sidecar's variables, to which those that a ``subPathExpr`` needs are added under unused names."""
 
     def __init__(self, variables: Iterable[EnvVar]) -> None:
         self.variables = list(variables)
 
     def add_needed_variables(self, needed: Sequence[EnvVar], expression: str) -> str:
-        """Add the needed variables and return the expression in our names."""
+        """Add the needed variables and return the expression with the sidecar's variable names."""
         names: dict[str, str] = {}
 
         def rename(name: str) -> str:
             if name in names:
                 return f"$({names[name]})"
-            # undefined in the app's container, so it stays literal there; ours must not fill it in
+            # The application's container does not define it, so there it stays "$(NAME)". Escape it where the sidecar
+            # has a variable of that name.
             return f"$$({name})" if any(ours.name == name for ours in self.variables) else f"$({name})"
 
         for variable in needed:
@@ -173,9 +167,9 @@ class Environment:
         return _rewrite(expression, rename)
 
     def _add(self, variable: EnvVar) -> str:
-        """Return the name under which the sidecar has this variable, adding it where it does not yet."""
+        """Return the name that the variable has in the sidecar; add the variable if the sidecar lacks it."""
         definition = _definition(variable)
-        # only the last one of a name counts
+        # of two variables of one name the last one counts
         ours = {own.name: own for own in self.variables}
         name, number = variable.name, 1
         while name in ours and _definition(ours[name]) != replace(definition, name=name):

@@ -1,4 +1,4 @@
-"""The verdict on a request: what is answered, and what the log, the metrics and ``explain`` say of it."""
+"""The verdict on a request: the response, and what the log, the metrics and ``explain`` show of it."""
 
 from msgspec import Struct
 
@@ -10,14 +10,14 @@ from webhook.injection.review import Request, Response
 
 __all__ = ["WARNING_PREFIX", "Verdict", "unexamined"]
 
-#: The API server cuts all warnings of a request at 4096 characters.
+#: 16 x 120 characters stay far below the 4096 that the API server passes on.
 MAX_WARNINGS = 16
-#: Who is warned learns first what came of it.
+#: The first warning of a pod that was not injected begins with this.
 WARNING_PREFIX = "not injected: "
 
 
 class Verdict(Struct):
-    """What came of a request, and why. ``findings`` begins with the decisive one."""
+    """The result of a request, and why. ``findings`` begins with the finding that decided it."""
 
     request: Request
     configuration: Configuration
@@ -26,13 +26,13 @@ class Verdict(Struct):
     profile: str = ""
     revision: str = ""
     operations: list[Operation] = []
-    #: What the operations make, once somebody asked for it.
+    #: Cache of :attr:`patch`.
     _patch: bytes | None = None
-    #: Whether the pod itself asked, and not only its namespace.
+    #: Whether the pod itself asks for injection, and not only its namespace.
     requested_by_pod: bool = False
-    #: What is worth knowing of the volume plan, and no warning.
+    #: Notes on the volume plan, shown by ``explain`` only.
     plan_notes: list[Finding] = []
-    #: What went wrong inside, for the log.
+    #: The exception behind an ``internal_error``, for the log.
     error: BaseException | None = None
 
     @property
@@ -42,17 +42,17 @@ class Verdict(Struct):
 
     @property
     def allowed(self) -> bool:
-        """Return whether the pod may be created: only ``strict`` ever refuses one, for a bad annotation."""
+        """Return whether the pod may be created: only ``strict`` denies one, and only for an invalid annotation."""
         return self.outcome is not Outcome.DENIED
 
     @property
     def outcome(self) -> Outcome:
-        """Return what came of the review."""
+        """Return the outcome."""
         return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
 
     @property
     def warnings(self) -> list[str]:
-        """Return what the client is told: at most 120 characters each."""
+        """Return the admission warnings, of at most 120 characters each."""
         if not self.findings:
             return []
         prefix = self.configuration.prefix
@@ -61,13 +61,13 @@ class Verdict(Struct):
         for finding in self.findings:
             severity = finding.reason.severity
             if severity in _WARNED or (severity is Severity.WARNING_IF_REQUESTED and self.requested_by_pod):
-                # only the first finding decided anything
+                # only the first finding is why the pod was not injected
                 lines.append(finding.warning(prefix, lead if finding is self.findings[0] else ""))
         return list(dict.fromkeys(lines))[:MAX_WARNINGS]
 
     @property
     def notes(self) -> list[Finding]:
-        """Return what is worth knowing and no warning: ``explain`` says it."""
+        """Return the findings of severity ``note`` beside the verdict's own reason; ``explain`` shows them."""
         lines = [
             finding
             for finding in self.findings
@@ -109,5 +109,5 @@ _WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
 def unexamined(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
-    """Return the verdict of a server that can't look at the pod now."""
+    """Return a verdict for a pod that was not examined."""
     return Verdict(request, configuration, reason, [Finding(reason)])

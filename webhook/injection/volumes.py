@@ -1,4 +1,4 @@
-"""The volume plan: for each log directory, what is mounted there already, what is added, and where the sidecar sees it.
+"""The volume plan: for each log directory, the volume that is reused or added, and where the sidecar mounts it.
 
 Paths decide, not names. For one directory of one container there are four cases:
 
@@ -7,14 +7,14 @@ the container mounts                  the plan
 ====================================  ===============================================================
 a volume at the directory or above    that volume is *reused*, as the container mounts it
 nothing there                         a *new* emptyDir, if it hides nothing that the container needs
-a volume below it, logs may be there  that volume is read as well (alone, if it is the log file itself)
-a volume below it, no logs there      stays as it is
+a volume below it, logs may be there  that volume is read, too (alone, if it is the log file itself)
+a volume below it, no logs there      is ignored
 ====================================  ===============================================================
 """
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -30,7 +30,7 @@ from webhook.injection.kinds import (
     is_mount_read_only,
     kind_of,
 )
-from webhook.injection.log_sources import MOUNT_ITSELF, FilePattern, LogSource, assign_sidecar_paths
+from webhook.injection.log_sources import MOUNT_ITSELF, FilePattern, LogSource, SeenAt, assign_sidecar_paths
 from webhook.injection.paths import Components, components, normalised_path, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Profile
@@ -38,27 +38,33 @@ from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untr
 from webhook.injection.targets import Target, files_are_mounts, targets
 from webhook.injection.variables import needed_variables
 
-__all__ = ["Plan", "plan_volumes"]
+__all__ = ["NewVolume", "Plan", "plan_volumes"]
+
+
+class NewVolume(NamedTuple):
+    """A volume that is added, and the log directory that it is for."""
+
+    name: str
+    directory: str
 
 
 class Plan(Struct, gc=False):
-    """Everything that is mounted: new volumes, the containers' new mounts, the sidecar's sources."""
+    """What is mounted: the log sources, the new volumes, and the containers' mounts of them."""
 
     sources: list[LogSource]
-    #: New volumes' names, and the log directory of each.
-    new_volumes: list[tuple[str, str]]
+    new_volumes: list[NewVolume]
     mounts: list[tuple[ContainerRef, VolumeMount]]
     #: The names of the pod's own volumes that are read.
     reused: list[str]
-    #: Those of them that are read at a subPath of the user's: whoever mounts them first makes that directory.
+    #: Reused volumes that are mounted at a subPath. The kubelet creates it for the first container that mounts it.
     user_subpath_volumes: set[str]
-    #: Names of the containers that write the logs.
+    #: The names of the containers that can write the logs or, where there are none, of those that can read them.
     log_containers: set[str]
     findings: list[Finding]
 
     @property
     def notes(self) -> list[Finding]:
-        """Return what ``explain`` says of the plan, though nobody needs a warning for it."""
+        """Return the findings of severity ``note``, for ``explain``."""
         hidden = [
             Finding(
                 Reason.HIDES_IMAGE_FILES,
@@ -74,7 +80,7 @@ class Plan(Struct, gc=False):
                 Reason.RELOCATED,
                 f"the sidecar mounts it at {source.path}",
                 annotation="logs",
-                value=source.seen_by[0][1],
+                value=source.application_path,
             )
             for source in self.sources
             if source.relocated
@@ -92,38 +98,39 @@ def plan_volumes(
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``host_paths`` says whether the node's own directories are read, which only the pod itself may ask for. Raises
-    :class:`NotInjectable` where it would break a container or can't be done.
+    ``host_paths``: whether hostPath volumes are read, for which the pod itself must ask. Raises
+    :class:`NotInjectable` if a new volume would break a container, or if the logs can't be read.
     """
     planning = _Planning(volumes, host_paths=host_paths)
     found = targets(candidates, entries)
     for target in found:
         planning.add_new_volumes(target)
-    # only now: an entry with ** also means files in the volumes of directories inside its own
+    # after all new volumes are known: an entry with ** also matches files in those inside its directory
     for target in found:
         planning.add_sources(target)
     return planning.result(profile)
 
 
 class _Planning:
-    """Adds the volumes that are missing, then finds the sources among what is mounted."""
+    """Collects first the new volumes, then the log sources."""
 
     def __init__(self, volumes: Mapping[str, dict[str, Any]], *, host_paths: bool) -> None:
         self.volumes = volumes
         self.host_paths = host_paths
-        self.new_volumes: dict[Components, tuple[str, str]] = {}
+        self.new_volumes: dict[Components, NewVolume] = {}
         self.new_mounts: list[tuple[ContainerRef, VolumeMount]] = []
         self.sources: dict[tuple[Any, ...], LogSource] = {}
         self.user_subpath_volumes: set[str] = set()
-        #: Names of the containers that take part: those that can write somewhere, and those that can't.
+        #: Names of the selected containers that can write to a log source, and of those that can only read one.
         self.writing_selected: set[str] = set()
         self.read_only_selected: set[str] = set()
-        #: Names of the pod's volumes that somebody can write to, and who of those that take part can't.
+        #: Names of the pod's volumes that some container can write to.
         self.writable_volumes: set[str] = set()
+        #: The first read-only mount of a volume by a selected container.
         self.read_only_mounts: dict[str, tuple[Container, VolumeMount]] = {}
 
     def add_new_volumes(self, target: Target) -> None:
-        """Add a volume where the container has none at the directory or above, and the files are not mounts."""
+        """Add a volume if the container has none at the directory or above, and its log files are not mounts."""
         candidate, directory, entries = target.candidate, target.directory, target.entries
         if (
             not candidate.selected
@@ -136,15 +143,15 @@ class _Planning:
         if volume is None:
             reject_system_directory(entries[0])
             name = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}"
-            volume = self.new_volumes[directory] = name, written
+            volume = self.new_volumes[directory] = NewVolume(name, written)
         reject_hidden_program(target)
-        # a directory of its own for each container: two that write the same file name must not meet
-        mount = VolumeMount(volume[0], written, subPath=candidate.container.name)
+        # a subPath for each container: two that write the same file name must not share the file
+        mount = VolumeMount(volume.name, written, subPath=candidate.container.name)
         candidate.new_mounts[directory] = mount
         self.new_mounts.append((candidate, mount))
 
     def add_sources(self, target: Target) -> None:
-        """Find where the files of the target lie."""
+        """Add the log sources that hold the target's files."""
         candidate, entries, outer = target.candidate, target.entries, target.enclosing_mount_path
         if not candidate.selected:
             if outer is not None:
@@ -164,7 +171,7 @@ class _Planning:
                 self._reuse(candidate, path, files, entries[0])
 
     def _add_mounted_files(self, target: Target) -> list[LogEntry]:
-        """Find the files that are mounts themselves, which are taken out of ``below``; return the other entries."""
+        """Add the log files that are mounts themselves, and remove them from ``below``; return the other entries."""
         rest, below = [], target.below
         for entry in target.entries:
             path = (*target.directory, entry.file_glob)
@@ -176,7 +183,7 @@ class _Planning:
         return rest
 
     def _add_new_volumes_inside(self, candidate: Candidate, directory: Components, entries: Sequence[LogEntry]) -> None:
-        """Find the new volume at the directory, and those of log directories inside it."""
+        """Add the new volume at the directory, and those of log directories inside it."""
         name = candidate.container.name
         for path, mount in candidate.new_mounts.items():
             if within(path, directory):
@@ -186,23 +193,22 @@ class _Planning:
                     self._add_source(name, mount, _patterns(matching), new=True)
 
     def _add_if_usable(self, target: Target, outer: Components) -> None:
-        """Find what a container mounts that takes no part."""
+        """Like :meth:`_reuse`, but a container that was not selected never ends the injection."""
         entries = target.entries
         try:
             self._reuse(target.candidate, outer, _patterns(entries, target.directory[len(outer) :]), entries[0])
         except NotInjectable:
-            # it was not asked to take part, so what it mounts is no reason to do nothing
             return
 
     def _reuse(self, candidate: Candidate, path: Components, files: list[FilePattern], entry: LogEntry) -> None:
-        """Add the source that the container mounts itself at the path."""
+        """Add the volume that the container mounts at the path; raise :class:`NotInjectable` if it can't hold logs."""
         container, mount = candidate.container, candidate.own_mounts[path]
         if mount is None:
             message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
             raise NotInjectable(Finding(Reason.BLOCK_DEVICE, message, annotation="logs", value=entry.text))
         kind = kind_of(self.volumes, mount)
         if kind not in WRITABLE_KINDS:
-            message = f"{describe_kind(kind)} is mounted there; logs can't be in it"
+            message = f"{describe_kind(kind)} is mounted there, which can't hold logs"
             raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, message, annotation="logs", value=entry.text))
         if kind == HOST_PATH and not self.host_paths:
             return
@@ -231,11 +237,11 @@ class _Planning:
         variables: tuple[EnvVar, ...] = (),
         persistent: bool = False,
     ) -> None:
-        """Add what a container sees at a mount: a source of its own, or one that is known already."""
+        """Add a log source, or add the container and the files to the one that has the same directory."""
         key: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
         if variables:
             key += tuple((one.name, one.value, repr(one.valueFrom)) for one in variables)
-        seen = (container, normalised_path(mount.mountPath))
+        seen = SeenAt(container, normalised_path(mount.mountPath))
         source = self.sources.get(key)
         if source is None:
             self.sources[key] = LogSource(mount, new, [seen], files, variables, persistent)
@@ -246,11 +252,11 @@ class _Planning:
     def _patterns_below(
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogEntry]
     ) -> list[FilePattern]:
-        """Return which files can lie in a mount below the directory; none where it can't hold logs at all."""
+        """Return the patterns of the files that can be in a mount below the directory; none if it can't hold logs."""
         kind = kind_of(self.volumes, mount) if mount is not None else ""
         if mount is None or kind not in WRITABLE_KINDS:
             return []
-        # only these can be a file; the root of any other volume is a directory
+        # only these mounts can be a file: the root of any other volume is a directory
         can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
         files: list[FilePattern] = []
         for entry in entries:
@@ -258,11 +264,11 @@ class _Planning:
             if can_be_file and reached and fnmatchcase(path[-1], entry.file_glob):
                 files.append(MOUNT_ITSELF)
             if entry.recursive:
-                files.append(((), True, entry.file_glob))
+                files.append(FilePattern((), recursive=True, name=entry.file_glob))
         return list(dict.fromkeys(files))
 
     def result(self, profile: Profile) -> Plan:
-        """Return the plan: from now on each source has its path in the sidecar."""
+        """Assign each source its path in the sidecar, and return the plan."""
         sources = list(self.sources.values())
         assign_sidecar_paths(sources, profile)
         reused: dict[str, None] = {}
@@ -275,25 +281,22 @@ class _Planning:
             mounts=self.new_mounts,
             reused=list(reused),
             user_subpath_volumes=self.user_subpath_volumes,
-            # where nobody can write the logs, who at least sees them
             log_containers=self.writing_selected or self.read_only_selected,
             findings=self._findings(),
         )
 
     def _findings(self) -> list[Finding]:
-        """Return a finding for each volume that probably hides what the container needs, or that nobody can write."""
+        """Return a warning for each volume that probably hides an application, or that no container can write to."""
         hidden = (warning_if_application_hidden(directory) for _, directory in self.new_volumes.values())
         findings = [finding for finding in hidden if finding is not None]
         for name, (container, mount) in self.read_only_mounts.items():
             if name not in self.writable_volumes:
-                place = quote_untrusted(mount.mountPath, 30)
-                message = (
-                    f"{quote_untrusted(container.name, 24)} mounts {source} read-only, so it can't write logs there"
-                )
+                path = quote_untrusted(mount.mountPath, 30)
+                message = f"{quote_untrusted(container.name, 24)} mounts {path} read-only, so it can't write logs there"
                 findings.append(Finding(Reason.READ_ONLY_MOUNT, message, annotation="logs"))
         return findings
 
 
 def _patterns(entries: Sequence[LogEntry], directory: Components = ()) -> list[FilePattern]:
-    """Return the files that are meant, in a directory of a mount."""
-    return [(directory, entry.recursive, entry.file_glob) for entry in entries]
+    """Return the patterns of the entries' files, which are in a directory of a mount."""
+    return [FilePattern(directory, entry.recursive, entry.file_glob) for entry in entries]

@@ -1,4 +1,4 @@
-"""Whether a pod says beyond doubt that it runs on Windows, where our sidecar can't."""
+"""Whether a pod certainly runs on Windows, where the sidecar can't."""
 
 from collections.abc import Iterable
 
@@ -6,14 +6,14 @@ from webhook.injection.pod import NodeSelectorTerm, PodSpec, SecurityContext
 
 __all__ = ["windows_evidence"]
 
-#: The labels that the kubelet gives a node: its system, and on Windows its build.
+#: Labels of nodes, set by the kubelet: the operating system, and the build of Windows.
 _SYSTEM = ("kubernetes.io/os", "beta.kubernetes.io/os")
 _BUILD = "node.kubernetes.io/windows-build"
 _WINDOWS = "windows"
 
 
 def windows_evidence(spec: PodSpec) -> str:
-    """Return what says that the pod runs on Windows, empty where nothing does.
+    """Return the field that shows that the pod runs on Windows, "" if there is none.
 
     ==========================================  =====================================================
     the pod has                                 which is evidence because
@@ -21,8 +21,9 @@ def windows_evidence(spec: PodSpec) -> str:
     ``os.name: windows``                        it says so; any other name says the contrary
     a node selector for it                      only nodes with that label take the pod
     a required node affinity, in every term     likewise
-    ``windowsOptions`` with a content           the API server refuses them beside another system,
-                                                and HostProcess wants every container to be one
+    non-empty ``windowsOptions``                the API server rejects them with another system, and
+                                                all containers of a HostProcess pod must be HostProcess
+                                                containers
     ==========================================  =====================================================
     """
     if spec.os is not None and spec.os.name:
@@ -41,7 +42,7 @@ def _by_affinity(spec: PodSpec) -> bool:
     affinity = spec.affinity.nodeAffinity if spec.affinity is not None else None
     required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity is not None else None
     terms = (required.nodeSelectorTerms or ()) if required is not None else ()
-    # a node has to meet one of the terms, and all that one demands; an empty term matches no node
+    # a node must match one of the terms completely; an empty term matches no node
     demanding = [term for term in terms if term.matchExpressions or term.matchFields]
     return bool(demanding) and all(map(_term_demands_windows, demanding))
 

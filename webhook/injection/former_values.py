@@ -1,0 +1,63 @@
+"""The null and empty values that an injection replaces in a manifest, noted in the status for the removal."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from webhook.injection.annotations import STATUS
+from webhook.injection.pod_annotations import are_short_enough
+from webhook.injection.status import parse_status
+from webhook.json_values import Path, as_mapping, at, exists, json_pointer, parse_pointer, with_indexes
+
+__all__ = ["NULL_SPELLINGS", "note_former_values"]
+
+#: The spellings of null in YAML.
+NULL_SPELLINGS = frozenset({"null", "Null", "NULL", "~"})
+
+
+def note_former_values(
+    pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, scalar_text: Callable[[Path], str]
+) -> list[dict[str, Any]]:
+    """Return an injection's operations with a status that lists the null and empty values that they replace.
+
+    A manifest may have ``volumes: []``; a pod from the API server never does, so the webhook does not need this. A
+    status annotation that the author wrote is listed, too. If the annotations then exceed their size limit, the
+    operations stay as they are. ``scalar_text(path)`` returns the text of the scalar at a path.
+    """
+    before: dict[str, Any] = {}
+    null_spellings: dict[str, str] = {}
+    own = ("metadata", "annotations", f"{prefix}{STATUS}")
+    if isinstance(at(pod, own), str):
+        before[json_pointer(own)] = at(pod, own)
+    for operation in operations:
+        path = parse_pointer(operation["path"])
+        for place in (path, path[:-1]):
+            found = at(pod, place)
+            if found in (None, [], {}) and exists(pod, place):
+                before[json_pointer(place)] = found
+                word = scalar_text(with_indexes(pod, place)) if found is None else ""
+                if word in NULL_SPELLINGS:
+                    null_spellings[json_pointer(place)] = word
+    annotations = {key: value for key, value in as_mapping(at(pod, own[:-1])).items() if isinstance(value, str)}
+    noted = []
+    for operation in operations:
+        path, value = parse_pointer(operation["path"]), copy.deepcopy(operation["value"])
+        # it adds an annotation, all of them, or all metadata
+        added = as_mapping(at(_nested(path, value), own[:-1]))
+        status = parse_status(added, prefix) if before else None
+        annotations.update(added)
+        if status is None:
+            noted.append(operation)
+            continue
+        status.former_values = {**status.former_values, **before}
+        status.null_spellings = null_spellings
+        added[own[-1]] = annotations[own[-1]] = status.text()
+        noted.append(operation | {"value": at(_nested(own[:-1], added), path)})
+    return noted if are_short_enough(annotations) else list(operations)
+
+
+def _nested(path: Path, value: Any) -> Any:
+    """Return nested mappings with the value at the path."""
+    for key in reversed(path):
+        value = {key: value}
+    return value
