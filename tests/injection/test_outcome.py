@@ -15,9 +15,8 @@ CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
         "shadow": (True, True, Reason.INJECTED, Outcome.SHADOWED),
     },
     "an invalid annotation, under strict": {"": (True, True, Reason.BAD_ANNOTATION, Outcome.DENIED)},
-    "a deadline, too many requests, a bug": {
+    "a deadline, a bug": {
         "deadline": (False, True, Reason.DEADLINE, Outcome.FAILED),
-        "too many": (False, False, Reason.OVERLOADED, Outcome.FAILED),
         "bug": (True, False, Reason.INTERNAL_ERROR, Outcome.FAILED),
     },
     "an invalid annotation, an impossible injection": {

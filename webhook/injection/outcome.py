@@ -8,7 +8,7 @@ from webhook.injection.reasons import Reason, Severity
 __all__ = ["FAILURES", "Outcome"]
 
 #: Reasons that are the server's fault, not the pod's.
-FAILURES = frozenset({Reason.DEADLINE, Reason.OVERLOADED, Reason.INTERNAL_ERROR})
+FAILURES = frozenset({Reason.DEADLINE, Reason.INTERNAL_ERROR})
 
 
 class Outcome(StrEnum):
@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"  # injection was not requested, or nothing is to be done
     NOT_INJECTABLE = "not_injectable"  # requested, but not possible; created without the sidecar
     DENIED = "denied"  # an invalid annotation, under strict
-    FAILED = "failed"  # the server's fault: a deadline, too many requests, a bug
+    FAILED = "failed"  # the server's fault: a deadline, a bug
 
     @classmethod
     def of(cls, reason: Reason, *, strict: bool, shadow: bool) -> Self:
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
         ===============================================  ==================
         the sidecar was added; in shadow mode            injected; shadowed
         an invalid annotation, under ``strict``          denied
-        a deadline, too many requests, a bug             failed
+        a deadline, a bug                                failed
         an invalid annotation, an impossible injection   not_injectable
         anything else                                    skipped
         ===============================================  ==================

@@ -93,7 +93,6 @@ class Reason(StrEnum):
     # a verdict's reason: the pod was not examined to the end
     UNREADABLE_POD = "unreadable_pod", Severity.WARNING, "the pod in the request can't be read"
     DEADLINE = "deadline", Severity.WARNING, "the caller's deadline was too near"
-    OVERLOADED = "overloaded", Severity.WARNING, "too many requests at once"
     INTERNAL_ERROR = "internal_error", Severity.WARNING, "a bug in Pillion; the pod was left unchanged"
 
     # only a finding's reason, beside the verdict

@@ -76,8 +76,6 @@ class ReviewService:
         configuration = self.state.configuration
         if past_deadline:
             return unexamined(request, Reason.DEADLINE, configuration)
-        if self.in_flight > self.settings.max_in_flight:
-            return unexamined(request, Reason.OVERLOADED, configuration)
         return admission.admit(request, configuration)
 
     def check_size(self, size: int) -> ReviewError | None:

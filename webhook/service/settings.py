@@ -174,12 +174,6 @@ class Settings:
     max_connections: int = _setting(
         "512", _count, "COUNT", "the largest number of open connections, handshakes included"
     )
-    max_in_flight: int = _setting(
-        "256",
-        _count,
-        "COUNT",
-        "the largest number of requests at once; beyond it pods are created unchanged, with a warning",
-    )
 
     @classmethod
     def read(cls, options: Mapping[str, str | None], environment: Mapping[str, str]) -> Self:
