@@ -92,7 +92,7 @@ type status struct {
 	Sidecar    string   `json:"sidecar"`
 	Containers []string `json:"containers"`
 	Volumes    []string `json:"volumes"`
-	Reused     []string `json:"reused"`
+	Reused     []string `json:"reusedVolumes"`
 }
 
 const (
