@@ -39,7 +39,7 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
 	@touch $@
 
-serve: $(VENV)/.installed ## run the webhook on this machine with a self-signed certificate, and print how to try it
+serve: $(VENV)/.installed ## run the webhook on this machine with a certificate of a local CA, and print how to try it
 	@$(BIN)/pillion serve $(SERVE)
 
 test: $(VENV)/.installed ## run the tests that need no Kubernetes

@@ -141,7 +141,10 @@ class CA:
 
 
 def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
-    """Return whether two thirds of a certificate's lifetime are over, so that it should be renewed."""
+    """Return whether two thirds of a certificate's lifetime are over, so that it should be renewed.
+
+    For the local CA only: a keeper uses :mod:`certs.rotation`, which counts without the backdating.
+    """
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return now >= start + (end - start) * RENEWAL_AT
 

@@ -38,7 +38,8 @@ from certs.verify import FaultKind, UnusablePairError, verify
 
 __all__ = ["Intervals", "Keeper", "main"]
 
-#: A server is not ready within this time of its leaf's notBefore or notAfter: two clocks may each be ten minutes off.
+#: A server is not ready within this time of its leaf's notBefore or notAfter: its own clock and a client's may each be
+#: ten minutes off. ``max_clock_skew`` is another limit: it compares the keeper's clock with the API server's.
 VALIDITY_MARGIN = timedelta(minutes=20)
 #: After this many steps in a row somebody seems to undo them: the keeper slows down to its usual pace.
 MAX_FAST_STEPS = 8
@@ -78,7 +79,10 @@ class Intervals:
 
 
 class Keeper:
-    """Reconciles in a loop; only the stopwatch and the shared folder last from one reconciliation to the next."""
+    """Reconciles in a loop, and computes each step from what was read anew.
+
+    What lasts between reconciliations only measures times, counts, limits the log or saves a write.
+    """
 
     def __init__(
         self,
@@ -126,14 +130,14 @@ class Keeper:
         self._status = replace(self._status, last_success=datetime.now(UTC).timestamp())
         if isinstance(step, Wait):
             self._consecutive_steps = 0
-            self._log_change(self._log.info, "step", "waiting", step.reason)
+            self._log_change(self._log.info, "waiting", "waiting", step.reason)
             delay = min(step.delay, self._intervals.poll if self._written_pair else self._intervals.after_step)
         else:
             self._consecutive_steps += 1
             kind = _KINDS[type(step)]
             self._status = replace(self._status, steps=_incremented(self._status.steps, kind))
             self._log.info("step", kind=kind, message=step.reason)
-            self._log_limiter.reset("step")
+            self._log_limiter.reset("waiting")
             delay = self._intervals.after_step if self._consecutive_steps < MAX_FAST_STEPS else self._intervals.poll
         self._write_status()
         return delay
@@ -158,7 +162,7 @@ class Keeper:
     def _observe(self, store: Store, *, is_leader: bool) -> Observed:
         """Read the objects, and write the leaf for the server."""
         self._status = replace(self._status, is_leader=is_leader)
-        observed = store.observe(include_configurations=is_leader)
+        observed = store.observe(include_webhook_configurations=is_leader)
         self._write_leaf(observed)
         return observed
 
@@ -191,10 +195,10 @@ class Keeper:
         boot_seconds = shared_folder.seconds_since_boot()
         fresh_until = boot_seconds + self._intervals.freshness.total_seconds()
         try:
-            pair = verify(*pair_pem, now=observed.time, names=self._settings.names)
+            leaf = verify(*pair_pem, now=observed.time, names=self._settings.names)
         except UnusablePairError as error:
-            # The Secret has no usable leaf, so the server keeps its old one, for longer if that was still fresh. Not if
-            # only the validity period is wrong by our clock: other replicas may serve the Secret's leaf already.
+            # No usable leaf: the server keeps the old one, and stays ready for longer if that was still fresh. If only
+            # our clock rejects the leaf, it does not: other replicas may serve the Secret's leaf already.
             only_by_our_clock = all(fault.kind is FaultKind.TIME for fault in error.faults)
             if boot_seconds <= self._status.fresh_until_boot_seconds and not only_by_our_clock:
                 self._status = replace(self._status, fresh_until_boot_seconds=fresh_until)
@@ -203,13 +207,13 @@ class Keeper:
         if joined != self._written_pair:
             self._folder.write_pair(*pair_pem)
             self._written_pair = joined
-            self._log.info("leaf written", certificate=pair.fingerprint, not_after=f"{pair.not_after:%FT%TZ}")
+            self._log.info("leaf written", fingerprint=leaf.fingerprint, not_after=f"{leaf.not_after:%FT%TZ}")
         margin = self._intervals.validity_margin.total_seconds()
         self._status = replace(
             self._status,
-            certificate=pair.fingerprint,
-            serve_from=pair.not_before.timestamp() + margin,
-            serve_until=pair.not_after.timestamp() - margin,
+            fingerprint=leaf.fingerprint,
+            serve_from=leaf.not_before.timestamp() + margin,
+            serve_until=leaf.not_after.timestamp() - margin,
             fresh_until_boot_seconds=fresh_until,
         )
 
@@ -217,7 +221,7 @@ class Keeper:
         kind, message = _classify(error)
         self._consecutive_failures += 1
         self._consecutive_steps = 0
-        self._log_limiter.reset("step")
+        self._log_limiter.reset("waiting")
         self._status = replace(self._status, failures=_incremented(self._status.failures, kind))
         if kind is FailureKind.CONFLICT:
             self._log_change(self._log.info, "conflict", "conflict", message)
@@ -238,7 +242,7 @@ class Keeper:
         except OSError as error:
             message = f"{self._folder.path}: {error.strerror or error}"
             if self._log_limiter.should_log("folder", message):
-                self._log.error("reconcile failed", kind=FailureKind.FOLDER, message=message)
+                self._log.error("status not written", message=message)
         else:
             self._log_limiter.reset("folder")
 
@@ -296,8 +300,13 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
             ca_propagation_delay=options.ca_propagation_delay,
             ca_overlap=options.ca_overlap,
         )
-        configurations = tuple(options.configurations.split(","))
-        objects = ObjectNames(options.namespace, options.secret, options.lease, configurations, options.release)
+        objects = ObjectNames(
+            options.namespace,
+            options.secret,
+            options.lease,
+            tuple(options.webhook_configurations.split(",")),
+            options.helm_release,
+        )
         server = ApiServer.in_cluster(environment)
     except KeyError as error:
         return _usage_error(f"{error.args[0]} is not set: this program must run in a pod")
@@ -308,7 +317,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with Log(sys.stdout.fileno(), LogFormat(options.log_format), field_length=MESSAGE_LENGTH) as log:
-        Keeper(server, objects, settings, SharedFolder(options.folder), identity=identity, log=log).run(stop)
+        Keeper(server, objects, settings, SharedFolder(options.shared_folder), identity=identity, log=log).run(stop)
     return 0
 
 
@@ -318,16 +327,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--secret", required=True, help="the Secret with the CA and the leaf")
     parser.add_argument("--lease", required=True, help="the Lease whose holder rotates")
-    parser.add_argument("--release", default="", help="the Helm release that the Secret and the Lease belong to")
+    parser.add_argument("--helm-release", default="", help="the Helm release that the Secret and the Lease belong to")
     parser.add_argument(
-        "--configurations",
+        "--webhook-configurations",
         required=True,
         help="the webhook configurations whose caBundles are written: RESOURCE/NAME,…",
     )
     parser.add_argument(
         "--names", required=True, help="the host names by which the API server calls the server, separated by commas"
     )
-    parser.add_argument("--folder", required=True, type=Path, help="the folder that is shared with the server")
+    parser.add_argument("--shared-folder", required=True, type=Path, help="the folder that is shared with the server")
     parser.add_argument("--log-format", choices=list(LogFormat), default=LogFormat.TEXT)
     for option, default, meaning in (
         ("--ca-lifetime", defaults.ca_lifetime, "the lifetime of a CA"),

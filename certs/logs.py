@@ -20,7 +20,7 @@ __all__ = ["Field", "Log", "LogFormat", "traceback_fields"]
 #: Characters of a field: a name in Kubernetes has at most 253.
 FIELD_LENGTH = 256
 
-#: The longest line, in bytes: PIPE_BUF on Linux, so that each line is written to a pipe atomically.
+#: The longest line, in bytes: with ``QUEUE_LENGTH`` it bounds the queue's memory.
 LINE_LENGTH = 4096
 
 #: Lines that wait to be written: at most 4 MiB, or about a second of a large cluster's reviews.

@@ -117,7 +117,10 @@ def describe(pem: bytes) -> str:
     if not pem.strip():
         return "it is empty"
     if pem.startswith(_DER):
-        return "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl pkcs12 -nodes -in OLD -out NEW"
+        return (
+            "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl pkcs12 -nodes, openssl x509 -inform der "
+            "or openssl pkey -inform der, each with -in OLD -out NEW"
+        )
     return "it is not PEM, which has lines -----BEGIN …----- and -----END …-----"
 
 

@@ -59,12 +59,12 @@ __all__ = [
     "next_step",
 ]
 
-#: How long after a write of a bundle every API server's informer has it. A watch delivers within a second; a broken one
-#: is noticed by its 30 s ping, and the objects are listed again. Ten times that.
+#: After this time since a bundle was written, every API server's informer has it. A watch delivers within a second; a
+#: broken one is noticed by its 30 s ping, and the objects are listed again. Ten times that.
 CA_PROPAGATION_DELAY = timedelta(minutes=5)
-#: How long after a write of a leaf every ready server presents it. It takes seconds, but a server that can't read the
-#: Secret stays ready for three quarters of this time (see ``certs.keeper``). A day, so that a network policy that
-#: blocks all of them at night can wait until the morning; one more CA in a bundle costs nothing.
+#: After this time since a leaf was written, every ready server presents it. It takes seconds, but a server that can't
+#: read the Secret stays ready for three quarters of this time (see ``certs.keeper``). A day, so that a network policy
+#: that blocks all of them at night can wait until the morning; one more CA in a bundle costs nothing.
 CA_OVERLAP = timedelta(days=1)
 #: At most this many CAs are retired from bundles: somebody's whole trust store does not fit into a Secret.
 MAX_RETIRED = 16
@@ -99,7 +99,7 @@ class RotationSettings:
             # the writer's clock may be ahead of the API server's, and a client's as far behind it
             (
                 self.max_clock_skew <= BACKDATING / 2,
-                f"max_clock_skew must be at most {BACKDATING // timedelta(minutes=2)} minutes",
+                f"max_clock_skew must be at most {BACKDATING / 2 // timedelta(minutes=1)} minutes",
             ),
         )
         problems = [problem for passed, problem in checks if not passed]
@@ -130,9 +130,9 @@ class WebhookConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The objects and clocks as they were read in one reconciliation, the configurations before the Secret.
+    """The objects and clocks as they were read in one reconciliation, the webhook configurations before the Secret.
 
-    Read after the Secret, the configurations could be newer than it is: that would be safe, but cost a useless write.
+    Read after the Secret, they could be newer than it is: that would be safe, but cost a useless write.
     """
 
     time: datetime
@@ -141,8 +141,9 @@ class Observed:
     monotonic_now: timedelta
     """A monotonic clock, read after everything else: the time of a slow response must not count as waited."""
     secret: SecretSnapshot | None
-    configurations: Mapping[str, WebhookConfiguration | None]
-    """By name; None only if the API server says that there is none of this name."""
+    webhook_configurations: Mapping[str, WebhookConfiguration | None]
+    """By name. None: there is none of this name, or its annotation ``pillion.dev/certificate`` names another Secret, so
+    this keeper must not touch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,9 @@ class _Reconciliation:
         self.settings = settings
         self.secret = observed.secret or SecretSnapshot("", {})
         self.state = _SecretState.read(self.secret.content)
-        self.configurations = {name: each for name, each in observed.configurations.items() if each is not None}
+        self.webhook_configurations = {
+            name: each for name, each in observed.webhook_configurations.items() if each is not None
+        }
 
     @property
     def leaf_requested(self) -> bool:
@@ -317,14 +320,14 @@ class _Reconciliation:
         leaf = ca.issue(self.settings.names, self.now, lifetime=self.settings.leaf_lifetime)
         return leaf.certificate_pem, leaf.key_pem
 
-    def ca_fault(self, ca: CA | None) -> str:
+    def ca_renewal_reason(self, ca: CA | None) -> str:
         """Return why a CA must be replaced by another one; an empty string if it need not."""
         if ca is None:
             return "the Secret holds no CA that can sign"
         certificate = ca.certificate
         if not self.can_sign(ca):
             return f"the CA is valid from {certificate.not_valid_before_utc:%FT%TZ} to {_not_after(certificate)} only"
-        if self.now >= _renewal(certificate, self.settings.ca_lifetime):
+        if self.now >= _due_time(certificate, self.settings.ca_lifetime):
             return f"two thirds of the CA's lifetime are over; it expires at {_not_after(certificate)}"
         return ""
 
@@ -332,11 +335,11 @@ class _Reconciliation:
         certificate = ca.certificate
         return certificate.not_valid_before_utc <= self.now < certificate.not_valid_after_utc
 
-    def leaf_fault(self, ca: CA) -> str:
+    def leaf_renewal_reason(self, ca: CA) -> str:
         """Return why a new leaf must be signed; an empty string if the Secret's need not be replaced."""
         content, settings = self.secret.content, self.settings
         try:
-            pair = verify(
+            leaf = verify(
                 content.get("tls.crt", b""),
                 content.get("tls.key", b""),
                 now=self.now,
@@ -347,9 +350,9 @@ class _Reconciliation:
         except UnusablePairError as error:
             return str(error)
         # A leaf that already expires with its CA can't be extended: a new one would only be due sooner.
-        ends_with_ca = pair.not_after >= ca.certificate.not_valid_after_utc
-        if not ends_with_ca and self.now >= _renewal(pair.leaf, settings.leaf_lifetime):
-            return f"two thirds of the leaf's lifetime are over; it expires at {_not_after(pair.leaf)}"
+        ends_with_ca = leaf.not_after >= ca.certificate.not_valid_after_utc
+        if not ends_with_ca and self.now >= _due_time(leaf.certificate, settings.leaf_lifetime):
+            return f"two thirds of the leaf's lifetime are over; it expires at {_not_after(leaf.certificate)}"
         return ""
 
 
@@ -372,7 +375,7 @@ def _create_secret(context: _Reconciliation) -> StepResult | None:
 def _retire_unknown_cas(context: _Reconciliation) -> StepResult | None:
     """Retire CAs that only the bundles have: if the Secret was lost or replaced, servers still present their leaves."""
     state = context.state
-    bundles = [bundle for each in context.configurations.values() for bundle in each.bundles.values()]
+    bundles = [bundle for each in context.webhook_configurations.values() for bundle in each.bundles.values()]
     in_bundles = dict.fromkeys(certificate for bundle in bundles for certificate in pem.readable_certificates(bundle))
     known = {*state.trusted, *state.distrusted}
     unknown = [certificate for certificate in in_bundles if certificate not in known]
@@ -391,12 +394,12 @@ def _sign_leaf(context: _Reconciliation) -> StepResult | None:
     ca = context.state.ca
     if ca is None or not context.can_sign(ca):
         return None
-    fault = context.leaf_fault(ca) or ("a new leaf was requested" if context.leaf_requested else "")
-    if not fault:
+    reason = context.leaf_renewal_reason(ca) or ("a new leaf was requested" if context.leaf_requested else "")
+    if not reason:
         return None
     return context.write_step(
         context.state,
-        f"new leaf: {fault}",
+        f"new leaf: {reason}",
         context.issue_leaf(ca),
         clears_request=context.leaf_requested,
     )
@@ -404,30 +407,30 @@ def _sign_leaf(context: _Reconciliation) -> StepResult | None:
 
 def _create_next_ca(context: _Reconciliation) -> StepResult | None:
     state = context.state
-    next_fault = ""
+    next_reason = ""
     if state.next_ca is not None:
-        next_fault = context.ca_fault(state.next_ca)
+        next_reason = context.ca_renewal_reason(state.next_ca)
     elif {"next-ca.crt", "next-ca.key"} & context.secret.content.keys():
         # it is replaced, so that a rotation that was requested and has begun is not lost
-        next_fault = "the next CA in the Secret can't be read"
-    if state.next_ca is not None and not next_fault:
+        next_reason = "the next CA in the Secret can't be read"
+    if state.next_ca is not None and not next_reason:
         return None
-    fault = context.ca_fault(state.ca) or next_fault
+    reason = context.ca_renewal_reason(state.ca) or next_reason
     # A requested rotation waits until the last one has ended, so that bundles stay short. A CA that is due does not
     # wait: restarts begin the overlap again, and it might never end.
-    if not fault and context.ca_requested and not state.retired:
-        fault = "a new CA was requested"
-    if not fault:
+    if not reason and context.ca_requested and not state.retired:
+        reason = "a new CA was requested"
+    if not reason:
         return None
     next_ca = CA.create(context.now, lifetime=context.settings.ca_lifetime)
-    return context.write_step(replace(state, next_ca=next_ca), f"new CA: {fault}", clears_request=context.ca_requested)
+    return context.write_step(replace(state, next_ca=next_ca), f"new CA: {reason}", clears_request=context.ca_requested)
 
 
 def _apply_bundles(context: _Reconciliation) -> StepResult | None:
     trusted = _pem(context.state.trusted)
     targets = tuple(
         BundleTarget(name, each.version, tuple(each.bundles))
-        for name, each in context.configurations.items()
+        for name, each in context.webhook_configurations.items()
         if any(bundle != trusted for bundle in each.bundles.values())
     )
     if not targets:
@@ -501,9 +504,9 @@ def _wait_until_due(context: _Reconciliation) -> StepResult | None:
         raise AssertionError("create_next_ca or promote_next_ca applies where there is no CA")
     leaf = x509.load_pem_x509_certificate(context.secret.content["tls.crt"])
     due = min(
-        _renewal(ca.certificate, settings.ca_lifetime),
+        _due_time(ca.certificate, settings.ca_lifetime),
         # a leaf that expires with its CA is not renewed although it is due
-        max(_renewal(leaf, settings.leaf_lifetime), context.now + settings.ca_propagation_delay),
+        max(_due_time(leaf, settings.leaf_lifetime), context.now + settings.ca_propagation_delay),
     )
     return StepResult(Wait(due - context.now, f"nothing is due before {due:%FT%TZ}"))
 
@@ -525,7 +528,7 @@ RULES: tuple[Callable[[_Reconciliation], StepResult | None], ...] = (
 )
 
 
-def _renewal(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
+def _due_time(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
     """Return when a certificate is due: after two thirds of its lifetime, or of ``lifetime`` if that is shorter.
 
     The lifetime is counted without the hour of backdating, which exceeds lifetimes of seconds, as tests have them.

@@ -39,7 +39,7 @@ def seconds_since_boot() -> float:
 class KeeperStatus:
     """What a keeper knows about the pair that it wrote last, and its counters."""
 
-    certificate: str = ""
+    fingerprint: str = ""
     """The leaf's SHA-256 fingerprint, in hexadecimal."""
     serve_from: float = 0.0
     """When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks."""

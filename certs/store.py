@@ -46,21 +46,21 @@ class ObjectNames:
     namespace: str
     secret: str
     lease: str
-    configurations: tuple[str, ...]
+    webhook_configurations: tuple[str, ...]
     """Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``."""
-    release: str = ""
+    helm_release: str = ""
     """The Helm release that the Secret and the Lease belong to; empty if there is none."""
 
     @property
     def helm_metadata(self) -> dict[str, dict[str, str]]:
         """Return the metadata that marks an object as the Helm release's; Helm adopts no object without it."""
-        if not self.release:
+        if not self.helm_release:
             return {}
-        annotations = {"meta.helm.sh/release-name": self.release, "meta.helm.sh/release-namespace": self.namespace}
+        annotations = {"meta.helm.sh/release-name": self.helm_release, "meta.helm.sh/release-namespace": self.namespace}
         return {"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": annotations}
 
     def __post_init__(self) -> None:
-        for each in self.configurations:
+        for each in self.webhook_configurations:
             resource, _, name = each.partition("/")
             if resource not in _KINDS or not name:
                 raise ValueError(f"{each!r} is not a webhook configuration; write mutatingwebhookconfigurations/NAME")
@@ -96,9 +96,9 @@ class Store:
         self._secret = f"/api/v1/{within}/secrets/{quote(names.secret)}"
         self._lease = f"/apis/coordination.k8s.io/v1/{within}/leases/{quote(names.lease)}"
 
-    def observe(self, *, include_configurations: bool = True) -> Observed:
-        """Read the configurations, then the Secret. Without the configurations only the Secret is read."""
-        names = self._names.configurations if include_configurations else ()
+    def observe(self, *, include_webhook_configurations: bool = True) -> Observed:
+        """Read the webhook configurations if they are to be included, then the Secret."""
+        names = self._names.webhook_configurations if include_webhook_configurations else ()
         configurations = {name: self._configuration(name) for name in names}
         secret, server_time = self._read_secret()
         return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
@@ -129,7 +129,7 @@ class Store:
         """Write that ``holder`` acquired or renewed the Lease, and return its new state."""
         return self._write_lease(lease, holder, duration)
 
-    def release(self, lease: LeaseState, duration: timedelta) -> None:
+    def clear_holder(self, lease: LeaseState, duration: timedelta) -> None:
         """Write that nobody holds the Lease."""
         self._write_lease(lease, "", duration)
 

@@ -19,9 +19,9 @@ from certs import pem
 __all__ = [
     "Fault",
     "FaultKind",
-    "Pair",
     "SourceNames",
     "UnusablePairError",
+    "VerifiedLeaf",
     "alternative_names",
     "display_name",
     "is_ca",
@@ -32,7 +32,7 @@ __all__ = [
 class FaultKind(StrEnum):
     """What can be wrong with a pair."""
 
-    UNREADABLE = "unreadable"  # no PEM, no certificate, no key, an encrypted key
+    UNREADABLE = "unreadable"  # no PEM, no certificate, no key, an encrypted key; or the files can't be read or written
     KEY = "key"  # the key does not belong to the certificate
     ALGORITHM = "algorithm"  # a kind of key that no API server accepts
     TIME = "time"  # not valid yet, or expired
@@ -49,7 +49,7 @@ class Fault(NamedTuple):
 
 
 class UnusablePairError(ValueError):
-    """The pair is invalid; ``faults`` lists everything that is wrong with it."""
+    """There is no usable pair; ``faults`` lists every reason."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
@@ -64,26 +64,26 @@ class SourceNames(NamedTuple):
     roots: str = "the CA bundle"
 
 
-DEFAULT_NAMES = SourceNames()
+DEFAULT_SOURCE_NAMES = SourceNames()
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A verified pair, and the period in which its whole chain is valid."""
+class VerifiedLeaf:
+    """The leaf of a verified pair, and the period in which its whole chain is valid."""
 
-    leaf: x509.Certificate
+    certificate: x509.Certificate
     not_before: datetime
     not_after: datetime
 
     @property
     def fingerprint(self) -> str:
         """Return the leaf's SHA-256 fingerprint in hexadecimal."""
-        return self.leaf.fingerprint(SHA256()).hex()
+        return self.certificate.fingerprint(SHA256()).hex()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the leaf's alternative names as text."""
-        return tuple(alternative_names(self.leaf))
+        return tuple(alternative_names(self.certificate))
 
 
 def verify(
@@ -93,9 +93,9 @@ def verify(
     now: datetime,
     names: tuple[str, ...] = (),
     roots_pem: bytes | None = None,
-    sources: SourceNames = DEFAULT_NAMES,
-) -> Pair:
-    """Return the verified pair, or raise :class:`UnusablePairError` with all its faults.
+    sources: SourceNames = DEFAULT_SOURCE_NAMES,
+) -> VerifiedLeaf:
+    """Return the leaf of a valid pair, or raise :class:`UnusablePairError` with all the pair's faults.
 
     ``chain_pem`` has the leaf first, then each certificate's issuer. ``names`` are the host names by which clients call
     the server. ``roots_pem`` are the CAs that clients trust; None: not known. The rules are those of RFC 5280 as Go's
@@ -122,22 +122,22 @@ def verify(
     if faults:
         raise UnusablePairError(faults)
     # the chain is valid while each of its certificates is
-    return Pair(
+    return VerifiedLeaf(
         leaf,
         max(certificate.not_valid_before_utc for certificate in chain),
         min(certificate.not_valid_after_utc for certificate in chain),
     )
 
 
-def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes, keys: int) -> list[Fault]:
+def _key_faults(chain: list[x509.Certificate], key: PrivateKeyTypes, key_count: int) -> list[Fault]:
     matching = [each for each in chain if pem.public_key(each, "the chain") == key.public_key()]
     if chain[0] in matching:
         return []
     text = f"the key does not belong to the certificate {display_name(chain[0])}"
     if matching:
         text += f", but to {display_name(matching[0])} further down, which must come first"
-    elif keys > 1:
-        text += f"; it is the first of {keys} keys in its file, and the others are ignored"
+    elif key_count > 1:
+        text += f"; it is the first of {key_count} keys in its file, and the others are ignored"
     return [Fault(FaultKind.KEY, text)]
 
 

@@ -10,7 +10,8 @@ Control-flow exceptions, and the errors of ``certs/``, are defined where they ar
     ├── CertificateError    certificates in files or in a cluster can't be read
     ├── ManifestError       a manifest can't be read: says file, line and column
     ├── OutputError         a result can't be written, for example to a full disk
-    └── SettingsError       an option or environment variable has a value that can't be used
+    ├── SettingsError       an option or environment variable has a value that can't be used
+    └── StartError          the server can't start
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "Problem",
     "ReviewError",
     "SettingsError",
+    "StartError",
 ]
 
 
@@ -34,7 +36,7 @@ class PillionError(Exception):
 class ReviewError(PillionError):
     """The body is not an AdmissionReview that can be answered with 200.
 
-    ``status`` is the HTTP status of the response: 400, 413 or 415.
+    ``status`` is the HTTP status of the response: 400, 405, 413, 415 or 429.
     """
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -109,3 +111,7 @@ class OutputError(PillionError):
 
 class SettingsError(PillionError):
     """An option or environment variable has a value that can't be used."""
+
+
+class StartError(PillionError):
+    """The server can't start; the message says why."""

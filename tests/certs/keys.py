@@ -81,7 +81,10 @@ CERTIFICATES = {
     "request": (_REQUEST.public_bytes(Encoding.PEM), "it holds a certificate request; use the certificate that"),
     "key": (LEAF.key_pem, "holds no certificate: it holds a private key"),
     "PKCS #12": (_P12, "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl"),
-    "DER": (_DER, "it is binary, PKCS #12 or DER"),
+    "DER": (
+        _DER,
+        "it is binary, PKCS #12 or DER, and not PEM; convert it: openssl pkcs12 -nodes, openssl x509 -inform der",
+    ),
     "UTF-16": (LEAF.certificate_pem.decode().encode("utf-16"), "holds no certificate: it is not PEM"),
     "unknown label": (_GARBAGE % (b"SOMETHING", b"SOMETHING"), "holds no certificate: it holds SOMETHING"),
     "of the future": (

@@ -580,8 +580,8 @@ def _validity(chain: bytes, key: bytes) -> tuple[datetime, datetime]:
         start = _certificate(chain).not_valid_before_utc
     except ValueError:
         start = START
-    pair = verify(chain, key, now=start, names=(NAME,))
-    return pair.not_before, pair.not_after
+    leaf = verify(chain, key, now=start, names=(NAME,))
+    return leaf.not_before, leaf.not_after
 
 
 @lru_cache(maxsize=4096)

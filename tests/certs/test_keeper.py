@@ -23,7 +23,13 @@ TEST_CA = CA.create(NOW)
 SETTINGS = RotationSettings((NAME,))
 OBJECTS = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
 NOWHERE = ApiServer("127.0.0.1", 9)
-WORDS = ["--namespace=a", "--secret=b", "--lease=c", "--names=d", "--configurations=mutatingwebhookconfigurations/e"]
+WORDS = [
+    "--namespace=a",
+    "--secret=b",
+    "--lease=c",
+    "--names=d",
+    "--webhook-configurations=mutatingwebhookconfigurations/e",
+]
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 
@@ -107,7 +113,7 @@ class TestDelivery:
         one._write_leaf(seen(pair, **changed))
         assert SharedFolder(tmp_path).pair_file.read_bytes() == first.certificate_pem + first.key_pem
         assert (one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds) == goes_on
-        assert one._status.certificate == before.certificate
+        assert one._status.fingerprint == before.fingerprint
 
     def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
         """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
@@ -195,7 +201,7 @@ class TestFailures:
         log = RecordingLog()
         one = keeper(tmp_path / "gone", log=log)
         one.reconcile()
-        assert {fields["kind"] for _, _, fields in log.events} == {"unreachable", "folder"}
+        assert {event for _, event, _ in log.events} == {"reconcile failed", "status not written"}
 
 
 class TestStart:
@@ -210,7 +216,7 @@ class TestStart:
                 IN_A_POD,
                 "the CA propagation delay and the CA overlap are more than a third",
             ),
-            (["--configurations=pods/x"], IN_A_POD, "'pods/x' is not a webhook configuration; write mutating"),
+            (["--webhook-configurations=pods/x"], IN_A_POD, "'pods/x' is not a webhook configuration; write mutating"),
         ],
     )
     def test_settings_that_can_not_work_end_it(
@@ -222,14 +228,14 @@ class TestStart:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         """With exit code 2."""
-        assert main([*WORDS, f"--folder={tmp_path}", *words], environment) == 2
+        assert main([*WORDS, f"--shared-folder={tmp_path}", *words], environment) == 2
         assert f"python -m certs.keeper: {sentence}" in capsys.readouterr().err
 
     @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "9" * 20 + "s"])
     def test_a_lifetime_has_a_unit(self, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The error says what to write."""
         with pytest.raises(SystemExit):
-            main([*WORDS, f"--folder={tmp_path}", f"--ca-overlap={text}"], IN_A_POD)
+            main([*WORDS, f"--shared-folder={tmp_path}", f"--ca-overlap={text}"], IN_A_POD)
         assert 'not a duration; write a number and a unit, as "15s"' in capsys.readouterr().err
 
     def test_its_log_is_a_json_object_a_line(
@@ -240,7 +246,7 @@ class TestStart:
         monkeypatch.setattr("certs.keeper.signal.signal", handlers.__setitem__)
         monkeypatch.setattr(Keeper, "reconcile", lambda _: [stop() for stop in handlers.values()] and timedelta())
         monkeypatch.setattr("certs.api.ACCOUNT", tmp_path)
-        assert main([*WORDS, f"--folder={tmp_path}", "--log-format=json"], IN_A_POD) == 0
+        assert main([*WORDS, f"--shared-folder={tmp_path}", "--log-format=json"], IN_A_POD) == 0
         lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         assert [(line["level"], line["event"]) for line in lines] == [("warning", "Lease not released")]
         assert len(handlers) == 2

@@ -32,7 +32,7 @@ class Lease:
         self.writes.append(holder)
         return self.record()
 
-    def release(self, lease: LeaseState, duration: timedelta) -> None:
+    def clear_holder(self, lease: LeaseState, duration: timedelta) -> None:
         """Write that nobody holds it."""
         self.write_holder(lease, "", duration)
 

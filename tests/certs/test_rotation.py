@@ -253,7 +253,7 @@ def test_bundles_name_every_entry_and_the_version() -> None:
 
 def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
     """Nobody calls by it."""
-    seen = replace(PROPAGATING, configurations={**PROPAGATING.configurations, "lint": None})
+    seen = replace(PROPAGATING, webhook_configurations={**PROPAGATING.webhook_configurations, "lint": None})
     written(seen, since(CA_PROPAGATION_DELAY, seen))
 
 

@@ -86,7 +86,7 @@ def test_what_is_there_is_observed(store: Store, objects: Objects) -> None:
     objects.documents[CONFIGURATION] = configuration(base64.b64encode(b"ca").decode())
     observed = store.observe()
     assert observed.secret == SecretSnapshot("4", {"tls.crt": b"a", "b": b""}, "leaf")
-    found = observed.configurations[WEBHOOKS]
+    found = observed.webhook_configurations[WEBHOOKS]
     assert found is not None
     assert (found.version, found.bundles) == ("5", {"entry": b"ca"})
     assert objects.reads == [CONFIGURATION, SECRET]
@@ -94,7 +94,7 @@ def test_what_is_there_is_observed(store: Store, objects: Objects) -> None:
 
 def test_who_does_not_rotate_reads_the_secret_only(store: Store, objects: Objects) -> None:
     """Fewer requests, and no right to more is needed."""
-    assert store.observe(include_configurations=False).configurations == {}
+    assert store.observe(include_webhook_configurations=False).webhook_configurations == {}
     assert objects.reads == [SECRET]
 
 
@@ -104,7 +104,7 @@ def test_a_configuration_of_another_secret_is_passed_over(
 ) -> None:
     """The release was switched to another certificate mode."""
     objects.documents[CONFIGURATION] = configuration(None, **{"pillion.dev/certificate": secret})
-    assert (store.observe().configurations[WEBHOOKS] is not None) == ours
+    assert (store.observe().webhook_configurations[WEBHOOKS] is not None) == ours
 
 
 @pytest.mark.parametrize("path", [SECRET, CONFIGURATION, LEASE])

@@ -62,18 +62,18 @@ NAMES = x509.SubjectAlternativeName([x509.DNSName(NAME[0])])
 
 def test_a_good_pair_is_described() -> None:
     """What one wants to know of it: names, times, a fingerprint."""
-    pair = verify(LEAF.certificate_pem, LEAF.key_pem, now=NOW, names=NAME)
-    assert pair.names == ("pillion.pillion-system.svc", "*.example.com", "10.0.0.1")
-    assert pair.not_after == NOW + LEAF_LIFETIME
-    assert pair.fingerprint == LEAF.certificate.fingerprint(SHA256()).hex()
+    leaf = verify(LEAF.certificate_pem, LEAF.key_pem, now=NOW, names=NAME)
+    assert leaf.names == ("pillion.pillion-system.svc", "*.example.com", "10.0.0.1")
+    assert leaf.not_after == NOW + LEAF_LIFETIME
+    assert leaf.fingerprint == LEAF.certificate.fingerprint(SHA256()).hex()
 
 
 def test_a_chain_ends_with_its_first_part() -> None:
     """A leaf with its CA behind it is good until the first of both ends."""
     late = TEST_CA.issue(NAME, NOW + timedelta(days=1))
     chain = late.certificate_pem + TEST_CA.certificate_pem
-    pair = verify(chain, late.key_pem, now=NOW + timedelta(days=1))
-    assert pair.not_after == late.certificate.not_valid_after_utc
+    leaf = verify(chain, late.key_pem, now=NOW + timedelta(days=1))
+    assert leaf.not_after == late.certificate.not_valid_after_utc
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_an_old_version_is_refused(install: Callable[[str], Installed]) -> None:
         keeper.reconcile()
     seen: Observed = release.store(lambda store: store.observe())
     assert seen.secret is not None
-    ((name, configuration),) = seen.configurations.items()
+    ((name, configuration),) = seen.webhook_configurations.items()
     assert configuration is not None
     write = WriteSecret({**seen.secret.content, "x": b"1"}, seen.secret.version, False, "")
     entries = tuple(configuration.bundles)

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> SharedFolder:
 @pytest.fixture
 def kept(serve: Callable[..., Running], folder: SharedFolder) -> Callable[..., Running]:
     """Return what starts a server that takes its pair from the folder."""
-    return lambda **settings: serve(tls_cert=None, tls_key=None, tls_folder=folder.path, **settings)
+    return lambda **settings: serve(tls_cert=None, tls_key=None, shared_folder=folder.path, **settings)
 
 
 def leave(folder: SharedFolder, ca: CA, **said: Any) -> Leaf:
@@ -47,7 +47,7 @@ def leave(folder: SharedFolder, ca: CA, **said: Any) -> Leaf:
     pem = leaf.certificate_pem + leaf.key_pem
     pair = verify(pem, pem, now=datetime.now(UTC))
     folder.write_pair(leaf.certificate_pem, leaf.key_pem)
-    folder.write_status(replace(GOOD, certificate=pair.fingerprint, **said))
+    folder.write_status(replace(GOOD, fingerprint=pair.fingerprint, **said))
     return leaf
 
 
@@ -119,7 +119,7 @@ def test_a_status_about_a_pair_that_was_refused_does_not_count(
     eventually(lambda: readiness(server) == "ok")
     stranger = ca.issue(("elsewhere",), datetime.now(UTC))
     folder.write_pair(stranger.certificate_pem, stranger.key_pem)
-    folder.write_status(replace(GOOD, certificate="of another"))
+    folder.write_status(replace(GOOD, fingerprint="of another"))
     eventually(lambda: "has not read the Secret for too long" in readiness(server))
     assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
 
@@ -144,5 +144,5 @@ def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:
 
 def test_two_certificates_are_one_too_many() -> None:
     """The error names both options."""
-    with pytest.raises(SettingsError, match="--tls-cert and --tls-folder are mutually exclusive"):
-        Settings.read({"tls_cert": "a", "tls_key": "b", "tls_folder": "c"}, {"HOME": "/home/x"})
+    with pytest.raises(SettingsError, match="--tls-cert and --shared-folder are mutually exclusive"):
+        Settings.read({"tls_cert": "a", "tls_key": "b", "shared_folder": "c"}, {"HOME": "/home/x"})

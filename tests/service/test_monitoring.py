@@ -154,5 +154,5 @@ def test_the_first_failure_is_an_increase(live: str) -> None:
     """What an alert counts is there at zero from the start."""
     for reason in FAILURES:
         assert f'pillion_reviews_total{{outcome="failed",profile="",reason="{reason.value}"}} 0.0' in live
-    for where in ("review", "reload", "library"):
+    for where in ("review", "poll", "library"):
         assert f'pillion_unexpected_exceptions_total{{where="{where}"}} 0.0' in live

@@ -14,9 +14,10 @@ from certs.ca import CA
 from certs.logs import Log, LogFormat
 from tests.service.serving import ANY_PORT, Running, eventually, make_review, write_pair
 from webhook import configuration
+from webhook.errors import StartError
 from webhook.service.metrics import Metrics
 from webhook.service.reloading import WatchedFiles, poll_forever
-from webhook.service.server import StartError, build
+from webhook.service.server import build
 from webhook.service.settings import Settings
 from webhook.service.tls import context as tls
 
@@ -115,7 +116,7 @@ def test_any_exception_is_a_failed_reload(
         file.write_text("strict: false\n")
         eventually(lambda: server.sample("pillion_configuration_reloads_total", result="failure") == 1)
         assert server.sample("pillion_configuration_last_reload_successful") == 0
-        assert server.sample("pillion_unexpected_exceptions_total", where="reload") == 1
+        assert server.sample("pillion_unexpected_exceptions_total", where="poll") == 1
         assert denies(server)
         (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "configuration reload failed"])
         assert line["exception"] == kind.__name__
@@ -149,7 +150,7 @@ def test_any_exception_is_a_failed_reload_of_the_certificate(
         eventually(lambda: len(tries) > 3)
         assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
         assert server.sample("pillion_certificate_last_reload_successful") == 0
-        assert server.sample("pillion_unexpected_exceptions_total", where="reload") == 1
+        assert server.sample("pillion_unexpected_exceptions_total", where="poll") == 1
         assert server.server.state.certificate_not_after == before
         (line,) = [line for line in server.log() if line["event"] == "certificate reload failed"]
         assert line["exception"] == kind.__name__
@@ -183,7 +184,7 @@ def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
     assert polled == ["broken", "last"] * 2
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["exception"] for line in lines] == ["ZeroDivisionError"] * 2
-    assert metrics.registry.get_sample_value("pillion_unexpected_exceptions_total", {"where": "reload"}) == 2
+    assert metrics.registry.get_sample_value("pillion_unexpected_exceptions_total", {"where": "poll"}) == 2
 
 
 def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -324,9 +324,9 @@ def test_files_that_change_while_they_are_read_are_noticed(
     paths = tls.CertificatePaths(*write_pair(tmp_path, ca))
 
     def verify_then_change(*arguments: Any, **options: Any) -> object:
-        pair = verify(*arguments, **options)
+        leaf = verify(*arguments, **options)
         write_pair(tmp_path, ca)
-        return pair
+        return leaf
 
     verify = tls.verify  # type: ignore[attr-defined] # it is replaced where it is used
     monkeypatch.setattr(tls, "verify", verify_then_change)

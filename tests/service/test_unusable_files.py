@@ -15,8 +15,9 @@ from certs.logs import Log, LogFormat
 from tests.certs.keys import BAD, CERTIFICATES, GOOD, KEYS, LEAF, TEST_CA, pem_of
 from tests.service.process import Process
 from tests.service.serving import ANY_PORT, Running, eventually
+from webhook.errors import StartError
 from webhook.service.metrics import Metrics
-from webhook.service.server import Server, StartError, build
+from webhook.service.server import Server, build
 from webhook.service.settings import Settings
 
 

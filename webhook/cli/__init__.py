@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 #: Each command, and what it does; its module is imported when it is called, so that ``--help`` is quick.
 COMMANDS = {
-    "serve": "run the webhook; without options on this machine, with a self-signed certificate",
+    "serve": "run the webhook; without options on this machine, with a certificate of a local CA",
     "inject": "print manifests as the webhook would change them; needs no cluster",
     "uninject": "remove from manifests what inject added; needs no cluster",
     "explain": "show why pods are injected or not, rule by rule; needs no cluster",

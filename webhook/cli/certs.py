@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from certs.inspection import CertificateInfo, InspectionProblem, Item, KeyInfo, certificate_of, inspect_pem
-from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
+from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
 from webhook.cli.kubectl import Kubectl
 from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, find_releases, request_rotation
 from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, painter, visible
@@ -217,11 +217,11 @@ def _verify_file(arguments: argparse.Namespace) -> int:
     now = arguments.at or datetime.now(UTC)
     paint = painter(sys.stdout)
     try:
-        pair = verify(chain, key, now=now, names=names, roots_pem=roots)
+        leaf = verify(chain, key, now=now, names=names, roots_pem=roots)
     except UnusablePairError as error:
         print("\n".join(_said(arguments.cert, error.faults, paint)))
         return WRONG
-    print(_valid(arguments.cert, pair, names or pair.names, arguments.at, paint))
+    print(_valid(arguments.cert, leaf, names or leaf.names, arguments.at, paint))
     for asked, option, question in ((names, "--name", "what it is called"), (roots, "--ca", "who signed it")):
         if not asked:
             print(f"  not asked: {question}; give {option}")
@@ -237,7 +237,7 @@ def _verify_cluster(arguments: argparse.Namespace) -> int:
         for entry in release.entries:
             judged = _judged(release, entry, arguments.at or datetime.now(UTC))
             name = f"{release.configuration}, {entry.name}"
-            if isinstance(judged, Pair):
+            if isinstance(judged, VerifiedLeaf):
                 print(_valid(name, judged, (entry.server,), arguments.at, paint))
             else:
                 good = False
@@ -245,8 +245,8 @@ def _verify_cluster(arguments: argparse.Namespace) -> int:
     return 0 if good else WRONG
 
 
-def _judged(release: Release, entry: Entry, now: datetime) -> Pair | list[Fault]:
-    """Return the pair that an entry's calls meet, or what is wrong with it."""
+def _judged(release: Release, entry: Entry, now: datetime) -> VerifiedLeaf | list[Fault]:
+    """Return the leaf that an entry's calls meet, or what is wrong with it."""
     content = release.content or {}
     if not content.get("tls.crt"):
         what = "is not there" if release.content is None else "has no tls.crt"
@@ -260,11 +260,11 @@ def _judged(release: Release, entry: Entry, now: datetime) -> Pair | list[Fault]
         return error.faults
 
 
-def _valid(what: str, pair: Pair, names: tuple[str, ...], at: datetime | None, paint: Paint) -> str:
+def _valid(what: str, leaf: VerifiedLeaf, names: tuple[str, ...], at: datetime | None, paint: Paint) -> str:
     """Return the sentence for a pair that nothing is wrong with."""
-    left = f"{_long(pair.not_after - (at or datetime.now(UTC)))} from {'then' if at else 'now'}"
+    left = f"{_long(leaf.not_after - (at or datetime.now(UTC)))} from {'then' if at else 'now'}"
     called = f" for {visible(', '.join(names))}" if names else ""
-    return f"{visible(what)}: {paint('valid', GREEN)}{called} until {pair.not_after:%FT%TZ}, {left}"
+    return f"{visible(what)}: {paint('valid', GREEN)}{called} until {leaf.not_after:%FT%TZ}, {left}"
 
 
 def _said(what: str, faults: list[Fault], paint: Paint) -> Iterator[str]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webhook.errors import ConfigurationError, SettingsError
+from webhook.errors import ConfigurationError, SettingsError, StartError
 from webhook.service.settings import SETTINGS, Setting, Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ USAGE, NOT_STARTED = 2, 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting."""
     parser.description = (
-        "Serve the webhook. Without arguments: on this machine only, with a self-signed certificate. "
+        "Serve the webhook. Without arguments: on this machine only, with a certificate of a local CA. "
         "Each option can also be set by an environment variable."
     )
     for row in SETTINGS:
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in Settings.unknown_variables(os.environ):
         print(f"pillion serve: {name} is not a setting; see pillion serve --help", file=sys.stderr)
     # late: the other commands start without a web server
-    from webhook.service.server import StartError, run  # noqa: PLC0415
+    from webhook.service.server import run  # noqa: PLC0415
 
     try:
         run(settings, _announce)

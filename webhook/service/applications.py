@@ -18,7 +18,8 @@ __all__ = ["MUTATE_PATH", "OPTED_IN_PATH", "Application", "health_app", "webhook
 
 #: The path of the webhook entry for pods that request injection by an annotation.
 MUTATE_PATH = "/mutate"
-#: The path of the entry for opted-in namespaces, which its ``namespaceSelector`` selects: the server reads none.
+#: The path of the entry for opted-in namespaces. The entry's ``namespaceSelector`` selects them; the server itself
+#: reads no Namespace.
 OPTED_IN_PATH = "/mutate/opted-in"
 
 

@@ -41,7 +41,7 @@ class ExceptionSource(StrEnum):
     """The place where an unexpected exception was caught."""
 
     REVIEW = "review"
-    RELOAD = "reload"
+    POLL = "poll"  # reloading files, trimming memory
     LIBRARY = "library"  # caught by uvicorn or asyncio
 
 
@@ -89,7 +89,8 @@ class Metrics:
         )
         self._bad_requests = Counter(
             "pillion_bad_requests",
-            "Requests that were not admission reviews, by HTTP status.",
+            "Requests that were refused without a review, by HTTP status; those that exceed a limit of the connection "
+            "are only in pillion_limit_exceeded_total.",
             ["status"],
             registry=registry,
         )
@@ -148,8 +149,9 @@ class Metrics:
         for result in ("success", "failure"):
             self._configuration_reloads.labels(result)
             self._certificate_reloads.labels(result)
+        # The server starts only with usable files; with a keeper, the certificate may be missing until the first poll.
         for gauge in (self._configuration_good, self._certificate_good):
-            gauge.set(1)  # the server does not start with files that can't be used
+            gauge.set(1)
         for source in ExceptionSource:
             self._exceptions.labels(source)
         # exported from the start, as zero: Prometheus' rate() misses the first increase of a new series
@@ -191,7 +193,7 @@ class Metrics:
         self._handshakes.inc()
 
     def count_bad_request(self, status: int) -> None:
-        """Count a request that was not an admission review."""
+        """Count a request that was refused without a review."""
         self._bad_requests.labels(str(status)).inc()
 
     def count_dropped_log_line(self) -> None:

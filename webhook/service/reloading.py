@@ -15,7 +15,7 @@ from webhook.injection.profile import Configuration
 from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.state import LiveState
 from webhook.service.tls import context as tls
-from webhook.service.tls.context import ReloadingContext, ServingCertificate
+from webhook.service.tls.context import ServingCertificate, ServingContext
 from webhook.service.tls.sources import CertificateSource
 
 __all__ = [
@@ -90,7 +90,7 @@ class ConfigurationReloader:
             return
         except Exception as error:  # noqa: BLE001 — a bug must not end the polling
             self._metrics.record_configuration_reload(success=False)
-            self._metrics.count_exception(ExceptionSource.RELOAD)
+            self._metrics.count_exception(ExceptionSource.POLL)
             fields = traceback_fields(type(error), error.__traceback__)
             self._log.error("configuration reload failed", file=str(self._file), message=UNEXPECTED, **fields)
             return
@@ -108,7 +108,7 @@ class CertificateReloader:
     def __init__(
         self,
         source: CertificateSource,
-        context: ReloadingContext,
+        context: ServingContext,
         *,
         client_ca: Path | None,
         names: tuple[str, ...],
@@ -149,7 +149,7 @@ class CertificateReloader:
         changed = False
         try:
             in_use = self._context.certificate
-            self._source.prepare(datetime.now(UTC), None if in_use is None else in_use.pair)
+            self._source.prepare(datetime.now(UTC), None if in_use is None else in_use.leaf)
             changed = self._watch.reload()
             if not changed and self._loaded:
                 self._count_recovery()
@@ -161,14 +161,14 @@ class CertificateReloader:
             return
         except Exception as error:  # noqa: BLE001 — a bug must not end the polling
             if self._reload_failed(changed, message=UNEXPECTED, **traceback_fields(type(error), error.__traceback__)):
-                self._metrics.count_exception(ExceptionSource.RELOAD)
+                self._metrics.count_exception(ExceptionSource.POLL)
             return
         self._last_failure = ""
         self._metrics.record_certificate_reload(success=True)
         self._log.info(
             "certificate reloaded",
-            not_after=f"{certificate.pair.not_after:%FT%TZ}",
-            fingerprint=certificate.pair.fingerprint,
+            not_after=f"{certificate.leaf.not_after:%FT%TZ}",
+            fingerprint=certificate.leaf.fingerprint,
         )
 
     def _load(self) -> ServingCertificate:
@@ -178,12 +178,12 @@ class CertificateReloader:
         )
         self._loaded = True
         self._context.swap(certificate)
-        self._state.certificate_not_after = certificate.pair.not_after
-        self._metrics.set_certificate_not_after(certificate.pair.not_after.timestamp())
+        self._state.certificate_not_after = certificate.leaf.not_after
+        self._metrics.set_certificate_not_after(certificate.leaf.not_after.timestamp())
         return certificate
 
     def _count_recovery(self) -> None:
-        """Count a success after a renewal failed: the certificate in use is the one in the files."""
+        """Count a success after :meth:`CertificateSource.prepare` failed: the files did not change, and are in use."""
         if self._last_failure:
             self._last_failure = ""
             self._metrics.record_certificate_reload(success=True)
@@ -208,4 +208,4 @@ async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Po
                 await poller.poll()
             except Exception as error:  # noqa: BLE001 — a bug in one poller must not end the polling
                 log.error("unexpected exception", **traceback_fields(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
-                metrics.count_exception(ExceptionSource.RELOAD)
+                metrics.count_exception(ExceptionSource.POLL)

@@ -53,7 +53,7 @@ class ReviewService:
         self.settings = settings
         self.metrics = metrics
         self.log = log
-        #: Requests whose head is complete and whose response is not.
+        #: Requests whose head is complete and whose reply is not yet computed.
         self.in_flight = 0
         #: Bytes of their bodies.
         self.buffered = 0

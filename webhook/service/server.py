@@ -22,7 +22,7 @@ from certs.logs import Log, traceback_fields
 from certs.shared_folder import SharedFolder
 from certs.verify import UnusablePairError
 from webhook import configuration
-from webhook.errors import ConfigurationError, PillionError, Problem
+from webhook.errors import ConfigurationError, PillionError, Problem, StartError
 from webhook.injection.profile import Configuration
 from webhook.service import reloading
 from webhook.service.applications import Application, health_app, webhook_app
@@ -33,11 +33,11 @@ from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
 from webhook.service.state import LiveState
-from webhook.service.tls.context import ReloadingContext
+from webhook.service.tls.context import ServingContext
 from webhook.service.tls.local_certificates import NAMES, LocalCertificates
-from webhook.service.tls.sources import CertificateFiles, CertificateSource, KeeperFolder
+from webhook.service.tls.sources import CertificateFiles, CertificateSource, SharedFolderSource
 
-__all__ = ["Server", "StartError", "build", "run"]
+__all__ = ["Server", "build", "run"]
 
 #: The length of the kernel's accept queue: enough for a burst of connections while the loop is busy.
 BACKLOG = 1024
@@ -45,10 +45,6 @@ BACKLOG = 1024
 #: A valid review nests at most 900 levels deep, and msgspec counts each level as a call. A stack of 8 MiB holds many
 #: times 3,000 frames.
 RECURSION_LIMIT = 3000
-
-
-class StartError(PillionError):
-    """The server can't start; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     for note in state.configuration.notes:
         log.info("configuration", message=note)
     source = _certificate_source(settings)
-    context = ReloadingContext(verify_clients=settings.client_ca is not None)
+    context = ServingContext(verify_clients=settings.client_ca is not None)
     reloader = reloading.CertificateReloader(
         source,
         context,
@@ -127,8 +123,8 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     except UnusablePairError as error:
         files = " and the key ".join(map(str, dict.fromkeys(source.files)))
         raise StartError(f"can't serve with the certificate {files}: {error}") from None
-    state.certificate_check = source.readiness_error
-    if isinstance(source, KeeperFolder):
+    state.certificate_readiness_error = source.readiness_error
+    if isinstance(source, SharedFolderSource):
         metrics.observe_keeper(lambda: source.status)
     pollers: list[reloading.Poller] = [MemoryTrimmer(), reloader]
     if settings.config is not None:
@@ -246,12 +242,12 @@ def _load_configuration(settings: Settings, watch: reloading.WatchedFiles) -> Co
 
 
 def _certificate_source(settings: Settings) -> CertificateSource:
-    if settings.tls_folder is not None:
-        return KeeperFolder(SharedFolder(settings.tls_folder))
+    if settings.shared_folder is not None:
+        return SharedFolderSource(SharedFolder(settings.shared_folder))
     if settings.tls_cert is not None and settings.tls_key is not None:
         return CertificateFiles(settings.tls_cert, settings.tls_key)
     if settings.state_folder is None:
-        raise StartError("there is no certificate; set --tls-cert and --tls-key, --tls-folder or --state-folder")
+        raise StartError("there is no certificate; set --tls-cert and --tls-key, --shared-folder or --state-folder")
     hosts = (settings.listen.host,) if settings.listen.host else ()
     names = dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))
     return LocalCertificates(settings.state_folder, tuple(names))

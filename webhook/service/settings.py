@@ -124,10 +124,10 @@ class Settings:
     shadow: bool | None = _setting("", _flag, "BOOL", "decide, count and log, but do not patch pods")
 
     tls_cert: Path | None = _setting(
-        "", Path, "FILE", "the server's certificate and its chain, PEM; default: self-signed"
+        "", Path, "FILE", "the server's certificate and its chain, PEM; default: one signed by a local CA"
     )
     tls_key: Path | None = _setting("", Path, "FILE", "the certificate's private key, PEM")
-    tls_folder: Path | None = _setting(
+    shared_folder: Path | None = _setting(
         "",
         Path,
         "FOLDER",
@@ -143,7 +143,7 @@ class Settings:
         "", _names, "NAMES", "accept only clients whose certificate has one of these common or alternative names"
     )
     state_folder: Path | None = _setting(
-        "", Path, "FOLDER", "the folder of the self-signed certificate; default: $XDG_STATE_HOME/pillion"
+        "", Path, "FOLDER", "the folder of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
     )
 
     log_format: LogFormat = _setting("text", _log_format, "FORMAT", "text or json")
@@ -218,8 +218,8 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         for one, other in needs
         if one in values and other not in values
     ]
-    if {"tls_cert", "tls_folder"} <= values.keys():
-        sentences.append(f"{rows['tls_cert'].option} and {rows['tls_folder'].option} are mutually exclusive")
+    if {"tls_cert", "shared_folder"} <= values.keys():
+        sentences.append(f"{rows['tls_cert'].option} and {rows['shared_folder'].option} are mutually exclusive")
     return sentences
 
 

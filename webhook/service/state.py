@@ -17,7 +17,7 @@ class LiveState:
     certificate_not_after: datetime | None = None
     """When the serving certificate's chain expires; None if there is no certificate yet."""
     draining: bool = False
-    certificate_check: Callable[[datetime], str] = lambda _: ""
+    certificate_readiness_error: Callable[[datetime], str] = lambda _: ""
     """A function that returns why the certificate must not be served at a time; an empty string if it may be."""
 
     def readiness_error(self, now: datetime) -> str:
@@ -28,4 +28,4 @@ class LiveState:
             return "no certificate yet"
         if now > self.certificate_not_after:
             return f"the certificate expired at {self.certificate_not_after:%FT%TZ}"
-        return self.certificate_check(now)
+        return self.certificate_readiness_error(now)

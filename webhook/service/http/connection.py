@@ -127,8 +127,9 @@ class Connection(HttpToolsProtocol):
         self.accepted, self.served = time.monotonic(), False
         self._owner = owner
         self._close_reason: CloseReason | None = None
-        #: When the connection is closed unless something happens before, on the monotonic clock, and why.
-        self._deadline, self._overdue = math.inf, IDLE
+        #: When the connection is closed unless something happens before, on the monotonic clock, and why: ``IDLE`` if
+        #: no request is being received or answered.
+        self._deadline, self._deadline_reason = math.inf, IDLE
         #: Whether a request is being received.
         self._receiving = False
         #: Requests without a complete response, including the one that is being received.
@@ -142,7 +143,7 @@ class Connection(HttpToolsProtocol):
     @property
     def idle_since(self) -> float | None:
         """Return when the last response was complete; None if a request is being received or answered."""
-        return self._deadline - self._owner.settings.keep_alive if self._overdue is IDLE else None
+        return self._deadline - self._owner.settings.keep_alive if self._deadline_reason is IDLE else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Set the deadline for the first request's head; close connections of clients that are not allowed."""
@@ -242,7 +243,7 @@ class Connection(HttpToolsProtocol):
             # the client had time to read what was still to be sent
             self.transport.abort()
         else:
-            self._close_with(self._overdue)
+            self._close_with(self._deadline_reason)
 
     def close_if_idle(self) -> None:
         """Close the connection if it is idle; one that has not yet sent its first request is not."""
@@ -266,7 +267,7 @@ class Connection(HttpToolsProtocol):
             self._owner.response_buffered(self, size)
 
     def _set_deadline(self, seconds: float, reason: CloseReason) -> None:
-        self._deadline, self._overdue = time.monotonic() + seconds, reason
+        self._deadline, self._deadline_reason = time.monotonic() + seconds, reason
 
     def _abort_parsing(self, reason: CloseReason) -> None:
         """Stop the parser; uvicorn then calls :meth:`send_400_response`."""

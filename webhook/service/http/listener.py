@@ -193,7 +193,7 @@ class Listener:
         return bool(unserved or idle)
 
     def _drop(self, connection: Connection) -> None:
-        """Close a connection at once, and count it as closed."""
+        """Close a connection at once; ``open_count`` no longer includes it."""
         handshake = self._handshaking.pop(connection, None)
         if handshake is not None:
             # Its task then ends as if the client had left. A task cancelled before its first step would not close it.

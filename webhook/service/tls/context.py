@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import pem
 from certs.files import Content, ReadFailure
-from certs.verify import Fault, FaultKind, Pair, SourceNames, UnusablePairError, verify
+from certs.verify import Fault, FaultKind, SourceNames, UnusablePairError, VerifiedLeaf, verify
 
-__all__ = ["CertificatePaths", "ReloadingContext", "ServingCertificate", "load_serving_certificate"]
+__all__ = ["CertificatePaths", "ServingCertificate", "ServingContext", "load_serving_certificate"]
 
 
 class CertificatePaths(NamedTuple):
@@ -31,11 +31,11 @@ class CertificatePaths(NamedTuple):
 class ServingCertificate(NamedTuple):
     """A verified certificate, and a TLS context that presents it."""
 
-    pair: Pair
+    leaf: VerifiedLeaf
     context: ssl.SSLContext
 
 
-class ReloadingContext:
+class ServingContext:
     """Holds the listener's TLS context, and the certificate that it presents.
 
     ``load_cert_chain`` on a context in use could leave it with the certificate of one pair and the key of another. So
@@ -71,20 +71,20 @@ def load_serving_certificate(
     message names the file.
     """
     chain, key = _content(files, paths.certificate), _content(files, paths.key)
-    pair = verify(chain, key, now=now, names=names, sources=SourceNames(str(paths.certificate), str(paths.key)))
+    leaf = verify(chain, key, now=now, names=names, sources=SourceNames(str(paths.certificate), str(paths.key)))
     context = _base_context(verify_clients=paths.client_ca is not None)
     try:
         context.load_cert_chain(paths.certificate, paths.key)
         if paths.client_ca is not None:
             context.load_verify_locations(cadata=_client_cas(files, paths.client_ca))
-        _self_test_handshake(context, pair)
+        _self_test_handshake(context, leaf)
     except ssl.SSLError as error:
         # for example "EE_KEY_TOO_SMALL"; str(error) also has the line of OpenSSL's source
         reason = error.reason.replace("_", " ").lower() if error.reason else str(error)
         raise _unusable(f"OpenSSL rejects the content of {paths.certificate}: {reason}") from None
     except OSError as error:
         raise _unusable(f"{paths.certificate} can't be read: {error.strerror}") from None
-    return ServingCertificate(pair, context)
+    return ServingCertificate(leaf, context)
 
 
 def _content(files: Mapping[Path, Content], path: Path) -> bytes:
@@ -124,7 +124,7 @@ def _base_context(*, verify_clients: bool) -> ssl.SSLContext:
     return context
 
 
-def _self_test_handshake(context: ssl.SSLContext, pair: Pair) -> None:
+def _self_test_handshake(context: ssl.SSLContext, leaf: VerifiedLeaf) -> None:
     """Do a handshake in memory: OpenSSL must accept the pair, and present the certificate that was verified.
 
     The files may have changed after they were verified and before OpenSSL read them. Raises ssl.SSLError or
@@ -146,5 +146,5 @@ def _self_test_handshake(context: ssl.SSLContext, pair: Pair) -> None:
             except ssl.SSLWantReadError:
                 continue
     presented = client.getpeercert(binary_form=True)
-    if presented != pair.leaf.public_bytes(Encoding.DER):
+    if presented != leaf.certificate.public_bytes(Encoding.DER):
         raise _unusable("the certificate files changed while they were read")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from certs import files
 from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
-from certs.verify import Fault, FaultKind, Pair, UnusablePairError, verify
+from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
 
 __all__ = ["NAMES", "LocalCertificates"]
 
@@ -34,7 +34,7 @@ class LocalCertificates:
         """Return an empty string."""
         return ""
 
-    def prepare(self, now: datetime, _in_use: Pair | None = None) -> None:
+    def prepare(self, now: datetime, _in_use: VerifiedLeaf | None = None) -> None:
         """Create the CA and the leaf, or replace what is broken, due for renewal, or for other names.
 
         Raises :class:`certs.verify.UnusablePairError` if the folder can't be written, or if it has a CA's key that
@@ -73,10 +73,10 @@ class LocalCertificates:
     def _has_valid_leaf(self, ca: CA, now: datetime) -> bool:
         pem = _read(self.pair_file)
         try:
-            pair = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)
+            leaf = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
-        return not is_due_for_renewal(pair.leaf, now)
+        return not is_due_for_renewal(leaf.certificate, now)
 
 
 def _read(path: Path) -> bytes:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Protocol
 
 from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
-from certs.verify import Pair
+from certs.verify import VerifiedLeaf
 
-__all__ = ["CertificateFiles", "CertificateSource", "KeeperFolder"]
+__all__ = ["CertificateFiles", "CertificateSource", "SharedFolderSource"]
 
 
 class CertificateSource(Protocol):
@@ -25,8 +25,8 @@ class CertificateSource(Protocol):
     def ca_file(self) -> Path | None:
         """Return the file of the CA that clients must trust, if this source creates it."""
 
-    def prepare(self, now: datetime, in_use: Pair | None, /) -> None:
-        """Do what must be done before the files are read; ``in_use`` is the pair that is served now.
+    def prepare(self, now: datetime, in_use: VerifiedLeaf | None, /) -> None:
+        """Do what must be done before the files are read; ``in_use`` is the leaf that is served now.
 
         Raises :class:`certs.verify.UnusablePairError`.
         """
@@ -44,7 +44,7 @@ class CertificateFiles:
     def __init__(self, certificate: Path, key: Path) -> None:
         self.files = (certificate, key)
 
-    def prepare(self, _now: datetime, _in_use: Pair | None) -> None:
+    def prepare(self, _now: datetime, _in_use: VerifiedLeaf | None) -> None:
         """Do nothing."""
 
     def readiness_error(self, _now: datetime) -> str:
@@ -52,7 +52,7 @@ class CertificateFiles:
         return ""
 
 
-class KeeperFolder:
+class SharedFolderSource:
     """The folder in which a keeper writes the pair, and until when it may be served."""
 
     required = False  # the keeper may write the first pair after the server has started
@@ -66,10 +66,10 @@ class KeeperFolder:
         self._status_of_pair_in_use = KeeperStatus()
         """The newest status about the pair in use; a newer one may be about a pair that can't be loaded."""
 
-    def prepare(self, _now: datetime, in_use: Pair | None) -> None:
+    def prepare(self, _now: datetime, in_use: VerifiedLeaf | None) -> None:
         """Read the keeper's status."""
         self.status = self._folder.read_status()
-        if in_use is not None and in_use.fingerprint == self.status.certificate:
+        if in_use is not None and in_use.fingerprint == self.status.fingerprint:
             self._status_of_pair_in_use = self.status
 
     def readiness_error(self, now: datetime) -> str:
