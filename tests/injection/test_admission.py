@@ -54,7 +54,7 @@ def test_a_pod_is_injected() -> None:
     pod = asking()
     verdict = verdict_on(pod)
     after = patched(pod, verdict)
-    assert (verdict.profile, verdict.requested_by_pod, verdict.error) == ("tail", True, None)
+    assert (verdict.profile_name, verdict.requested_by_pod, verdict.error) == ("tail", True, None)
     assert verdict.revision == CONFIGURATION.profiles["tail"].revision
     assert [volume["name"] for volume in after["spec"]["volumes"]] == [
         *("pillion-logs-1", *OF_PROFILE, "pillion-no-token"),
@@ -321,7 +321,7 @@ def test_whoever_knows_better_overrules() -> None:
     admission = admission_of(asking(nosuch="x"))
     assert admission.verdict.injected
     findings = [Finding(Reason.UNREADABLE_POD), Finding(Reason.NO_EFFECT)]
-    admission.reject(findings)
+    admission.replace_by_rejection(findings)
     verdict = admission.verdict
     assert (verdict.reason, verdict.findings, verdict.patch) == (Reason.UNREADABLE_POD, findings, b"")
     assert (admission.plan, admission.editor, verdict.plan_notes) == (None, None, [])

@@ -27,7 +27,7 @@ ALL = FilePattern((), recursive=False, name="*.log")
 def source(path: str, *files: FilePattern, container: str = "app") -> LogSource:
     """Return a source that a container sees at the path."""
     return LogSource(
-        VolumeMount("data", path), new=False, seen_by=[SeenAt(container, path)], files=list(files or (ALL,))
+        VolumeMount("data", path), new=False, seen_by=[SeenAt(container, path)], patterns=list(files or (ALL,))
     )
 
 
@@ -46,7 +46,7 @@ def test_a_place_is_where_the_application_has_it() -> None:
     """So that absolute symlinks hold."""
     (one,) = sources = [source("/srv/app")]
     assert paths(*sources) == ["/srv/app"]
-    assert one.patterns == ["/srv/app/*.log"]
+    assert one.sidecar_patterns == ["/srv/app/*.log"]
     assert not one.relocated
 
 
@@ -126,7 +126,7 @@ def test_a_single_file_keeps_its_name(path: str, root: str | None, expected: str
     """In a folder to itself where it is moved; never the folder's own source."""
     sources = [source(path, MOUNT_ITSELF)]
     assert paths(*sources, root=root) == [expected]
-    assert sources[0].patterns == [expected]
+    assert sources[0].sidecar_patterns == [expected]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_file_has_a_pattern(file: FilePattern, pattern: str) -> None:
     """Below the source, as the sidecar sees it."""
     one = source("/srv", file)
     assign_sidecar_paths([one], TAIL)
-    assert one.patterns == [pattern]
+    assert one.sidecar_patterns == [pattern]
 
 
 def rejected(*sources: LogSource) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhook.injection.annotations import InvalidValueError, parse_logs, parse_options
-from webhook.injection.mistakes import _MAX_EXAMINED, EXAMPLE, advice_on_entry, no_container_name
+from webhook.injection.mistakes import _MAX_EXAMINED, EXAMPLE, advice_on_container_name, advice_on_entry
 
 TWO = "/a/x.log,/b/y.log"
 ONE = "/a/x.log"
@@ -138,7 +138,7 @@ def test_long_values_are_not_looked_into(unit: str) -> None:
 @pytest.mark.parametrize("name", ["*", "**", ".*", "all", "ALL", "every", "any", '"*"', "'all'"])
 def test_all_containers(name: str) -> None:
     """All take part where the annotation is left out."""
-    assert no_container_name(name, f"app,{name}") == "leave it out: all of the pod's own containers take part"
+    assert advice_on_container_name(name, f"app,{name}") == "leave it out: all of the pod's own containers take part"
 
 
 @pytest.mark.parametrize(

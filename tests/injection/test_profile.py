@@ -8,7 +8,7 @@ import pytest
 
 from tests.injection.reviews import CONFIGURATION
 from webhook.injection.pod import EnvVar
-from webhook.injection.profile import IGNORED_CONTAINERS, Configuration, is_log_volume
+from webhook.injection.profile import IGNORED_CONTAINERS, Configuration
 from webhook.injection.variables import SIDECAR_VARIABLES
 
 TAIL = CONFIGURATION.profiles["tail"]
@@ -69,19 +69,3 @@ def test_resources_of_a_pod_that_says_nothing_have_no_storage() -> None:
     amounts = {"cpu": "1", "ephemeral-storage": "1Gi"}
     profile = replace(TAIL, requests=amounts, limits={**amounts, "memory": "2"})
     assert profile.resources == {"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "2"}}
-
-
-@pytest.mark.parametrize(
-    ("name", "ours"),
-    [
-        ("pillion-logs-1", True),
-        ("pillion-logs-12", True),
-        ("pillion-logs-", False),
-        ("pillion-logs-1x", False),
-        ("xpillion-logs-1", False),
-        ("pillion-state", False),
-    ],
-)
-def test_a_log_volume_is_known_by_its_name(name: str, *, ours: bool) -> None:
-    """Ours are numbered."""
-    assert is_log_volume(name) is ours

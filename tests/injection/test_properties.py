@@ -177,7 +177,7 @@ def test_no_annotation_text_becomes_structure(text: str, key: str) -> None:
     if verdict.injected:
         result = patched(pod, verdict)
         sidecar = result["spec"]["initContainers"][0]
-        profile = CONFIGURATION.profiles[verdict.profile]
+        profile = CONFIGURATION.profiles[verdict.profile_name]
         assert sidecar["image"] == profile.container["image"]
         assert sidecar["command"] == list(profile.command)
         assert all(argument.startswith("/") and "$(" not in argument.replace("$$", "") for argument in sidecar["args"])

@@ -27,6 +27,7 @@ from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINE
 from webhook.injection.profile import Configuration
 from webhook.injection.removal import remove
 from webhook.injection.verdict import Verdict
+from webhook.json_values import json_pointer
 
 PREFIX = "pillion.dev/"
 STATUS = f"{PREFIX}status"
@@ -227,9 +228,9 @@ def test_a_profile_that_is_gone() -> None:
 # --- what is taken out -------------------------------------------------------------------------------------------
 
 
-def with_pull_secret() -> tuple[dict[str, Any], Configuration]:
-    """Return an injected pod that got a pull secret, and its configuration."""
-    profiles = {"tail": replace(CONFIGURATION.profiles["tail"], image_pull_secrets=("pull",))}
+def with_everything() -> tuple[dict[str, Any], Configuration]:
+    """Return a pod that got an ordinary container and all that goes with it, and its configuration."""
+    profiles = {"tail": replace(CONFIGURATION.profiles["tail"], image_pull_secrets=("pull",), native=False)}
     configuration = replace(CONFIGURATION, profiles=profiles)
     pod: dict[str, Any] = injected(shop(), verdict_on(shop(), configuration))
     return pod, configuration
@@ -237,7 +238,7 @@ def with_pull_secret() -> tuple[dict[str, Any], Configuration]:
 
 def without_evidence_of_a_container(pod: dict[str, Any]) -> None:
     """Leave the sidecar its volumes alone."""
-    pod["spec"]["initContainers"][0]["env"] = []
+    pod["spec"]["containers"][-1]["env"] = []
     with_status(pod, sidecar="other")
 
 
@@ -256,18 +257,24 @@ def without_evidence_of_a_secret(pod: dict[str, Any]) -> None:
     with_status(pod, pullSecrets=[])
 
 
-def without_evidence_of_annotations(pod: dict[str, Any]) -> None:
+def without_evidence_of_a_default(pod: dict[str, Any]) -> None:
+    """Say that another container was made the default."""
+    with_status(pod, defaultContainer="other")
+
+
+def without_evidence_of_a_list(pod: dict[str, Any]) -> None:
     """Put other volumes' names into the autoscaler's list."""
     pod["metadata"]["annotations"][SAFE_TO_EVICT] = "cache"
 
 
 #: By the row of the table: what takes the evidence away, and where something stays then.
 EVIDENCE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "container pillion-…": (without_evidence_of_a_container, "/spec/initContainers/0"),
+    "container pillion-…": (without_evidence_of_a_container, "/spec/containers/2"),
     "volume pillion-…": (without_evidence_of_a_volume, "/spec/volumes/0"),
     "variables": (without_evidence_of_variables, "/spec/containers/0/env/1"),
     "image pull secrets": (without_evidence_of_a_secret, "/spec/imagePullSecrets/0"),
-    "annotations": (without_evidence_of_annotations, "/metadata/annotations/" + SAFE_TO_EVICT.replace("/", "~1")),
+    "default-container": (without_evidence_of_a_default, json_pointer(("metadata", "annotations", DEFAULT_CONTAINER))),
+    "safe-to-evict list": (without_evidence_of_a_list, json_pointer(("metadata", "annotations", SAFE_TO_EVICT))),
 }
 
 
@@ -280,7 +287,7 @@ def test_each_row_of_the_table_is_a_case() -> None:
 def test_what_is_ours_is_taken_out_and_nothing_without_evidence(row: str) -> None:
     """With all of it the pod is as it was."""
     take_away, where = EVIDENCE[row]
-    pod, configuration = with_pull_secret()
+    pod, configuration = with_everything()
     missing = object()
     assert removed(pod, configuration) == shop()
     assert JsonPointer(where).resolve(shop(), missing) is missing

@@ -76,7 +76,7 @@ ADDED: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({}, [NAME, NAMESPACE]),
         ({"envFrom": [], "env": [{"name": "OTHER"}]}, [NAME, NAMESPACE]),
     ],
-    "has envFrom, uses $(…) in args": [
+    "has envFrom, uses $(…) in command, args or env": [
         ({"envFrom": FROM, "args": [f"--name=$({NAME})"]}, [NAME]),
         ({"envFrom": FROM, "command": ["x", f"$({NAMESPACE})"]}, [NAMESPACE]),
         ({"envFrom": FROM, "env": [{"name": "A", "value": f"$({NAME})"}, {"name": "B"}]}, [NAME]),

@@ -29,7 +29,7 @@ def verdict(*findings: Finding, strict: bool = False, shadow: bool = False, **fi
 
 def injected(**fields: Any) -> Verdict:
     """Return the verdict on a pod that is injected."""
-    return verdict(profile="tail", revision="abc", operations=[OPERATION], **fields)
+    return verdict(profile_name="tail", revision="abc", operations=[OPERATION], **fields)
 
 
 def test_an_injection_is_answered_with_its_patch() -> None:
@@ -78,7 +78,7 @@ def test_strict_denies_nothing_else() -> None:
 
 def test_a_profile_without_a_revision_is_named_alone() -> None:
     """No pod was injected with it."""
-    response = verdict(BAD, profile="tail").response()
+    response = verdict(BAD, profile_name="tail").response()
     assert response.auditAnnotations is not None
     assert response.auditAnnotations["profile"] == "tail"
 

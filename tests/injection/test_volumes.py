@@ -52,7 +52,9 @@ def rejection(logs: str, *containers: Candidate) -> Finding:
 def read(made: Plan) -> dict[str, list[str]]:
     """Return what the sidecar reads, by volume and folder of it."""
     return {
-        ":".join(filter(None, (source.mount.name, source.mount.subPath or source.mount.subPathExpr))): source.patterns
+        ":".join(
+            filter(None, (source.mount.name, source.mount.subPath or source.mount.subPathExpr))
+        ): source.sidecar_patterns
         for source in made.sources
     }
 
@@ -140,7 +142,7 @@ def test_a_place_that_several_see_is_read_once() -> None:
     )
     (source,) = made.sources
     assert source.seen_by == [("app", "/srv"), ("web", "/data")]
-    assert source.patterns == ["/srv/*.log", "/srv/x.log"]
+    assert source.sidecar_patterns == ["/srv/*.log", "/srv/x.log"]
     other = planned(
         "/srv/*.log",
         mounting({"mountPath": "/srv", "subPath": "a"}),
@@ -153,7 +155,7 @@ def test_a_directory_inside_a_new_one_has_a_volume_of_its_own() -> None:
     """An entry with ** means the files in there, too."""
     made = planned("/srv/**/*.log,/srv/a/x.log", mounting())
     assert made.new_volumes == [("pillion-logs-1", "/srv"), ("pillion-logs-2", "/srv/a")]
-    assert [(source.mount.name, source.files) for source in made.sources] == [
+    assert [(source.mount.name, source.patterns) for source in made.sources] == [
         ("pillion-logs-1", [((), True, "*.log")]),
         ("pillion-logs-2", [((), True, "*.log"), ((), False, "x.log")]),
     ]
@@ -162,7 +164,7 @@ def test_a_directory_inside_a_new_one_has_a_volume_of_its_own() -> None:
 def test_a_directory_inside_a_new_one_is_not_meant_by_other_entries() -> None:
     """Without ** only the files in the directory itself are."""
     made = planned("/srv/*.log,/srv/a/x.log", mounting())
-    assert [source.files for source in made.sources] == [[((), False, "*.log")], [((), False, "x.log")]]
+    assert [source.patterns for source in made.sources] == [[((), False, "*.log")], [((), False, "x.log")]]
 
 
 def test_a_new_volume_around_a_reused_one_leaves_it_where_it_is() -> None:
@@ -196,7 +198,7 @@ class TestFiles:
     def test_a_file_may_match_a_pattern(self, mount: dict[str, Any], logs: str, *, read_itself: bool) -> None:
         """If it can be a file, and lies where the pattern looks."""
         made = planned(logs, mounting(mount))
-        itself = [source for source in made.sources if ((), False, "") in source.files]
+        itself = [source for source in made.sources if ((), False, "") in source.patterns]
         assert [source.mount.mountPath for source in itself] == ([mount["mountPath"]] if read_itself else [])
 
     def test_a_block_device_is_no_place(self) -> None:
@@ -270,7 +272,7 @@ class TestSubpaths:
     def test_volumes_with_folders_of_the_users_are_named(self, mount: dict[str, Any], names: set[str]) -> None:
         """Who mounts them first makes the folder; ours are our own business."""
         env = [{"name": "A", "value": "a"}]
-        assert planned("/srv/*.log,/x/*.log", mounting(mount, env=env)).user_subpath_volumes == names
+        assert planned("/srv/*.log,/x/*.log", mounting(mount, env=env)).reused_subpath_volumes == names
 
     def test_a_folder_made_of_variables_comes_with_them(self) -> None:
         """The same text with other values is another source."""

@@ -148,7 +148,7 @@ def _verdict(review: Review, paint: Paint) -> str:
     if review.denied:
         return f"{paint('Refused', RED)}, because strict is set: {said} ({verdict.reason.value})."
     if verdict.operations:
-        return f"{paint('Injected', GREEN)} with profile {verdict.profile}:"
+        return f"{paint('Injected', GREEN)} with profile {verdict.profile_name}:"
     return f"{paint('Not injected', YELLOW)}: {said} ({verdict.reason.value})."
 
 
@@ -205,7 +205,7 @@ def _tree(admission: Admission) -> Iterator[str]:
         yield f"  {'└─' if last else '├─'} {_source_as_text(source)}"
         trunk = "   " if last else "│  "
         twigs = [f"{container} mounts it at {path}" for container, path in source.seen_by]
-        twigs.append(f"{profile.name} reads {', '.join(source.patterns)}")
+        twigs.append(f"{profile.name} reads {', '.join(source.sidecar_patterns)}")
         # there are no older files in a volume that ends with the pod
         if source.persistent and (begins := _begins(admission, source)):
             twigs.append(f"reading begins {begins}")
@@ -240,7 +240,7 @@ def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
         "denied": review.denied,
         "reason": verdict.reason.value,
         "sentence": verdict.reason.sentence,
-        "profile": verdict.profile,
+        "profile": verdict.profile_name,
         "revision": verdict.revision,
         "rules": _rule_results(review),
         "containers": [item.container.name for item in review.admission.candidates if item.selected],
@@ -270,6 +270,6 @@ def _source_as_json(admission: Admission, source: LogSource) -> dict[str, Any]:
         "subPath": source.mount.subPath or source.mount.subPathExpr or "",
         "new": source.new,
         "seenBy": [{"container": container, "path": path} for container, path in source.seen_by],
-        "reads": source.patterns,
+        "reads": source.sidecar_patterns,
         "readingBegins": _begins(admission, source),
     }

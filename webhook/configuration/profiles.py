@@ -20,7 +20,7 @@ from webhook.injection.paths import OWNED_DIRECTORIES, PROGRAM_DIRECTORIES, Dire
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
     IMAGE_PLACEHOLDER,
-    LOG_VOLUME,
+    LOG_VOLUME_STEM,
     NAME_PREFIX,
     PLACEHOLDERS,
     RELOCATION_ROOT,
@@ -202,7 +202,7 @@ class _Reading:
             if not is_dns_label(name) or len(name) > _LONGEST_NAME:
                 wrong = f"must be a name of lower-case letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
-            elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME}(-[0-9]+)?", name):
+            elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME_STEM}(-[0-9]+)?", name):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
             elif name in names:
                 self.add(f"{name} is there twice", "volumes", number, "name")

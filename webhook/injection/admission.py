@@ -1,6 +1,6 @@
 """The one entry point: runs the rules, the volume plan and the edits on a request, and returns the verdict.
 
-Nothing here raises, and a pod is either injected completely or left as it was.
+``admit`` and ``Admission.run`` never raise, and a pod is either injected completely or left as it was.
 """
 
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ class Admission:
         verdict.plan_notes = []
         self.plan = self.editor = None
 
-    def reject(self, findings: Sequence[Finding]) -> None:
+    def replace_by_rejection(self, findings: Sequence[Finding]) -> None:
         """Replace the verdict by a rejection; ``pillion inject`` calls it for problems that only the manifest shows."""
         self._reject(findings[0])
         self.verdict.findings = list(findings)
@@ -125,18 +125,21 @@ class Admission:
         facts, verdict = self.facts, self.verdict
         options = facts.options
         spec, profile = facts.spec, facts.profile
-        verdict.profile, verdict.revision = facts.profile_name, profile.revision
+        verdict.profile_name, verdict.revision = facts.profile_name, profile.revision
         entries = options.logs if options.logs is not None else profile.logs
         prefix = facts.configuration.prefix
         self.candidates = candidates(spec, options, entries, facts.configuration)
-        # a hostPath is read only for a pod that asks itself, not for one that only its namespace asks for
+        # a namespace's label alone must not print the node's own logs
         host_paths = options.chooses_logs
         plan = self.plan = plan_volumes(self.candidates, entries, facts.volumes, profile, host_paths=host_paths)
         if entries and not plan.sources and not host_paths:
             message = f'only a directory of the node is mounted there; to read it write {prefix}inject: "true"'
             raise NotInjectable(Finding(Reason.NO_LOG_LOCATION, message))
-        noted = [*_note_left_out(facts, self.candidates), *_note_other_log_directory(facts, self.candidates, plan)]
-        size = _volume_size_limit(profile, options, plan, noted)
+        volume_findings = [
+            *_left_out_notes(facts, self.candidates),
+            *_warn_of_other_log_directory(facts, self.candidates, plan),
+        ]
+        size = _volume_size_limit(profile, options, plan, volume_findings)
         container, findings = sidecar.build(spec, profile, options, self.candidates, plan, size_limit=size)
         volumes = _added_volumes(facts, plan, size)
         editor = self.editor = PodEditor(facts.pod.metadata if facts.pod is not None else None, spec)
@@ -156,7 +159,7 @@ class Admission:
             prefix=prefix,
         )
         verdict.reason = Reason.INJECTED
-        verdict.findings = [*options.warnings, *plan.findings, *noted, *findings]
+        verdict.findings = [*options.warnings, *plan.findings, *volume_findings, *findings]
         verdict.plan_notes = plan.notes
         verdict.operations = editor.operations
 
@@ -167,7 +170,7 @@ def _volumes_in_words(plan: Plan) -> str:
     return "; ".join(parts) or "no logs are read"
 
 
-def _note_left_out(facts: PodFacts, candidates: list[Candidate]) -> list[Finding]:
+def _left_out_notes(facts: PodFacts, candidates: list[Candidate]) -> list[Finding]:
     """Return a note for each ordinary container of another injector that is not selected and not named."""
     selected = {item.container.name for item in candidates if item.selected}
     if facts.options.containers is not None:
@@ -179,8 +182,8 @@ def _note_left_out(facts: PodFacts, candidates: list[Candidate]) -> list[Finding
     return [Finding(Reason.LEFT_OUT, f"{message} {prefix}containers", value=name) for name in names]
 
 
-def _note_other_log_directory(facts: PodFacts, candidates: list[Candidate], plan: Plan) -> list[Finding]:
-    """Warn if the profile's log directory gets a new volume though the pod mounts one that is named after logs."""
+def _warn_of_other_log_directory(facts: PodFacts, candidates: list[Candidate], plan: Plan) -> list[Finding]:
+    """Return a warning if the profile's log directory gets a new volume though a mounted one is named after logs."""
     if facts.options.logs is not None or plan.reused or not plan.new_volumes:
         return []
     selected = [item.container for item in candidates if item.selected]
@@ -255,9 +258,9 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     if not profile.starts_first:
         return None
     position = 0
-    for number, container in enumerate(spec.initContainers or () if plan.user_subpath_volumes else (), 1):
+    for number, container in enumerate(spec.initContainers or () if plan.reused_subpath_volumes else (), 1):
         # not after a native sidecar, which ends after the containers behind it and so would lose its last lines
         ends = container.restartPolicy != "Always"
-        if ends and any(mount.name in plan.user_subpath_volumes for mount in container.volumeMounts or ()):
+        if ends and any(mount.name in plan.reused_subpath_volumes for mount in container.volumeMounts or ()):
             position = number
     return position

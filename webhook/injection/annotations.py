@@ -96,7 +96,10 @@ class RequestedOptions(Struct):
 
     @property
     def chooses_logs(self) -> bool:
-        """Return whether the pod itself chooses to have logs read, and not only its namespace."""
+        """Return whether the pod has ``inject: "true"``, ``logs``, ``profile`` or ``containers``.
+
+        Any of them shows that its author wants logs read.
+        """
         return bool(self.inject) or (self.logs, self.profile, self.containers) != (None, None, None)
 
 
@@ -125,7 +128,7 @@ def _parse_container_names(text: str) -> tuple[str, ...]:
         raise InvalidValueError(text, "write container names with commas between them, or leave it out")
     for name in names:
         if not is_dns_label(name):
-            raise InvalidValueError(name, mistakes.no_container_name(name, text))
+            raise InvalidValueError(name, mistakes.advice_on_container_name(name, text))
     return names
 
 
@@ -202,7 +205,7 @@ def _parse_log_entry(entry: str) -> LogEntry:
     container, path = container.strip(), path.strip()
     if colon and not is_dns_label(container):
         if container in mistakes.EVERY:
-            raise InvalidValueError(entry, mistakes.WITHOUT_PREFIX)
+            raise InvalidValueError(entry, mistakes.WITHOUT_CONTAINER)
         raise InvalidValueError(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
         raise InvalidValueError(
@@ -251,7 +254,7 @@ def _probably_directory(entry: LogEntry) -> bool:
     return not entry.is_glob and "." not in entry.file_glob
 
 
-class _Key(NamedTuple):
+class _Option(NamedTuple):
     """The field of :class:`RequestedOptions` that an annotation sets, and the parser of its value."""
 
     field: str
@@ -259,14 +262,14 @@ class _Key(NamedTuple):
 
 
 _OPTIONS = {
-    "inject": _Key("inject", _parse_boolean),
-    "profile": _Key("profile", _parse_profile_name),
-    "logs": _Key("logs", _parse_logs_memoised),
-    "containers": _Key("containers", _parse_container_names),
-    "env": _Key("add_variables", _parse_boolean),
-    "volume-size-limit": _Key("volume_size_limit", _parse_positive_quantity("1Gi")),
-    "run-as-user": _Key("run_as_user", _parse_user_id),
-    "start": _Key("start", _parse_start),
+    "inject": _Option("inject", _parse_boolean),
+    "profile": _Option("profile", _parse_profile_name),
+    "logs": _Option("logs", _parse_logs_memoised),
+    "containers": _Option("containers", _parse_container_names),
+    "env": _Option("add_variables", _parse_boolean),
+    "volume-size-limit": _Option("volume_size_limit", _parse_positive_quantity("1Gi")),
+    "run-as-user": _Option("run_as_user", _parse_user_id),
+    "start": _Option("start", _parse_start),
 }
 _RESOURCES = {
     "cpu-request": _parse_positive_quantity("50m"),

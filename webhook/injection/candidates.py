@@ -3,10 +3,10 @@
 =========================  =====================================================================
 the pod has                the selected containers
 =========================  =====================================================================
-``containers: a,b``        a and b; a prefix in ``logs`` must be one of them
+``containers: a,b``        a and b; a container in ``logs`` must be one of them
 every ``logs`` entry a:    the containers that are named
 anything else              all ordinary containers except those of other injectors; and those
-                           that a prefix in ``logs`` names
+                           that ``logs`` names
 =========================  =====================================================================
 
 Init containers and other injectors' sidecars are selected only where they are named. A volume that one of them mounts
@@ -20,7 +20,7 @@ import msgspec
 
 from webhook.injection.annotations import LogEntry, RequestedOptions
 from webhook.injection.edit import ContainerRef
-from webhook.injection.mistakes import EVERY, WITHOUT_PREFIX, no_container_name
+from webhook.injection.mistakes import EVERY, WITHOUT_CONTAINER, advice_on_container_name
 from webhook.injection.paths import Components, components, literal_components
 from webhook.injection.pod import Container, EnvVar, PodSpec, VolumeMount
 from webhook.injection.profile import Configuration
@@ -92,18 +92,18 @@ def candidates(
     ordinary, init_containers = spec.containers or (), spec.initContainers or ()
     ignored = configuration.ignored_containers
     own = {container.name for container in ordinary if container.name not in ignored}
-    prefixes = {entry.container for entry in entries if entry.container}
-    if prefixes or options.containers:
+    named_in_logs = {entry.container for entry in entries if entry.container}
+    if named_in_logs or options.containers:
         _reject_unknown_names(
             options, entries, [container.name for container in (*ordinary, *init_containers)], configuration.prefix
         )
     if options.containers is not None:
         unprefixed = set(options.containers)
-    elif prefixes and all(entry.container for entry in entries):
+    elif named_in_logs and all(entry.container for entry in entries):
         unprefixed = set()
     else:
         unprefixed = own
-    selected = unprefixed | prefixes
+    selected = unprefixed | named_in_logs
     if not selected:
         first = next(iter((*ordinary, *init_containers)), None)
         message = (
@@ -135,7 +135,7 @@ def candidates(
 def _reject_unknown_names(
     options: RequestedOptions, entries: Sequence[LogEntry], names: Sequence[str], prefix: str
 ) -> None:
-    """Raise :class:`NotInjectable` for a name of no container, and for a prefix that ``containers`` leaves out."""
+    """Raise :class:`NotInjectable` for a name of no container, and for one in ``logs`` that ``containers`` lacks."""
     for name in options.containers or ():
         _reject_unknown_name(name, names, "containers", name)
     for entry in entries:
@@ -154,7 +154,7 @@ def _reject_unknown_name(name: str, names: Sequence[str], where: str, value: str
     if name in names:
         return
     if name in EVERY:
-        message = no_container_name(name, name) if where == "containers" else WITHOUT_PREFIX
+        message = advice_on_container_name(name, name) if where == "containers" else WITHOUT_CONTAINER
         raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation=where, value=value))
     # comparing thousands of names would be slow
     near = difflib.get_close_matches(name, names[:MAX_COMPARED_NAMES], n=1) or list(names[:1])

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, parse_options
 from webhook.injection.log_detection import has_log_location, probable_log_directory
-from webhook.injection.ownership import has_sidecar_variables, is_own_volume_name
+from webhook.injection.ownership import has_sidecar_variables, is_our_volume_name
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
 from webhook.injection.profile import NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
@@ -66,7 +66,8 @@ def _no_description(_: PodFacts) -> str:
 class Rule(NamedTuple):
     """A question about the pod; ``check`` returns the finding that rejects the pod, or None.
 
-    ``describe`` returns, for ``explain``, why the pod passed. It is called only if ``check`` returned None.
+    An error of msgspec that it raises means ``unreadable_pod``, see ``Admission.run``. ``describe`` returns, for
+    ``explain``, why the pod passed. It is called only if ``check`` returned None.
     """
 
     question: str
@@ -217,7 +218,7 @@ def _reject_injected(facts: PodFacts) -> Finding | None:
     for container in facts.containers:
         if not container.name.startswith(NAME_PREFIX):
             continue
-        ours = any(is_own_volume_name(mount.name, facts.configuration) for mount in container.volumeMounts or ())
+        ours = any(is_our_volume_name(mount.name, facts.configuration) for mount in container.volumeMounts or ())
         # a sidecar of ours may mount only the pod's own volumes
         if ours or has_sidecar_variables(msgspec.to_builtins(container.env or ())):
             return Finding(Reason.ALREADY_INJECTED)

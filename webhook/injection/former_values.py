@@ -1,4 +1,4 @@
-"""The null and empty values that an injection replaces in a manifest, noted in the status for the removal."""
+"""The values that an injection replaces in a manifest (null, empty, a former status), listed for the removal."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence

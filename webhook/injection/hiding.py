@@ -50,6 +50,7 @@ def reject_hidden_program(target: Target) -> None:
         # a path in a mount of the container is not hidden
         if not within(parts, directory) or enclosing_mount_path(parts, candidate.own_mounts) is not None:
             continue
+        # an argument that names the log directory or a log file tells the application where to log
         if what == "argument" and (parts == directory or any(entry.matches(components(path)) for entry in entries)):
             continue
         container = quote_untrusted(candidate.container.name, 20)

@@ -58,14 +58,14 @@ class LogSource(Struct, gc=False):
     new: bool
     #: The containers whose logs are here; never empty.
     seen_by: list[SeenAt]
-    files: list[FilePattern]
+    patterns: list[FilePattern]
     variables: tuple[EnvVar, ...] = ()
     #: Whether the volume outlives the pod, and may have files from before it.
     persistent: bool = False
     #: Where the sidecar mounts it.
     path: str = ""
     #: The files as the sidecar sees them: a path, a glob, or ``DIR/**/NAME`` each.
-    patterns: list[str] = []
+    sidecar_patterns: list[str] = []
 
     @property
     def relocated(self) -> bool:
@@ -85,7 +85,7 @@ def too_many_sources(what: str) -> NotInjectable:
 
 
 def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None:
-    """Set ``path`` and ``patterns`` of each source."""
+    """Set ``path`` and ``sidecar_patterns`` of each source."""
     if len(sources) > MAX_LOG_SOURCES:
         raise too_many_sources(f"{len(sources)} volumes or subPaths")
     taken = profile.reserved_directories.copy()
@@ -97,21 +97,21 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
         if root is None and _suits_sidecar(path) and not taken.any_overlapping(path):
             # the runtime can't create a mount point inside one of our read-only mounts
             taken.add(path)
-        elif root is not None and len(sources) == 1 and MOUNT_ITSELF not in source.files:
+        elif root is not None and len(sources) == 1 and MOUNT_ITSELF not in source.patterns:
             path = root
         else:
             path = _relocated_path(source, root or RELOCATION_ROOT, directories)
         source.path = path
-        source.patterns = [_pattern(path, file) for file in source.files]
-        size += sum(map(len, source.patterns))
+        source.sidecar_patterns = [_sidecar_pattern(path, pattern) for pattern in source.patterns]
+        size += sum(map(len, source.sidecar_patterns))
     # a character is at most four bytes; almost no pod has so many that they must be counted
     if size * 4 > MAX_PATTERN_BYTES and _size_of(sources) > MAX_PATTERN_BYTES:
         raise too_many_sources(f"patterns of more than {MAX_PATTERN_BYTES} bytes")
 
 
-def _pattern(path: str, file: FilePattern) -> str:
+def _sidecar_pattern(path: str, pattern: FilePattern) -> str:
     """Return the pattern as the sidecar sees it, which has the mount at the path."""
-    directory, recursive, name = file
+    directory, recursive, name = pattern
     if directory:
         path = "/".join((path, *directory))
     if recursive:
@@ -121,7 +121,7 @@ def _pattern(path: str, file: FilePattern) -> str:
 
 def _size_of(sources: Iterable[LogSource]) -> int:
     """Return the bytes of all patterns."""
-    return sum(len(pattern.encode()) for source in sources for pattern in source.patterns)
+    return sum(len(pattern.encode()) for source in sources for pattern in source.sidecar_patterns)
 
 
 def _relocated_path(source: LogSource, root: str, directories: set[str]) -> str:
@@ -134,7 +134,7 @@ def _relocated_path(source: LogSource, root: str, directories: set[str]) -> str:
         number += 1
         directory = f"{name}-{number}"
     directories.add(directory)
-    if MOUNT_ITSELF not in source.files:
+    if MOUNT_ITSELF not in source.patterns:
         return f"{root}/{directory}"
     # a single file keeps its name, unless the name would be a glob
     name = components(path)[-1]

@@ -9,7 +9,7 @@ import re
 from webhook.injection.names import is_dns_label
 from webhook.injection.reasons import clean_untrusted
 
-__all__ = ["EVERY", "EXAMPLE", "WITHOUT_PREFIX", "advice_on_entry", "advice_on_value", "no_container_name"]
+__all__ = ["EVERY", "EXAMPLE", "WITHOUT_CONTAINER", "advice_on_container_name", "advice_on_entry", "advice_on_value"]
 
 EXAMPLE = "/var/log/app/*.log"
 
@@ -52,11 +52,11 @@ _MAX_NESTING = 4
 
 #: What people write for all containers.
 EVERY = frozenset({"*", "**", ".*", "all", "any", "each", "every", "everything"})
-WITHOUT_PREFIX = "leave the prefix out: then all of the pod's own containers are meant"
+WITHOUT_CONTAINER = "leave the container out: then all of the pod's own containers are meant"
 
 
-def no_container_name(name: str, text: str) -> str:
-    """Return what to write instead of something in a ``containers`` value, ``text``, that is no container's name."""
+def advice_on_container_name(name: str, text: str) -> str:
+    """Return the advice on ``name``, which is not a valid container name, in the ``containers`` value ``text``."""
     if name.strip(_QUOTES).lower() in EVERY:
         return "leave it out: all of the pod's own containers take part"
     if not _WILDCARD.isdisjoint(name):

@@ -55,7 +55,7 @@ def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collectio
 def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
     """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their directory there.
 
-    ``others`` are mounted besides; what is wrong with two of those is nobody's mistake.
+    ``others`` are mounted besides; collisions between two of them are not reported.
     """
     everything = [*mounts, *others, *_RUNTIME_MOUNTS]
     found: dict[tuple[Path, str], None] = {}

@@ -16,7 +16,9 @@ class Outcome(StrEnum):
 
     INJECTED = "injected"
     SHADOWED = "shadowed"  # shadow mode: it would have been injected
-    SKIPPED = "skipped"  # injection was not requested, or nothing is to be done
+    SKIPPED = (
+        "skipped"  # not requested, nothing to be done, or a kind of pod that is never injected (a mirror pod, Windows)
+    )
     NOT_INJECTABLE = "not_injectable"  # requested, but not possible; created without the sidecar
     DENIED = "denied"  # an invalid annotation, under strict
     FAILED = "failed"  # the server's fault: a deadline, a bug

@@ -19,20 +19,20 @@ from typing import Any
 
 import msgspec
 
-from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration
+from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration
 from webhook.injection.variables import SIDECAR_VARIABLES
 from webhook.json_values import as_mapping
 
 __all__ = [
     "has_sidecar_variables",
+    "is_added_today",
     "is_log_volume_name",
-    "is_own_variable",
-    "is_own_volume",
-    "is_own_volume_name",
-    "is_present_volume",
+    "is_our_variable",
+    "is_our_volume",
+    "is_our_volume_name",
 ]
 
-_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
+_LOG_VOLUME_NAME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME_STEM}-[0-9]+")
 #: As in the pod's JSON.
 _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
 _EMPTY_DIR_FIELDS = {"medium", "sizeLimit"}
@@ -53,10 +53,10 @@ _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
 
 def is_log_volume_name(name: str) -> bool:
     """Return whether a new log volume may have this name."""
-    return _LOG_VOLUME.fullmatch(name) is not None
+    return _LOG_VOLUME_NAME.fullmatch(name) is not None
 
 
-def is_own_volume_name(name: str, configuration: Configuration) -> bool:
+def is_our_volume_name(name: str, configuration: Configuration) -> bool:
     """Return whether we give a volume this name, whatever the volume's content is."""
     return name.startswith(NAME_PREFIX) and (
         name == TOKEN_MASK_VOLUME
@@ -65,8 +65,11 @@ def is_own_volume_name(name: str, configuration: Configuration) -> bool:
     )
 
 
-def is_own_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
-    """Return whether a volume, in JSON, has our name and our form, of any revision."""
+def is_our_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
+    """Return whether a volume, in JSON, has a name that begins with ``pillion-``, and our form, of any revision.
+
+    That is a plain emptyDir, or what a profile defines. The name need not be one that we give today.
+    """
     name = volume["name"]
     if not name.startswith(NAME_PREFIX):
         return False
@@ -78,16 +81,19 @@ def is_own_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
     return not is_log_volume_name(name) and _is_of_a_profile(volume, configuration)
 
 
-def is_present_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
-    """Return whether we would give a volume this name with the present profiles."""
+def is_added_today(volume: dict[str, Any], configuration: Configuration) -> bool:
+    """Return whether an injection would add this volume today.
+
+    It has a log volume's or the token mask's name, or a profile defines it, with or without the API server's defaults.
+    """
     name = volume["name"]
     return is_log_volume_name(name) or name == TOKEN_MASK_VOLUME or _is_of_a_profile(volume, configuration)
 
 
 def _is_of_a_profile(volume: dict[str, Any], configuration: Configuration) -> bool:
-    """Return whether a present profile defines the volume for its sidecar."""
+    """Return whether a profile defines the volume for its sidecar."""
     return any(
-        one["name"] == volume["name"] and _is_completed(volume, one)
+        one["name"] == volume["name"] and _equals_but_for_defaults(volume, one)
         for profile in configuration.profiles.values()
         for one in profile.volumes
     )
@@ -96,10 +102,10 @@ def _is_of_a_profile(volume: dict[str, Any], configuration: Configuration) -> bo
 def has_sidecar_variables(variables: Iterable[Any]) -> bool:
     """Return whether variables, in JSON, include all of ``SIDECAR_VARIABLES``."""
     present = list(variables)
-    return all(any(is_own_variable(variable, ours) for variable in present) for ours in _SIDECAR_VARIABLES)
+    return all(any(is_our_variable(variable, ours) for variable in present) for ours in _SIDECAR_VARIABLES)
 
 
-def is_own_variable(variable: Any, ours: dict[str, Any]) -> bool:
+def is_our_variable(variable: Any, ours: dict[str, Any]) -> bool:
     """Return whether a variable equals ours, with or without the API server's defaults."""
     if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
         return False
@@ -110,14 +116,19 @@ def is_own_variable(variable: Any, ours: dict[str, Any]) -> bool:
     return bool(variable == ours)
 
 
-def _is_completed(found: Any, written: Any, kind: str = "") -> bool:
-    """Return whether a value equals the written one, with or without the API server's defaults."""
+def _equals_but_for_defaults(found: Any, written: Any, key: str = "") -> bool:
+    """Return whether a value equals the written one, with or without the API server's defaults.
+
+    ``key`` is the key of the mapping that has the value.
+    """
     if isinstance(found, dict) and isinstance(written, dict):
-        defaults = _VOLUME_DEFAULTS.get(kind, {})
+        defaults = _VOLUME_DEFAULTS.get(key, {})
         return found.keys() >= written.keys() and all(
-            _is_completed(value, written[key], key) if key in written else key in defaults and value == defaults[key]
-            for key, value in found.items()
+            _equals_but_for_defaults(value, written[name], name)
+            if name in written
+            else name in defaults and value == defaults[name]
+            for name, value in found.items()
         )
     if isinstance(found, list) and isinstance(written, list):
-        return len(found) == len(written) and all(map(_is_completed, found, written))
+        return len(found) == len(written) and all(map(_equals_but_for_defaults, found, written))
     return bool(found == written)

@@ -224,9 +224,3 @@ OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
 IMAGE_DIRECTORIES = Directories(*_PROGRAMS, "/boot", "/root", "/usr/local", "/var/run/secrets")
 #: No log source is mounted at or below these in the sidecar.
 SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")
-#: A profile's own mount must not be at or above these. Less than ``IMAGE_DIRECTORIES``: an operator knows the image, so
-#: only what every program needs to start is forbidden.
-PROFILE_FORBIDDEN_MOUNTS = Directories(
-    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
-    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
-)

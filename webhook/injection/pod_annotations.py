@@ -40,7 +40,7 @@ def add_annotations(
 ) -> list[Finding]:
     """Add our annotations, the most important first, until the size limit is reached; return findings.
 
-    ``volumes`` are the names of the new volumes, ``reused`` those of the pod's own that are read.
+    ``volumes`` are the names of all volumes that are added, ``reused`` those of the pod's own that are read.
     """
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
     selected = [item for item in candidates if item.selected]

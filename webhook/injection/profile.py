@@ -1,6 +1,5 @@
 """Profiles and the configuration, prepared for use in each review."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
 
-__all__ = ["Bound", "Configuration", "Profile", "is_log_volume"]
+__all__ = ["Bound", "Configuration", "Profile"]
 
 DEFAULT_PREFIX = "pillion.dev/"
 #: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
@@ -30,7 +29,7 @@ IMAGE_PLACEHOLDER = "<image>"
 #: The prefix of the names of our containers and volumes.
 NAME_PREFIX = "pillion-"
 #: Log volumes are called pillion-logs-1, pillion-logs-2 and so on.
-LOG_VOLUME = "logs"
+LOG_VOLUME_STEM = "logs"
 #: The empty volume that is mounted over the service account's token.
 TOKEN_MASK_VOLUME = f"{NAME_PREFIX}no-token"
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a path
@@ -45,14 +44,6 @@ IGNORED_CONTAINERS = (
     *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
     *("kuma-init", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
 )
-
-
-_LOG_VOLUME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME}-[0-9]+")
-
-
-def is_log_volume(name: str) -> bool:
-    """Return whether a volume has the name of one that is added for a log directory."""
-    return _LOG_VOLUME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +80,7 @@ class Profile:
     logs: tuple[LogEntry, ...]
     #: Where reading begins in files from before the pod: ``beginning``, ``end``, or nothing where the sidecar decides.
     start: str
+    #: The sidecar mounts the logs at this path, or below it if there are several; None: at the application's own paths.
     logs_mount_path: str | None
     #: No log source is mounted at, above or below these: what the image needs, and the profile's own mounts.
     reserved_directories: Directories

@@ -10,7 +10,8 @@ from typing import Self
 
 __all__ = ["Finding", "NotInjectable", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
 
-#: kubectl prints warnings in one line; the API server cuts them at 256 characters and all of them at 4096.
+#: The length that the Kubernetes documentation advises. The API server may cut a warning at 256 characters,
+#: and cuts all of them at 4096.
 WARNING_LENGTH = 120
 
 
@@ -134,7 +135,8 @@ class Finding:
 
     ``message`` says in few words what is wrong and what to write; untrusted text in it has already been through
     :func:`clean_untrusted`. Without one, the reason's sentence stands in. ``annotation`` is the key of the annotation,
-    without prefix (``logs``), or empty; ``value`` is that annotation's text, as the tenant wrote it.
+    without prefix (``logs``), or empty; ``value`` is what the finding is about, as the tenant wrote it: the
+    annotation's text or the wrong part of it, a path, or a container's name.
     """
 
     reason: Reason
@@ -143,7 +145,7 @@ class Finding:
     value: str = field(default="", kw_only=True)
 
     def text(self, prefix: str = "") -> str:
-        """Return one line of any length: ``pillion.dev/logs "x.log": must begin with /; write "/var/log/x.log"``."""
+        """Return one line of any length: ``pillion.dev/logs "x.log": must begin with /; write /var/log/app/x.log``."""
         place = f"{prefix}{self.annotation}" if self.annotation else ""
         if self.value:
             place = f"{place} {quote_untrusted(self.value)}".strip()

@@ -3,6 +3,8 @@
 Containers and volumes of ours are recognised by their names and their form, everything else only with the status
 annotation. The pod's author can write that annotation, so it is a hint: only what has exactly our form is removed.
 
+Rows 3 and later apply only if a container or volume of ours is removed. Then the status is removed, too.
+
 =========================  ==================================================================================
 what                       is removed if
 =========================  ==================================================================================
@@ -10,10 +12,11 @@ container ``pillion-…``    two of these hold: it mounts a volume of ours, it h
                            status names it; and the pod has another ordinary container
 volume ``pillion-…``       it has our form, a sidecar of ours mounts it or the status lists it, and every
                            other mount of it has our form; the mounts are removed, too
-variables                  a volume or container of ours is removed, the status says that this container
-                           got them, and they are at the front of its list in our form
-image pull secrets         … the status lists them, and a profile names them
-annotations                … they have the values that we would write
+variables                  the status says that this container got them, and they are at the front of its list
+                           in our form
+image pull secrets         the status lists them, and a profile names them
+default-container          an ordinary container of ours is removed, and the status has its value
+safe-to-evict list         a volume of ours is removed: its name is taken out of the list
 =========================  ==================================================================================
 """
 
@@ -28,10 +31,10 @@ from webhook.injection.edit import NULL_SPELLING
 from webhook.injection.former_values import NULL_SPELLINGS
 from webhook.injection.ownership import (
     has_sidecar_variables,
+    is_added_today,
     is_log_volume_name,
-    is_own_variable,
-    is_own_volume,
-    is_present_volume,
+    is_our_variable,
+    is_our_volume,
 )
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
@@ -49,7 +52,7 @@ __all__ = ["Kept", "Removal", "remove"]
 
 #: As in the pod's JSON.
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
-_KINDS = ("initContainers", "containers")
+_CONTAINER_LISTS = ("initContainers", "containers")
 
 
 class Kept(NamedTuple):
@@ -77,14 +80,14 @@ def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
 
 
 class _Container(NamedTuple):
-    kind: str
+    list_name: str
     number: int
     name: str
     value: dict[str, Any]
 
     @property
     def path(self) -> Path:
-        return ("spec", self.kind, self.number)
+        return ("spec", self.list_name, self.number)
 
 
 class _Mount(NamedTuple):
@@ -116,9 +119,9 @@ class _Removing:
     def containers(self) -> list[_Container]:
         """Return the containers that have a name, of every kind."""
         return [
-            _Container(kind, index, container["name"], container)
-            for kind in (*_KINDS, "ephemeralContainers")
-            for index, container in enumerate(as_list(at(self.pod, ("spec", kind))))
+            _Container(list_name, index, container["name"], container)
+            for list_name in (*_CONTAINER_LISTS, "ephemeralContainers")
+            for index, container in enumerate(as_list(at(self.pod, ("spec", list_name))))
             if isinstance(container, dict) and isinstance(container.get("name"), str)
         ]
 
@@ -126,10 +129,10 @@ class _Removing:
         """Remove what is ours."""
         status_key = f"{self.configuration.prefix}{STATUS}"
         sidecars = self.sidecars()
-        for kind in _KINDS:
+        for list_name in _CONTAINER_LISTS:
             # sidecars first, so that the indexes of the others are those of the pod before the injection
-            self.removed_indexes[kind] = [one.number for one in sidecars if one.kind == kind]
-            self.remove_items(("spec", kind), self.removed_indexes[kind])
+            self.removed_indexes[list_name] = [one.number for one in sidecars if one.list_name == list_name]
+            self.remove_items(("spec", list_name), self.removed_indexes[list_name])
         others = self.containers()
         volumes, mounts = self.added_volumes(sidecars, others)
         if not sidecars and not volumes:
@@ -172,11 +175,11 @@ class _Removing:
         """Return our containers."""
         found = []
         for container in self.containers():
-            if container.kind not in _KINDS or not container.name.startswith(NAME_PREFIX):
+            if container.list_name not in _CONTAINER_LISTS or not container.name.startswith(NAME_PREFIX):
                 continue
             evidence = (
                 any(
-                    self.is_own_volume(mount["name"]) and self.is_given_today(mount["name"])
+                    self.is_our_volume(mount["name"]) and self.is_added_today(mount["name"])
                     for mount in _mounts(container.value)
                 ),
                 has_sidecar_variables(as_list(container.value.get("env"))),
@@ -190,25 +193,25 @@ class _Removing:
                     f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
                 )
         ordinary = as_list(at(self.pod, ("spec", "containers")))
-        last = [one for one in found if one.kind == "containers"]
+        last = [one for one in found if one.list_name == "containers"]
         if last and len(last) == len(ordinary):
             for container in last:
                 self.keep(
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: it is the pod's only ordinary container",
                 )
-            found = [one for one in found if one.kind != "containers"]
+            found = [one for one in found if one.list_name != "containers"]
         return found
 
-    def is_own_volume(self, name: str) -> bool:
+    def is_our_volume(self, name: str) -> bool:
         """Return whether the pod has a volume of this name that has our form, and that the status does not disown."""
         if name not in self.volumes or (self.status is not None and name in self.status.reused_volumes):
             return False
-        return is_own_volume(self.volumes[name], self.configuration)
+        return is_our_volume(self.volumes[name], self.configuration)
 
-    def is_given_today(self, name: str) -> bool:
+    def is_added_today(self, name: str) -> bool:
         """Return whether we would add this volume today; a former profile may have had other volumes."""
-        return is_present_volume(self.volumes[name], self.configuration)
+        return is_added_today(self.volumes[name], self.configuration)
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -222,8 +225,8 @@ class _Removing:
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self.is_given_today(name))
-            if not self.is_own_volume(name) or not known:
+            known = name in mounted or (name in listed and self.is_added_today(name))
+            if not self.is_our_volume(name) or not known:
                 if sidecars:
                     self.keep(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
@@ -255,7 +258,7 @@ class _Removing:
             and value.keys() == {"name", "mountPath", "subPath"}
             and isinstance(value["subPath"], str)
             and value["subPath"] in names
-            and mount.container.kind in _KINDS
+            and mount.container.list_name in _CONTAINER_LISTS
         )
 
     def find_former_names(self, containers: Sequence[_Container], mounts: Sequence[_Mount]) -> None:
@@ -268,7 +271,7 @@ class _Removing:
 
     def added_variables(self, container: _Container) -> set[int]:
         """Return the indexes of our variables in a container's list."""
-        if container.kind not in _KINDS:
+        if container.list_name not in _CONTAINER_LISTS:
             return set()
         name = self.former_names.get(container.name, container.name)
         taking_part = self.status is not None and name in self.status.containers
@@ -278,7 +281,7 @@ class _Removing:
         variables = as_list(container.value.get("env"))
         front = 0
         for variable, ours in _POD_VARIABLES.items():
-            if variable in expected and front < len(variables) and is_own_variable(variables[front], ours):
+            if variable in expected and front < len(variables) and is_our_variable(variables[front], ours):
                 front += 1
         if taking_part or not front:
             return set(range(front))
@@ -332,7 +335,7 @@ class _Removing:
         self.operations.append({"op": "replace", "path": json_pointer(path), "value": None} | hint)
 
     def former_value(self, path: Path) -> Any:
-        """Return the value that the status lists for the path, null or empty; ``_ABSENT`` if it lists none."""
+        """Return the former value that the status lists for the path; ``_ABSENT`` if it lists none."""
         return self.status.former_values.get(json_pointer(path), _ABSENT) if self.status is not None else _ABSENT
 
     def remove_annotations(self, status_key: str, sidecars: Sequence[_Container], volumes: Sequence[str]) -> None:
@@ -342,7 +345,7 @@ class _Removing:
         if volumes and isinstance(listed, str):
             changed[SAFE_TO_EVICT] = self.former_volume_list(listed, volumes)
         default = self.annotations.get(DEFAULT_CONTAINER)
-        if default is not None and any(one.kind == "containers" for one in sidecars):
+        if default is not None and any(one.list_name == "containers" for one in sidecars):
             if self.status is not None and self.status.default_container == default:
                 changed[DEFAULT_CONTAINER] = None
             elif self.status is None or default in [one.name for one in sidecars]:

@@ -64,10 +64,10 @@ def sidecar_resources(
         ]
         return None
     guaranteed = _is_guaranteed(spec)
-    if not requested and not guaranteed and not _limits_storage(spec):
+    if not requested and not guaranteed and not _every_container_limits_storage(spec):
         return profile.resources
     resources = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
-    _limit_storage(spec, _amount(volume_size_limit) * new_volume_count, resources)
+    _adjust_storage(spec, _amount(volume_size_limit) * new_volume_count, resources)
     for key, kind, name in _RESOURCE_ANNOTATIONS:
         if key in requested:
             resources[kind][name] = clamp(key, requested[key], profile.bounds.get(key), findings)
@@ -110,14 +110,14 @@ def _amount(text: object) -> Fraction:
     return parse_quantity(text) or Fraction(0)
 
 
-def _limit_storage(spec: PodSpec, volumes_size: Fraction, resources: dict[str, dict[str, str]]) -> None:
+def _adjust_storage(spec: PodSpec, volumes_size: Fraction, resources: dict[str, dict[str, str]]) -> None:
     """Remove the ephemeral-storage resources unless every container has such a limit.
 
     The kubelet evicts a pod that uses more than the sum of the limits. New log volumes count as well, so the
     sidecar's limit is raised to their size.
     """
     key = "ephemeral-storage"
-    if not _limits_storage(spec):
+    if not _every_container_limits_storage(spec):
         resources["limits"].pop(key, None)
         resources["requests"].pop(key, None)
         return
@@ -125,7 +125,7 @@ def _limit_storage(spec: PodSpec, volumes_size: Fraction, resources: dict[str, d
         resources["limits"][key] = str(ceil(volumes_size))
 
 
-def _limits_storage(spec: PodSpec) -> bool:
+def _every_container_limits_storage(spec: PodSpec) -> bool:
     """Return whether every container has a limit on ephemeral storage."""
     for container in spec.containers or ():
         limits = container.resources.limits if container.resources is not None else None

@@ -160,7 +160,7 @@ def _no_number(_: str) -> None:
 def _parse_leniently(body: bytes) -> tuple[Request, str]:
     """Find uid and kind in a body that the strict decoder rejected: only attackers send one, no API server."""
     if len(body) > MAX_LENIENT_BYTES:
-        raise ReviewError("the body is not an AdmissionReview: not JSON")
+        raise ReviewError("the body is not an AdmissionReview: a field has the wrong type, or it is not JSON")
     try:
         # no number is needed, and converting one of 5,000 digits would be slow
         document = json.loads(body, parse_int=_no_number, parse_float=_no_number, parse_constant=_no_number)

@@ -24,18 +24,22 @@ _RUNTIME_DEFAULT = {"type": "RuntimeDefault"}
 
 
 def security_context(
-    spec: PodSpec, profile: Profile, options: RequestedOptions, writers: Sequence[Container], findings: list[Finding]
+    spec: PodSpec,
+    profile: Profile,
+    options: RequestedOptions,
+    log_containers: Sequence[Container],
+    findings: list[Finding],
 ) -> dict[str, Any]:
     """Return a security context that the restricted Pod Security Standard accepts; the profile's own wins.
 
-    ``writers`` are the containers whose logs are read, in pod order. A key that the profile sets to null is left out.
-    Raises :class:`NotInjectable` for a user id that the profile does not allow.
+    ``log_containers`` are the containers whose logs are read, in pod order. A key that the profile sets to null is left
+    out. Raises :class:`NotInjectable` for a user id that the profile does not allow.
     """
     pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     users: list[int | None] = []
     # user, group and SELinux options are copied from one container, as they belong together
     source_context, first_known_user = _EMPTY_SECURITY_CONTEXT, None
-    for container in writers:
+    for container in log_containers:
         own = container.securityContext or _EMPTY_SECURITY_CONTEXT
         user = own.runAsUser if own.runAsUser is not None else pod_context.runAsUser
         if not users or (first_known_user is None and user is not None):
@@ -43,6 +47,7 @@ def security_context(
         users.append(user)
     user = _user(profile, options, users, first_known_user, findings)
     group = source_context.runAsGroup if source_context.runAsGroup is not None else pod_context.runAsGroup
+    # a user that the pod sets without a group keeps the group of the image, as in the application's container
     if group is None and (user is None or options.run_as_user == user):
         group = FALLBACK_GROUP
     if user is None:
@@ -76,7 +81,9 @@ def _user(
     first_known_user: int | None,
     findings: list[Finding],
 ) -> int | None:
-    """Return the sidecar's user, None if it is unknown; ``first_known_user`` is the first one of the writers'.
+    """Return the sidecar's user, None if it is unknown.
+
+    ``users`` are those of the log containers, None where unknown, and ``first_known_user`` is the first known one.
 
     =============================  ========================================================================
     the user is set by             the sidecar's user
@@ -84,7 +91,7 @@ def _user(
     the profile                    the profile's; an annotation has no effect
     the pod: one user, known       that one; an annotation has no effect
     the pod: unknown               the annotation's, else unknown
-    the pod: several               the annotation's, else the first first_known_user, with a warning
+    the pod: several               the annotation's, else the first known one, with a warning
     =============================  ========================================================================
     """
     asked = options.run_as_user

@@ -121,22 +121,22 @@ def _log_mount(source: LogSource, environment: Environment) -> dict[str, Any]:
     elif source.mount.subPath:
         mount["subPath"] = source.mount.subPath
     if source.mount.mountPropagation in ("Bidirectional", "HostToContainer"):
-        # what is mounted on the node later is seen; what the sidecar mounts is nobody's business
+        # mounts that the node makes later are seen in the sidecar; mounts in the sidecar never reach the node
         mount["mountPropagation"] = "HostToContainer"
     return mount
 
 
 def _log_containers(candidates: Sequence[Candidate], plan: Plan) -> list[Container]:
     """Return the containers whose logs are read."""
-    writers = []
+    log_containers = []
     for candidate in candidates:
         if candidate.selected and candidate.container.name in plan.log_containers:
-            writers.append(candidate.container)
-    return writers
+            log_containers.append(candidate.container)
+    return log_containers
 
 
 def _files(plan: Plan, _start: str) -> list[str]:
-    return [pattern for source in plan.sources for pattern in source.patterns]
+    return [pattern for source in plan.sources for pattern in source.sidecar_patterns]
 
 
 def _folders(plan: Plan, _start: str) -> list[str]:
@@ -144,7 +144,7 @@ def _folders(plan: Plan, _start: str) -> list[str]:
     return [
         "/".join((source.path, *directory)) if name else source.path
         for source in plan.sources
-        for directory, _, name in source.files
+        for directory, _, name in source.patterns
     ]
 
 
@@ -160,23 +160,24 @@ def _start(_plan: Plan, start: str) -> list[str]:
     return [start] if start else []
 
 
-_PLACES = {
+_FILLERS = {
     "<log-files>": _files,
     "<log-directories>": _folders,
     "<log-volumes>": _volumes,
     "<persistent-directories>": _persistent_folders,
     "<start>": _start,
 }
-#: As a variable's value these are text: no mount's path has a colon. Shippers read the others as JSON.
-_TEXTS = frozenset({"<persistent-directories>", "<start>"})
+#: In a variable, the items of these are joined by colons, which no mount's path contains. Those of the others become a
+#: JSON list, as log shippers read it.
+_JOINED_BY_COLONS = frozenset({"<persistent-directories>", "<start>"})
 
 
 def _fill_arguments(items: Sequence[str], plan: Plan, start: str) -> list[str]:
     """Return the items with each placeholder replaced by one item a file, directory or volume."""
     filled: list[str] = []
     for item in items:
-        if item in _PLACES:
-            filled += map(escape_references, dict.fromkeys(_PLACES[item](plan, start)))
+        if item in _FILLERS:
+            filled += map(escape_references, dict.fromkeys(_FILLERS[item](plan, start)))
         else:
             filled.append(item)
     return filled
@@ -187,11 +188,11 @@ def _fill_variables(variables: Sequence[EnvVar], plan: Plan, start: str) -> list
     filled = []
     for variable in variables:
         placeholder = variable.value
-        if placeholder not in _PLACES:
+        if placeholder not in _FILLERS:
             filled.append(variable)
             continue
-        texts = _PLACES[placeholder](plan, start)
-        if placeholder not in _TEXTS:
+        texts = _FILLERS[placeholder](plan, start)
+        if placeholder not in _JOINED_BY_COLONS:
             filled.append(replace(variable, value=_json_list(texts)))
         elif texts:
             filled.append(replace(variable, value=escape_references(":".join(texts))))

@@ -32,7 +32,8 @@ class Status(Struct, omit_defaults=True, rename="camel"):
     pull_secrets: list[str] = []
     #: The value of kubectl's default-container annotation, if it was added.
     default_container: str = ""
-    #: Null and empty values that were replaced, by JSON pointer. Only manifests have them, not stored pods.
+    #: Values that the injection replaced, by JSON pointer: the autoscaler's list if it can't be restored otherwise; in
+    #: manifests also null and empty values, and a status that the author wrote.
     former_values: dict[str, Any] = {}
     #: How the manifest spells such a null (``null``, ``~``), by JSON pointer; absent for an omitted value.
     null_spellings: dict[str, str] = {}

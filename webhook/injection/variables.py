@@ -65,15 +65,15 @@ def _rewrite(text: str, rename: Callable[[str], str]) -> str:
 def added_variables(container: Container) -> Sequence[EnvVar]:
     """Return the variables of :data:`POD_VARIABLES` to add to the container.
 
-    =========================================  =====================================
-    the container                              the variable
-    =========================================  =====================================
-    has it in ``env``                          is never touched
-    has no ``envFrom``                         is added
-    has ``envFrom``, uses ``$(…)`` in args     is added: it would stay unfilled
-    has ``envFrom``, uses it in subPathExpr    is not added: its meaning could change
-    has ``envFrom``, does not use it           is not added: ``env`` would override it
-    =========================================  =====================================
+    ======================================================  =====================================
+    the container                                           the variable
+    ======================================================  =====================================
+    has it in ``env``                                       is never touched
+    has no ``envFrom``                                      is added
+    has ``envFrom``, uses ``$(…)`` in command, args or env  is added: it would stay unfilled
+    has ``envFrom``, uses it in subPathExpr                 is not added: its meaning could change
+    has ``envFrom``, does not use it                        is not added: ``env`` would override it
+    ======================================================  =====================================
     """
     own = {variable.name for variable in container.env or ()}
     missing: Sequence[EnvVar] = POD_VARIABLES

@@ -17,18 +17,23 @@ WARNING_PREFIX = "not injected: "
 
 
 class Verdict(Struct):
-    """The result of a request, and why. ``findings`` begins with the finding that decided it."""
+    """The result of a request, and why.
+
+    For a pod that was not injected, ``findings`` begins with the finding that decided it; otherwise it holds only
+    warnings and notes.
+    """
 
     request: Request
     configuration: Configuration
     reason: Reason
     findings: list[Finding]
-    profile: str = ""
+    #: The profile's name and revision; empty if a rule rejected the pod.
+    profile_name: str = ""
     revision: str = ""
     operations: list[Operation] = []
     #: Cache of :attr:`patch`.
     _patch: bytes | None = None
-    #: Whether the pod itself asks for injection, and not only its namespace.
+    #: Whether the pod has ``inject: "true"``.
     requested_by_pod: bool = False
     #: Notes on the volume plan, shown by ``explain`` only.
     plan_notes: list[Finding] = []
@@ -87,8 +92,8 @@ class Verdict(Struct):
     def response(self) -> Response:
         """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
         audit = {"outcome": self.outcome.value, "reason": self.reason.value}
-        if self.profile:
-            audit["profile"] = f"{self.profile}@{self.revision}" if self.revision else self.profile
+        if self.profile_name:
+            audit["profile"] = f"{self.profile_name}@{self.revision}" if self.revision else self.profile_name
         if self.configuration.shadow:
             audit["shadow"] = "true"
         response = Response(

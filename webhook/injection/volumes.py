@@ -1,13 +1,14 @@
 """The volume plan: for each log directory, the volume that is reused or added, and where the sidecar mounts it.
 
-Paths decide, not names. For one directory of one container there are four cases:
+Paths decide, not names. For one directory of one container, one of the first two rows applies, and one of the last two
+for each volume below it:
 
 ====================================  ===============================================================
 the container mounts                  the plan
 ====================================  ===============================================================
 a volume at the directory or above    that volume is *reused*, as the container mounts it
 nothing there                         a *new* emptyDir, if it hides nothing that the container needs
-a volume below it, logs may be there  that volume is read, too (alone, if it is the log file itself)
+a volume below it, logs may be there  that volume is read besides (alone, if it is the log file)
 a volume below it, no logs there      is ignored
 ====================================  ===============================================================
 """
@@ -33,7 +34,7 @@ from webhook.injection.kinds import (
 from webhook.injection.log_sources import MOUNT_ITSELF, FilePattern, LogSource, SeenAt, assign_sidecar_paths
 from webhook.injection.paths import Components, components, normalised_path, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
-from webhook.injection.profile import LOG_VOLUME, NAME_PREFIX, Profile
+from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.targets import Target, files_are_mounts, targets
 from webhook.injection.variables import needed_variables
@@ -56,8 +57,9 @@ class Plan(Struct, gc=False):
     mounts: list[tuple[ContainerRef, VolumeMount]]
     #: The names of the pod's own volumes that are read.
     reused: list[str]
-    #: Reused volumes that are mounted at a subPath. The kubelet creates it for the first container that mounts it.
-    user_subpath_volumes: set[str]
+    #: Reused volumes of which a subPath is mounted. The kubelet creates a missing subPath for the first container that
+    #: mounts it.
+    reused_subpath_volumes: set[str]
     #: The names of the containers that can write the logs or, where there are none, of those that can read them.
     log_containers: set[str]
     findings: list[Finding]
@@ -98,7 +100,7 @@ def plan_volumes(
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``host_paths``: whether hostPath volumes are read, for which the pod itself must ask. Raises
+    ``host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.chooses_logs``. Raises
     :class:`NotInjectable` if a new volume would break a container, or if the logs can't be read.
     """
     planning = _Planning(volumes, host_paths=host_paths)
@@ -120,7 +122,7 @@ class _Planning:
         self.new_volumes: dict[Components, NewVolume] = {}
         self.new_mounts: list[tuple[ContainerRef, VolumeMount]] = []
         self.sources: dict[tuple[Any, ...], LogSource] = {}
-        self.user_subpath_volumes: set[str] = set()
+        self.reused_subpath_volumes: set[str] = set()
         #: Names of the selected containers that can write to a log source, and of those that can only read one.
         self.writing_selected: set[str] = set()
         self.read_only_selected: set[str] = set()
@@ -138,15 +140,15 @@ class _Planning:
             or (target.below and files_are_mounts(target))
         ):
             return
-        written = entries[0].directory
+        directory_path = entries[0].directory
         volume = self.new_volumes.get(directory)
         if volume is None:
             reject_system_directory(entries[0])
-            name = f"{NAME_PREFIX}{LOG_VOLUME}-{len(self.new_volumes) + 1}"
-            volume = self.new_volumes[directory] = NewVolume(name, written)
+            name = f"{NAME_PREFIX}{LOG_VOLUME_STEM}-{len(self.new_volumes) + 1}"
+            volume = self.new_volumes[directory] = NewVolume(name, directory_path)
         reject_hidden_program(target)
         # a subPath for each container: two that write the same file name must not share the file
-        mount = VolumeMount(volume.name, written, subPath=candidate.container.name)
+        mount = VolumeMount(volume.name, directory_path, subPath=candidate.container.name)
         candidate.new_mounts[directory] = mount
         self.new_mounts.append((candidate, mount))
 
@@ -166,9 +168,9 @@ class _Planning:
         if candidate.new_mounts:
             self._add_new_volumes_inside(candidate, target.directory, entries)
         for path, mount in target.below.items():
-            files = self._patterns_below(path, target.directory, mount, entries)
-            if files:
-                self._reuse(candidate, path, files, entries[0])
+            patterns = self._patterns_below(path, target.directory, mount, entries)
+            if patterns:
+                self._reuse(candidate, path, patterns, entries[0])
 
     def _add_mounted_files(self, target: Target) -> list[LogEntry]:
         """Add the log files that are mounts themselves, and remove them from ``below``; return the other entries."""
@@ -200,7 +202,7 @@ class _Planning:
         except NotInjectable:
             return
 
-    def _reuse(self, candidate: Candidate, path: Components, files: list[FilePattern], entry: LogEntry) -> None:
+    def _reuse(self, candidate: Candidate, path: Components, patterns: list[FilePattern], entry: LogEntry) -> None:
         """Add the volume that the container mounts at the path; raise :class:`NotInjectable` if it can't hold logs."""
         container, mount = candidate.container, candidate.own_mounts[path]
         if mount is None:
@@ -217,9 +219,9 @@ class _Planning:
         if mount.subPathExpr:
             variables = needed_variables(container, candidate.added_variables, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
-            self.user_subpath_volumes.add(mount.name)
+            self.reused_subpath_volumes.add(mount.name)
         persistent = kind in PERSISTENT_KINDS
-        self._add_source(container.name, mount, files, new=False, variables=variables, persistent=persistent)
+        self._add_source(container.name, mount, patterns, new=False, variables=variables, persistent=persistent)
         if not read_only:
             self.writable_volumes.add(mount.name)
         if candidate.selected:
@@ -231,23 +233,23 @@ class _Planning:
         self,
         container: str,
         mount: VolumeMount,
-        files: list[FilePattern],
+        patterns: list[FilePattern],
         *,
         new: bool,
         variables: tuple[EnvVar, ...] = (),
         persistent: bool = False,
     ) -> None:
-        """Add a log source, or add the container and the files to the one that has the same directory."""
+        """Add a log source, or add the container and the patterns to the one that has the same directory."""
         key: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
         if variables:
             key += tuple((one.name, one.value, repr(one.valueFrom)) for one in variables)
         seen = SeenAt(container, normalised_path(mount.mountPath))
         source = self.sources.get(key)
         if source is None:
-            self.sources[key] = LogSource(mount, new, [seen], files, variables, persistent)
+            self.sources[key] = LogSource(mount, new, [seen], patterns, variables, persistent)
         else:
             source.seen_by.append(seen)
-            source.files += [file for file in files if file not in source.files]
+            source.patterns += [pattern for pattern in patterns if pattern not in source.patterns]
 
     def _patterns_below(
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogEntry]
@@ -258,14 +260,14 @@ class _Planning:
             return []
         # only these mounts can be a file: the root of any other volume is a directory
         can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
-        files: list[FilePattern] = []
+        patterns: list[FilePattern] = []
         for entry in entries:
             reached = entry.recursive or len(path) == len(directory) + 1
             if can_be_file and reached and fnmatchcase(path[-1], entry.file_glob):
-                files.append(MOUNT_ITSELF)
+                patterns.append(MOUNT_ITSELF)
             if entry.recursive:
-                files.append(FilePattern((), recursive=True, name=entry.file_glob))
-        return list(dict.fromkeys(files))
+                patterns.append(FilePattern((), recursive=True, name=entry.file_glob))
+        return list(dict.fromkeys(patterns))
 
     def result(self, profile: Profile) -> Plan:
         """Assign each source its path in the sidecar, and return the plan."""
@@ -280,7 +282,7 @@ class _Planning:
             new_volumes=list(self.new_volumes.values()),
             mounts=self.new_mounts,
             reused=list(reused),
-            user_subpath_volumes=self.user_subpath_volumes,
+            reused_subpath_volumes=self.reused_subpath_volumes,
             log_containers=self.writing_selected or self.read_only_selected,
             findings=self._findings(),
         )

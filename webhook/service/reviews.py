@@ -96,7 +96,7 @@ class ReviewService:
             self.log.warning("bad request", status=reply.status, message=reply.error)
             return
         outcome = verdict.outcome
-        self.metrics.count_review(outcome, verdict.reason.value, verdict.profile, seconds, reply.patch_size)
+        self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, reply.patch_size)
         request = verdict.request
         self.log.info(
             "review",
@@ -105,7 +105,7 @@ class ReviewService:
             pod=request.pod_name,
             outcome=outcome.value,
             reason=verdict.reason.value,
-            profile=verdict.profile,
+            profile=verdict.profile_name,
             milliseconds=round(seconds * 1000, 3),
         )
         if verdict.error is not None:
