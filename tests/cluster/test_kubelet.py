@@ -215,12 +215,20 @@ def _breaks_itself(pod: Any) -> bool:
         context = {**of_pod, **container.get("securityContext", {})}
         if context.get("runAsNonRoot") and context.get("runAsUser") == 0:
             return True
-        mounts = [(_resolved(mount["mountPath"]), mount) for mount in container["volumeMounts"]]
-        paths = [path for path, _ in mounts]
-        inside = [*paths, *map(_resolved, ("/var/run/secrets/kubernetes.io/serviceaccount", *_where(container)))]
-        locked = [path for path, mount in mounts if mount.get("readOnly") or mount["name"] not in writable]
-        if len(set(paths)) < len(paths) or any(a != b and a.startswith(b) for a in inside for b in locked):
-            return True
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        locked = [
+            mount["mountPath"]
+            for mount in container["volumeMounts"]
+            if mount.get("readOnly") or mount["name"] not in writable
+        ]
+        inside = [*paths, "/var/run/secrets/kubernetes.io/serviceaccount", *_where(container)]
+        # whether /var/run is a link depends on what is mounted at /var
+        for form in (_as_written, _resolved):
+            taken = list(map(form, paths))
+            if len(set(taken)) < len(taken):
+                return True
+            if any(a != b and a.startswith(b) for a in map(form, inside) for b in map(form, locked)):
+                return True
     return False
 
 
@@ -228,8 +236,12 @@ def _where(container: Any) -> list[str]:
     return [container["workingDir"]] if container.get("workingDir") else []
 
 
+def _as_written(path: str) -> str:
+    return f"{path.rstrip('/')}/"
+
+
 def _resolved(path: str) -> str:
-    return f"{path.rstrip('/')}/".replace("/var/run/", "/run/")
+    return _as_written(path).replace("/var/run/", "/run/")
 
 
 RAISED = {"runAsUser": 0, "runAsNonRoot": True}
