@@ -96,7 +96,7 @@ class CA:
         except pem.EncryptedError as error:
             raise UnsupportedKeyError(str(error)) from None
         if not isinstance(key, PrivateKey):
-            raise UnsupportedKeyError("the CA's key is not an elliptic-curve key")
+            raise UnsupportedKeyError("the CA's key is not an elliptic-curve key; use a CA with one")
         certificate = pem.certificates(certificate_pem, "the CA")[0]
         if pem.public_key(certificate, "the CA") != key.public_key():
             raise ValueError("the CA's key does not belong to its certificate")
@@ -143,7 +143,7 @@ class CA:
 def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
     """Return whether two thirds of a certificate's lifetime are over, so that it should be renewed.
 
-    For the local CA only: a keeper uses :mod:`certs.rotation`, which counts without the backdating.
+    For local certificates only: a keeper uses :mod:`certs.rotation`, which counts without the backdating.
     """
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return now >= start + (end - start) * RENEWAL_AT

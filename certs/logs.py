@@ -102,7 +102,8 @@ class Log:
         record = {"time": time, "level": level, "event": event, **fields}
         line = self._encode(record, self._field_length)
         if len(line) > LINE_LENGTH:
-            # short enough in any case: a dozen fields, and at most six bytes for a character
+            # short enough: a dozen fields by default, or four long ones with the keeper's field length, and at most six
+            # bytes for a character
             line = self._encode(record, self._field_length // 8)
         return line
 

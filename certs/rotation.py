@@ -22,7 +22,7 @@ promote_next_ca       ``next-ca`` is in all bundles, for longer or alone        
 wait_for_overlap      ``retired-ca``; the Secret unchanged for less than the     wait: servers load the new leaf
                       CA overlap
 distrust_retired_cas  ``retired-ca``; the Secret unchanged for longer            write: they are distrusted
-delete_unreadable     an entry of the Secret can't be read                       write: it is deleted
+delete_unreadable     a key of the Secret can't be read                         write: it is deleted
 wait_until_due        none of these                                              wait until a renewal is due
 ====================  =========================================================  =======================================
 
@@ -125,7 +125,7 @@ class WebhookConfiguration:
     version: str
     """Its ``resourceVersion``."""
     bundles: Mapping[str, bytes]
-    """Each entry's ``caBundle``, by the entry's name; empty where it has none."""
+    """Each webhook entry's ``caBundle``, by the entry's name; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class WriteSecret:
 
 
 class BundleTarget(NamedTuple):
-    """A webhook configuration whose bundles are to be written: its version, and the names of all its entries."""
+    """A webhook configuration whose bundles are to be written: its version, and its webhook entries' names."""
 
     name: str
     version: str
@@ -193,7 +193,7 @@ class BundleTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ApplyBundles:
-    """Write the bundle to each entry of the targets, if they have their version; a failure does not stop the others."""
+    """Write the bundle to each webhook entry of the targets with this version; a failure does not stop the others."""
 
     bundle: bytes
     targets: tuple[BundleTarget, ...]
@@ -230,7 +230,7 @@ def next_step(observed: Observed, stopwatch: Stopwatch, settings: RotationSettin
 
 @dataclass(frozen=True, slots=True)
 class _SecretState:
-    """The CAs in a Secret; an entry that can't be read counts as absent."""
+    """The CAs in a Secret; a key that can't be read counts as absent."""
 
     ca: CA | None = None
     next_ca: CA | None = None
@@ -265,7 +265,7 @@ class _SecretState:
         return (*(ca.certificate for ca in with_key if ca is not None), *self.retired)
 
     def content(self) -> dict[str, bytes]:
-        """Return the Secret's entries for this state, without empty ones."""
+        """Return the Secret's keys and values for this state, without empty ones."""
         content = {"retired-ca.crt": _pem(self.retired), "distrusted-ca.crt": _pem(self.distrusted)}
         for ca, name in ((self.ca, "ca"), (self.next_ca, "next-ca")):
             content[f"{name}.crt"] = ca.certificate_pem if ca is not None else b""
@@ -302,7 +302,7 @@ class _Reconciliation:
     def write_step(
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
-        """Return the step that stores ``state`` and ``leaf`` (default: the present one); it keeps foreign entries."""
+        """Return the step that stores ``state`` and ``leaf`` (default: the present one); it keeps foreign keys."""
         content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | state.content()
         content["tls.crt"], content["tls.key"] = leaf or self.valid_leaf(state)
         return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
@@ -459,7 +459,7 @@ def _promote_next_ca(context: _Reconciliation) -> StepResult | None:
     retired = (*state.retired, *((state.ca.certificate,) if state.ca is not None else ()))
     return context.write_step(
         _SecretState(state.next_ca, None, retired, state.distrusted),
-        "new leaf: every API server trusts the new CA",
+        "new leaf: signed by the new CA, which is in all bundles",
         context.issue_leaf(state.next_ca),
         clears_request=context.leaf_requested,
     )
@@ -490,11 +490,11 @@ def _distrust_retired_cas(context: _Reconciliation) -> StepResult | None:
 
 
 def _delete_unreadable(context: _Reconciliation) -> StepResult | None:
-    """Delete entries that the other rules ignore, so that the Secret shows only what is in use."""
+    """Delete keys that the other rules ignore, so that the Secret shows only what is in use."""
     present = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
     if present == context.state.content():
         return None
-    return context.write_step(context.state, "an entry of the Secret can't be read")
+    return context.write_step(context.state, "a key of the Secret can't be read")
 
 
 def _wait_until_due(context: _Reconciliation) -> StepResult | None:

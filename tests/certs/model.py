@@ -469,7 +469,7 @@ class World:
         )
         self.backups = [*self.backups[-9:], step.content]
         self.writes += 1
-        self.rotations += "new leaf: every" in step.reason
+        self.rotations += "new leaf: signed by the new CA" in step.reason
         self.leaves.add(step.content.get("tls.crt", b""))
         self.story.append(f"{self._at()} {self._name(by)} wrote {self.secret.version}: {step.reason}")
 

@@ -143,7 +143,7 @@ CASES = {
         look(content(), trusting(A), b""), ApplyBundles, "some caBundles of webhooks are out of date"
     ),
     "wait_for_propagation": Case(PROPAGATING, Wait, "may not know", CA_PROPAGATION_DELAY - timedelta(seconds=1)),
-    "promote_next_ca": Case(PROPAGATING, WriteSecret, "new leaf: every API server", CA_PROPAGATION_DELAY),
+    "promote_next_ca": Case(PROPAGATING, WriteSecret, "new leaf: signed by the new CA", CA_PROPAGATION_DELAY),
     "wait_for_overlap": Case(RETIRED, Wait, "may still present", CA_OVERLAP - timedelta(seconds=1)),
     "distrust_retired_cas": Case(RETIRED, WriteSecret, "no server presents", CA_OVERLAP),
     "delete_unreadable": Case(

@@ -46,7 +46,7 @@ CASES: dict[str, list[tuple[str, str, list[str]]]] = {
         ("/srv/*.log", "istio-proxy", ["istio-proxy"]),
         ("app:/srv/*.log", "app,web", ["app", "web"]),
     ],
-    "every logs entry a:": [
+    "a container in each entry": [
         ("app:/srv/*.log", "", ["app"]),
         ("init:/srv/*.log,web:/x/*.log", "", ["web", "init"]),
     ],

@@ -49,7 +49,7 @@ CASES: dict[str, dict[str, Case]] = {
         "containers": saying(True, containers=("app",)),
         "other keys": saying(False, add_variables=False, run_as_user=5, volume_size_limit="1Gi"),
     },
-    "mounts a volume at, above or below the directory": {
+    "mounts a writable volume around its logs": {
         "at": having(True, "/var/log/app"),
         "above": having(True, "/var/log"),
         "below": having(True, "/var/log/app/today"),

@@ -133,7 +133,7 @@ def test_a_ca_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password:
         says = "the CA holds an encrypted private key; write it without a password"
     else:
         pem = b"".join(GOOD["RSA"])
-        says = "the CA's key is not an elliptic-curve key"
+        says = "the CA's key is not an elliptic-curve key; use a CA with one"
     file = tmp_path / "ca-with-key.pem"
     file.write_bytes(pem)
     text = sentence(state_folder=tmp_path)

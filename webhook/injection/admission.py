@@ -253,7 +253,8 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """Return the index in the list of init containers at which the sidecar is inserted, None for the end.
 
     The kubelet creates a missing subPath directory, owned by root, for the first container that mounts it. The sidecar
-    goes after init containers that mount such a volume, so that they still find the directory missing.
+    goes after init containers that mount such a volume: one of them may create the directory, with an owner who can
+    write to it.
     """
     if not profile.starts_first:
         return None

@@ -4,7 +4,7 @@
 the pod has                the selected containers
 =========================  =====================================================================
 ``containers: a,b``        a and b; a container in ``logs`` must be one of them
-every ``logs`` entry a:    the containers that are named
+a container in each entry  the containers that ``logs`` names
 anything else              all ordinary containers except those of other injectors; and those
                            that ``logs`` names
 =========================  =====================================================================

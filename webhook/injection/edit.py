@@ -16,14 +16,15 @@ from webhook.json_values import json_pointer
 
 __all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
 
-#: A non-standard member of an operation, ignored by patch implementations: how the YAML writer spells the null.
+#: A non-standard member of a removal's operations, ignored by patch implementations: how ``webhook.documents`` spells
+#: the null.
 NULL_SPELLING = "nullSpelling"
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Operation(Struct, gc=False):
-    """One RFC 6902 operation; all of ours are ``add``."""
+    """One RFC 6902 operation of an injection: always ``add``. A removal has other ones, as dictionaries."""
 
     op: str
     path: str

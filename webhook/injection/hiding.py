@@ -73,7 +73,7 @@ def warning_if_application_hidden(directory: str) -> Finding | None:
 def _programs(container: Container, name: str) -> list[tuple[str, str]]:
     """Return what the pod tells the container to run or to read: what it is, and its path.
 
-    Arguments are included only if the name is in them.
+    Arguments are included only if ``name``, the last component of the log directory, is in them.
     """
     command, directory, lifecycle = container.command, container.workingDir, container.lifecycle
     found = [("workingDir", directory)] if directory else []

@@ -6,8 +6,8 @@ A namespace that opts in asks for all its pods, and most pods write no log file.
 the pod, or its profile                           because
 ================================================  ==========================================================
 says ``logs``, ``profile`` or ``containers``      its author wants logs to be read
-mounts a volume at, above or below the directory  of the profile's logs: its logs may be there; a read-only one
-                                                  or the node's own (a hostPath) doesn't count
+mounts a writable volume around its logs          at, above or below their directory; the node's own, a
+                                                  hostPath, doesn't count
 has a profile that reads no logs                  there is nothing to look for
 has a profile with ``injectAll``                  the operator says that all pods write there
 ================================================  ==========================================================

@@ -13,9 +13,9 @@ TERMINATION_LOG = "/dev/termination-log"
 
 
 class Mounted(NamedTuple):
-    """Something that is mounted: where that was written, at which path, whether read-only."""
+    """A mount: its source in the document (None: the runtime makes it), its path, and whether it is read-only."""
 
-    written: Path | None
+    source: Path | None
     path: str
     read_only: bool = False
 
@@ -63,14 +63,14 @@ def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: R
     for one in everything:
         for point in mount_points(one.path):
             twin = at.setdefault(point, one)
-            where = one.written or twin.written
+            where = one.source or twin.source
             if twin is not one and where is not None and one not in _RUNTIME_MOUNTS:
                 found[where, f"{one.path[:60]} is mounted twice"] = None
     for inner in everything:
         for point in mount_points(inner.path):
             for depth in range(len(point)):
                 outer = at.get(point[:depth])
-                where = inner.written or (outer.written if outer is not None else None)
+                where = inner.source or (outer.source if outer is not None else None)
                 if outer is not None and outer.read_only and where is not None:
                     message = f"{inner.path[:60]} can't be mounted inside {outer.path[:60]}, which is read-only"
                     found[where, message] = None

@@ -66,9 +66,10 @@ def is_our_volume_name(name: str, configuration: Configuration) -> bool:
 
 
 def is_our_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
-    """Return whether a volume, in JSON, has a name that begins with ``pillion-``, and our form, of any revision.
+    """Return whether a volume, in JSON, has a name that begins with ``pillion-``, and our form.
 
-    That is a plain emptyDir, or what a profile defines. The name need not be one that we give today.
+    That is a plain emptyDir, whichever revision added it, or what a profile defines now. The name need not be one that
+    we give today.
     """
     name = volume["name"]
     if not name.startswith(NAME_PREFIX):

@@ -161,10 +161,8 @@ _PARENTS_OF_APPLICATIONS = frozenset(
         ),
     )
 )
-#: Application directories that do not follow from the rules above.
-_APPLICATION_DIRECTORIES = frozenset(
-    components(path) for path in ("/var/www/html", "/usr/share/nginx/html", "/var/lib/postgresql/data", "/var/log")
-)
+#: Images have directories for their servers in it, although its name says logs.
+_APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
 #: Names of directories that hold an application's files, at any depth.
 _APPLICATION_NAMES = frozenset({"app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"})
 #: Database directories: a server refuses to initialise one that is not empty.

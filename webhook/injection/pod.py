@@ -1,8 +1,8 @@
 """The typed view of a pod: the fields that decisions need.
 
 The view is decoded from the request and never encoded back: the pod stays the document that the client sent. Values
-that are only copied (an ``emptyDir``'s content, a ``fieldRef``) stay raw JSON. Every list and object may be null, as
-in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
+that are only copied (an ``emptyDir``'s content, a ``fieldRef``) are plain dictionaries. Every list and object may be
+null, as in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
 
 No view refers to itself, so the garbage collector need not track them (``gc=False``).
 """
@@ -58,7 +58,7 @@ class SecurityContext(Struct, omit_defaults=True, gc=False):
 
 
 class EnvVarSource(Struct, omit_defaults=True, gc=False):
-    """``valueFrom``: one of these kinds, with its content as raw JSON."""
+    """``valueFrom``: one of these kinds, with its content as a plain dictionary."""
 
     fieldRef: dict[str, Any] | None = None
     resourceFieldRef: dict[str, Any] | None = None

@@ -21,9 +21,9 @@ POD_PLACEHOLDERS = {
     "<start>": "beginning or end, if the pod or the profile says where reading begins",
 }
 START = "<start>"
-#: All placeholders; ``<native>`` is replaced when the profile is loaded.
+#: All placeholders of command, args and env; ``<native>`` is replaced when the profile is loaded.
 PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
-#: A profile's image that is the configuration's, with the configuration's pull policy.
+#: Written as the image of a profile's sidecar, it is replaced by the configuration's image and pull policy.
 IMAGE_PLACEHOLDER = "<image>"
 
 #: The prefix of the names of our containers and volumes.
@@ -99,7 +99,8 @@ class Profile:
     prerequisites: tuple[str, ...]
     #: The sidecar's name.
     container_name: str = field(init=False)
-    #: The resources in a pod without resource annotations that is not Guaranteed.
+    #: The sidecar's resources in most pods: no resource annotation, not Guaranteed, and not every container limits
+    #: ephemeral storage.
     resources: Mapping[str, Mapping[str, str]] = field(init=False)
     #: Whether the command has placeholders that are replaced for each pod.
     has_command_placeholders: bool = field(init=False)

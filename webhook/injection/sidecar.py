@@ -184,7 +184,7 @@ def _fill_arguments(items: Sequence[str], plan: Plan, start: str) -> list[str]:
 
 
 def _fill_variables(variables: Sequence[EnvVar], plan: Plan, start: str) -> list[EnvVar]:
-    """Return the variables with each placeholder filled in; a text that would be empty has no variable."""
+    """Return the variables with placeholders filled in; one that is joined by colons and would be empty is left out."""
     filled = []
     for variable in variables:
         placeholder = variable.value

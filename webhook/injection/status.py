@@ -24,8 +24,9 @@ class Status(Struct, omit_defaults=True, rename="camel"):
     sidecar: str
     #: The selected containers.
     containers: list[str]
-    #: The volumes that were added, and the pod's own volumes that are read.
+    #: The volumes that were added.
     volumes: list[str]
+    #: The pod's own volumes that are read.
     reused_volumes: list[str]
     #: The variables that a container got, for containers that did not get all of ``POD_VARIABLES``.
     variables: dict[str, list[str]] = {}
@@ -35,7 +36,7 @@ class Status(Struct, omit_defaults=True, rename="camel"):
     #: Values that the injection replaced, by JSON pointer: the autoscaler's list if it can't be restored otherwise; in
     #: manifests also null and empty values, and a status that the author wrote.
     former_values: dict[str, Any] = {}
-    #: How the manifest spells such a null (``null``, ``~``), by JSON pointer; absent for an omitted value.
+    #: How the manifest spells such a null (``null``, ``~``), by JSON pointer; absent where nothing follows the colon.
     null_spellings: dict[str, str] = {}
 
     def text(self) -> str:

@@ -8,7 +8,8 @@ the container mounts                  the plan
 ====================================  ===============================================================
 a volume at the directory or above    that volume is *reused*, as the container mounts it
 nothing there                         a *new* emptyDir, if it hides nothing that the container needs
-a volume below it, logs may be there  that volume is read besides (alone, if it is the log file)
+a volume below it, logs may be there  that volume is read besides; if every log file is such a mount,
+                                      none is added for row 2
 a volume below it, no logs there      is ignored
 ====================================  ===============================================================
 """

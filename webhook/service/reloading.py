@@ -40,7 +40,8 @@ class Poller(Protocol):
 class WatchedFiles:
     """Files that are reloaded, and compared with their previous content.
 
-    Users of the content take it from here and never read the files again: what was compared is what is in force.
+    Users of the content take it from here and do not read the files again, so what was compared is what is in force.
+    Only OpenSSL reads certificate and key itself; a handshake then checks that they are the same (``tls.context``).
     Content is compared rather than times, and polled rather than watched with inotify: a mounted ConfigMap or Secret is
     a chain of symlinks that is swapped, and inotify's events depend on the file system.
     """

@@ -46,7 +46,7 @@ class HttpReply(NamedTuple):
 
 
 class ReviewService:
-    """Answers reviews within the limits on requests in flight and on buffered bodies; counts and logs each."""
+    """Answers reviews within the limits on one body and on all buffered bodies; counts and logs each."""
 
     def __init__(self, state: LiveState, settings: Settings, metrics: Metrics, log: Log) -> None:
         self.state = state

@@ -42,8 +42,8 @@ __all__ = ["Server", "build", "run"]
 #: The length of the kernel's accept queue: enough for a burst of connections while the loop is busy.
 BACKLOG = 1024
 
-#: A valid review nests at most 900 levels deep, and msgspec counts each level as a call. A stack of 8 MiB holds many
-#: times 3,000 frames.
+#: A pod's ``managedFields`` may nest 900 levels deep, and msgspec counts each level as a call. A stack of 8 MiB holds
+#: many times 3,000 frames.
 RECURSION_LIMIT = 3000
 
 
