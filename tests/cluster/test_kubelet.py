@@ -15,10 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.goldens import CASES
+from tests.injection.reviews import verdict_on
 from tests.strategies import pods
-from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
-from webhook.injection.review import parse_review
 from webhook.injection.verdict import Verdict
 
 from .api import proxied
@@ -60,19 +59,6 @@ def pair(name: str, pod: Any, verdict: Verdict) -> Pair | None:
 
 def _container_names(pod: Any) -> set[str]:
     return {each["name"] for kind in ("containers", "initContainers") for each in pod["spec"].get(kind) or []}
-
-
-def verdict_on(pod: Any, configuration: Configuration) -> Verdict:
-    """Return the verdict on a pod that is being created."""
-    request = {
-        "uid": "u-1",
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "operation": "CREATE",
-        "namespace": "default",
-        "object": pod,
-    }
-    document = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    return admit(parse_review(json.dumps(document).encode(), namespace_opted_in=False), configuration)
 
 
 def one_of_each(pairs: Iterable[Pair]) -> list[Pair]:

@@ -6,12 +6,12 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from tests.injection.reviews import admission_of
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.kinds import PERSISTENT_KINDS, WRITABLE_KINDS
-from webhook.injection.review import parse_review
 from webhook.injection.start import start_in_words
 from webhook.profiles import builtins
 
@@ -26,16 +26,10 @@ def run(source: dict[str, Any], start: str = "", of_profile: str = "", mount: st
             "volumes": [{"name": "data", **source}],
         },
     }
-    request = {"uid": "u", "kind": {"version": "v1", "kind": "Pod"}, "operation": "CREATE", "object": pod}
-    body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
     profile = {"base": "tail", **({"start": of_profile} if of_profile else {})}
-    admission = Admission(
-        parse_review(json.dumps(body).encode()),
-        build({"defaultProfile": "own", "profiles": {"own": profile}}, builtins()),
-    )
-    verdict = admission.run()
-    assert verdict.error is None
-    assert verdict.injected
+    admission = admission_of(pod, build({"defaultProfile": "own", "profiles": {"own": profile}}, builtins()))
+    assert admission.verdict.error is None
+    assert admission.verdict.injected
     return admission
 
 

@@ -10,6 +10,7 @@ from webhook.documents import nodes
 from webhook.documents.nodes import Mapping, Node, Pair, Sequence
 from webhook.documents.scalars import Json
 from webhook.injection.edit import NULL_SPELLING
+from webhook.json_values import as_mapping, json_pointer, parse_pointer
 
 __all__ = ["Change", "Entry", "Members", "Operation", "Path", "at"]
 
@@ -143,7 +144,7 @@ class Members:
                 entry.is_removed = True
                 self.live.remove(entry)
         else:
-            self.owner.write({key: value for key, value in _mapping(self.current()).items() if key != step})
+            self.owner.write({key: value for key, value in as_mapping(self.current()).items() if key != step})
 
     def _add(self, index: int, value: Json, key: str = "") -> None:
         entry = Entry(None, self, key)
@@ -163,7 +164,7 @@ class Change:
 
     def apply(self, operation: Operation) -> None:
         """Do what an operation says."""
-        tokens = _tokens(operation["path"])
+        tokens = list(parse_pointer(operation["path"]))
         entry = self.root
         while tokens and (members := entry.opened(tokens[0])) is not None:
             token, *tokens = tokens
@@ -172,7 +173,7 @@ class Change:
                 return
             entry = members.member(token)
         if tokens:
-            within = operation | {"path": _pointer(tokens)}
+            within = operation | {"path": json_pointer(tokens)}
             entry.write(jsonpatch.apply_patch(entry.current(), [within], in_place=True))
         else:
             entry.write(operation["value"])
@@ -213,16 +214,3 @@ def at(value: Json, path: Path) -> Json:
         elif isinstance(value, list):
             value = value[int(step)]
     return value
-
-
-def _tokens(pointer: str) -> list[str]:
-    """Return a JSON pointer's tokens (RFC 6901)."""
-    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
-
-
-def _pointer(tokens: list[str]) -> str:
-    return "".join(f"/{token.replace('~', '~0').replace('/', '~1')}" for token in tokens)
-
-
-def _mapping(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}

@@ -139,7 +139,7 @@ def _files(plan: Plan, _start: str) -> list[str]:
     return [pattern for source in plan.sources for pattern in source.sidecar_patterns]
 
 
-def _folders(plan: Plan, _start: str) -> list[str]:
+def _directories(plan: Plan, _start: str) -> list[str]:
     # a file that is mounted by itself has no directory of its own to show
     return [
         "/".join((source.path, *directory)) if name else source.path
@@ -152,7 +152,7 @@ def _volumes(plan: Plan, _start: str) -> list[str]:
     return [source.mount.name for source in plan.sources]
 
 
-def _persistent_folders(plan: Plan, _start: str) -> list[str]:
+def _persistent_directories(plan: Plan, _start: str) -> list[str]:
     return [source.path for source in plan.sources if source.persistent]
 
 
@@ -162,9 +162,9 @@ def _start(_plan: Plan, start: str) -> list[str]:
 
 _FILLERS = {
     "<log-files>": _files,
-    "<log-directories>": _folders,
+    "<log-directories>": _directories,
     "<log-volumes>": _volumes,
-    "<persistent-directories>": _persistent_folders,
+    "<persistent-directories>": _persistent_directories,
     "<start>": _start,
 }
 #: In a variable, the items of these are joined by colons, which no mount's path contains. Those of the others become a
