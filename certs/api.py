@@ -32,11 +32,11 @@ class UnreachableError(ApiError):
 class StatusError(ApiError):
     """The API server answered with an error status."""
 
-    def __init__(self, status: int, message: str, time: datetime) -> None:
+    def __init__(self, status: int, message: str, api_server_time: datetime) -> None:
         super().__init__(message)
         self.status = status
-        self.time = time
-        """The API server's clock, from the header ``Date``."""
+        self.api_server_time = api_server_time
+        """From the header ``Date``."""
 
     @property
     def not_found(self) -> bool:
@@ -53,8 +53,8 @@ class ApiResponse(NamedTuple):
     """The API server's response."""
 
     document: Any
-    time: datetime
-    """The API server's clock, from the header ``Date``."""
+    api_server_time: datetime
+    """From the header ``Date``."""
 
 
 @dataclass(frozen=True, slots=True)

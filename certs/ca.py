@@ -28,7 +28,7 @@ BACKDATING = timedelta(hours=1)
 #: The share of a lifetime after which a certificate is due for renewal: a third is left to repair what prevents it.
 RENEWAL_AT = 2 / 3
 
-PrivateKey = ec.EllipticCurvePrivateKey
+ECKey = ec.EllipticCurvePrivateKey
 
 
 class UnsupportedKeyError(ValueError):
@@ -40,7 +40,7 @@ class Leaf:
     """A server's certificate and its private key."""
 
     certificate: x509.Certificate
-    key: PrivateKey
+    key: ECKey
 
     @property
     def certificate_pem(self) -> bytes:
@@ -58,7 +58,7 @@ class CA:
     """A CA's certificate and its private key; :meth:`create` makes one, :meth:`load` reads one."""
 
     certificate: x509.Certificate
-    key: PrivateKey
+    key: ECKey
 
     @classmethod
     def create(
@@ -67,7 +67,7 @@ class CA:
         *,
         name: str = "Pillion",
         lifetime: timedelta = CA_LIFETIME,
-        key: PrivateKey | None = None,
+        key: ECKey | None = None,
     ) -> Self:
         """Return a new CA, valid from an hour before ``now`` (timezone-aware) to ``now + lifetime``."""
         key = key or ec.generate_private_key(ec.SECP256R1())
@@ -95,7 +95,7 @@ class CA:
             key = pem.private_key(key_pem, "the CA")
         except pem.EncryptedError as error:
             raise UnsupportedKeyError(str(error)) from None
-        if not isinstance(key, PrivateKey):
+        if not isinstance(key, ECKey):
             raise UnsupportedKeyError("the CA's key is not an elliptic-curve key; use a CA with one")
         certificate = pem.certificates(certificate_pem, "the CA")[0]
         if pem.public_key(certificate, "the CA") != key.public_key():
@@ -108,7 +108,7 @@ class CA:
         now: datetime,
         *,
         lifetime: timedelta = LEAF_LIFETIME,
-        key: PrivateKey | None = None,
+        key: ECKey | None = None,
     ) -> Leaf:
         """Return a leaf for a server that clients call by ``names``: DNS names, and IP addresses as text.
 
@@ -150,7 +150,7 @@ def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: PrivateKey, now: datetime, lifetime: timedelta
+    subject: x509.Name, issuer: x509.Name, key: ECKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     """Return a builder with the fields that the certificates of CAs and leaves have in common."""
     now = _to_whole_seconds(now)
@@ -192,5 +192,5 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _pem(key: PrivateKey) -> bytes:
+def _pem(key: ECKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

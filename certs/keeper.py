@@ -95,7 +95,7 @@ class Keeper:
         log: Log,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._server = server
+        self._api_server = server
         self._objects = objects
         self._settings = settings
         self._intervals = Intervals.of(settings)
@@ -143,7 +143,7 @@ class Keeper:
         return delay
 
     def _reconcile(self) -> Step:
-        with self._server.connect() as connection:
+        with self._api_server.connect() as connection:
             store = Store(connection, self._objects)
             try:
                 is_leader = self._claim_lease(store)
@@ -174,10 +174,10 @@ class Keeper:
         try:
             lease = store.lease()
             now = datetime.now(UTC)
-            if abs(now - lease.server_time) > self._settings.max_clock_skew:
+            if abs(now - lease.api_server_time) > self._settings.max_clock_skew:
                 # a replica whose clock is right may rotate instead
                 self._leadership.release(store, lease)
-                raise _ClockSkewError(f"this clock says {now:%FT%TZ}, the API server's {lease.server_time:%FT%TZ}")
+                raise _ClockSkewError(f"this clock says {now:%FT%TZ}, the API server's {lease.api_server_time:%FT%TZ}")
             is_leader = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except StatusError as error:
             if error.conflict:
@@ -254,7 +254,7 @@ class Keeper:
     def _release_lease(self) -> None:
         """Release the Lease, so that another replica can take over before it expires."""
         try:
-            with self._server.connect() as connection:
+            with self._api_server.connect() as connection:
                 store = Store(connection, self._objects)
                 if self._leadership.release(store, store.lease()):
                     self._log.info("Lease released")

@@ -12,8 +12,9 @@ clock_skew            our clock and the API server's differ too much            
 create_secret         there is no Secret                                         create an empty one
 retire_unknown_cas    a bundle has a CA that is neither trusted nor distrusted   write: it is retired
 sign_leaf             ``ca`` can sign; ``tls`` is invalid, due or requested      write: a new leaf, signed by ``ca``
-create_next_ca        ``ca`` can't sign, is due, or a new CA is requested; no    write: a new ``next-ca``
-                      valid ``next-ca``
+create_next_ca        no valid ``next-ca``, and one of: ``ca`` can't sign or     write: a new ``next-ca``
+                      is due; there is an invalid ``next-ca``; a new CA is
+                      requested and none is retired
 apply_bundles         a bundle differs from the trusted CAs                      apply the trusted CAs to all bundles
 wait_for_propagation  ``next-ca`` is in all bundles, for less than the           wait: API servers learn of it
                       propagation delay; other CAs are trusted, too
@@ -22,7 +23,7 @@ promote_next_ca       ``next-ca`` is in all bundles, for longer or alone        
 wait_for_overlap      ``retired-ca``; the Secret unchanged for less than the     wait: servers load the new leaf
                       CA overlap
 distrust_retired_cas  ``retired-ca``; the Secret unchanged for longer            write: they are distrusted
-delete_unreadable     a key of the Secret can't be read                         write: it is deleted
+delete_unreadable     a data key of the Secret can't be used                    write: it is deleted
 wait_until_due        none of these                                              wait until a renewal is due
 ====================  =========================================================  =======================================
 
@@ -136,7 +137,7 @@ class Observed:
     """
 
     time: datetime
-    server_time: datetime
+    api_server_time: datetime
     """The API server's clock: the header ``Date`` of a response."""
     monotonic_now: timedelta
     """A monotonic clock, read after everything else: the time of a slow response must not count as waited."""
@@ -230,7 +231,7 @@ def next_step(observed: Observed, stopwatch: Stopwatch, settings: RotationSettin
 
 @dataclass(frozen=True, slots=True)
 class _SecretState:
-    """The CAs in a Secret; a key that can't be read counts as absent."""
+    """The CAs in a Secret's data; a value that can't be read counts as absent."""
 
     ca: CA | None = None
     next_ca: CA | None = None
@@ -273,7 +274,7 @@ class _SecretState:
         return {key: value for key, value in content.items() if value}
 
 
-#: The keys that :class:`_SecretState` writes.
+#: The data keys that :class:`_SecretState` writes.
 _KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "distrusted-ca.crt"})
 
 
@@ -302,7 +303,7 @@ class _Reconciliation:
     def write_step(
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
-        """Return the step that stores ``state`` and ``leaf`` (default: the present one); it keeps foreign keys."""
+        """Return the step that stores ``state`` and ``leaf`` (default: the present one), beside others' data keys."""
         content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | state.content()
         content["tls.crt"], content["tls.key"] = leaf or self.valid_leaf(state)
         return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
@@ -357,13 +358,13 @@ class _Reconciliation:
 
 
 def _clock_skew(context: _Reconciliation) -> StepResult | None:
-    skew = abs(context.now - context.observed.server_time)
+    skew = abs(context.now - context.observed.api_server_time)
     if skew <= context.settings.max_clock_skew:
         return None
     return StepResult(
         Wait(
             context.settings.ca_propagation_delay,
-            f"this clock says {context.now:%FT%TZ}, the API server's {context.observed.server_time:%FT%TZ}",
+            f"this clock says {context.now:%FT%TZ}, the API server's {context.observed.api_server_time:%FT%TZ}",
         )
     )
 
@@ -490,11 +491,11 @@ def _distrust_retired_cas(context: _Reconciliation) -> StepResult | None:
 
 
 def _delete_unreadable(context: _Reconciliation) -> StepResult | None:
-    """Delete keys that the other rules ignore, so that the Secret shows only what is in use."""
+    """Delete data keys that the other rules ignore, so that the Secret shows only what is in use."""
     present = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
     if present == context.state.content():
         return None
-    return context.write_step(context.state, "a key of the Secret can't be read")
+    return context.write_step(context.state, "a data key of the Secret can't be used")
 
 
 def _wait_until_due(context: _Reconciliation) -> StepResult | None:

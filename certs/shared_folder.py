@@ -44,7 +44,7 @@ class KeeperStatus:
     serve_from: float = 0.0
     """When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks."""
     serve_until: float = 0.0
-    """When a server must stop to serve it, in seconds of the epoch: earlier than its notAfter, for clients' clocks."""
+    """When a server must stop serving it, in seconds of the epoch: earlier than its notAfter, for clients' clocks."""
     fresh_until_boot_seconds: float = 0.0
     """Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`."""
     last_success: float = 0.0

@@ -73,7 +73,7 @@ class LeaseState(NamedTuple):
     holder: str
     renewed: str
     """The time of renewal as its holder wrote it; it is only compared, never parsed."""
-    server_time: datetime
+    api_server_time: datetime
     """The API server's clock."""
 
 
@@ -100,8 +100,8 @@ class Store:
         """Read the webhook configurations if they are to be included, then the Secret."""
         names = self._names.webhook_configurations if include_webhook_configurations else ()
         configurations = {name: self._configuration(name) for name in names}
-        secret, server_time = self._read_secret()
-        return Observed(self._clock(), server_time, timedelta(seconds=self._monotonic()), secret, configurations)
+        secret, api_server_time = self._read_secret()
+        return Observed(self._clock(), api_server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
     def perform(self, step: Step, observed: Observed) -> None:
         """Take a step that was computed from ``observed``; raises :class:`ApiError`."""
@@ -160,12 +160,12 @@ class Store:
             response = self._connection.get(self._secret)
         except StatusError as error:
             if error.not_found:
-                return None, error.time
+                return None, error.api_server_time
             raise
         document = response.document
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return SecretSnapshot(_resource_version(document), content, rotation_requested), response.time
+        return SecretSnapshot(_resource_version(document), content, rotation_requested), response.api_server_time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
         present = observed.secret.content if observed.secret is not None else {}
@@ -213,7 +213,7 @@ class Store:
 def _lease_state(response: ApiResponse) -> LeaseState:
     spec = response.document.get("spec") or {}
     holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
-    return LeaseState(_resource_version(response.document), holder, renewed, response.time)
+    return LeaseState(_resource_version(response.document), holder, renewed, response.api_server_time)
 
 
 def _configuration_path(name: str) -> str:

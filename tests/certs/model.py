@@ -433,10 +433,10 @@ class World:
                 yield
             if not self.secret_first:
                 secret = self.secret
-            server_time = self.clock(self.clients[0].max_clock_skew)
+            api_server_time = self.clock(self.clients[0].max_clock_skew)
             yield
             own_time = self.clock(replica.max_clock_skew + replica.wrong_by)
-            seen = Observed(own_time, server_time, self.elapsed, secret, configurations)
+            seen = Observed(own_time, api_server_time, self.elapsed, secret, configurations)
             step, stopwatch = self.machine(seen, stopwatch, self.settings)
             requests = self._requests(step, replica)
             self.in_flight += requests

@@ -175,7 +175,7 @@ def test_a_refusal_says_what_the_api_server_said(peer: Peer, status: int, missin
     with pytest.raises(StatusError, match=f"^GET /x: {status}: not for you$") as raised:
         asked(peer.plays(script))
     error = raised.value
-    assert (error.not_found, error.conflict, error.time.year) == (missing, conflict, 2026)
+    assert (error.not_found, error.conflict, error.api_server_time.year) == (missing, conflict, 2026)
 
 
 @pytest.mark.parametrize(

@@ -82,12 +82,12 @@ def look(
     *bundles: bytes,
     now: datetime = NOW,
     rotation_requested: str = "",
-    server_time: datetime | None = None,
+    api_server_time: datetime | None = None,
 ) -> Observed:
     """Return what is seen of a Secret and of one configuration whose entries have these bundles."""
     return Observed(
         now,
-        server_time or now,
+        api_server_time or now,
         INSTANT,
         None if secret is None else SecretSnapshot("7", secret, rotation_requested),
         {"webhooks": WebhookConfiguration("9", {f"entry-{number}": bundle for number, bundle in enumerate(bundles)})},
@@ -132,7 +132,7 @@ class Case(NamedTuple):
 PROPAGATING = look(content(next_ca=B), trusting(A, B), trusting(A, B))
 RETIRED = look(content(B, LEAF_B, retired=(A,)), trusting(B, A))
 CASES = {
-    "clock_skew": Case(look(content(), server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
+    "clock_skew": Case(look(content(), api_server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
     "create_secret": Case(look(None, trusting(A)), CreateSecret, "no Secret"),
     "retire_unknown_cas": Case(look(content(), trusting(A, C)), WriteSecret, "contain CAs that the Secret does not"),
     "sign_leaf": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
@@ -147,7 +147,7 @@ CASES = {
     "wait_for_overlap": Case(RETIRED, Wait, "may still present", CA_OVERLAP - timedelta(seconds=1)),
     "distrust_retired_cas": Case(RETIRED, WriteSecret, "no server presents", CA_OVERLAP),
     "delete_unreadable": Case(
-        look(content() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be read"
+        look(content() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be used"
     ),
     "wait_until_due": Case(look(content(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
 }

@@ -72,14 +72,14 @@ def test_who_takes_part(row: str) -> None:
 
 def test_entries_without_a_prefix_mean_those_that_are_not_named_by_one() -> None:
     """A container that takes part by its prefix alone sees that entry only."""
-    meant = {one.container.name: one.takes_unprefixed for one in found("init:/srv/*.log,/x/*.log") if one.selected}
+    meant = {one.container.name: one.takes_general_entries for one in found("init:/srv/*.log,/x/*.log") if one.selected}
     assert meant == {"app": True, "web": True, "init": False}
-    assert all(one.takes_unprefixed for one in found("app:/srv/*.log", "app") if one.selected)
+    assert all(one.takes_general_entries for one in found("app:/srv/*.log", "app") if one.selected)
 
 
 def test_what_others_mount_is_looked_at() -> None:
     """Those that take no part, but for the pod's own that were not selected."""
-    others = [(one.container.name, one.takes_unprefixed) for one in found("app:/srv/*.log") if not one.selected]
+    others = [(one.container.name, one.takes_general_entries) for one in found("app:/srv/*.log") if not one.selected]
     assert others == [("istio-proxy", True), ("init", True), ("vault-agent-init", True)]
     assert all(one.added_variables == () for one in found() if not one.selected)
 
@@ -115,14 +115,14 @@ def test_mounts_are_known_by_their_paths() -> None:
     mounts = [{"name": "a", "mountPath": "/var/run/x/"}]
     devices = [{"name": "b", "devicePath": "//dev/x"}]
     one = Candidate.of(
-        container(volumeMounts=mounts, volumeDevices=devices), "/p", selected=True, takes_unprefixed=True
+        container(volumeMounts=mounts, volumeDevices=devices), "/p", selected=True, takes_general_entries=True
     )
     assert {path: mount.name if mount else None for path, mount in one.own_mounts.items()} == {
         ("run", "x"): "a",
         ("dev", "x"): None,
     }
     mounts.append({"name": "c", "mountPath": "/var/"})
-    one = Candidate.of(container(volumeMounts=mounts), "/p", selected=True, takes_unprefixed=True)
+    one = Candidate.of(container(volumeMounts=mounts), "/p", selected=True, takes_general_entries=True)
     assert set(one.own_mounts) == {("var", "run", "x"), ("var",)}
 
 

@@ -23,6 +23,7 @@ CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
         "annotation": (False, False, Reason.BAD_ANNOTATION, Outcome.NOT_INJECTABLE),
         "plan": (True, False, Reason.HIDES_PROGRAM, Outcome.NOT_INJECTABLE),
     },
+    "an unreadable pod": {"": (True, False, Reason.UNREADABLE_POD, Outcome.NOT_INJECTABLE)},
     "anything else": {
         "quiet": (True, False, Reason.NOT_REQUESTED, Outcome.SKIPPED),
         "asked": (True, False, Reason.WINDOWS, Outcome.SKIPPED),

@@ -12,10 +12,10 @@ from webhook.injection.reasons import NotInjectable, Reason
 from webhook.injection.targets import MAX_TARGETS, enclosing_mount_path, files_are_mounts, targets
 
 
-def mounting(*paths: str, name: str = "app", takes_unprefixed: bool = True) -> Candidate:
+def mounting(*paths: str, name: str = "app", takes_general_entries: bool = True) -> Candidate:
     """Return a container that mounts a volume at each path."""
     mounts = [{"name": "data", "mountPath": path} for path in paths]
-    return candidate(name, volumeMounts=mounts, takes_unprefixed=takes_unprefixed)
+    return candidate(name, volumeMounts=mounts, takes_general_entries=takes_general_entries)
 
 
 def found(logs: str, *containers: Candidate) -> list[tuple[str, str, list[str]]]:
@@ -47,7 +47,7 @@ def test_a_prefix_means_one_container() -> None:
 
 def test_a_container_may_take_part_by_its_prefix_alone() -> None:
     """Then entries without one mean the others."""
-    by_prefix = mounting(name="init", takes_unprefixed=False)
+    by_prefix = mounting(name="init", takes_general_entries=False)
     assert found("init:/a/*.log,/b/x.log", mounting(), by_prefix) == [
         ("init", "/a", ["*.log"]),
         ("app", "/b", ["x.log"]),

@@ -27,8 +27,10 @@ def entry(text: str) -> LogEntry:
     return files
 
 
-def candidate(name: str = "app", *, selected: bool = True, takes_unprefixed: bool = True, **fields: Any) -> Candidate:
+def candidate(
+    name: str = "app", *, selected: bool = True, takes_general_entries: bool = True, **fields: Any
+) -> Candidate:
     """Return a container that takes part, with these fields."""
     return Candidate.of(
-        container(name, **fields), "/spec/containers/0", selected=selected, takes_unprefixed=takes_unprefixed
+        container(name, **fields), "/spec/containers/0", selected=selected, takes_general_entries=takes_general_entries
     )

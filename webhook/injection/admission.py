@@ -171,7 +171,7 @@ def _volumes_in_words(plan: Plan) -> str:
 
 
 def _left_out_notes(facts: PodFacts, candidates: list[Candidate]) -> list[Finding]:
-    """Return a note for each ordinary container of another injector that is not selected and not named."""
+    """Return a note for each ordinary container of another injector that is not selected; none with ``containers``."""
     selected = {item.container.name for item in candidates if item.selected}
     if facts.options.containers is not None:
         return []
@@ -260,7 +260,7 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
         return None
     position = 0
     for number, container in enumerate(spec.initContainers or () if plan.reused_subpath_volumes else (), 1):
-        # not after a native sidecar, which ends after the containers behind it and so would lose its last lines
+        # a native sidecar does not count: it ends after the containers that follow it, so ours would miss its end
         ends = container.restartPolicy != "Always"
         if ends and any(mount.name in plan.reused_subpath_volumes for mount in container.volumeMounts or ()):
             position = number

@@ -54,8 +54,9 @@ class LogEntry(Struct, frozen=True, gc=False):
     """One entry of ``logs``: which files of which container.
 
     ``/var/log/app/**/*.log`` has the directory ``/var/log/app`` and the glob ``*.log``, and is recursive. ``container``
-    is empty in an entry for every selected container. ``text`` is the entry as it was written, ``directory_parts`` are
-    the directory's components, and ``is_glob`` says that more than one file can match.
+    is empty in an entry that names none; ``Candidate.takes_general_entries`` says to which containers it applies.
+    ``text`` is the entry as it was written, ``directory_parts`` are the directory's components, and ``is_glob`` says
+    that more than one file can match.
     """
 
     text: str

@@ -37,11 +37,11 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
     """A container whose mounts are examined.
 
     A ``selected`` one gets variables and new volumes. For any other, only the volumes are read that it mounts at a log
-    directory. ``takes_unprefixed``: whether entries without a container prefix apply to it.
+    directory. ``takes_general_entries``: whether entries that name no container apply to it.
     """
 
     selected: bool
-    takes_unprefixed: bool
+    takes_general_entries: bool
     added_variables: Sequence[EnvVar] = ()
     #: The mounts that it has.
     own_mounts: Mounts
@@ -57,7 +57,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
         pointer: str,
         *,
         selected: bool,
-        takes_unprefixed: bool,
+        takes_general_entries: bool,
         added_variables: Sequence[EnvVar] = (),
     ) -> "Candidate":
         """Return the container with its mounts by path."""
@@ -72,7 +72,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
             container,
             pointer,
             selected=selected,
-            takes_unprefixed=takes_unprefixed,
+            takes_general_entries=takes_general_entries,
             added_variables=added_variables,
             own_mounts=own,
             parse_path=parse_path,
@@ -98,12 +98,12 @@ def candidates(
             options, entries, [container.name for container in (*ordinary, *init_containers)], configuration.prefix
         )
     if options.containers is not None:
-        unprefixed = set(options.containers)
+        general = set(options.containers)
     elif named_in_logs and all(entry.container for entry in entries):
-        unprefixed = set()
+        general = set()
     else:
-        unprefixed = own
-    selected = unprefixed | named_in_logs
+        general = own
+    selected = general | named_in_logs
     if not selected:
         first = next(iter((*ordinary, *init_containers)), None)
         message = (
@@ -123,12 +123,12 @@ def candidates(
                         container,
                         pointer,
                         selected=True,
-                        takes_unprefixed=name in unprefixed,
+                        takes_general_entries=name in general,
                         added_variables=variables,
                     )
                 )
             elif name not in own:
-                result.append(Candidate.of(container, pointer, selected=False, takes_unprefixed=True))
+                result.append(Candidate.of(container, pointer, selected=False, takes_general_entries=True))
     return result
 
 

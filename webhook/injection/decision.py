@@ -3,10 +3,10 @@
 Whether injection is requested, by the pod's annotation ``inject`` and by the namespace's label:
 
 ===========  ===============  ================
-inject       not opted in     namespace opted in
+annotation   not opted in     namespace opted in
 ===========  ===============  ================
-absent       not_requested    inject
-"true"       inject           inject
+absent       not_requested    requested
+"true"       requested        requested
 "false"      opted_out        opted_out
 other        bad_annotation   bad_annotation
 ===========  ===============  ================
@@ -138,7 +138,7 @@ def _labels_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
         if not name.startswith(prefix) or name in annotations:
             continue
         key = name.removeprefix(prefix)
-        # a pod with the namespace's own label is injected, as its author expects
+        # no warning for the label inject: "true" in an opted-in namespace: the pod is injected, as its author expects
         if key in KEYS and not (key == "inject" and value == "true" and opted_in):
             message = "has no effect as a label of the pod; write it as an annotation"
             findings.append(Finding(Reason.LABEL_WITHOUT_EFFECT, message, annotation=key))

@@ -88,7 +88,7 @@ def _programs(container: Container, name: str) -> list[tuple[str, str]]:
         found.append(("command", _program(command[0], directory)))
         arguments = (*command[1:], *arguments)
     for previous, text in pairwise(("", *arguments)):
-        if name in text and text[0] == "/" and not _is_program_text(text, previous):
+        if name in text and text[0] == "/" and not _is_inline_script(text, previous):
             found.append(("argument", text))
     return found
 
@@ -100,8 +100,8 @@ def _program(path: str, directory: str | None) -> str:
     return f"{directory}/{path}" if "/" in path and directory else ""
 
 
-def _is_program_text(text: str, previous: str) -> bool:
-    """Return whether an argument is a shell script, in which a path may mean anything."""
+def _is_inline_script(text: str, previous: str) -> bool:
+    """Return whether an argument is the script of an option such as ``-c``, in which a path may mean anything."""
     return bool(_SHELL_OPTION.fullmatch(previous)) and any(
         character.isspace() or character in ";|&<>" for character in text
     )

@@ -52,7 +52,7 @@ SECRET_DRIVERS = frozenset(
 
 _DESCRIPTIONS = {
     "secret": "a Secret",
-    "secrets": "a volume of secrets",
+    "secrets": "a CSI volume that is read-only or holds secrets",
     "configMap": "a ConfigMap",
     "downwardAPI": "a downward-API volume",
     "hugePages": "a huge-pages volume",
@@ -68,8 +68,9 @@ def describe_kind(kind: str) -> str:
 def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
     """Return the kind of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` and ``hugePages`` are not
-    kinds of Kubernetes: they stand for volumes that can't hold logs, and are not in :data:`WRITABLE_KINDS`.
+    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` (a CSI volume that is
+    read-only, malformed or of a driver for secrets) and ``hugePages`` are not kinds of Kubernetes: they stand for
+    volumes that can't hold logs, and are not in :data:`WRITABLE_KINDS`.
     """
     volume = volumes.get(mount.name)
     if volume is None:

@@ -1,7 +1,8 @@
 """The log sources: which volumes or subPaths the sidecar mounts, at which paths, and which files it reads there.
 
-A source is mounted at the application's own path, so that absolute symlinks work. Where that path is taken, inside or
-above another mount, or needed by the sidecar's image, the source is mounted below a directory of ours.
+A source is mounted at the application's own path, so that absolute symlinks work, unless the profile fixes a path
+(``logs_mount_path``). Where the application's path is taken, inside or above another mount, or needed by the sidecar's
+image, the source is mounted below a directory of ours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,7 +57,7 @@ class LogSource(Struct, gc=False):
     mount: VolumeMount
     #: Whether the volume is added by this injection.
     new: bool
-    #: The containers whose logs are here; never empty.
+    #: The candidates that mount it, and where; never empty.
     seen_by: list[SeenAt]
     patterns: list[FilePattern]
     variables: tuple[EnvVar, ...] = ()

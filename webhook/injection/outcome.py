@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     SKIPPED = (
         "skipped"  # not requested, nothing to be done, or a kind of pod that is never injected (a mirror pod, Windows)
     )
-    NOT_INJECTABLE = "not_injectable"  # requested, but not possible; created without the sidecar
+    NOT_INJECTABLE = "not_injectable"  # requested but not possible, or an unreadable pod; created without the sidecar
     DENIED = "denied"  # an invalid annotation, under strict
     FAILED = "failed"  # the server's fault: a deadline, a bug
 
@@ -34,6 +34,7 @@ class Outcome(StrEnum):
         an invalid annotation, under ``strict``          denied
         a deadline, a bug                                failed
         an invalid annotation, an impossible injection   not_injectable
+        an unreadable pod                                not_injectable
         anything else                                    skipped
         ===============================================  ==================
         """

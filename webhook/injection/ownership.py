@@ -25,11 +25,11 @@ from webhook.json_values import as_mapping
 
 __all__ = [
     "has_sidecar_variables",
-    "is_added_today",
     "is_log_volume_name",
     "is_our_variable",
     "is_our_volume",
     "is_our_volume_name",
+    "would_be_added",
 ]
 
 _LOG_VOLUME_NAME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME_STEM}-[0-9]+")
@@ -82,8 +82,8 @@ def is_our_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
     return not is_log_volume_name(name) and _is_of_a_profile(volume, configuration)
 
 
-def is_added_today(volume: dict[str, Any], configuration: Configuration) -> bool:
-    """Return whether an injection would add this volume today.
+def would_be_added(volume: dict[str, Any], configuration: Configuration) -> bool:
+    """Return whether an injection with this configuration would add this volume.
 
     It has a log volume's or the token mask's name, or a profile defines it, with or without the API server's defaults.
     """

@@ -31,7 +31,7 @@ PATH_MAX = 4096
 #: A normalised absolute path: ``()`` is the root.
 Components = tuple[str, ...]
 
-#: A result is about as large as the path, so all caches together take 3 MiB at most.
+#: Tenants choose the paths. The components of a path of 200 characters can take several KiB.
 memoised_by_path = memoised(max_length=200, max_entries=2048)
 
 
@@ -215,10 +215,10 @@ def probably_holds_application(directory: str) -> bool:
     return len(parts) == 1 or parts[:-1] in _PARENTS_OF_APPLICATIONS or _is_application(parts)
 
 
-#: No volume of ours is mounted at or below these: the kernel, the runtime or the kubelet owns them.
+#: No new log volume is mounted at or below these: the kernel, the runtime or the kubelet owns them.
 OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
 #: The sidecar's image needs these: no log source is mounted at or above them. /var/run/secrets is among them because
 #: the API server and other webhooks mount tokens there, which is impossible inside one of our read-only mounts.
 IMAGE_DIRECTORIES = Directories(*_PROGRAMS, "/boot", "/root", "/usr/local", "/var/run/secrets")
-#: No log source is mounted at or below these in the sidecar.
+#: A log source whose path in the application is at or below these is relocated in the sidecar.
 SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")

@@ -38,7 +38,7 @@ def add_annotations(
     reused: list[str],
     prefix: str,
 ) -> list[Finding]:
-    """Add our annotations, the most important first, until the size limit is reached; return findings.
+    """Add those of our annotations that fit within the size limit, the most important first; return findings.
 
     ``volumes`` are the names of all volumes that are added, ``reused`` those of the pod's own that are read.
     """

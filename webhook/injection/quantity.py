@@ -11,7 +11,8 @@ from webhook.injection.memoised import memoised
 __all__ = ["parse_quantity"]
 
 _GRAMMAR = re.compile(
-    # at most 18 digits on either side and exponents up to 18: beyond, the API server's own int64 ends
+    # at most 18 digits on either side of the point and two of an exponent, so that parsing is cheap; _MAX_VALUE rejects
+    # what the API server's int64 can't hold
     r"(?P<sign>[+-]?)(?P<number>[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
     r"(?:(?P<suffix>Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)|[eE](?P<exponent>[+-]?[0-9]{1,2}))?",
     re.ASCII,

@@ -67,7 +67,11 @@ class Reason(StrEnum):
     PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
     PROFILE_PATCH = "profile_patch", Severity.WARNING, "the profile's patch does not fit the sidecar"
     NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with our name"
-    PORT_TAKEN = "port_taken", Severity.WARNING, "a container of the pod declares the profile's port"
+    PORT_TAKEN = (
+        "port_taken",
+        Severity.WARNING,
+        "a container declares the profile's port, or is probed at it",
+    )
     HOST_NETWORK = "host_network", Severity.WARNING, "the profile uses a port, and the pod uses the node's network"
     WOULD_NOT_COMPLETE = (
         "would_not_complete",

@@ -31,10 +31,10 @@ from webhook.injection.edit import NULL_SPELLING
 from webhook.injection.former_values import NULL_SPELLINGS
 from webhook.injection.ownership import (
     has_sidecar_variables,
-    is_added_today,
     is_log_volume_name,
     is_our_variable,
     is_our_volume,
+    would_be_added,
 )
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
@@ -179,7 +179,7 @@ class _Removing:
                 continue
             evidence = (
                 any(
-                    self.is_our_volume(mount["name"]) and self.is_added_today(mount["name"])
+                    self.is_our_volume(mount["name"]) and self.would_be_added(mount["name"])
                     for mount in _mounts(container.value)
                 ),
                 has_sidecar_variables(as_list(container.value.get("env"))),
@@ -209,9 +209,9 @@ class _Removing:
             return False
         return is_our_volume(self.volumes[name], self.configuration)
 
-    def is_added_today(self, name: str) -> bool:
-        """Return whether we would add this volume today; a former profile may have had other volumes."""
-        return is_added_today(self.volumes[name], self.configuration)
+    def would_be_added(self, name: str) -> bool:
+        """Return whether the present configuration would add this volume; a former profile may have had others."""
+        return would_be_added(self.volumes[name], self.configuration)
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -225,7 +225,7 @@ class _Removing:
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self.is_added_today(name))
+            known = name in mounted or (name in listed and self.would_be_added(name))
             if not self.is_our_volume(name) or not known:
                 if sidecars:
                     self.keep(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")

@@ -30,10 +30,10 @@ def security_context(
     log_containers: Sequence[Container],
     findings: list[Finding],
 ) -> dict[str, Any]:
-    """Return a security context that the restricted Pod Security Standard accepts; the profile's own wins.
+    """Return a security context that the restricted Pod Security Standard accepts unless the user is root.
 
-    ``log_containers`` are the containers whose logs are read, in pod order. A key that the profile sets to null is left
-    out. Raises :class:`NotInjectable` for a user id that the profile does not allow.
+    ``log_containers`` are the containers whose logs are read, in pod order. The profile's own keys win; one that
+    it sets to null is left out. Raises :class:`NotInjectable` for a user id that the profile does not allow.
     """
     pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     users: list[int | None] = []

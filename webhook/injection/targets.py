@@ -31,17 +31,19 @@ class Target(Struct, gc=False):
 def targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -> list[Target]:
     """Return each log directory in each candidate that its entries apply to."""
     directories: dict[Components, list[LogEntry]] = {}
-    prefixed: set[Components] = set()
+    named: set[Components] = set()
     for entry in entries:
         directories.setdefault(entry.directory_parts, []).append(entry)
         if entry.container:
-            prefixed.add(entry.directory_parts)
+            named.add(entry.directory_parts)
     if len(directories) * len(candidates) > MAX_TARGETS:
         raise too_many_sources(f"{len(directories)} directories in {len(candidates)} containers")
     found = []
     for directory, inside in directories.items():
         for one in candidates:
-            matching = inside if one.takes_unprefixed and directory not in prefixed else _matching_entries(one, inside)
+            matching = (
+                inside if one.takes_general_entries and directory not in named else _matching_entries(one, inside)
+            )
             for path, files in _directories_of(one, directory, matching):
                 found.append(
                     Target(
@@ -75,7 +77,7 @@ def files_are_mounts(target: Target) -> bool:
 def _matching_entries(candidate: Candidate, entries: Sequence[LogEntry]) -> list[LogEntry]:
     matching = []
     for entry in entries:
-        if entry.container == candidate.container.name or (candidate.takes_unprefixed and not entry.container):
+        if entry.container == candidate.container.name or (candidate.takes_general_entries and not entry.container):
             matching.append(entry)
     return matching
 

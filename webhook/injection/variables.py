@@ -70,7 +70,7 @@ def added_variables(container: Container) -> Sequence[EnvVar]:
     ======================================================  =====================================
     has it in ``env``                                       is never touched
     has no ``envFrom``                                      is added
-    has ``envFrom``, uses ``$(…)`` in command, args or env  is added: it would stay unfilled
+    has ``envFrom``, uses ``$(…)`` in command, args or env  is added: it could stay unfilled
     has ``envFrom``, uses it in subPathExpr                 is not added: its meaning could change
     has ``envFrom``, does not use it                        is not added: ``env`` would override it
     ======================================================  =====================================

@@ -12,7 +12,7 @@ __all__ = ["WARNING_PREFIX", "Verdict", "unexamined"]
 
 #: 16 x 120 characters stay far below the 4096 that the API server passes on.
 MAX_WARNINGS = 16
-#: The first warning of a pod that was not injected begins with this.
+#: Begins the warning that says why a pod was created without the sidecar.
 WARNING_PREFIX = "not injected: "
 
 

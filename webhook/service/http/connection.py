@@ -71,7 +71,7 @@ UPGRADE = CloseReason(400, "upgrades are not supported; leave the Upgrade header
 NOT_HTTP = CloseReason(400, "this is not HTTP/1.1", None)
 
 
-class LimitExceededError(Exception):
+class ParsingAborted(Exception):  # noqa: N818 — not an error
     """Raised in a callback to stop the parser; ``Connection._close_reason`` says why."""
 
 
@@ -128,7 +128,7 @@ class Connection(HttpToolsProtocol):
         self._owner = owner
         self._close_reason: CloseReason | None = None
         #: When the connection is closed unless something happens before, on the monotonic clock, and why: ``IDLE`` if
-        #: no request is being received or answered.
+        #: it had a request, and none is being received or answered.
         self._deadline, self._deadline_reason = math.inf, IDLE
         #: Whether a request is being received.
         self._receiving = False
@@ -142,7 +142,10 @@ class Connection(HttpToolsProtocol):
 
     @property
     def idle_since(self) -> float | None:
-        """Return when the last response was complete; None if a request is being received or answered."""
+        """Return when the last response was complete.
+
+        None before the first request, and while one is being received or answered.
+        """
         return self._deadline - self._owner.settings.keep_alive if self._deadline_reason is IDLE else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -272,7 +275,7 @@ class Connection(HttpToolsProtocol):
     def _abort_parsing(self, reason: CloseReason) -> None:
         """Stop the parser; uvicorn then calls :meth:`send_400_response`."""
         self._close_reason = reason
-        raise LimitExceededError
+        raise ParsingAborted
 
     def _close_with(self, reason: CloseReason) -> None:
         """Count the reason, and close the connection once earlier requests have their responses."""

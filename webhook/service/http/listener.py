@@ -177,7 +177,7 @@ class Listener:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
     def _make_room(self) -> bool:
-        """Close a connection that does nothing; return whether there was one.
+        """Close a connection to make room for a new one; return whether there was one to close.
 
         The oldest without a response yet, because an API server's connection has its first within milliseconds; if
         there is none, the one that has been idle for longest. So stalled connections can't keep API servers out.
