@@ -153,9 +153,10 @@ class _Listener(QueueListener):
         """Write a line, together with those that are queued within ``GATHER_TIME``."""
         self._closing.wait(GATHER_TIME)
         lines = [record]
+        next_line = self.queue.get_nowait
         with suppress(Empty):
             while len(lines) < QUEUE_LENGTH:
-                line: Any = self.dequeue(block=False)
+                line: Any = next_line()
                 if line is None:  # the sentinel: put it back, because it ends QueueListener's loop
                     self.enqueue_sentinel()
                     break

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["MemoryTrimmer"]
+__all__ = ["MemoryTrimmer", "trim"]
 
 STATM = Path("/proc/self/statm")
 #: Bytes that the process may grow without being trimmed: more than the connections of API servers need, and less than

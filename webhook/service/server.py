@@ -28,7 +28,7 @@ from webhook.service import reloading
 from webhook.service.applications import Application, health_app, webhook_app
 from webhook.service.http.connection import Connection
 from webhook.service.http.listener import Listener
-from webhook.service.memory import MemoryTrimmer
+from webhook.service.memory import MemoryTrimmer, trim
 from webhook.service.metrics import ExceptionSource, Metrics
 from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
@@ -174,7 +174,7 @@ async def _until_signalled(server: Server, announce: Callable[[Server], None]) -
         loop.add_signal_handler(number, signals.put_nowait, number)
     polling = server.start()
     # Objects that exist now live as long as the process: exclude them from garbage collections.
-    gc.collect()
+    trim()
     gc.freeze()
     announce(server)
     first = await signals.get()
