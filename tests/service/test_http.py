@@ -101,7 +101,7 @@ def test_who_leaves_halfway_leaves_nothing_behind(server: Running, sent: int) ->
 
 def test_a_body_that_no_longer_fits_is_refused(serve: Callable[..., Running]) -> None:
     """Others have filled the memory that all bodies may take: 429, and what was held is let go."""
-    server = serve(max_buffered_bodies_size=2 * MIB)
+    server = serve(max_buffered_bodies_size=4 * MIB)
     head = HEAD.replace(b"%d" % len(BODY), b"%d" % (3 * MIB)) + b"\r\n"
     with server.connect() as first, server.connect() as second:
         first.sendall(head + b" " * MIB)

@@ -79,11 +79,17 @@ class ReviewService:
         return admission.admit(request, configuration)
 
     def check_size(self, size: int) -> ReviewError | None:
-        """Count a limit that a body of ``size`` bytes exceeds, and return the error; None if it exceeds none."""
-        if size > self.settings.max_body_size:
+        """Count a limit that a body of ``size`` bytes exceeds, and return the error; None if it exceeds none.
+
+        Half of the memory for all bodies is divided among the connections: whatever other clients hold, a body up to
+        its connection's share is read. The share is several times the size of an ordinary review.
+        """
+        settings = self.settings
+        if size > settings.max_body_size:
             self.metrics.count_exceeded_limit(Limit.BODY_SIZE)
-            return ReviewError(f"the body is larger than {self.settings.max_body_size} bytes", 413)
-        if self.buffered > self.settings.max_buffered_bodies_size:
+            return ReviewError(f"the body is larger than {settings.max_body_size} bytes", 413)
+        half = settings.max_buffered_bodies_size // 2
+        if size > half // settings.max_connections and self.buffered > half:
             self.metrics.count_exceeded_limit(Limit.BUFFERED_BODIES)
             return ReviewError("too many large requests at once", 429)
         return None
