@@ -140,6 +140,7 @@ class _Listener(QueueListener):
 
     def __init__(self, queue: "SimpleQueue[bytes | None]", descriptor: int, on_drop: Callable[[], None]) -> None:
         super().__init__(queue)
+        self._lines = queue
         self._descriptor = descriptor
         self._on_drop = on_drop
         self._closing = Event()
@@ -153,10 +154,9 @@ class _Listener(QueueListener):
         """Write a line, together with those that are queued within ``GATHER_TIME``."""
         self._closing.wait(GATHER_TIME)
         lines = [record]
-        next_line = self.queue.get_nowait
         with suppress(Empty):
             while len(lines) < QUEUE_LENGTH:
-                line: Any = next_line()
+                line: Any = self._lines.get_nowait()
                 if line is None:  # the sentinel: put it back, because it ends QueueListener's loop
                     self.enqueue_sentinel()
                     break

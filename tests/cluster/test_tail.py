@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +199,30 @@ class TestCost:
         seconds = time.time() - (main_ended(kubectl, namespace) or 0)
         sys.stdout.write(f"\nJob complete {seconds:.1f} s after its main container's end, with sidecar: {sidecar}\n")
 
+    @LONG
+    def test_fifty_sidecars_at_rest(self, kubectl: Client, namespace: str, node: RunningCluster) -> None:
+        """What they cost the node together, while nothing is written."""
+        assert isinstance(node, Node)
+        count, seconds = 50, 60.0
+        pods = []
+        for number in range(count):
+            made = pod("echo line >/var/log/app/app.log; sleep 1000", terminationGracePeriodSeconds=2)
+            made["metadata"]["name"] = f"app-{number}"
+            pods.append(made)
+        kubectl(
+            "create", "-n", namespace, "-f", "-", stdin=injected({"apiVersion": "v1", "kind": "List", "items": pods})
+        )
+        kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=300s")
+        running = kubectl("get", "pods", "-n", namespace, "-o", "json")["items"]
+        found = [Path(f"/proc/{sidecar_process(each['metadata']['uid'])}") for each in running]
+        assert len(found) == count
+        memory = sum(proportional(process) for process in found) / count
+        before = sum(cpu_seconds(process) for process in found)
+        time.sleep(seconds)
+        share = (sum(cpu_seconds(process) for process in found) - before) / seconds
+        sys.stdout.write(f"\n{count} sidecars at rest: {share:.2%} of a core together, {memory:.2f} MiB (PSS) each\n")
+        assert memory < 1
+
     def test_bytes_on_the_node(self, kubectl: Client, namespace: str, logs: NodeLogs, node: RunningCluster) -> None:
         """The copy has what CRI puts before each line."""
         assert isinstance(node, Node)
@@ -246,6 +271,17 @@ class TestCost:
 
 #: The time, `stdout` and `F`, each with a blank: "2026-01-01T00:00:00.000000000Z stdout F ".
 CRI_PREFIX_BYTES = 40
+
+
+def cpu_seconds(process: Path) -> float:
+    """Return the processor time that a process has used, from its folder in /proc."""
+    return int((process / "schedstat").read_text().split()[0]) / 1e9
+
+
+def proportional(process: Path) -> float:
+    """Return a process's proportional memory (PSS) in MiB, from its folder in /proc."""
+    (line,) = [text for text in (process / "smaps_rollup").read_text().splitlines() if text.startswith("Pss:")]
+    return int(line.split()[1]) / 1024
 
 
 def main_ended(kubectl: Client, namespace: str) -> float | None:
