@@ -446,6 +446,13 @@ class TestTwoInstallations:
         """As with reinvocation: it is its own."""
         assert verdict_on(self.injected()).reason is Reason.ALREADY_INJECTED
 
+    def test_a_status_of_another_prefix_beside_ours_means_nothing(self) -> None:
+        """Somebody copied it: the sidecar is ours."""
+        copied = self.injected()
+        annotations = copied["metadata"]["annotations"]
+        annotations["logs.example.com/status"] = annotations[STATUS]
+        assert verdict_on(copied).reason is Reason.ALREADY_INJECTED
+
     def test_a_namespace_alone_is_not_warned(self) -> None:
         """Nobody wrote a key for the second one."""
         verdict = verdict_on(result(ASKING), self.OTHER, opted_in=True)
