@@ -103,11 +103,12 @@ class ReviewService:
             return
         outcome = verdict.outcome
         self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, reply.patch_size)
-        self.metrics.count_warnings({finding.reason for finding in verdict.warned})
         request = verdict.request
-        # of a pod that a controller creates, nobody but the log is told
-        warnings = "; ".join(verdict.warnings)
-        log = self.log.warning if warnings else self.log.info
+        log, told = self.log.info, {}
+        if warned := verdict.warned:
+            self.metrics.count_warnings({finding.reason for finding in warned})
+            # of a pod that a controller creates, nobody but the log is told
+            log, told = self.log.warning, {"warnings": "; ".join(verdict.warnings)}
         log(
             "review",
             uid=request.uid,
@@ -118,7 +119,7 @@ class ReviewService:
             profile=verdict.profile_name,
             revision=verdict.revision,
             milliseconds=round(seconds * 1000, 3),
-            **({"warnings": warnings} if warnings else {}),
+            **told,
         )
         if verdict.error is not None:
             error = verdict.error
