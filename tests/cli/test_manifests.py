@@ -66,6 +66,14 @@ def test_a_pattern_names_files(pillion: Call, folder: Path) -> None:
     assert pillion("inject", "-f", "*.yml").err == "pillion: *.yml: can't be read: No such file or directory\n"
 
 
+def test_several_may_follow(pillion: Call, folder: Path) -> None:
+    """As a shell writes them for a pattern without quotes; options may come in between."""
+    for name in "abc":
+        (folder / f"{name}.yaml").write_text(f"kind: {name}\n")
+    out = pillion("inject", "-f", "b.yaml", "a.yaml", "-o", "yaml", "-f", "c.yaml").out
+    assert out == "kind: b\n---\nkind: a\n---\nkind: c\n"
+
+
 def test_commas_name_several(pillion: Call, folder: Path) -> None:
     """As kubectl has it."""
     (folder / "a.yaml").write_text("kind: A\n")

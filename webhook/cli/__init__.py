@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from webhook import __version__
-from webhook.cli.terminal import abandon_output, deliver
+from webhook.cli.terminal import abandon_output, deliver, visible
 from webhook.errors import PillionError
 
 __all__ = ["USAGE", "main"]
@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # manifests are UTF-8, whatever the terminal's language
-            stream.reconfigure(encoding="utf-8")
+            # manifests are UTF-8, whatever the terminal's language; a file's name may be any bytes
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     parser = _parser(words)
     arguments = parser.parse_args(words)
     if arguments.command is None:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         deliver("")
     except PillionError as error:
         for line in str(error).splitlines():
-            print(f"{parser.prog}: {line}", file=sys.stderr)
+            print(f"{parser.prog}: {visible(line)}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         # the reader has enough, as in `| head`
