@@ -33,7 +33,7 @@ def test_help_names_every_command(pillion: Call) -> None:
         assert f"pillion {command} " in out
 
 
-@pytest.mark.parametrize("command", ["inject", "explain"])
+@pytest.mark.parametrize("command", ["inject", "explain", "lint"])
 def test_every_command_has_examples(pillion: Call, command: str) -> None:
     """A command's help text shows how it is called."""
     assert f"  pillion {command} -f app.yaml" in pillion(command, "--help").out

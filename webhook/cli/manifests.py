@@ -42,7 +42,7 @@ class File:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``inject`` and ``explain`` have in common."""
+    """Add what ``inject``, ``explain`` and ``lint`` have in common."""
     add_input_options(parser)
     parser.add_argument(
         "--namespace-opt-in",
