@@ -274,6 +274,15 @@ class TestForPrograms:
         """So that a program need not ask."""
         assert pillion("lint", "-o", "json", "-f", "-", stdin=QUIET)[:2] == (0, "[]\n")
 
+    def test_each_problem_has_its_own_reason(self, pillion: Call) -> None:
+        """Not that of the pod's verdict: a pod that is injected may have several."""
+        text = BAD.replace("logs: shop.log", "logs: /var/log/*.log\n    pillion.dev/lgs: x")
+        _, out, _ = pillion("lint", "-o", "json", "-f", "-", stdin=text)
+        assert [(each["line"], each["reason"]) for each in json.loads(out)] == [
+            (7, "hides_application"),
+            (8, "unknown_key"),
+        ]
+
     @pytest.mark.parametrize("reason", ManifestReason)
     def test_reasons_of_manifests(self, reason: ManifestReason, pillion: Call) -> None:
         """Each can be found, and is no reason of a review."""
