@@ -276,7 +276,7 @@ class TestForPrograms:
 
     def test_each_problem_has_its_own_reason(self, pillion: Call) -> None:
         """Not that of the pod's verdict: a pod that is injected may have several."""
-        text = BAD.replace("logs: shop.log", "logs: /var/log/*.log\n    pillion.dev/lgs: x")
+        text = BAD.replace("logs: shop.log", "logs: /var/log/*.log\n    pillion.dev/colour: red")
         _, out, _ = pillion("lint", "-o", "json", "-f", "-", stdin=text)
         assert [(each["line"], each["reason"]) for each in json.loads(out)] == [
             (7, "hides_application"),
