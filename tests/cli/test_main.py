@@ -33,7 +33,7 @@ def test_help_names_every_command(pillion: Call) -> None:
         assert f"pillion {command} " in out
 
 
-@pytest.mark.parametrize("command", ["inject", "explain"])
+@pytest.mark.parametrize("command", ["inject", "explain", "lint"])
 def test_every_command_has_examples(pillion: Call, command: str) -> None:
     """A command's help text shows how it is called."""
     assert f"  pillion {command} -f app.yaml" in pillion(command, "--help").out
@@ -123,3 +123,20 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
         err = process.stderr.read().decode()
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize("content", ["kind: X\n", "{"], ids=["read", "unreadable"])
+def test_a_files_name_may_be_any_bytes(content: str, pillion: Call, folder: Path) -> None:
+    """One that is no UTF-8 is shown with escapes, wherever it is printed."""
+    (folder / b"b\xff\x1bd.yaml".decode(errors="surrogateescape")).write_text(content)
+    code, out, err = pillion("inject", "-f", ".")
+    assert (code, out) == ((0, "kind: X\n") if content != "{" else (2, ""))
+    assert content != "{" or err.startswith("pillion: b\ufffd\ufffdd.yaml:1:")
+
+
+def test_json_has_a_files_name_of_any_bytes(pillion: Call, folder: Path) -> None:
+    """As JSON writes half of a character."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x}]}\n"
+    (folder / b"b\xff.yaml".decode(errors="surrogateescape")).write_text(pod)
+    code, out, _ = pillion("explain", "-o", "json", "-f", ".")
+    assert (code, '"source": "b\\udcff.yaml"' in out) == (0, True)

@@ -31,7 +31,7 @@ from tests.cli.manifests import APP, QUIET
         (["-", "https://x.org/a.yaml"], "https://x.org/a.yaml", "download it, and write the file's name"),
     ],
 )
-@pytest.mark.parametrize("command", ["inject", "uninject", "explain"])
+@pytest.mark.parametrize("command", ["inject", "uninject", "explain", "lint"])
 @pytest.mark.usefixtures("folder")
 def test_a_url_is_no_file(command: str, names: list[str], url: str, instead: str, pillion: Call) -> None:
     """One sentence says what can be read, and what to write instead, the other files included."""
@@ -66,6 +66,14 @@ def test_a_pattern_names_files(pillion: Call, folder: Path) -> None:
     assert pillion("inject", "-f", "*.yml").err == "pillion: *.yml: can't be read: No such file or directory\n"
 
 
+def test_several_may_follow(pillion: Call, folder: Path) -> None:
+    """As a shell writes them for a pattern without quotes; options may come in between."""
+    for name in "abc":
+        (folder / f"{name}.yaml").write_text(f"kind: {name}\n")
+    out = pillion("inject", "-f", "b.yaml", "a.yaml", "-o", "yaml", "-f", "c.yaml").out
+    assert out == "kind: b\n---\nkind: a\n---\nkind: c\n"
+
+
 def test_commas_name_several(pillion: Call, folder: Path) -> None:
     """As kubectl has it."""
     (folder / "a.yaml").write_text("kind: A\n")
@@ -81,7 +89,7 @@ def test_a_file_with_a_comma_wins(pillion: Call, folder: Path) -> None:
     assert pillion("inject", "-f", "a.yaml,b.yaml").out == "kind: C\n"
 
 
-@pytest.mark.parametrize("command", ["inject", "explain"])
+@pytest.mark.parametrize("command", ["inject", "explain", "lint"])
 def test_every_bad_file_is_named(command: str, pillion: Call, folder: Path) -> None:
     """Whatever is wrong with each, in one run; nothing is printed."""
     (folder / "deep").mkdir()

@@ -24,7 +24,7 @@ spec:
 """
 
 
-@pytest.mark.parametrize("command", ["inject", "explain"])
+@pytest.mark.parametrize("command", ["inject", "explain", "lint"])
 @pytest.mark.parametrize("inject", ['"true"', '"maybe\\x1b[8m"', '"false"'])
 def test_no_escape_reaches_the_terminal(command: str, inject: str, pillion: Call) -> None:
     """An escape in a name, a path or a key is shown as a replacement, on both streams."""

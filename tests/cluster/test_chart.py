@@ -13,7 +13,9 @@ import pytest
 from tests.chart import programs as checkers
 from tests.chart import schemas
 from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, objects, rendered
+from webhook.cli import main
 from webhook.configuration import parse
+from webhook.injection.profile import DEFAULT_PREFIX
 from webhook.profiles import RELEASED_IMAGE
 
 from .image import CHART
@@ -39,6 +41,15 @@ def test_lint_finds_nothing(values: dict[str, Any]) -> None:
     answer = helm("lint", "--strict", str(CHART), values=values)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "[WARNING]" not in answer.stdout
+
+
+@pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
+def test_our_own_lint_finds_nothing(values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The labels and annotations that the chart itself has are no mistakes, the prefix of its values included."""
+    (tmp_path / "chart.yaml").write_text(rendered(values))
+    prefix = values.get("prefix", DEFAULT_PREFIX)
+    assert main(["lint", "--prefix", prefix, "-f", str(tmp_path / "chart.yaml")]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_the_charts_own_unit_tests_pass() -> None:

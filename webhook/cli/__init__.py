@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from webhook import __version__
-from webhook.cli.terminal import abandon_output, deliver
+from webhook.cli.terminal import abandon_output, deliver, visible
 from webhook.errors import PillionError
 
 __all__ = ["USAGE", "main"]
@@ -24,6 +24,7 @@ COMMANDS = {
     "inject": "print manifests as the webhook would change them; needs no cluster",
     "uninject": "remove from manifests what inject added; needs no cluster",
     "explain": "show why pods are injected or not, rule by rule; needs no cluster",
+    "lint": "name what the webhook would warn about or refuse; needs no cluster",
     "certs": "show, verify and rotate certificates",
 }
 
@@ -33,6 +34,7 @@ examples:
   %(prog)s inject -f app.yaml | kubectl apply -f -
   %(prog)s uninject -f app.yaml               print the original manifest
   %(prog)s explain -f app.yaml                show why
+  %(prog)s lint -f app.yaml                   name what is wrong
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine
 """
@@ -43,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # manifests are UTF-8, whatever the terminal's language
-            stream.reconfigure(encoding="utf-8")
+            # manifests are UTF-8, whatever the terminal's language; a file's name may be any bytes
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     parser = _parser(words)
     arguments = parser.parse_args(words)
     if arguments.command is None:
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         deliver("")
     except PillionError as error:
         for line in str(error).splitlines():
-            print(f"{parser.prog}: {line}", file=sys.stderr)
+            print(f"{parser.prog}: {visible(line)}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         # the reader has enough, as in `| head`

@@ -19,10 +19,12 @@ from webhook.errors import ManifestError
 from webhook.injection.edit import NULL_SPELLING
 from webhook.injection.profile import Configuration
 
-__all__ = ["add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
+__all__ = ["COLOURS", "add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 
 #: The exit code where ``strict`` is not met.
 DENIED = 1
+#: How a remark's severity is shown on a terminal.
+COLOURS = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.NOTE: CYAN}
 
 _EXAMPLES = """\
 examples:
@@ -107,10 +109,9 @@ def fails(reports: Sequence[Report], *, strict: bool) -> bool:
 def tell(reports: Sequence[Report], *, strict: bool) -> None:
     """Print all remarks on standard error, in the order of the files."""
     paint = painter(sys.stderr)
-    colours = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.NOTE: CYAN}
     for report in reports:
         for remark in report.remarks_for(strict=strict):
-            word = paint(f"{remark.severity}:", colours[remark.severity])
+            word = paint(f"{remark.severity}:", COLOURS[remark.severity])
             complain(f"{visible(report.item.origin_at(remark.position))}: {word} {visible(remark.text)}")
 
 

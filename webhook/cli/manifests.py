@@ -42,7 +42,7 @@ class File:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``inject`` and ``explain`` have in common."""
+    """Add what ``inject``, ``explain`` and ``lint`` have in common."""
     add_input_options(parser)
     parser.add_argument(
         "--namespace-opt-in",
@@ -61,11 +61,12 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command has that reads manifests."""
     parser.add_argument(
         *("-f", "--filename"),
-        action="append",
+        action="extend",
+        nargs="+",
         required=True,
         metavar="FILE",
-        help="a file, a folder (its *.yaml, *.yml and *.json), a pattern in quotes or - for standard input; may be "
-        "repeated, or list several, separated by commas",
+        help="files, folders (their *.yaml, *.yml and *.json), patterns, or - for standard input; may be repeated, and "
+        "commas separate names as well",
     )
     parser.add_argument("-R", "--recursive", action="store_true", help="include subfolders")
     parser.add_argument(

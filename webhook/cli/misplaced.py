@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from webhook.cli.decoding import in_words
-from webhook.cli.objects import Object, Remark, Severity, dotted, group_of, mappings
+from webhook.cli.objects import ManifestReason, Object, Remark, Severity, dotted, group_of, mappings
 from webhook.cli.templates import not_edited, templates
 from webhook.injection.annotations import KEYS, STATUS
 from webhook.injection.decision import OWN_POD_LABEL
@@ -79,7 +79,8 @@ def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Rema
             if match is None or not any(_alike(match["first"], own) for own in (prefix, DEFAULT_PREFIX)):
                 continue
             text = f"{key}: Pillion's annotations begin with {prefix}; write {prefix}{match['name'].lower()}"
-            yield Remark(item.position((*holder, key)), Severity.WARNING, text, unmet=place in places)
+            position, reason = item.position((*holder, key)), ManifestReason.UNKNOWN_PREFIX
+            yield Remark(position, Severity.WARNING, reason, text, unmet=place in places)
 
 
 def _alike(first: str, prefix: str) -> bool:
@@ -96,7 +97,7 @@ def _mentions(value: Any, prefix: str) -> bool:
 def wrong_type(item: Object, path: Path) -> Remark:
     """Return a remark on what stands for an object's own metadata, annotations or labels and is no mapping."""
     text = f"{dotted(path)} is {in_words(at(item.manifest, path))}, which the API server refuses; write a mapping"
-    return Remark(item.position(path), Severity.WARNING, text, unmet=True)
+    return Remark(item.position(path), Severity.WARNING, ManifestReason.WRONG_TYPE, text, unmet=True)
 
 
 def misplaced(item: Object, places: Sequence[Path], keys: Sequence[Path], prefix: str) -> list[Remark]:
@@ -127,7 +128,7 @@ def _remarks(item: Object, found: Sequence[Path], keys: Sequence[Path], prefix: 
             if template not in unedited and at(item.manifest, (*path[:-1], f"{prefix}inject")) != "false":
                 text = f"{dotted(template)} is a pod template at a place that Pillion does not edit"
                 text = f"{WARNING_PREFIX}{text}; its pods go through the webhook"
-                yield Remark(item.position(path), Severity.WARNING, text, unmet=True)
+                yield Remark(item.position(path), Severity.WARNING, ManifestReason.NOT_EDITED, text, unmet=True)
             unedited.add(template)
             continue
         wrong = _wrong(item, places, path, prefix)
@@ -135,7 +136,7 @@ def _remarks(item: Object, found: Sequence[Path], keys: Sequence[Path], prefix: 
             continue
         severity = Severity.WARNING if wrong.certain else Severity.NOTE
         unmet = wrong.certain and not _stands_rightly(item, places, path)
-        yield Remark(item.position(path), severity, wrong.text, unmet)
+        yield Remark(item.position(path), severity, ManifestReason.MISPLACED_KEY, wrong.text, unmet)
 
 
 def _is_unedited_template(item: Object, places: Sequence[Path], path: Path) -> bool:

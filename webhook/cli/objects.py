@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from webhook.documents import Document, Position, position_of
-from webhook.injection.reasons import quote_untrusted
+from webhook.injection.reasons import Reason, quote_untrusted
 from webhook.json_values import Path, as_mapping
 
 __all__ = [
+    "ManifestReason",
     "Object",
     "Remark",
     "Severity",
@@ -35,6 +36,29 @@ class Severity(StrEnum):
     NOTE = "note"
     WARNING = "warning"
     ERROR = "error"
+
+
+class ManifestReason(StrEnum):
+    """What a remark is about that no review can find: a stable key for machines, and a sentence for people.
+
+    Remarks on what a review finds have its :class:`~webhook.injection.reasons.Reason`.
+    """
+
+    sentence: str
+
+    def __new__(cls, key: str, sentence: str) -> Self:
+        """Make a member whose value is its key."""
+        member = str.__new__(cls, key)
+        member._value_ = key
+        member.sentence = sentence
+        return member
+
+    MISPLACED_KEY = "misplaced_key", "one of our keys has no effect where it stands"
+    UNKNOWN_PREFIX = "unknown_prefix", "an annotation would be ours if its prefix were spelt right"
+    WRONG_TYPE = "wrong_type", "metadata, annotations or labels with keys of ours are no mapping"
+    WRONG_VERSION = "wrong_version", "no Kubernetes has that kind in that apiVersion, or only an old one"
+    NOT_EDITED = "not_edited", "only the webhook injects these pods, the command line does not"
+    SHARED_VOLUME = "shared_volume", "several pods share a volume with logs"
 
 
 @dataclass(frozen=True)
@@ -85,6 +109,7 @@ class Remark(NamedTuple):
 
     position: Position
     severity: Severity
+    reason: Reason | ManifestReason
     text: str
     unmet: bool = False
 

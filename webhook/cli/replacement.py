@@ -40,7 +40,7 @@ def replaced(found: Review) -> Review:
             return again._replace(remarks=[_not_replaced(remark) for remark in again.remarks])
         position = workload.position_of(verdict.findings[0], configuration.prefix)
         unmet = any(remark.unmet for remark in again.remarks)
-        return again._replace(remarks=[Remark(position, Severity.WARNING, unasked, unmet)])
+        return again._replace(remarks=[Remark(position, Severity.WARNING, verdict.reason, unasked, unmet)])
     if jsonpatch.apply_patch(workload.manifest, again.patch) == workload.manifest:
         verdict.operations = []
         verdict.reason = Reason.ALREADY_INJECTED

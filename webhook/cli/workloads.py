@@ -11,7 +11,7 @@ import msgspec
 
 from webhook.cli.decoding import Mistake, decoded
 from webhook.cli.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
-from webhook.cli.objects import Object, Remark, Severity, dotted, mappings, objects
+from webhook.cli.objects import ManifestReason, Object, Remark, Severity, dotted, mappings, objects
 from webhook.cli.replicas import Target, autoscaled, shared_volumes
 from webhook.cli.templates import not_edited, templates
 from webhook.cli.versions import WrongVersion, wrong_version
@@ -343,7 +343,8 @@ def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_i
     if concerned or (is_object and wrong.unknown):
         head = WARNING_PREFIX if wrong.unknown else ""
         severity = Severity.WARNING if concerned else Severity.NOTE
-        yield Remark(item.position((wrong.key,)), severity, f"{head}{wrong.text}", unmet=concerned and wrong.unknown)
+        position, reason = item.position((wrong.key,)), ManifestReason.WRONG_VERSION
+        yield Remark(position, severity, reason, f"{head}{wrong.text}", unmet=concerned and wrong.unknown)
 
 
 def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
@@ -356,8 +357,8 @@ def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool
     if not (asking or opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
         return
     text = f"{WARNING_PREFIX}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
-    position = item.position(asking[0] if asking else ())
-    yield Remark(position, Severity.WARNING if asking else Severity.NOTE, text, unmet=bool(asking))
+    position, severity = item.position(asking[0] if asking else ()), Severity.WARNING if asking else Severity.NOTE
+    yield Remark(position, severity, ManifestReason.NOT_EDITED, text, unmet=bool(asking))
 
 
 # --- one pod -----------------------------------------------------------------------------------------------------
@@ -445,7 +446,7 @@ def _mistaken(workload: Workload, admission: Admission, mistakes: Sequence[Mista
     for finding, mistake in zip(verdict.findings, mistakes, strict=False):
         head = "" if remarks else WARNING_PREFIX
         position = workload.template_position(mistake.path)
-        remarks.append(Remark(position, Severity.WARNING, f"{head}{finding.message}", unmet=True))
+        remarks.append(Remark(position, Severity.WARNING, finding.reason, f"{head}{finding.message}", unmet=True))
     if len(mistakes) > MAX_MISTAKES:
         more = f"and {len(mistakes) - MAX_MISTAKES} more that the API server refuses"
         remarks.append(remarks[-1]._replace(text=more))
@@ -465,15 +466,17 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         if finding is not None and finding.reason is Reason.LABEL_WITHOUT_EFFECT:
             continue  # told with the right place in the object, as every key that does nothing where it is
         position = workload.position_of(finding, prefix) if finding else workload.template_position()
-        missed = unmet if not verdict.injected else finding is not None and finding.reason in _NOT_A_KEY
-        remarks.append(Remark(position, Severity.WARNING, text, unmet=missed))
+        reason = finding.reason if finding else verdict.reason
+        missed = unmet if not verdict.injected else reason in _NOT_A_KEY
+        remarks.append(Remark(position, Severity.WARNING, reason, text, unmet=missed))
     if unmet and concerned and not remarks:
         position = workload.position_of(verdict.findings[0], prefix)
         text = f"{WARNING_PREFIX}{verdict.findings[0].text(prefix)}"
-        remarks.append(Remark(position, Severity.WARNING, text, unmet=True))
+        remarks.append(Remark(position, Severity.WARNING, verdict.findings[0].reason, text, unmet=True))
     if verdict.injected:
         for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission, workload.scaled):
-            remarks.append(Remark(workload.template_position(path), Severity.WARNING, text))
+            position = workload.template_position(path)
+            remarks.append(Remark(position, Severity.WARNING, ManifestReason.SHARED_VOLUME, text))
     return Review(workload, admission, remarks, denied=not verdict.allowed)
 
 

@@ -1,0 +1,138 @@
+"""``pillion lint``: what the webhook would warn about or refuse in manifests, and nothing else."""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from webhook import __version__
+from webhook.cli import manifests
+from webhook.cli.inject import COLOURS, examined
+from webhook.cli.objects import ManifestReason, Object, Remark, Severity
+from webhook.cli.terminal import complain, deliver, painter, visible
+from webhook.cli.workloads import Report
+
+__all__ = ["add_arguments", "run"]
+
+#: The exit code where there is an error or a warning.
+WRONG = 1
+
+_EXAMPLES = """\
+examples:
+  pillion lint -f app.yaml
+  pillion lint -R -f manifests
+  helm template shop charts/shop | pillion lint -f -
+"""
+
+
+class Found(NamedTuple):
+    """A remark, and the object that it is about."""
+
+    item: Object
+    remark: Remark
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Name what the webhook would warn about or refuse in manifests, and keys that have no effect. Manifests that\n"
+        "do not use Pillion are passed over. Exit code 1: there is an error or a warning; 2: input can't be read."
+    )
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    manifests.add_options(parser)
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json", "sarif"), default="text", help="text (default), json, or SARIF 2.1.0"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the remarks and return the exit code."""
+    configuration = manifests.configuration(arguments)
+    files, reports = examined(configuration, arguments)
+    found = _found(reports, strict=arguments.strict)
+    if arguments.output == "text":
+        deliver(_as_text(found))
+    else:
+        value = _as_sarif(found) if arguments.output == "sarif" else [_as_json(each) for each in found]
+        # escaped, because names and paths may hold characters that command a terminal
+        deliver(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
+    counts = Counter(each.remark.severity for each in found)
+    said = ", ".join(_counted(counts[word], word) for word in reversed(Severity) if counts[word]) or "no problems"
+    complain(f"pillion lint: {said} in {_counted(len(files), 'file')}")
+    return WRONG if counts[Severity.ERROR] or counts[Severity.WARNING] else 0
+
+
+def _found(reports: Sequence[Report], *, strict: bool) -> list[Found]:
+    """Return all remarks by file and position, but not on objects that have nothing to do with Pillion."""
+    found = [
+        Found(report.item, remark)
+        for report in reports
+        for remark in report.remarks_for(strict=strict)
+        # only who calls inject or explain wants to know of any object why nothing happens to it
+        if (remark.reason, remark.severity) != (ManifestReason.WRONG_VERSION, Severity.NOTE)
+    ]
+    return sorted(found, key=lambda each: (each.item.document.source, each.remark.position))
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _as_text(found: Sequence[Found]) -> str:
+    """Return a line for each remark in the form of compilers, which editors and CI systems know."""
+    paint = painter(sys.stdout)
+    return "".join(
+        f"{visible(item.document.source)}:{remark.position}: {paint(f'{remark.severity}:', COLOURS[remark.severity])} "
+        f"{visible(f'{item.title}: {remark.text}')}\n"
+        for item, remark in found
+    )
+
+
+def _as_json(found: Found) -> dict[str, Any]:
+    item, remark = found
+    return {
+        "file": item.document.source,
+        **remark.position._asdict(),
+        "level": remark.severity.value,
+        "reason": remark.reason.value,
+        "kind": item.kind,
+        "namespace": item.namespace,
+        "name": item.name,
+        "message": remark.text,
+    }
+
+
+def _as_sarif(found: Sequence[Found]) -> dict[str, Any]:
+    """Return a log in the Static Analysis Results Interchange Format, which code scanning reads."""
+    rules = {remark.reason.value: remark.reason.sentence for _, remark in found}
+    driver = {
+        "name": "pillion",
+        "version": __version__,
+        "rules": [{"id": key, "shortDescription": {"text": sentence}} for key, sentence in sorted(rules.items())],
+    }
+    results = [
+        {
+            "ruleId": remark.reason.value,
+            "level": remark.severity.value,
+            "message": {"text": f"{item.title}: {remark.text}"},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": quote(os.fsencode(item.document.source))},
+                        "region": {"startLine": remark.position.line, "startColumn": remark.position.column},
+                    }
+                }
+            ],
+        }
+        for item, remark in found
+    ]
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
+    }
