@@ -111,6 +111,12 @@ class Metrics:
             "Whether the configuration file, as it is now, is in force.",
             registry=registry,
         )
+        self._configuration_from_backup = Gauge(
+            "pillion_configuration_from_backup",
+            "Whether the configuration in force is the backup that was kept before the server restarted, because the "
+            "file is invalid.",
+            registry=registry,
+        )
         self._certificate_not_after = Gauge(
             "pillion_certificate_not_after_timestamp_seconds",
             "When the serving certificate expires.",
@@ -149,7 +155,7 @@ class Metrics:
         for result in ("success", "failure"):
             self._configuration_reloads.labels(result)
             self._certificate_reloads.labels(result)
-        # The server starts only with usable files; with a keeper, the certificate may be missing until the first poll.
+        # Until a file is rejected: with a keeper, the certificate may be missing until the first poll.
         for gauge in (self._configuration_good, self._certificate_good):
             gauge.set(1)
         for source in ExceptionSource:
@@ -200,13 +206,14 @@ class Metrics:
         """Count a dropped log line."""
         self._log_lines.inc()
 
-    def set_revision(self, revision: str) -> None:
-        """Set the revision of the configuration in force."""
+    def set_configuration(self, revision: str, *, from_backup: bool) -> None:
+        """Set the revision of the configuration in force, and whether it is the backup."""
         self._configuration.clear()
         self._configuration.labels(revision).set(1)
+        self._configuration_from_backup.set(from_backup)
 
     def record_configuration_reload(self, *, success: bool) -> None:
-        """Count a reload of the configuration file, and set whether the last one succeeded."""
+        """Count a reload of the configuration file, or a rejection at the start; set whether the file is in force."""
         self._configuration_reloads.labels("success" if success else "failure").inc()
         self._configuration_good.set(success)
 
