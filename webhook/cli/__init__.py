@@ -24,6 +24,7 @@ COMMANDS = {
     "inject": "print manifests as the webhook would change them; needs no cluster",
     "uninject": "remove from manifests what inject added; needs no cluster",
     "explain": "show why pods are injected or not, rule by rule; needs no cluster",
+    "config": "check profiles and the chart's values; needs no cluster",
     "certs": "show, verify and rotate certificates",
 }
 
@@ -33,6 +34,7 @@ examples:
   %(prog)s inject -f app.yaml | kubectl apply -f -
   %(prog)s uninject -f app.yaml               print the original manifest
   %(prog)s explain -f app.yaml                show why
+  %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine
 """
