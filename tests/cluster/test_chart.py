@@ -14,7 +14,7 @@ from tests.chart import programs as checkers
 from tests.chart import schemas
 from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, objects, rendered
 from webhook.configuration import parse
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import RELEASED_IMAGE, builtins
 
 from .image import CHART
 
@@ -85,6 +85,33 @@ def test_the_configuration_names_the_sidecars_image() -> None:
     )
     container = parse(written.encode(), "configuration.yaml").profiles["tail"].container
     assert (container["image"], container["imagePullPolicy"]) == (RELEASED_IMAGE, "IfNotPresent")
+
+
+def pod_template(values: dict[str, Any]) -> Any:
+    """Return the servers' pod template: where it changes, they are replaced."""
+    (deployment,) = (found for found in objects(values) if found["kind"] == "Deployment")
+    return deployment["spec"]["template"]
+
+
+@pytest.mark.parametrize(
+    ("values", "replaced"),
+    [
+        pytest.param({"profiles": {"tail": {"order": "first"}}}, True, id="profile"),
+        pytest.param({"strict": True}, True, id="strict"),
+        pytest.param({"webhook": {"timeoutSeconds": 3}}, False, id="webhook"),
+        pytest.param({"server": {"clientCA": "-----BEGIN CERTIFICATE-----\n"}}, False, id="client-ca"),
+    ],
+)
+def test_a_changed_configuration_replaces_the_servers(values: dict[str, Any], replaced: bool) -> None:
+    """So that `--wait` waits for servers that have it; nothing else in the ConfigMap does."""
+    before, after = (pod_template(each)["metadata"]["annotations"] for each in ({}, values))
+    assert (before != after) is replaced
+
+
+@pytest.mark.parametrize("name", builtins())
+def test_every_builtin_profile_is_known(name: str) -> None:
+    """The chart's own list of them, with which it refuses others, is complete."""
+    assert pod_template({"defaultProfile": name, "profiles": {"mine": {"base": name}}})
 
 
 def test_each_file_holds_one_object() -> None:
