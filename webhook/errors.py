@@ -5,7 +5,7 @@ Control-flow exceptions, and the errors of ``certs/``, are defined where they ar
 ::
 
     PillionError
-    ├── ReviewError         the body is not an AdmissionReview that can be answered (HTTP 4xx)
+    ├── ReviewError         a request for a review that can't be answered with 200
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
     ├── CertificateError    certificates in files or in a cluster can't be read
     ├── ManifestError       a manifest can't be read: says file, line and column
@@ -34,9 +34,9 @@ class PillionError(Exception):
 
 
 class ReviewError(PillionError):
-    """The body is not an AdmissionReview that can be answered with 200.
+    """The body is not an AdmissionReview that can be answered with 200, or the server can't answer any.
 
-    ``status`` is the HTTP status of the response: 400, 405, 413, 415 or 429.
+    ``status`` is the HTTP status of the response: 400, 405, 413, 415, 429 or 503.
     """
 
     def __init__(self, message: str, status: int = 400) -> None:

@@ -33,8 +33,8 @@ class Release:
 
     @property
     def webhooks(self) -> str:
-        """The webhook configuration's name."""
-        return f"{self.deployment}.{self.namespace}"
+        """The name of the webhook configuration, and of the keepers' cluster role."""
+        return f"{self.deployment}.{self.namespace}.pillion.dev"
 
     @property
     def deployment(self) -> str:
@@ -56,6 +56,21 @@ class Release:
             stdin=annotated_pod(self.annotations(logs="/logs/app.log"), name="probe"),
         )
         return bool(sidecars(judged))
+
+    def servers(self) -> dict[str, bool]:
+        """Return whether each server is ready, by its pod's name, without those that leave."""
+        words = ("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}", "-o", "json")
+        pods = [pod for pod in self.kubectl(*words)["items"] if "deletionTimestamp" not in pod["metadata"]]
+        ready = {"type": "Ready", "status": "True"}
+        return {
+            pod["metadata"]["name"]: any(ready.items() <= each.items() for each in pod["status"].get("conditions", []))
+            for pod in pods
+        }
+
+    def remind(self) -> None:
+        """Have the kubelet look at each server's volumes now, as when a pod changes."""
+        pods = ("pods", "-l", f"app.kubernetes.io/instance={self.name}", "-n", self.namespace)
+        self.kubectl("annotate", *pods, "--overwrite", f"reminded={time.monotonic()}")
 
     def scale(self, replicas: int) -> None:
         """Return when there are so many servers."""

@@ -6,7 +6,6 @@ certificate happens. The kubelet brings a changed Secret within a minute and a h
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,8 +116,7 @@ class Issued:
 
     def remind(self) -> bool:
         """Have the kubelet look at each pod now, as when a pod changes; say whether every server has the leaf."""
-        pods = ("pods", "-l", f"app.kubernetes.io/instance={self.release.name}", "-n", self.release.namespace)
-        self.kubectl("annotate", *pods, "--overwrite", f"reminded={time.monotonic()}")
+        self.release.remind()
         return self.is_served()
 
     def is_served(self) -> bool:

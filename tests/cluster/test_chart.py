@@ -16,7 +16,7 @@ from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, objects, rendered
 from webhook.cli import main
 from webhook.configuration import parse
 from webhook.injection.profile import DEFAULT_PREFIX
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import RELEASED_IMAGE, builtins
 
 from .image import CHART
 
@@ -98,6 +98,33 @@ def test_the_configuration_names_the_sidecars_image() -> None:
     assert (container["image"], container["imagePullPolicy"]) == (RELEASED_IMAGE, "IfNotPresent")
 
 
+def pod_template(values: dict[str, Any]) -> Any:
+    """Return the servers' pod template: where it changes, they are replaced."""
+    (deployment,) = (found for found in objects(values) if found["kind"] == "Deployment")
+    return deployment["spec"]["template"]
+
+
+@pytest.mark.parametrize(
+    ("values", "replaced"),
+    [
+        pytest.param({"profiles": {"tail": {"order": "first"}}}, True, id="profile"),
+        pytest.param({"strict": True}, True, id="strict"),
+        pytest.param({"webhook": {"timeoutSeconds": 3}}, False, id="webhook"),
+        pytest.param({"server": {"clientCA": "-----BEGIN CERTIFICATE-----\n"}}, False, id="client-ca"),
+    ],
+)
+def test_a_changed_configuration_replaces_the_servers(values: dict[str, Any], replaced: bool) -> None:
+    """So that `--wait` waits for servers that have it; nothing else in the ConfigMap does."""
+    before, after = (pod_template(each)["metadata"]["annotations"] for each in ({}, values))
+    assert (before != after) is replaced
+
+
+@pytest.mark.parametrize("name", builtins())
+def test_every_builtin_profile_is_known(name: str) -> None:
+    """The chart's own list of them, with which it refuses others, is complete."""
+    assert pod_template({"defaultProfile": name, "profiles": {"mine": {"base": name}}})
+
+
 def test_each_file_holds_one_object() -> None:
     """A reader finds an object by its file's name."""
     text = rendered(VALUE_SETS["everything"])
@@ -138,9 +165,10 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
         pytest.param({"prefix": "logs.example.org/"}, 'logs.example.org/inject: "true"', id="prefix"),
         pytest.param({"replicas": 1}, "ONE REPLICA: while it restarts or its node is down, pods are created", id="one"),
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
+        pytest.param({"webhook": {"failurePolicy": "Fail"}}, "install with webhook.failurePolicy=Ignore", id="order"),
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
         pytest.param({}, "kubectl create --dry-run=server -f -", id="why-not"),
-        pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: the servers load them", id="profiles"),
+        pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: if they are invalid", id="profiles"),
         pytest.param({}, "Pillion renews the certificates itself", id="self-managed"),
         pytest.param({"certificates": PROVIDED}, "The certificate is in the Secret pair", id="provided"),
         pytest.param({"certificates": {"mode": "cert-manager"}}, "in the Secret pillion-tls", id="cert-manager"),

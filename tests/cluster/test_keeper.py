@@ -51,6 +51,11 @@ class Installed:
     log: RecordingLog = field(default_factory=RecordingLog)
 
     @property
+    def cluster_name(self) -> str:
+        """Return the name of its objects that have no namespace."""
+        return f"{self.name}.{self.namespace}.pillion.dev"
+
+    @property
     def settings(self) -> RotationSettings:
         """Return lifetimes of seconds."""
         server = f"{self.name}.{self.namespace}.svc"
@@ -60,7 +65,7 @@ class Installed:
     def objects(self) -> ObjectNames:
         """Return where its objects are."""
         own = f"{self.name}-certificate"
-        return ObjectNames(self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.name}.{self.namespace}",))
+        return ObjectNames(self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.cluster_name}",))
 
     def keeper(self, identity: str = "one", api: ApiServer | None = None) -> Keeper:
         """Return a keeper with a folder of its own."""
@@ -94,7 +99,7 @@ class Installed:
 
     def hooks(self) -> Any:
         """Return the webhook configuration."""
-        return self.kubectl("get", "mutatingwebhookconfiguration", f"{self.name}.{self.namespace}", "-o", "json")
+        return self.kubectl("get", "mutatingwebhookconfiguration", self.cluster_name, "-o", "json")
 
     def bundles(self) -> list[bytes]:
         """Return what each entry trusts."""
@@ -137,7 +142,11 @@ def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Cal
             kubectl("create", "namespace", namespace)
             kubectl("apply", "--server-side", "-f", "-", stdin=manifests(name, KINDS))
             stack.callback(
-                kubectl, "delete", "mutatingwebhookconfiguration", f"{name}.{namespace}", "--ignore-not-found"
+                kubectl,
+                "delete",
+                "mutatingwebhookconfiguration",
+                f"{name}.{namespace}.pillion.dev",
+                "--ignore-not-found",
             )
             account = tmp_path / name
             api = with_account(kubectl, name, namespace, account)
@@ -236,7 +245,7 @@ def test_bundles_are_ours_and_the_rest_is_not(install: Callable[[str], Installed
     release = install("owned")
     release.run(release.keeper())
     eventually(release.settled)
-    name = f"{release.name}.{release.namespace}"
+    name = release.cluster_name
     shown = release.kubectl("get", "mutatingwebhookconfiguration", name, "-o", "json", "--show-managed-fields")
     ours = [each for each in shown["metadata"]["managedFields"] if each["manager"] == "pillion"]
     assert [each["operation"] for each in ours] == ["Apply"]
@@ -329,7 +338,7 @@ def test_bundles_of_another_mode_are_left_alone(install: Callable[[str], Install
         "metadata": {"annotations": {"pillion.dev/certificate": "theirs"}},
         "webhooks": [{"name": each["name"], **entry} for each in release.hooks()["webhooks"]],
     }
-    words = ("patch", "mutatingwebhookconfiguration", f"{release.name}.{release.namespace}", "--type=strategic")
+    words = ("patch", "mutatingwebhookconfiguration", release.cluster_name, "--type=strategic")
     release.kubectl(*words, f"--patch={json.dumps(patch)}")
     release.kubectl("annotate", "secret", release.objects.secret, "-n", release.namespace, "pillion.dev/rotate=leaf")
     looks = len(release.log.events)
@@ -353,8 +362,8 @@ def test_releases_do_not_meet(install: Callable[[str], Installed]) -> None:
 def test_without_its_rights_it_says_so_and_goes_on_when_they_are_back(install: Callable[[str], Installed]) -> None:
     """Each sentence names what is missing."""
     release = install("rights")
-    role = release.kubectl("get", "clusterrolebinding", f"{release.name}.{release.namespace}", "-o", "json")
-    release.kubectl("delete", "clusterrolebinding", f"{release.name}.{release.namespace}")
+    role = release.kubectl("get", "clusterrolebinding", release.cluster_name, "-o", "json")
+    release.kubectl("delete", "clusterrolebinding", release.cluster_name)
     keeper = release.keeper()
 
     def refused() -> bool:
@@ -474,7 +483,7 @@ def test_rights_end_at_its_own_objects(install: Callable[[str], Installed]) -> N
         ("delete", "secret", own),
         ("get", "secret", "other"),
         ("get", "secrets"),
-        ("delete", "mutatingwebhookconfiguration", f"{release.name}.{release.namespace}"),
+        ("delete", "mutatingwebhookconfiguration", release.cluster_name),
     ):
         with pytest.raises(CommandError, match=r"Forbidden|forbidden"):
             release.kubectl(*words, "-n", release.namespace, account)

@@ -49,8 +49,21 @@ def test_helm_test_passes(pillion: Release) -> None:
     assert wait_until(lambda: not everything(pillion.kubectl, mark), 60, poll=1), everything(pillion.kubectl, mark)
 
 
+def test_helm_test_fits_the_selector(install: Install) -> None:
+    """Its canaries have the labels that webhook.objectSelector asks for."""
+    release = install("selected")
+    asked = [
+        {"key": "tier", "operator": "In", "values": ["web", "batch"]},
+        {"key": "quiet", "operator": "DoesNotExist"},
+    ]
+    selector = {"matchLabels": {"logs": "yes"}, "matchExpressions": asked}
+    release.upgrade("--reset-then-reuse-values", f"--set-json=webhook.objectSelector={json.dumps(selector)}")
+    said = release.helm("test", release.name, "-n", release.namespace, "--logs")
+    assert "profile tail: a pod ran, its line was printed" in said
+
+
 def test_helm_test_tries_each_configured_profile(install: Install) -> None:
-    """A profile whose sidecar does not start is found by the test, with the kubelet's words."""
+    """A profile whose sidecar does not start is found by the test, with the kubelet's words. Nothing of it stays."""
     broken = {"base": "tail", "sidecar": {"image": "registry.example.org/missing:1", "imagePullPolicy": "Never"}}
     release = install(
         "profiles", "--set-json", f"profiles={json.dumps({'broken': broken})}", "--set=test.timeoutSeconds=5"
@@ -61,6 +74,8 @@ def test_helm_test_tries_each_configured_profile(install: Install) -> None:
     assert "profile tail: a pod ran, its line was printed" in said
     assert "FAILED: profile broken: after 5 s the pod is not ready" in said
     assert "pillion-broken: Container image" in said
+    mark = f"{release.deployment}-test"
+    assert wait_until(lambda: not everything(release.kubectl, mark), 60, poll=1), everything(release.kubectl, mark)
 
 
 def test_sidecars_run_from_the_servers_image(install: Install, pillion_image: tuple[str, ...], namespace: str) -> None:
@@ -89,7 +104,7 @@ def test_an_upgrade_keeps_the_certificate(install: Install) -> None:
         return release.kubectl(*secret)["data"], [entry["clientConfig"]["caBundle"] for entry in entries]
 
     before = state()
-    release.upgrade("--reuse-values", "--set=webhook.timeoutSeconds=3", "--set=podAnnotations.restarted=yes")
+    release.upgrade("--reset-then-reuse-values", "--set=webhook.timeoutSeconds=3", "--set=podAnnotations.restarted=yes")
     assert state() == before
     assert release.kubectl(*hooks)["webhooks"][1]["timeoutSeconds"] == 3
     assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
@@ -140,12 +155,12 @@ def status_prefix(pod: dict[str, Any]) -> str:
 
 
 @pytest.mark.minutes
-def test_new_profiles_reach_the_servers_without_a_restart(install: Install, namespace: str) -> None:
+def test_a_configmap_that_is_edited_reaches_the_servers_without_a_restart(install: Install, namespace: str) -> None:
     """The kubelet brings the ConfigMap within about a minute, the server reads it again."""
     release = install("reload")
     pods = ("get", "pods", "-n", release.namespace, "-o", "name")
     before = release.kubectl(*pods)
-    release.upgrade("--reuse-values", "--set=profiles.other.base=tail")
+    edit(release, "profiles: {other: {base: tail}}\n")
     asking = annotated_pod(release.annotations(logs="/logs/app.log", profile="other"))
 
     def known() -> bool:
@@ -154,6 +169,62 @@ def test_new_profiles_reach_the_servers_without_a_restart(install: Install, name
 
     assert wait_until(known, 150, poll=2)
     assert release.kubectl(*pods) == before
+
+
+class TestARejectedConfiguration:
+    """A profile that is wrong, which the chart can't see."""
+
+    WRONG = '--set-json=profiles={"mine": {"base": "tail", "order": "middle"}}'
+    PROBLEM = "profiles.mine.order: must be first or last, is 'middle'"
+
+    def test_helm_waits_in_vain_and_the_old_servers_serve_on(self, install: Install) -> None:
+        """`helm test` says which server is not ready and why; `helm rollback` is enough."""
+        release = install("rejected")
+        before = release.servers()
+        words = ("-n", release.namespace, "--reset-then-reuse-values", "--wait", "--timeout=20s", self.WRONG)
+        assert release.helm.attempt("upgrade", release.name, str(CHART), *words).returncode != 0
+        assert release.injects()
+        ready = {name for name, is_ready in release.servers().items() if is_ready}
+        assert ready == set(before)
+        tested = release.helm.attempt("test", release.name, "-n", release.namespace)
+        assert tested.returncode != 0
+        said = tested.stdout + tested.stderr
+        assert "is not ready: the configuration is invalid" in said
+        assert self.PROBLEM in said
+        assert "firewall" not in said
+        release.helm("rollback", release.name, "-n", release.namespace, "--wait", TIMEOUT)
+        assert release.injects()
+
+    def test_a_server_that_restarts_goes_on(self, install: Install) -> None:
+        """The container in the same pod has the last valid configuration; a new pod is not ready."""
+        release = install("restarted")
+        (name,) = release.servers()
+        pod = ("-n", release.namespace, name, "-c", "webhook")
+        edit(release, "profiles: {mine: {base: tail, order: middle}}\n")
+
+        def rejected() -> bool:
+            release.remind()
+            return "configuration reload failed" in release.kubectl("logs", *pod)
+
+        assert wait_until(rejected, 150, poll=2)
+        release.kubectl("exec", *pod, "--", "python", "-c", "import os, signal; os.kill(1, signal.SIGTERM)")
+
+        def started_again() -> bool:
+            # between two containers there is no log
+            answer = release.kubectl.attempt("logs", *pod)
+            return "configuration from backup" in answer.stdout
+
+        assert wait_until(started_again, 60, poll=0.5)
+        assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
+        assert release.servers() == {name: True}
+        release.kubectl("delete", "pod", name, "-n", release.namespace)
+        (name,) = release.servers()
+        assert wait_until(
+            lambda: self.PROBLEM in release.kubectl.attempt("logs", *pod[:2], name, "-c", "webhook").stdout,
+            60,
+            poll=0.5,
+        )
+        assert release.servers() == {name: False}
 
 
 class TestCertificates:
@@ -178,7 +249,7 @@ class TestCertificates:
         selector = f"app.kubernetes.io/instance={pillion.name}"
         pods = pillion.kubectl("get", "pods", "-n", pillion.namespace, "-l", selector, "-o", "json")["items"]
         mounts = {mount["mountPath"] for pod in pods for mount in pod["spec"]["containers"][0]["volumeMounts"]}
-        assert mounts == {"/etc/pillion/configuration", "/etc/pillion/certificate"}
+        assert mounts == {"/etc/pillion/configuration", "/etc/pillion/certificate", "/var/lib/pillion"}
 
     def test_its_rights_are_three_objects_by_name(self, pillion: Release) -> None:
         """And nothing that not every account has: what `kubectl auth can-i --list` shows, line by line."""
@@ -263,22 +334,29 @@ class TestWhatIsMissing:
     def test_a_configuration_that_can_not_be_used(
         self, broken: Callable[..., str], kubectl: Client, namespace: str
     ) -> None:
-        """The server's last words, which the pod's status keeps, name the path and what to write."""
+        """The server runs and is not ready; its log names the path and what to write."""
         where = broken("--set=profiles.mine.sidecar.image=a", "--set=profiles.mine.order=middle")
+        servers = ("-n", where, "-l", "app.kubernetes.io/instance=broken")
 
-        def last_words() -> str:
-            pods = kubectl("get", "pods", "-n", where, "-o", "json")["items"]
-            statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]
-            ended = [status["lastState"].get("terminated") or status["state"].get("terminated") for status in statuses]
-            return "".join(state.get("message", "") for state in ended if state)
+        def log() -> str:
+            return kubectl.attempt("logs", *servers, "-c", "webhook", "--tail=-1").stdout
 
-        assert wait_until(lambda: "must be first or last, is 'middle'" in last_words(), 30, poll=0.5), last_words()
+        assert wait_until(lambda: "must be first or last, is 'middle'" in log(), 30, poll=0.5), log()
+        (pod,) = kubectl("get", "pods", *servers, "-o", "json")["items"]
+        (status,) = [each for each in pod["status"]["containerStatuses"] if each["name"] == "webhook"]
+        assert (status["ready"], status["restartCount"]) == (False, 0)
         pod_is_created(kubectl, namespace)
 
     def test_a_value_that_nobody_knows(self, helm: Client) -> None:
         """The schema names it before anything is sent."""
         with pytest.raises(CommandError, match=r"replica.*not allowed"):
             helm("install", "x", str(CHART), "-n", "x-system", "--set=replica=3", "--dry-run=client")
+
+
+def edit(release: Release, configuration: str) -> None:
+    """Write the ConfigMap as somebody does who is not Helm."""
+    patch = json.dumps({"data": {"configuration.yaml": configuration}})
+    release.kubectl("patch", f"configmap/{release.deployment}", "-n", release.namespace, f"--patch={patch}")
 
 
 def pod_is_created(kubectl: Client, namespace: str) -> None:

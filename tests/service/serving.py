@@ -74,6 +74,12 @@ class Running:
         """Return the address of the health port."""
         return f"http://127.0.0.1:{self.server.health_listener.port}"
 
+    def revision(self, profile: str) -> str:
+        """Return the revision of a profile in force."""
+        configuration = self.server.state.configuration
+        assert configuration is not None
+        return configuration.profiles[profile].revision
+
     def client(self, **options: Any) -> httpx2.Client:
         """Return a client that trusts the server's CA and nothing else."""
         options = {"verify": self.trust, "base_url": self.url, "trust_env": False, "timeout": 30, **options}

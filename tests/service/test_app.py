@@ -165,7 +165,7 @@ def test_each_review_is_one_line_of_the_log(server: Running) -> None:
         "outcome": "injected",
         "reason": "injected",
         "profile": "tail",
-        "revision": server.server.state.configuration.profiles["tail"].revision,
+        "revision": server.revision("tail"),
     }
     assert "hunter2" not in server.log_file.read_text()
 
@@ -351,7 +351,7 @@ def test_metrics_are_exposed_in_both_formats(server: Running) -> None:
     assert page.headers["content-type"].startswith("text/plain; version=")
     assert "pillion_build_info{" in page.text
     assert "pillion_certificate_not_after_timestamp_seconds " in page.text
-    revision = server.server.state.configuration.profiles["tail"].revision
+    revision = server.revision("tail")
     assert f'pillion_profile_info{{profile="tail",revision="{revision}"}} 1.0' in page.text
     response = httpx2.get(
         f"{server.health_url}/metrics", headers={"Accept": "application/openmetrics-text"}, trust_env=False

@@ -208,7 +208,7 @@ def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -
         (["--state-folder=/dev/null/x"], 3, "/dev/null"),
         (["--listen=nonsense"], 2, "--listen 'nonsense': not an address; write HOST:PORT"),
         (["--tls-cert=a"], 2, "--tls-cert needs --tls-key"),
-        (["--config=missing.yaml"], 2, "missing.yaml"),
+        (["--config-backup=a"], 2, "--config-backup needs --config"),
         (["--listen=no.such.host.invalid:1"], 3, "can't listen on no.such.host.invalid:1"),
     ],
 )
@@ -253,13 +253,33 @@ def test_a_termination_log_that_can_not_be_written_hides_nothing(launch: Callabl
 
 
 def test_all_problems_of_a_configuration_are_said(launch: Callable[..., Process], tmp_path: Path) -> None:
-    """Exit code 2, file and line for each."""
-    (tmp_path / "pillion.yaml").write_text("strict: maybe\nnonsense: 1\n")
-    process = launch("--config=pillion.yaml", wait=False)
-    assert process.popen.wait(60) == 2
-    first, second = process.errors.splitlines()
+    """The log has file and line for each; the server runs, and is ready once the file is corrected."""
+    file = tmp_path / "pillion.yaml"
+    file.write_text("strict: maybe\nnonsense: 1\n")
+    process = launch("--config=pillion.yaml", "--reload-interval=50ms")
+    first, second = [line["message"] for line in process.output if line["event"] == "configuration rejected"]
     assert "pillion.yaml:1:1: strict" in first
     assert "pillion.yaml:2:1: nonsense" in second
+    assert process.ready() == 503
+    file.write_text("strict: true\n")
+    eventually(lambda: process.ready() == 200)
+
+
+def test_a_restart_goes_on_with_the_last_valid_configuration(launch: Callable[..., Process], tmp_path: Path) -> None:
+    """As a container that restarts in its pod while the ConfigMap is wrong."""
+    file = tmp_path / "pillion.yaml"
+    file.write_text("strict: true\n")
+    options = ("--config=pillion.yaml", "--config-backup=backup.yaml")
+    first = launch(*options)
+    (serving,) = [line for line in first.output if line["event"] == "serving"]
+    first.popen.kill()
+    first.popen.wait(20)
+    file.write_text("strict: maybe\n")
+    second = launch(*options)
+    assert second.ready() == 200
+    (kept,) = [line for line in second.output if line["event"] == "configuration from backup"]
+    assert kept["revision"] == serving["revision"] != ""
+    assert "\npillion_configuration_from_backup 1.0\n" in second.metrics()
 
 
 def test_settings_come_from_the_environment(launch: Callable[..., Process]) -> None:

@@ -67,7 +67,7 @@ def test_a_good_configuration_is_taken_over(serve: Callable[..., Running], tmp_p
     file = tmp_path / "pillion.yaml"
     file.write_text("strict: false\n")
     server = serve(config=file)
-    before = server.server.state.configuration.profiles["tail"].revision
+    before = server.revision("tail")
     assert not denies(server)
     file.write_text("strict: true\nprofiles: {tail: {order: last}}\n")
     eventually(lambda: denies(server))
@@ -271,3 +271,92 @@ def test_settings_win_over_every_configuration(serve: Callable[..., Running], tm
     file.write_text("strict: false\ndefaultProfile: web\n")
     eventually(lambda: server.sample("pillion_configuration_reloads_total", result="success") == 1)
     assert denies(server)
+
+
+class TestWithoutAValidConfiguration:
+    """The file is invalid when the server starts."""
+
+    def test_it_is_not_ready_and_says_why(self, serve: Callable[..., Running], tmp_path: Path) -> None:
+        """It runs, answers no review, and never injects what is built in; mending the file is enough."""
+        file = tmp_path / "pillion.yaml"
+        file.write_text("strict: maybe\nnonsense: 1\n")
+        server = serve(config=file)
+        page = server.get("/readyz")
+        assert page.status_code == 503
+        problem = f"{file}:1:1: strict: must be true or false, is text"
+        assert page.text == f"the configuration is invalid: {problem} (and 1 more, in the log)\n"
+        assert server.post(BODY).status_code == 503
+        assert server.sample("pillion_configuration_last_reload_successful") == 0
+        assert "pillion_profile_info{" not in server.get("/metrics").text
+        file.write_text("strict: true\n")
+        eventually(lambda: server.get("/readyz").status_code == 200)
+        assert denies(server)
+        assert server.sample("pillion_configuration_last_reload_successful") == 1
+
+    def test_it_says_what_is_wrong_now(self, serve: Callable[..., Running], tmp_path: Path) -> None:
+        """Also after an attempt to mend the file."""
+        file = tmp_path / "pillion.yaml"
+        server = serve(config=file)
+        assert "can't be read: No such file or directory" in server.get("/readyz").text
+        file.write_text("nonsense: 1\n")
+        eventually(lambda: "1:1: nonsense: is unknown" in server.get("/readyz").text)
+
+    def test_it_goes_on_with_the_backup(self, serve: Callable[..., Running], tmp_path: Path) -> None:
+        """Which the server before kept, at its start and after each change; a metric and a line say so."""
+        file, backup = tmp_path / "pillion.yaml", tmp_path / "backup.yaml"
+        file.write_text("strict: false\n")
+        first = serve(config=file, config_backup=backup)
+        assert backup.read_bytes() == b"strict: false\n"
+        file.write_text("strict: true\n")
+        eventually(lambda: backup.read_bytes() == b"strict: true\n")
+        file.write_text("strict: maybe\n")
+        eventually(lambda: first.sample("pillion_configuration_reloads_total", result="failure") == 1)
+        assert first.sample("pillion_configuration_from_backup") == 0
+        second = serve(config=file, config_backup=backup)
+        assert second.get("/readyz").status_code == 200
+        assert denies(second)
+        assert second.sample("pillion_configuration_from_backup") == 1
+        assert second.sample("pillion_configuration_last_reload_successful") == 0
+        assert [line["level"] for line in second.log() if line["event"] == "configuration from backup"] == ["warning"]
+        file.write_text("strict: false\n")
+        eventually(lambda: second.sample("pillion_configuration_from_backup") == 0)
+        assert not denies(second)
+
+    def test_a_backup_is_checked_again(self, serve: Callable[..., Running], tmp_path: Path) -> None:
+        """What is wrong with it is logged, and the server is not ready."""
+        file, backup = tmp_path / "pillion.yaml", tmp_path / "backup.yaml"
+        file.write_text("strict: maybe\n")
+        backup.write_text("nonsense: 1\n")
+        server = serve(config=file, config_backup=backup)
+        assert f"{file}:1:1: strict" in server.get("/readyz").text
+        rejected = [line["file"] for line in server.log() if line["event"] == "configuration rejected"]
+        assert rejected == [str(file), str(backup)]
+        assert server.sample("pillion_configuration_from_backup") == 0
+
+    def test_a_backup_that_can_not_be_written_is_said(self, serve: Callable[..., Running], tmp_path: Path) -> None:
+        """And is no reason not to serve."""
+        file = tmp_path / "pillion.yaml"
+        file.write_text("strict: true\n")
+        server = serve(config=file, config_backup=tmp_path / "missing/backup.yaml")
+        assert server.get("/readyz").status_code == 200
+        (line,) = [line for line in server.log() if line["event"] == "configuration backup failed"]
+        assert line["message"] == "No such file or directory"
+
+    def test_a_bug_is_no_reason_to_end(
+        self, serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The log has its place, and nothing that it may quote."""
+
+        def broken(*_: object, **__: object) -> NoReturn:
+            raise ZeroDivisionError("hunter2")
+
+        file = tmp_path / "pillion.yaml"
+        file.write_text("strict: true\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(configuration, "parse", broken)
+            server = serve(config=file)
+        assert "a bug in Pillion" in server.get("/readyz").text
+        assert server.sample("pillion_unexpected_exceptions_total", where="poll") == 1
+        (line,) = [line for line in server.log() if line["event"] == "configuration rejected"]
+        assert line["exception"] == "ZeroDivisionError"
+        assert "hunter" not in server.log_file.read_text()

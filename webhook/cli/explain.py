@@ -22,8 +22,8 @@ from webhook.injection.verdict import WARNING_PREFIX
 
 __all__ = ["add_arguments", "run"]
 
-#: The namespaces that the chart's webhook configuration leaves out with its default values: excludedNamespaces, and
-#: the one that docs install it into.
+#: The namespaces that the chart's webhook configuration leaves out whatever its values are: kube-system, and the
+#: release's own, which docs call so.
 UNSEEN = {"kube-system": "", "pillion-system": ", the namespace of Pillion itself,"}
 
 #: Of a manifest more is known than these reasons say: it may be a patch, and its mistakes have places.

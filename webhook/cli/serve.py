@@ -73,13 +73,13 @@ def _failed(error: Exception, code: int, termination_log: str | None) -> int:
 
 def _announce(server: "Server") -> None:
     """Tell a person where what is, and how to try it."""
-    settings = server.settings
+    settings, configuration = server.settings, server.state.configuration
     server.log.info(
         "serving",
         reviews=f"https://{_reachable(settings.listen.host)}:{server.review_listener.port}/mutate",
         health=f"http://{_reachable(settings.health_listen.host)}:{server.health_listener.port}/readyz",
         configuration=str(settings.config or "built-in"),
-        profiles=server.state.configuration.revisions,
+        profiles=configuration.revisions if configuration is not None else "",
     )
     ca_file = server.source.ca_file
     if ca_file is None:

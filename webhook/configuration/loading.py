@@ -11,6 +11,7 @@ from webhook.configuration.merging import merge
 from webhook.configuration.problems import Problems
 from webhook.configuration.profiles import profile
 from webhook.configuration.schema import CONFIGURATION
+from webhook.configuration.values import configuration_in, is_values
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
 from webhook.injection.profile import DEFAULT_PREFIX, IGNORED_CONTAINERS, Configuration, Profile
@@ -49,13 +50,21 @@ def parse(
     prefix: str | None = None,
     strict: bool | None = None,
     shadow: bool | None = None,
+    or_values: bool = False,
 ) -> Configuration:
-    """Return the configuration in a file's content; ``source`` is its name for messages."""
+    """Return the configuration in a file's content; ``source`` is its name for messages.
+
+    With ``or_values`` it may also be a file of the chart's values, whose ``prefix`` counts.
+    """
     try:
         document = _only_document(content, source)
         value = document.value if document is not None else None
     except ManifestError as error:
         raise ConfigurationError([Problem((), error.problem, error.position)], source) from None
+    if or_values and isinstance(value, dict) and is_values(value):
+        written = value.get("prefix")
+        prefix = written if isinstance(written, str) else prefix
+        value = configuration_in(value)
     try:
         return build(value, builtins(), prefix=prefix, strict=strict, shadow=shadow)
     except ConfigurationError as error:

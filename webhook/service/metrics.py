@@ -122,6 +122,12 @@ class Metrics:
             "Whether the configuration file, as it is now, is in force.",
             registry=registry,
         )
+        self._configuration_from_backup = Gauge(
+            "pillion_configuration_from_backup",
+            "Whether the configuration in force is the backup that was kept before the server restarted, because the "
+            "file is invalid.",
+            registry=registry,
+        )
         self._certificate_not_after = Gauge(
             "pillion_certificate_not_after_timestamp_seconds",
             "When the serving certificate expires; NaN without one.",
@@ -162,7 +168,7 @@ class Metrics:
         for result in ("success", "failure"):
             self._configuration_reloads.labels(result)
             self._certificate_reloads.labels(result)
-        # The server starts only with usable files; with a keeper, the certificate may be missing until the first poll.
+        # Until a file is rejected: with a keeper, the certificate may be missing until the first poll.
         for gauge in (self._configuration_good, self._certificate_good):
             gauge.set(1)
         for source in ExceptionSource:
@@ -225,14 +231,15 @@ class Metrics:
         """Call ``read`` for whether the server is ready when metrics are scraped."""
         self._ready.set_function(read)
 
-    def set_profiles(self, profiles: Iterable[Profile]) -> None:
-        """Set the profiles in force."""
+    def set_profiles(self, profiles: Iterable[Profile], *, from_backup: bool) -> None:
+        """Set the profiles in force, and whether they are the backup's."""
+        self._configuration_from_backup.set(from_backup)
         self._profiles.clear()
         for profile in profiles:
             self._profiles.labels(profile.name, profile.revision).set(1)
 
     def record_configuration_reload(self, *, success: bool) -> None:
-        """Count a reload of the configuration file, and set whether the last one succeeded."""
+        """Count a reload of the configuration file, or a rejection at the start; set whether the file is in force."""
         self._configuration_reloads.labels("success" if success else "failure").inc()
         self._configuration_good.set(success)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from certs import files
-from certs.files import Content
+from certs.files import Content, ReadFailure
 from certs.logs import Field, Log, traceback_fields
 from certs.verify import UnusablePairError
 from webhook.errors import ConfigurationError
@@ -24,6 +24,7 @@ __all__ = [
     "Poller",
     "WatchedFiles",
     "poll_forever",
+    "put_in_force",
 ]
 
 #: Logged in place of an unexpected exception's message, which may quote a key, or a secret variable of a profile.
@@ -58,49 +59,108 @@ class WatchedFiles:
 
 
 class ConfigurationReloader:
-    """Applies a changed configuration if it is valid; otherwise the old one stays in force."""
+    """Applies the configuration in a file, at the start and after each change, if it is valid.
+
+    If it is not, the configuration before stays in force. At the start that is the backup: the last valid configuration
+    of a server that was restarted in the same pod. Without one there is no configuration, and the server is not ready.
+    It never is the built-in configuration, which lacks the operator's bounds and strictness.
+    """
 
     def __init__(
         self,
         file: Path,
-        watch: WatchedFiles,
-        load: Callable[[], Configuration],
+        backup: Path | None,
+        parse: Callable[[Content, str], Configuration],
         *,
         state: LiveState,
         metrics: Metrics,
         log: Log,
     ) -> None:
         self._file = file
-        self._watch = watch
-        self._load = load
+        self._backup = backup
+        self._parse = parse
+        self._watch = WatchedFiles(file)
         self._state = state
         self._metrics = metrics
         self._log = log
+
+    def load_first(self) -> None:
+        """Apply the configuration to start with: the file's, otherwise the backup's, otherwise none."""
+        self._watch.reload()
+        content = self._watch.content[self._file]
+        try:
+            configuration = self._parse(content, str(self._file))
+        except Exception as error:  # noqa: BLE001 — a bug must not end a server that has a backup
+            self._state.configuration_error = self._reject("configuration rejected", self._file, error)
+            self._load_backup()
+        else:
+            self._apply(configuration, content)
 
     async def poll(self) -> None:
         """Load the configuration if its file has changed."""
         if not self._watch.reload():
             return
+        content = self._watch.content[self._file]
         try:
             # in another thread: parsing YAML would delay reviews
-            configuration = await asyncio.to_thread(self._load)
-        except ConfigurationError as error:
-            self._metrics.record_configuration_reload(success=False)
-            for line in str(error).splitlines():
-                self._log.error("configuration reload failed", file=str(self._file), message=line)
-            return
+            configuration = await asyncio.to_thread(self._parse, content, str(self._file))
         except Exception as error:  # noqa: BLE001 — a bug must not end the polling
-            self._metrics.record_configuration_reload(success=False)
+            message = self._reject("configuration reload failed", self._file, error)
+            if self._state.configuration is None:
+                self._state.configuration_error = message
+            return
+        self._apply(configuration, content)
+        self._metrics.record_configuration_reload(success=True)
+        self._log.info("configuration reloaded", file=str(self._file), profiles=configuration.revisions)
+
+    def _apply(self, configuration: Configuration, content: Content) -> None:
+        """Put a valid configuration of the file in force, and keep it as the backup."""
+        put_in_force(configuration, self._state, self._metrics, self._log)
+        if self._backup is None or isinstance(content, ReadFailure):
+            return
+        try:
+            files.replace(self._backup, content)
+        except OSError as error:
+            self._log.warning("configuration backup failed", file=str(self._backup), message=error.strerror)
+
+    def _load_backup(self) -> None:
+        """Put the backup in force, if there is a valid one."""
+        if self._backup is None:
+            return
+        content = files.read(self._backup)
+        if isinstance(content, ReadFailure):
+            return
+        try:
+            configuration = self._parse(content, str(self._backup))
+        except Exception as error:  # noqa: BLE001 — as above
+            self._reject("configuration rejected", self._backup, error)
+            return
+        put_in_force(configuration, self._state, self._metrics, self._log, from_backup=True)
+        self._log.warning("configuration from backup", file=str(self._backup), profiles=configuration.revisions)
+
+    def _reject(self, event: str, file: Path, error: Exception) -> str:
+        """Count and log why a file is not in force; return it in one sentence."""
+        self._metrics.record_configuration_reload(success=False)
+        if not isinstance(error, ConfigurationError):
             self._metrics.count_exception(ExceptionSource.POLL)
             fields = traceback_fields(type(error), error.__traceback__)
-            self._log.error("configuration reload failed", file=str(self._file), message=UNEXPECTED, **fields)
-            return
-        self._state.configuration = configuration
-        self._metrics.record_configuration_reload(success=True)
-        self._metrics.set_profiles(configuration.profiles.values())
-        self._log.info("configuration reloaded", file=str(self._file), profiles=configuration.revisions)
-        for note in configuration.notes:
-            self._log.info("configuration", message=note)
+            self._log.error(event, file=str(file), message=UNEXPECTED, **fields)
+            return f"the configuration is not in force: {UNEXPECTED}"
+        problems = str(error).splitlines()
+        for problem in problems:
+            self._log.error(event, file=str(file), message=problem)
+        more = f" (and {len(problems) - 1} more, in the log)" if problems[1:] else ""
+        return f"the configuration is invalid: {problems[0]}{more}"
+
+
+def put_in_force(
+    configuration: Configuration, state: LiveState, metrics: Metrics, log: Log, *, from_backup: bool = False
+) -> None:
+    """Use a configuration from now on, and log its notes."""
+    state.configuration = configuration
+    metrics.set_profiles(configuration.profiles.values(), from_backup=from_backup)
+    for note in configuration.notes:
+        log.info("configuration", message=note)
 
 
 class CertificateReloader:

@@ -13,7 +13,7 @@ from certs.logs import Log, traceback_fields
 from webhook.errors import ReviewError
 from webhook.injection import admission
 from webhook.injection.reasons import Reason
-from webhook.injection.review import Request, encode_review, parse_review
+from webhook.injection.review import encode_review, parse_review
 from webhook.injection.verdict import Verdict, unexamined
 from webhook.service.http.asgi import JSON, Header, respond
 from webhook.service.metrics import ExceptionSource, Limit, Metrics
@@ -60,23 +60,26 @@ class ReviewService:
         metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
     def handle(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
-        """Return the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
+        """Return the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else.
+
+        Without a configuration it is 503.
+        """
         try:
             request = parse_review(body, namespace_opted_in=opted_in)
         except ReviewError as error:
             return _error_reply(error)
+        configuration = self.state.configuration
+        if configuration is None:
+            # as if nobody answered: the entry's failurePolicy decides
+            return _error_reply(ReviewError("this server has no valid configuration", 503))
         try:
-            return _reply(self._decide(request, past_deadline=past_deadline))
+            if past_deadline:
+                return _reply(unexamined(request, Reason.DEADLINE, configuration))
+            return _reply(admission.admit(request, configuration))
         except Exception as error:  # noqa: BLE001 — a bug of ours must not deny a pod
-            verdict = unexamined(request, Reason.INTERNAL_ERROR, self.state.configuration)
+            verdict = unexamined(request, Reason.INTERNAL_ERROR, configuration)
             verdict.error = error
             return _reply(verdict)
-
-    def _decide(self, request: Request, *, past_deadline: bool) -> Verdict:
-        configuration = self.state.configuration
-        if past_deadline:
-            return unexamined(request, Reason.DEADLINE, configuration)
-        return admission.admit(request, configuration)
 
     def check_size(self, size: int) -> ReviewError | None:
         """Count a limit that a body of ``size`` bytes exceeds, and return the error; None if it exceeds none.

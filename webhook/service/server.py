@@ -17,7 +17,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, disable_created_metrics
 from uvicorn import Config
 
-from certs.files import ReadFailure
+from certs.files import Content, ReadFailure
 from certs.logs import Log, traceback_fields
 from certs.shared_folder import SharedFolder
 from certs.verify import UnusablePairError
@@ -86,8 +86,9 @@ class Server:
 def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     """Return a server whose sockets are bound, and which does not serve yet.
 
-    Raises :class:`ConfigurationError` for an invalid configuration, :class:`StartError` for anything else, even for an
-    unexpected exception, so that every failure to start ends with a readable message.
+    An invalid configuration file does not keep it from starting: it is not ready until the file is corrected.
+    Raises :class:`ConfigurationError` for invalid settings of the built-in configuration, :class:`StartError` for
+    anything else, even for an unexpected exception, so that every failure to start ends with a readable message.
     """
     try:
         return _build(settings, metrics, log)
@@ -101,16 +102,20 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
 
 
 def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
-    configuration_watch = reloading.WatchedFiles(*(() if settings.config is None else (settings.config,)))
-    configuration_watch.reload()
-    load = partial(_load_configuration, settings, configuration_watch)
-    state = LiveState(load())
-    metrics.set_profiles(state.configuration.profiles.values())
-    for note in state.configuration.notes:
-        log.info("configuration", message=note)
+    state = LiveState()
+    pollers: list[reloading.Poller] = [MemoryTrimmer()]
+    if settings.config is None:
+        reloading.put_in_force(_builtin_configuration(settings), state, metrics, log)
+    else:
+        parse = partial(_parse_configuration, settings)
+        configurations = reloading.ConfigurationReloader(
+            settings.config, settings.config_backup, parse, state=state, metrics=metrics, log=log
+        )
+        configurations.load_first()
+        pollers.append(configurations)
     source = _certificate_source(settings)
     context = ServingContext(verify_clients=settings.client_ca is not None)
-    reloader = reloading.CertificateReloader(
+    certificates = reloading.CertificateReloader(
         source,
         context,
         client_ca=settings.client_ca,
@@ -120,7 +125,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         log=log,
     )
     try:
-        reloader.load_first()
+        certificates.load_first()
     except UnusablePairError as error:
         files = " and the key ".join(map(str, dict.fromkeys(source.files)))
         raise StartError(f"can't serve with the certificate {files}: {error}") from None
@@ -128,13 +133,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     metrics.observe_readiness(state.is_ready)
     if isinstance(source, SharedFolderSource):
         metrics.observe_keeper(lambda: source.status)
-    pollers: list[reloading.Poller] = [MemoryTrimmer(), reloader]
-    if settings.config is not None:
-        pollers.append(
-            reloading.ConfigurationReloader(
-                settings.config, configuration_watch, load, state=state, metrics=metrics, log=log
-            )
-        )
+    pollers.append(certificates)
     pollers.append(ReadinessLogger(state, log))  # the last, which sees what the others have changed
     reviews = webhook_app(ReviewService(state, settings, metrics, log))
     health = health_app(state, metrics)
@@ -234,15 +233,15 @@ def _socket(address: Address) -> socket.socket:
         raise StartError(f"can't listen on {address}: {reason}; --listen and --health-listen choose others") from None
 
 
-def _load_configuration(settings: Settings, watch: reloading.WatchedFiles) -> Configuration:
-    """Return the configuration in the watched file, or the built-in one."""
-    prefix, strict, shadow = settings.prefix, settings.strict, settings.shadow
-    if settings.config is None:
-        return configuration.load(None, prefix=prefix, strict=strict, shadow=shadow)
-    content = watch.content[settings.config]
+def _builtin_configuration(settings: Settings) -> Configuration:
+    return configuration.load(None, prefix=settings.prefix, strict=settings.strict, shadow=settings.shadow)
+
+
+def _parse_configuration(settings: Settings, content: Content, source: str) -> Configuration:
+    """Return the configuration in a file's content."""
     if isinstance(content, ReadFailure):
-        raise ConfigurationError([Problem((), f"can't be read: {content.reason}")], str(settings.config))
-    return configuration.parse(content, str(settings.config), prefix=prefix, strict=strict, shadow=shadow)
+        raise ConfigurationError([Problem((), f"can't be read: {content.reason}")], source)
+    return configuration.parse(content, source, prefix=settings.prefix, strict=settings.strict, shadow=settings.shadow)
 
 
 def _certificate_source(settings: Settings) -> CertificateSource:

@@ -125,6 +125,12 @@ class Settings:
         "FILE",
         "the configuration file, reloaded when it changes; default: the built-in profiles",
     )
+    config_backup: Path | None = _setting(
+        "",
+        Path,
+        "FILE",
+        "where the last valid configuration is kept; a restarted server uses it while --config is invalid",
+    )
     prefix: str | None = _setting("", str, "PREFIX", "the prefix of annotations; overrides the configuration's")
     strict: bool | None = _setting("", _flag, "BOOL", "deny pods with invalid annotations")
     shadow: bool | None = _setting("", _flag, "BOOL", "decide, count and log, but do not patch pods")
@@ -226,7 +232,12 @@ class Settings:
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
     """Return a message for each setting that lacks one that it needs, or excludes another."""
-    needs = (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_names", "client_ca"))
+    needs = (
+        ("tls_cert", "tls_key"),
+        ("tls_key", "tls_cert"),
+        ("client_names", "client_ca"),
+        ("config_backup", "config"),
+    )
     rows = {row.name: row for row in SETTINGS}
     sentences = [
         f"{rows[one].option} needs {rows[other].option} (or {rows[other].variable}), too"

@@ -13,7 +13,10 @@ __all__ = ["LiveState"]
 class LiveState:
     """What requests read, and reloads and signals change while the server runs."""
 
-    configuration: Configuration
+    configuration: Configuration | None = None
+    """What is injected; None until there is a valid configuration."""
+    configuration_error: str = "no configuration yet"
+    """Why there is none."""
     certificate_not_after: datetime | None = None
     """When the serving certificate's chain expires; None if there is no certificate yet."""
     draining: bool = False
@@ -28,6 +31,8 @@ class LiveState:
         """Return why the server is not ready; an empty string if it is."""
         if self.draining:
             return "draining: this server is shutting down"
+        if self.configuration is None:
+            return self.configuration_error
         if self.certificate_not_after is None:
             return "no certificate yet: the certificate keeper has not written one"
         if now > self.certificate_not_after:

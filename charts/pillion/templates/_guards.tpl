@@ -17,6 +17,17 @@
 {{- fail (printf "profiles.%s: a profile's name has small letters, digits and -, 55 at most, with a letter or digit at both ends" $profile) }}
 {{- end }}
 {{- end }}
+{{- $builtin := list "filebeat" "otel" "tail" "web" }}
+{{- $known := concat $builtin (keys .Values.profiles) | uniq | sortAlpha }}
+{{- if not (has .Values.defaultProfile $known) }}
+{{- fail (printf "defaultProfile is %s, which does not exist: write one of %s" .Values.defaultProfile (join ", " $known)) }}
+{{- end }}
+{{- range $name, $profile := .Values.profiles }}
+{{- $base := get $profile "base" }}
+{{- if and $base (not (has $base $builtin)) }}
+{{- fail (printf "profiles.%s.base is %v, which is no built-in profile: write one of %s" $name $base (join ", " $builtin)) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.imagePullSecrets (not .Values.tail.image.repository) (not .Values.tail.pullsWithoutSecret) }}
 {{- range $name, $profile := merge (dict) .Values.profiles (dict "tail" dict) }}
 {{- $builtin := has "tail" (list $name (get $profile "base")) | ternary "<image>" "" }}
@@ -71,8 +82,8 @@
 {{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
 {{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
 {{- end }}
-{{- if and (eq .Values.webhook.failurePolicy "Fail") (not (has "kube-system" (.Values.webhook.excludedNamespaces | default list))) }}
-{{- fail "webhook.failurePolicy is Fail: put kube-system into webhook.excludedNamespaces; otherwise a stopped cluster can't start again" }}
+{{- if has (include "pillion.testNamespace" .) (include "pillion.excludedNamespaces" . | fromJsonArray) }}
+{{- fail (printf "test.namespace: pods in %s never get a sidecar, so helm test can't run there; choose another namespace, or none" (include "pillion.testNamespace" .)) }}
 {{- end }}
 {{- if eq .Release.Namespace "kube-system" }}
 {{- fail "kube-system is no place for a webhook: install into a namespace of its own (-n pillion-system --create-namespace)" }}

@@ -15,9 +15,17 @@
 {{- $name | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name of objects that have no namespace: two releases of one name in two namespaces do not meet. */}}
+{{/*
+The name of objects that have no namespace, and the end of the webhook entries' names: two releases of one name in two
+namespaces do not meet. Do not change it (docs/decisions/0021-webhook-entries-have-the-releases-name.md).
+*/}}
 {{- define "pillion.clusterName" -}}
-{{ include "pillion.fullname" . }}.{{ .Release.Namespace }}
+{{ include "pillion.fullname" . }}.{{ .Release.Namespace }}.pillion.dev
+{{- end }}
+
+{{/* Of each prefix there is one in a cluster: Helm refuses a second release that would create it. */}}
+{{- define "pillion.prefixName" -}}
+pillion-one-release-per-prefix:{{ .Values.prefix | trimSuffix "/" }}
 {{- end }}
 
 {{- define "pillion.selectorLabels" -}}
@@ -63,6 +71,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else -}}
 {{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}-tail
 {{- end -}}
+{{- end }}
+
+{{/* The configuration file, which servers read. */}}
+{{- define "pillion.configuration" -}}
+{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "profiles" .Values.profiles -}}
+{{- if not (kindIs "invalid" .Values.ignoredContainers) -}}
+{{- $_ := set $configuration "ignoredContainers" .Values.ignoredContainers -}}
+{{- end -}}
+{{- toYaml $configuration -}}
+{{- end }}
+
+{{/* As a list in JSON. Without kube-system a stopped cluster could not start again. */}}
+{{- define "pillion.excludedNamespaces" -}}
+{{- append (concat (list "kube-system") (.Values.webhook.excludedNamespaces | default list)) .Release.Namespace | uniq | toJson -}}
 {{- end }}
 
 {{- define "pillion.serviceAccountName" -}}
@@ -130,7 +152,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- define "pillion.webhookEntry" -}}
 {{- $root := .root -}}
 {{- $webhook := $root.Values.webhook -}}
-- name: {{ .name }}.pillion.dev
+- name: {{ .name }}.{{ include "pillion.clusterName" $root }}
   clientConfig:
     service:
       name: {{ include "pillion.fullname" $root }}
@@ -154,9 +176,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
       - key: kubernetes.io/metadata.name
         operator: NotIn
         values:
-          {{- range append ($webhook.excludedNamespaces | default list) $root.Release.Namespace | uniq }}
-          - {{ . | quote }}
-          {{- end }}
+          {{- include "pillion.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 10 }}
   {{- with $webhook.objectSelector }}
   objectSelector:
     {{- toYaml . | nindent 4 }}
