@@ -23,7 +23,7 @@ _INDENTED = re.compile(r"(?<=\n\n)(?:    [^\n]*\n)+")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 _IMAGES = "tests/cluster/image.py builds both images from the Dockerfile, on bases of its own"
-_MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change modes by these upgrades, for releases of their own"
+_MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change the mode of releases of their own"
 _SHOWN = "tests/cluster/test_certs_command.py runs it, with the test's kubeconfig"
 _ELSEWHERE = "the runbooks have it with a namespace, and tests/cluster/test_runbooks.py runs that"
 #: What no test runs as it is written, and why.
@@ -52,7 +52,8 @@ def anchor(heading: str) -> str:
 
 def commands(page: str, text: str) -> dict[str, str]:
     """Return the commands of a page by place: blocks of ``sh``, and those that are only indented."""
-    blocks = [(match.start(), textwrap.dedent(match["text"])) for match in _BLOCK.finditer(text) if match["kind"] == "sh"]
+    fenced = [match for match in _BLOCK.finditer(text) if match["kind"] == "sh"]
+    blocks = [(match.start(), textwrap.dedent(match["text"])) for match in fenced]
     # as long as before, so that places in the text stay
     prose = _BLOCK.sub(lambda match: "\n" * len(match[0]), text)
     blocks += [(match.start(), textwrap.dedent(match[0])) for match in _INDENTED.finditer(prose)]

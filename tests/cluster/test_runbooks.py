@@ -1,11 +1,10 @@
-"""Every command of the runbooks at a real cluster, in the situation that it is for: it shows what they say, and mends it.
+"""Every command of the runbooks at a real cluster, in the situation that it is for: it shows it, or mends it.
 
 tests/service/test_log_commands.py has those that search a log, on all that they can find.
 """
 
 import base64
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,12 +114,11 @@ class TestPodsWithoutSidecar:
         found = [line for line in shell(LIST).splitlines() if line.startswith((namespace, opted_in))]
         assert sorted(found) == sorted(f"{where} {pod['metadata']['name']}" for where, pod in listed)
 
-    def test_why(
-        self, apiserver: Cluster, shell: Shell, kubectl: Client, namespace: str, opted_in: str, tmp_path: Path
-    ) -> None:
+    def test_why(self, apiserver: Cluster, shell: Shell, namespace: str, opted_in: str, tmp_path: Path) -> None:
         """Declined, created while nobody answered, or nothing to read: a dry run tells them apart."""
         if not isinstance(apiserver, ApiServer):
             pytest.skip("a cluster of one's own may not reach this machine")
+        kubectl = apiserver.kubectl
         kubectl("create", "-n", namespace, "-f", "-", stdin=self.pod("declined", asking(logs="x")))
         kubectl("create", "-n", namespace, "-f", "-", stdin=self.pod("missed", asking()))
         kubectl("create", "-n", opted_in, "-f", "-", stdin=self.pod("no-logs"))
@@ -329,9 +327,7 @@ def test_an_outage(
     eventually(lambda: namespace not in shell(LIST), READY_SECONDS)
 
 
-def test_a_sidecar_that_prints(
-    shell: Shell, kubectl: Client, namespace: str, deploy: Callable[..., None]
-) -> None:
+def test_a_sidecar_that_prints(shell: Shell, kubectl: Client, namespace: str, deploy: Callable[..., None]) -> None:
     """Its status names the file, and nothing is behind."""
     deploy("echo a line > /logs/app.log; exec sleep 600", logs="/logs/app.log")
     assert "successfully rolled out" in shell(ROLLED_OUT, WORKLOAD="shop", NAMESPACE=namespace)
@@ -366,15 +362,15 @@ def test_an_image_that_is_not_there(shell: Shell, kubectl: Client, namespace: st
     del pod["spec"]["containers"][0]["command"]
     kubectl("create", "-n", namespace, "-f", "-", stdin=pod)
     events = "runbooks.md#the-sidecars-image-cant-be-pulled 1"
-    eventually(lambda: 'Failed to pull image "registry.example.org/missing:1"' in shell(events, NAMESPACE=namespace), 90)
+    eventually(
+        lambda: 'Failed to pull image "registry.example.org/missing:1"' in shell(events, NAMESPACE=namespace), 90
+    )
     eventually(lambda: "Init:ImagePullBackOff" in kubectl("get", "pods", "-n", namespace), 90)
 
 
 @pytest.mark.minutes
-def test_a_pod_that_is_evicted(
-    shell: Shell, kubectl: Client, namespace: str, deploy: Callable[..., None]
-) -> None:
-    """As docs/annotations.md says: the whole pod ends, and the event names volume and limit; a higher limit mends it."""
+def test_a_pod_that_is_evicted(shell: Shell, kubectl: Client, namespace: str, deploy: Callable[..., None]) -> None:
+    """As docs/annotations.md says: the whole pod ends, and the event names volume and limit; a higher one is enough."""
     where = {"NAMESPACE": namespace}
     script = "dd if=/dev/zero of=/logs/app.log bs=1024 count=4096; exec sleep 600"
     deploy(script, logs="/logs/app.log", volume_size_limit="1Mi")

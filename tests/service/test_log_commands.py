@@ -37,8 +37,6 @@ while [ $# -gt 0 ]; do
 done
 sed "s|^|$prefix|" "$LOGS/$container"
 """
-BAD = "strict: maybe\n"
-GOOD = "strict: true\n"
 
 
 @pytest.fixture
@@ -115,9 +113,10 @@ def test_a_configuration_that_is_rejected_and_one_that_is_not(
     server: Running, search: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
     """As a certificate; each problem has its path."""
-    for text, works in ((BAD, 0), (GOOD, 1)):
-        (tmp_path / "pillion.yaml").write_text(text)
-        eventually(lambda works=works: server.sample("pillion_configuration_last_reload_successful") == works)
+    (tmp_path / "pillion.yaml").write_text("strict: maybe\n")
+    eventually(lambda: server.sample("pillion_configuration_last_reload_successful") == 0)
+    (tmp_path / "pillion.yaml").write_text("strict: true\n")
+    eventually(lambda: server.sample("pillion_configuration_last_reload_successful") == 1)
     assert written(server, tmp_path) > 2
     found = search("runbooks.md#pillionconfigurationrejected 1")
     assert events(found) == ["configuration reload failed", "configuration reloaded"]
