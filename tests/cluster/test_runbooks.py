@@ -32,6 +32,7 @@ UPGRADE = ("upgrade", "pillion", str(CHART), "-n", "pillion-system", "--reset-th
 BUSYBOX = "docker.io/library/busybox:1.36"
 
 ANSWERS = "runbooks.md#does-pillion-answer 1"
+INJECTED, NOT_INJECTED = "pillion-tail probe\n", " probe\n"
 AGAIN = "runbooks.md#a-pod-has-no-sidecar 1"
 LIST = "runbooks.md#pillionfailedopen 2"
 TELL_APART = "runbooks.md#pillionfailedopen 3"
@@ -122,18 +123,18 @@ class TestPodsWithoutSidecar:
         kubectl("create", "-n", namespace, "-f", "-", stdin=self.pod("declined", asking(logs="x")))
         kubectl("create", "-n", namespace, "-f", "-", stdin=self.pod("missed", asking()))
         kubectl("create", "-n", opted_in, "-f", "-", stdin=self.pod("no-logs"))
-        assert shell(ANSWERS) == "\n"
+        assert shell(ANSWERS) == NOT_INJECTED
         with local_webhook(kubectl, tmp_path):
-            eventually(lambda: shell(ANSWERS) == "pillion-tail\n")
+            eventually(lambda: shell(ANSWERS) == INJECTED)
             declined = shell(AGAIN, POD="declined", NAMESPACE=namespace)
             assert 'Warning: not injected: pillion.dev/logs "x": must begin with /' in declined
             assert "pillion-tail" not in declined
-            assert shell(AGAIN, POD="missed", NAMESPACE=namespace) == "pillion-tail\n"
-            assert shell(AGAIN, POD="no-logs", NAMESPACE=opted_in) == "\n"
+            assert shell(AGAIN, POD="missed", NAMESPACE=namespace) == "pillion-tail app\n"
+            assert shell(AGAIN, POD="no-logs", NAMESPACE=opted_in) == " app\n"
             shell(LIST)
             lines = [line for line in shell(TELL_APART).splitlines() if namespace in line or opted_in in line]
             assert sorted(re.sub(r":.*", "", line) for line in lines) == sorted(
-                [f"declined  {namespace}/declined", f"restart   {namespace}/missed", f"unasked   {opted_in}/no-logs"]
+                [f"declined  {namespace}/declined", f"restart   {namespace}/missed", f"unchanged {opted_in}/no-logs"]
             )
 
 
@@ -169,7 +170,7 @@ def pods(kubectl: Client, namespace: str) -> list[Any]:
 
 def test_a_release_that_works(shell: Shell) -> None:
     """What is looked at shows it."""
-    assert shell(ANSWERS) == "pillion-tail\n"
+    assert shell(ANSWERS) == INJECTED
     assert shell("runbooks.md#pillionfailedopen 1").count("Running") == 2
     assert "2/2" in shell(SERVERS)
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
@@ -286,10 +287,10 @@ def test_pods_are_let_through(shell: Shell, pillion: Release, kubectl: Client) -
     kubectl("delete", "service", "pillion", "-n", "pillion-system")
     eventually(lambda: "failed calling webhook" in shell(ANSWERS))
     assert "serverside-applied" in shell("runbooks.md#changes-by-hand 1")
-    eventually(lambda: shell(ANSWERS) == "\n")
+    eventually(lambda: shell(ANSWERS) == NOT_INJECTED)
     assert "has been upgraded" in shell("runbooks.md#pillionpodsrefused 2")
     assert kubectl(*policies, "jsonpath={.items[0].webhooks[*].failurePolicy}") == "Fail Fail"
-    eventually(lambda: shell(ANSWERS) == "pillion-tail\n")
+    eventually(lambda: shell(ANSWERS) == INJECTED)
     pillion.upgrade("--reset-then-reuse-values", "--set=webhook.failurePolicy=Ignore")
 
 
@@ -299,7 +300,7 @@ def test_an_outage(
     """From the first question to the pods that have their sidecar again."""
     where = {"NAMESPACE": namespace}
     pillion.scale(0)
-    eventually(lambda: shell(ANSWERS) == "\n")
+    eventually(lambda: shell(ANSWERS) == NOT_INJECTED)
     assert "0/0" in shell(SERVERS)
     deploy("exec sleep 600", logs="/logs/app.log")
     eventually(lambda: pods(kubectl, namespace), READY_SECONDS)
@@ -308,8 +309,8 @@ def test_an_outage(
     assert not sidecars(missed)
 
     pillion.upgrade("--reset-then-reuse-values", "--force-conflicts")
-    eventually(lambda: shell(ANSWERS) == "pillion-tail\n")
-    assert shell(AGAIN, POD=name, **where) == "pillion-tail\n"
+    eventually(lambda: shell(ANSWERS) == INJECTED)
+    assert shell(AGAIN, POD=name, **where) == "pillion-tail app\n"
     asked = "runbooks.md#a-pod-has-no-sidecar 2"
     eventually(lambda: f'"namespace":"{namespace}","pod":"probe","outcome":"injected"' in shell(asked))
     seen = shell("runbooks.md#a-pod-has-no-sidecar 3", POD=name, **where)
