@@ -127,7 +127,7 @@ class TestPodsWithoutSidecar:
         with local_webhook(kubectl, tmp_path):
             eventually(lambda: shell(ANSWERS) == INJECTED)
             declined = shell(AGAIN, POD="declined", NAMESPACE=namespace)
-            assert 'Warning: not injected: pillion.dev/logs "x": must begin with /' in declined
+            assert 'Warning: not injected: pillion.dev/logs "x": is not a path' in declined
             assert "pillion-tail" not in declined
             assert shell(AGAIN, POD="missed", NAMESPACE=namespace) == "pillion-tail app\n"
             assert shell(AGAIN, POD="no-logs", NAMESPACE=opted_in) == " app\n"
