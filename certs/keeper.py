@@ -20,7 +20,7 @@ from certs import duration, shared_folder
 from certs.api import ApiError, ApiServer, StatusError, UnreachableError
 from certs.leadership import Leadership
 from certs.log_limiter import LogLimiter
-from certs.logs import Log, LogFormat, traceback_fields
+from certs.logs import Log, LogFormat, LogLevel, traceback_fields
 from certs.rotation import (
     ApplyBundles,
     CreateSecret,
@@ -34,7 +34,7 @@ from certs.rotation import (
 )
 from certs.shared_folder import STEP_KINDS, FailureKind, SharedFolder
 from certs.store import ObjectNames, Store
-from certs.verify import FaultKind, UnusablePairError, verify
+from certs.verify import FaultKind, SourceNames, UnusablePairError, verify
 
 __all__ = ["Intervals", "Keeper", "main"]
 
@@ -151,20 +151,20 @@ class Keeper:
                 # another replica rotates; this one's server needs the leaf all the same
                 self._observe(store, is_leader=False)
                 raise
-            observed = self._observe(store, is_leader=is_leader)
+            observed, unusable = self._observe(store, is_leader=is_leader)
             if not is_leader:
                 self._stopwatch = Stopwatch()
-                return Wait(self._intervals.poll, "another replica rotates")
+                but = f", but the Secret has no usable leaf yet: {unusable}" if unusable else ""
+                return Wait(self._intervals.poll, f"another replica rotates{but}")
             step, self._stopwatch = next_step(observed, self._stopwatch, self._settings)
             store.perform(step, observed)
             return step
 
-    def _observe(self, store: Store, *, is_leader: bool) -> Observed:
-        """Read the objects, and write the leaf for the server."""
+    def _observe(self, store: Store, *, is_leader: bool) -> tuple[Observed, str]:
+        """Read the objects, and write the leaf for the server; return why there is none, too."""
         self._status = replace(self._status, is_leader=is_leader)
         observed = store.observe(include_webhook_configurations=is_leader)
-        self._write_leaf(observed)
-        return observed
+        return observed, self._write_leaf(observed)
 
     def _claim_lease(self, store: Store) -> bool:
         """Claim or renew the Lease; return whether this process may rotate.
@@ -188,21 +188,26 @@ class Keeper:
         self._log_limiter.reset("Lease")
         return is_leader
 
-    def _write_leaf(self, observed: Observed) -> None:
-        """Write the Secret's leaf for the server if it is valid, and set until when it may be served."""
+    def _write_leaf(self, observed: Observed) -> str:
+        """Write the Secret's leaf for the server if it is valid, and set until when it may be served.
+
+        Return why it is not valid; an empty string if it is.
+        """
         content = observed.secret.content if observed.secret is not None else {}
         pair_pem = content.get("tls.crt", b""), content.get("tls.key", b"")
         boot_seconds = shared_folder.seconds_since_boot()
         fresh_until = boot_seconds + self._intervals.freshness.total_seconds()
         try:
-            leaf = verify(*pair_pem, now=observed.time, names=self._settings.names)
+            leaf = verify(
+                *pair_pem, now=observed.time, names=self._settings.names, sources=SourceNames("tls.crt", "tls.key")
+            )
         except UnusablePairError as error:
             # No usable leaf: the server keeps the old one, and stays ready for longer if that was still fresh. If only
             # our clock rejects the leaf, it does not: other replicas may serve the Secret's leaf already.
             only_by_our_clock = all(fault.kind is FaultKind.TIME for fault in error.faults)
             if boot_seconds <= self._status.fresh_until_boot_seconds and not only_by_our_clock:
                 self._status = replace(self._status, fresh_until_boot_seconds=fresh_until)
-            return
+            return "there is no Secret" if observed.secret is None else str(error)
         joined = b"".join(pair_pem)
         if joined != self._written_pair:
             self._folder.write_pair(*pair_pem)
@@ -216,6 +221,7 @@ class Keeper:
             serve_until=leaf.not_after.timestamp() - margin,
             fresh_until_boot_seconds=fresh_until,
         )
+        return ""
 
     def _record_failure(self, error: Exception) -> timedelta:
         kind, message = _classify(error)
@@ -316,7 +322,8 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Log(sys.stdout.fileno(), LogFormat(options.log_format), field_length=MESSAGE_LENGTH) as log:
+    form, level = LogFormat(options.log_format), LogLevel(options.log_level)
+    with Log(sys.stdout.fileno(), form, level=level, field_length=MESSAGE_LENGTH) as log:
         Keeper(server, objects, settings, SharedFolder(options.shared_folder), identity=identity, log=log).run(stop)
     return 0
 
@@ -338,6 +345,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--shared-folder", required=True, type=Path, help="the folder that is shared with the server")
     parser.add_argument("--log-format", choices=list(LogFormat), default=LogFormat.TEXT)
+    parser.add_argument("--log-level", choices=list(LogLevel), default=LogLevel.INFO)
     for option, default, meaning in (
         ("--ca-lifetime", defaults.ca_lifetime, "the lifetime of a CA"),
         ("--leaf-lifetime", defaults.leaf_lifetime, "the lifetime of a leaf"),

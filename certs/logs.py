@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import msgspec
 
-__all__ = ["Field", "Log", "LogFormat", "traceback_fields"]
+__all__ = ["Field", "Log", "LogFormat", "LogLevel", "traceback_fields"]
 
 #: Characters of a field: a name in Kubernetes has at most 253.
 FIELD_LENGTH = 256
@@ -45,6 +45,14 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LogLevel(StrEnum):
+    """The level of a line, the least severe first."""
+
+    INFO = "info"  # normal operation
+    WARNING = "warning"  # a problem that needs no immediate action
+    ERROR = "error"  # a problem that needs immediate action
+
+
 class Log:
     """Writes events to a file descriptor, in a separate thread while the log is open (it is a context manager).
 
@@ -57,16 +65,20 @@ class Log:
         descriptor: int,
         log_format: LogFormat,
         *,
+        level: LogLevel = LogLevel.INFO,
         field_length: int = FIELD_LENGTH,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_drop: Callable[[], None] = lambda: None,
     ) -> None:
         self._encode = _json_line if log_format is LogFormat.JSON else _text_line
+        levels = list(LogLevel)
+        self._written_levels = frozenset(levels[levels.index(level) :])
         self._field_length = field_length
         self._clock = clock
         # SimpleQueue, because a put may interrupt a put: garbage collection may run anywhere, and asyncio logs in it
         queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._handler = _Handler(queue, self, on_drop)
+        self._handler.setLevel(level.upper())
         self._listener = _Listener(queue, descriptor, on_drop)
 
     def __enter__(self) -> Self:
@@ -86,17 +98,21 @@ class Log:
 
     def info(self, event: str, **fields: Field) -> None:
         """Log an event of normal operation."""
-        self._handler.enqueue(self.line("info", event, fields))
+        self._log(LogLevel.INFO, event, fields)
 
     def warning(self, event: str, **fields: Field) -> None:
         """Log a problem that needs no immediate action."""
-        self._handler.enqueue(self.line("warning", event, fields))
+        self._log(LogLevel.WARNING, event, fields)
 
     def error(self, event: str, **fields: Field) -> None:
         """Log a problem that needs immediate action."""
-        self._handler.enqueue(self.line("error", event, fields))
+        self._log(LogLevel.ERROR, event, fields)
 
-    def line(self, level: str, event: str, fields: dict[str, Field]) -> bytes:
+    def _log(self, level: LogLevel, event: str, fields: dict[str, Field]) -> None:
+        if level in self._written_levels:
+            self._handler.enqueue(self.line(level, event, fields))
+
+    def line(self, level: LogLevel, event: str, fields: dict[str, Field]) -> bytes:
         """Return an event's line. It is encoded before it is queued, so that the queue's memory is bounded."""
         time = self._clock().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"time": time, "level": level, "event": event, **fields}
@@ -124,7 +140,8 @@ class _Handler(QueueHandler):
         if record.exc_info and record.exc_info[0] is not None:
             fields |= traceback_fields(record.exc_info[0], record.exc_info[2])
             self.on_exception()
-        return self._log.line("error" if record.levelno >= logging.ERROR else "warning", "library", fields)
+        level = LogLevel.ERROR if record.levelno >= logging.ERROR else LogLevel.WARNING
+        return self._log.line(level, "library", fields)
 
     def enqueue(self, line: Any) -> None:
         """Put a line into the queue."""

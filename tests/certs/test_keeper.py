@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +15,7 @@ from certs.keeper import VALIDITY_MARGIN, Intervals, Keeper, main
 from certs.logs import Log
 from certs.rotation import CA_OVERLAP, Observed, RotationSettings, SecretSnapshot
 from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
-from certs.store import ObjectNames
+from certs.store import ObjectNames, Store
 from tests.certs import model
 from tests.certs.recording import RecordingLog
 
@@ -153,6 +155,37 @@ class TestDelivery:
         one._write_status()
         assert log.events
         assert "PRIVATE" not in f"{log.events} {(tmp_path / 'keeper-status.json').read_text()}"
+
+
+class TestFollower:
+    """A keeper that does not hold the Lease."""
+
+    @pytest.mark.parametrize(
+        ("observed", "reason"),
+        [
+            (seen(leaf()), "another replica rotates"),
+            (
+                Observed(NOW, NOW, timedelta(), None, {}),
+                "another replica rotates, but the Secret has no usable leaf yet: there is no Secret",
+            ),
+            (
+                seen(None),
+                "another replica rotates, but the Secret has no usable leaf yet: tls.crt holds no certificate",
+            ),
+        ],
+    )
+    def test_it_says_what_its_server_lacks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, observed: Observed, reason: str
+    ) -> None:
+        """The server is not ready meanwhile, and this is where its operator looks."""
+        log = RecordingLog()
+        one = keeper(tmp_path, log=log)
+        monkeypatch.setattr(one, "_server", SimpleNamespace(connect=nullcontext))
+        monkeypatch.setattr(one, "_claim_lease", lambda _: False)
+        monkeypatch.setattr(Store, "observe", lambda *_, **__: observed)
+        one.reconcile()
+        (message,) = [fields["message"] for _, event, fields in log.events if event == "waiting"]
+        assert message.startswith(reason)
 
 
 class TestFailures:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certs import logs
-from certs.logs import LINE_LENGTH, QUEUE_LENGTH, Log, LogFormat, traceback_fields
+from certs.logs import LINE_LENGTH, QUEUE_LENGTH, Log, LogFormat, LogLevel, traceback_fields
 
 NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -154,6 +154,29 @@ def test_a_librarys_record_becomes_a_line(written: Callable[..., str]) -> None:
     assert line["exception"] == "ValueError"
     assert "test_logs.py:" in line["trace"]
     assert "hunter2" not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [
+        (LogLevel.INFO, ["a", "b", "library", "c", "library"]),
+        (LogLevel.WARNING, ["b", "library", "c", "library"]),
+        (LogLevel.ERROR, ["c", "library"]),
+    ],
+)
+def test_a_level_leaves_out_what_is_less_severe(tmp_path: Path, level: LogLevel, events: list[str]) -> None:
+    """Of libraries' records, too."""
+    logger = logging.getLogger("test_levels")
+    with (tmp_path / "log").open("w") as file, Log(file.fileno(), LogFormat.JSON, level=level) as log:
+        handler = log.library_handler()
+        logger.addHandler(handler)
+        log.info("a")
+        log.warning("b")
+        logger.warning("of a library")
+        log.error("c")
+        logger.error("of a library")
+        logger.removeHandler(handler)
+    assert [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()] == events
 
 
 def test_traceback_fields_say_which_lines_an_exception_came_through() -> None:

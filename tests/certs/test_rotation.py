@@ -244,6 +244,16 @@ def test_a_distrusted_ca_leaves_the_bundles() -> None:
     assert after.bundle == B.certificate_pem
 
 
+def test_a_ca_that_an_operator_distrusts_leaves_the_bundles() -> None:
+    """Moved by hand from one entry of the Secret to another, it is not adopted again: docs/security.md."""
+    adopted = written(look(content(), trusting(A, C)))
+    assert adopted.content["retired-ca.crt"] == trusting(C)
+    seen = look(content(distrusted=(C,)), trusting(A, C))
+    step = next_step(seen, Stopwatch(), OURS).step
+    assert isinstance(step, ApplyBundles)
+    assert step.bundle == trusting(A)
+
+
 def test_bundles_name_every_entry_and_the_version() -> None:
     """A server-side apply that leaves an entry out gives up what it owns there."""
     step = next_step(CASES["apply_bundles"].seen, Stopwatch(), OURS).step

@@ -44,6 +44,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "server": {
             "port": 10250,
             "logFormat": "text",
+            "logLevel": "warning",
             "clientCA": "-----BEGIN CERTIFICATE-----\n",
             "clientNames": ["kube-apiserver"],
             "env": [{"name": "PILLION_DRAIN_TIMEOUT", "value": "5s"}],

@@ -90,8 +90,8 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
         ),
         pytest.param(
             BAD.replace("logs: shop.log", 'run-as-user: "0"'),
-            'Can the sidecar be added? stdin:7:5: pillion.dev/run-as-user "0": profile "tail" does not allow '
-            "root; write a user id above 0, or remove it",
+            'Can the sidecar be added? stdin:7:5: pillion.dev/run-as-user "0": profile "tail" forbids root; if '
+            "the app is root, set runAsUser: 0 in the pod",
             "Not injected: the profile does not let the sidecar run as root (root_not_allowed).",
             id="sidecar",
         ),

@@ -118,6 +118,25 @@ def test_a_second_release_works_beside_the_first(pillion: Release, install: Inst
         made = release.kubectl("create", "-n", namespace, "-o", "json", "-f", "-", stdin=pod)
         assert sidecars(made) == ["pillion-tail"]
         assert f"{release.prefix}status" in made["metadata"]["annotations"]
+    both = annotated_pod(pillion.annotations() | second.annotations(), name="both")
+    made = second.kubectl("create", "-n", namespace, "-o", "json", "-f", "-", stdin=both)
+    assert sidecars(made) == ["pillion-tail"]
+    reviews = [*of_pod(pillion, "both"), *of_pod(second, "both")]
+    told = {line["reason"]: line.get("warnings", "") for line in reviews}
+    assert told.keys() == {"injected", "other_installation"}
+    assert f"the pod has the sidecar of {status_prefix(made)}" in told["other_installation"]
+
+
+def of_pod(release: Release, name: str) -> list[dict[str, Any]]:
+    """Return the reviews of a pod of this name, once there is one."""
+    assert wait_until(lambda: any(line["pod"] == name for line in release.reviews()), 10, poll=0.2)
+    return [line for line in release.reviews() if line["pod"] == name]
+
+
+def status_prefix(pod: dict[str, Any]) -> str:
+    """Return the prefix of the one status that a pod has."""
+    (key,) = [key for key in pod["metadata"]["annotations"] if key.endswith("/status")]
+    return str(key).removesuffix("status")
 
 
 @pytest.mark.minutes

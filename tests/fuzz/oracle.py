@@ -9,7 +9,7 @@ import jsonpatch
 from webhook.configuration import load
 from webhook.errors import ReviewError
 from webhook.injection.admission import admit
-from webhook.injection.reasons import WARNING_LENGTH, Reason
+from webhook.injection.reasons import MAX_WARNING_LENGTH, Reason
 from webhook.injection.review import encode_review, parse_review
 from webhook.injection.verdict import Verdict
 
@@ -35,7 +35,7 @@ def judge(body: bytes, *, opted_in: bool = False) -> Reason | None:
     answer = json.loads(encode_review(request, verdict.response()))
     assert answer["response"]["uid"] == request.uid
     assert answer["response"]["allowed"] is True
-    assert all(len(warning) <= WARNING_LENGTH for warning in answer["response"].get("warnings", ()))
+    assert all(len(warning) <= MAX_WARNING_LENGTH for warning in answer["response"].get("warnings", ()))
     if verdict.injected:
         _judge_patch(body, verdict, opted_in=opted_in)
     return verdict.reason

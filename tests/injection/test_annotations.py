@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import pytest
 
 from tests.injection.views import entry
 from webhook.injection.annotations import (
+    KEYS,
     MAX_COMPONENT_BYTES,
     MAX_DIRECTORIES,
     MAX_ENTRIES,
     MAX_PATH_BYTES,
     MAX_UNKNOWN_KEYS,
     MAX_USER_ID,
+    MISSPELT_RATIO,
     InvalidValueError,
     LogEntry,
     RequestedOptions,
@@ -118,19 +121,32 @@ def test_a_status_is_not_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "reason", "said"),
     [
-        ("Inject", "is unknown; did you mean pillion.dev/inject?"),
-        ("log", "is unknown; did you mean pillion.dev/logs?"),
-        ("statuss", "is unknown; did you mean pillion.dev/start?"),
-        ("zzz", "is unknown; known: inject, profile, logs, containers, …"),
+        ("Inject", Reason.MISSPELT_KEY, "is unknown; did you mean pillion.dev/inject?"),
+        ("log", Reason.MISSPELT_KEY, "is unknown; did you mean pillion.dev/logs?"),
+        ("injekt", Reason.MISSPELT_KEY, "is unknown; did you mean pillion.dev/inject?"),
+        ("runAsUser", Reason.MISSPELT_KEY, "is unknown; did you mean pillion.dev/run-as-user?"),
+        ("memory-limits", Reason.MISSPELT_KEY, "is unknown; did you mean pillion.dev/memory-limit?"),
+        # these may be keys of a newer Pillion
+        ("start-at", Reason.UNKNOWN_KEY, "is unknown; did you mean pillion.dev/start?"),
+        ("log-format", Reason.UNKNOWN_KEY, "is unknown; known: inject, profile, logs, containers, …"),
+        ("run-as-group", Reason.UNKNOWN_KEY, "is unknown; did you mean pillion.dev/run-as-user?"),
+        ("statuss", Reason.UNKNOWN_KEY, "is unknown; did you mean pillion.dev/start?"),
+        ("zzz", Reason.UNKNOWN_KEY, "is unknown; known: inject, profile, logs, containers, …"),
     ],
 )
-def test_an_unknown_key_is_a_note(key: str, said: str) -> None:
+def test_an_unknown_key_is_a_warning(key: str, reason: Reason, said: str) -> None:
     """With the nearest one, or some that there are; the status is nobody's to write."""
     found = options(**{key: "x"})
     assert found.invalid == ()
-    assert [(one.reason, one.annotation, one.message) for one in found.warnings] == [(Reason.UNKNOWN_KEY, key, said)]
+    assert [(one.reason, one.annotation, one.message) for one in found.warnings] == [(reason, key, said)]
+
+
+def test_no_key_is_a_misspelling_of_another() -> None:
+    """An older Pillion, after a rollback, must not take a new key for a misspelt old one."""
+    for key in KEYS:
+        assert not difflib.get_close_matches(key, set(KEYS) - {key}, cutoff=MISSPELT_RATIO), key
 
 
 def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:

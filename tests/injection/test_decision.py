@@ -13,6 +13,7 @@ from tests.injection.reviews import CONFIGURATION, patched, request_for, verdict
 from tests.tables import rows
 from webhook.injection import decision
 from webhook.injection.decision import RULES, PodFacts, first_rejection
+from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.review import Kind, Request
@@ -413,6 +414,82 @@ def test_never_a_second_sidecar(change: Callable[[Any], None]) -> None:
     again = verdict_on(pod)
     assert again.reason is Reason.ALREADY_INJECTED
     assert again.patch == b""
+
+
+class TestTwoInstallations:
+    """Their prefixes differ, and a pod may request both."""
+
+    OTHER = replace(CONFIGURATION, prefix="logs.example.com/")
+
+    def injected(self) -> Any:
+        """Return a pod that requests both, as the first has injected it."""
+        both = pod(asking() | {"logs.example.com/inject": "true", "logs.example.com/profile": "web"})
+        return patched(both, verdict_on(both))
+
+    def test_the_second_says_which_sidecar_the_pod_has(self) -> None:
+        """A pod gets one; whoever asked the second is told, and what to write."""
+        verdict = verdict_on(self.injected(), self.OTHER)
+        assert (verdict.reason, verdict.outcome, verdict.patch) == (Reason.OTHER_INSTALLATION, Outcome.SKIPPED, b"")
+        (warning,) = verdict.warnings
+        assert warning == (
+            'not injected: the pod has the sidecar of pillion.dev/ (profile "tail"); '
+            'write inject: "false" below one of the prefixes'
+        )
+
+    def test_following_it_gives_the_other_sidecar(self) -> None:
+        """The first one leaves the pod alone then."""
+        other = pod({"pillion.dev/inject": "false", "logs.example.com/inject": "true"})
+        assert verdict_on(other).reason is Reason.OPTED_OUT
+        assert verdict_on(other, self.OTHER).injected
+
+    def test_the_first_is_silent_if_it_is_asked_again(self) -> None:
+        """As with reinvocation: it is its own."""
+        assert verdict_on(self.injected()).reason is Reason.ALREADY_INJECTED
+
+    def test_a_status_of_another_prefix_beside_ours_means_nothing(self) -> None:
+        """Somebody copied it: the sidecar is ours."""
+        copied = self.injected()
+        annotations = copied["metadata"]["annotations"]
+        annotations["logs.example.com/status"] = annotations[STATUS]
+        assert verdict_on(copied).reason is Reason.ALREADY_INJECTED
+
+    def test_a_namespace_alone_is_not_warned(self) -> None:
+        """Nobody wrote a key for the second one."""
+        verdict = verdict_on(result(ASKING), self.OTHER, opted_in=True)
+        assert (verdict.reason, verdict.warnings) == (Reason.OTHER_INSTALLATION, [])
+
+    @pytest.mark.parametrize("text", ["{}", "junk", '{"sidecar":"pillion-tail"}'])
+    def test_anothers_status_is_no_installation(self, text: str) -> None:
+        """Other injectors have an annotation of that name, too."""
+        other = self.injected()
+        del other["metadata"]["annotations"][STATUS]
+        other["metadata"]["annotations"]["sidecar.istio.io/status"] = text
+        assert verdict_on(other, self.OTHER).reason is Reason.ALREADY_INJECTED
+
+
+class TestMisspeltKeys:
+    """``strict`` denies what its author can correct."""
+
+    STRICT = replace(CONFIGURATION, strict=True)
+
+    def test_strict_denies_a_misspelt_key(self) -> None:
+        """The pod would be injected, but not as it was meant."""
+        misspelt = pod(asking(log="/srv/*.log"))
+        assert verdict_on(misspelt).injected
+        verdict = verdict_on(misspelt, self.STRICT)
+        assert (verdict.reason, verdict.outcome) == (Reason.MISSPELT_KEY, Outcome.DENIED)
+        assert verdict.warnings == ["pillion.dev/log: is unknown; did you mean pillion.dev/logs?"]
+
+    def test_strict_does_not_deny_a_key_that_resembles_none(self) -> None:
+        """It may be of a newer Pillion, which was rolled back."""
+        verdict = verdict_on(pod(asking(log_format="json")), self.STRICT)
+        assert verdict.injected
+        assert [finding.reason for finding in verdict.warned] == [Reason.UNKNOWN_KEY]
+
+    def test_an_invalid_value_is_said_first(self) -> None:
+        """The misspelt key is said beside it."""
+        verdict = verdict_on(pod(asking(log="x", env="y")), self.STRICT)
+        assert [finding.reason for finding in verdict.warned] == [Reason.BAD_ANNOTATION, Reason.MISSPELT_KEY]
 
 
 def test_an_ordinary_sidecar_that_was_moved_is_found() -> None:

@@ -15,7 +15,7 @@ from tests.injection.reviews import CONFIGURATION, admission_of, all_containers,
 from tests.strategies import many, pods, ragged
 from webhook.injection.paths import Directories, components
 from webhook.injection.pod import Metadata, PodSpec
-from webhook.injection.reasons import Reason
+from webhook.injection.reasons import MAX_WARNING_LENGTH, Reason
 
 
 def view(spec: bytes) -> Any:
@@ -31,7 +31,7 @@ def test_no_pod_makes_it_raise(pod: Any) -> None:
     assert verdict.error is None, verdict.error
     assert verdict.reason is not Reason.INTERNAL_ERROR
     assert verdict.allowed
-    assert all(len(warning) <= 120 for warning in verdict.warnings)
+    assert all(len(warning) <= MAX_WARNING_LENGTH for warning in verdict.warnings)
 
 
 @many

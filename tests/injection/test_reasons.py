@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.injection.reasons import WARNING_LENGTH, Finding, Reason, quote_untrusted
+from webhook.injection.reasons import MAX_WARNING_LENGTH, WARNING_LENGTH, Finding, Reason, quote_untrusted
 
 
 def test_a_finding_names_annotation_value_and_remedy() -> None:
@@ -34,8 +34,10 @@ def test_what_is_missing_is_left_out(finding: Finding, expected: str) -> None:
 @pytest.mark.parametrize("head", ["", "not injected: "])
 def test_a_warning_is_never_longer_than_it_may_be(length: int, value: str, head: str) -> None:
     """Whatever its parts are; and it begins with the head."""
-    warning = Finding(Reason.BAD_ANNOTATION, "r" * length, annotation="logs", value=value).warning("pillion.dev/", head)
-    assert len(warning) <= WARNING_LENGTH
+    finding = Finding(Reason.BAD_ANNOTATION, "r" * length, annotation="logs", value=value)
+    warning = finding.warning("pillion.dev/", head)
+    bare = f"{head}pillion.dev/logs: {finding.message or finding.reason.sentence}"
+    assert len(warning) <= min(MAX_WARNING_LENGTH, max(WARNING_LENGTH, len(bare)))
     assert warning.startswith(head)
 
 
@@ -64,11 +66,18 @@ def test_enough_of_a_value_to_know_it_is_shown(room: int, *, shown: bool) -> Non
     assert ('"vvvvvvv…"' in warning) is shown
 
 
-def test_a_remedy_that_has_no_room_is_cut() -> None:
-    """The cut is visible."""
-    warning = Finding(Reason.BAD_ANNOTATION, "r" * 200, annotation="logs").warning("pillion.dev/")
-    assert len(warning) == WARNING_LENGTH
-    assert warning.endswith("r…")
+def test_a_remedy_is_not_cut_where_the_api_server_does_not() -> None:
+    """It says what to write: a longer line than is advised is better than half of it."""
+    message = "r" * (MAX_WARNING_LENGTH - len("pillion.dev/logs: "))
+    assert Finding(Reason.BAD_ANNOTATION, message, annotation="logs").warning("pillion.dev/").endswith(message)
+
+
+@pytest.mark.parametrize(("message", "end"), [("word " * 60, " word…"), ("r" * 300, "rrr…")])
+def test_a_line_that_is_too_long_is_cut_between_words(message: str, end: str) -> None:
+    """The cut is visible; a word that is longer than others is cut itself."""
+    warning = Finding(Reason.BAD_ANNOTATION, message, annotation="logs").warning("pillion.dev/")
+    assert MAX_WARNING_LENGTH - 5 <= len(warning) <= MAX_WARNING_LENGTH
+    assert warning.endswith(end)
 
 
 @pytest.mark.parametrize(

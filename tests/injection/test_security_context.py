@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.injection.reviews import CONFIGURATION
+from tests.injection.reviews import CONFIGURATION, patched, verdict_on
 from tests.injection.views import container, spec
 from tests.tables import flat, rows
 from webhook.injection import security_context as module
@@ -37,6 +37,7 @@ USERS: dict[str, dict[str, tuple[dict[str, Any], tuple[int | None, ...], int | N
     "the pod: one user, known": {
         "": ({}, (1000,), None, 1000, []),
         "root": ({}, (0,), None, 0, []),
+        "root, annotated alike": ({}, (0, 0), 0, 0, []),
         "annotated": ({}, (1000, 1000), 5000, 1000, [Reason.NO_EFFECT]),
         "annotated alike": ({}, (1000, 1000), 1000, 1000, []),
     },
@@ -178,12 +179,24 @@ def test_a_profile_may_let_an_annotation_choose_root(*, allowed: bool, asked: in
     assert context["runAsNonRoot"] is (asked != 0)
 
 
-def test_a_profile_that_does_not_is_a_reason() -> None:
-    """Whatever the pod's own user is."""
+@pytest.mark.parametrize("users", [(None,), (1000,), (0, None), ()])
+def test_a_profile_that_does_not_is_a_reason(users: tuple[int | None, ...]) -> None:
+    """Unless the pod itself says that all who write are root; a root of the image's is not seen."""
     with pytest.raises(NotInjectable) as raised:
-        security_context(PodSpec(), TAIL, RequestedOptions(run_as_user=0), containers(0), [])
+        security_context(PodSpec(), TAIL, RequestedOptions(run_as_user=0), containers(*users), [])
     finding = raised.value.finding
     assert (finding.reason, finding.annotation, finding.value) == (Reason.ROOT_NOT_ALLOWED, "run-as-user", "0")
+
+
+def test_the_advice_on_root_helps() -> None:
+    """What it says to write is not cut from the warning, and makes the sidecar root."""
+    annotations = {"pillion.dev/inject": "true", "pillion.dev/run-as-user": "0"}
+    pod: dict[str, Any] = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app"}]}}
+    (warning,) = verdict_on(pod).warnings
+    assert warning.endswith("if the app is root, set runAsUser: 0 in the pod")
+    pod["spec"]["securityContext"] = {"runAsUser": 0}
+    (sidecar,) = patched(pod, verdict_on(pod))["spec"]["initContainers"]
+    assert sidecar["securityContext"]["runAsUser"] == 0
 
 
 def context_for(pod: Any, *writers: Any, **options: Any) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def start(settings: Settings, ca: CA, log_file: Path, stack: ExitStack) -> Runni
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     stack.callback(os.close, descriptor)
     metrics = Metrics(CollectorRegistry())
-    log = stack.enter_context(Log(descriptor, settings.log_format, on_drop=metrics.count_dropped_log_line))
+    on_drop = metrics.count_dropped_log_line
+    log = stack.enter_context(Log(descriptor, settings.log_format, level=settings.log_level, on_drop=on_drop))
     server = build(settings, metrics, log)
     started, leave = threading.Event(), asyncio.Event()
     loop = uvloop.new_event_loop()

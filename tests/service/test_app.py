@@ -13,6 +13,7 @@ import jsonpatch
 import pytest
 
 import webhook.service
+from certs.logs import LogLevel
 from tests.service.serving import Running, eventually, make_review
 from webhook.injection import admission
 from webhook.injection.outcome import Outcome
@@ -164,8 +165,56 @@ def test_each_review_is_one_line_of_the_log(server: Running) -> None:
         "outcome": "injected",
         "reason": "injected",
         "profile": "tail",
+        "revision": server.server.state.configuration.profiles["tail"].revision,
     }
     assert "hunter2" not in server.log_file.read_text()
+
+
+def test_a_warning_is_in_the_log_and_a_metric(serve: Callable[..., Running]) -> None:
+    """A controller shows it to nobody; the metric has no text of a tenant's."""
+    server = serve()
+    review = annotated(**{"pillion.dev/inject": "true", "pillion.dev/log": "/srv/*.log"})
+    response = post(server, review)
+    assert "patch" in response
+    (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "review"])
+    assert (line["level"], line["outcome"]) == ("warning", "injected")
+    assert line["warnings"] == "pillion.dev/log: is unknown; did you mean pillion.dev/logs?"
+    assert [line["warnings"]] == response["warnings"]
+    assert server.sample("pillion_review_warnings_total", reason="misspelt_key") == 1
+
+
+def test_a_review_counts_once_for_each_reason_of_its_warnings(serve: Callable[..., Running]) -> None:
+    """What is counted are pods; the log has as many texts as fit."""
+    server = serve()
+    keys = {f"pillion.dev/zzz{number}": "" for number in range(8)}
+    post(server, annotated(**BAD, **keys))
+    (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "review"])
+    assert line["warnings"].startswith("not injected: pillion.dev/logs ")
+    assert line["warnings"].endswith("…")
+    assert len(line["warnings"]) == 256
+    assert server.sample("pillion_review_warnings_total", reason="unknown_key") == 1
+    assert server.sample("pillion_review_warnings_total", reason="bad_annotation") == 1
+
+
+@pytest.mark.parametrize("level", LogLevel)
+def test_a_level_leaves_out_what_is_less_severe(serve: Callable[..., Running], level: LogLevel) -> None:
+    """A large cluster need not keep a line for each pod that is as it should be."""
+    server = serve(log_level=level)
+    post(server, make_review())
+    post(server, annotated())
+    post(server, annotated(**BAD))
+    eventually(lambda: server.sample("pillion_review_duration_seconds_count") == 3)
+    server.server.log.error("end")
+    lines = eventually(lambda: (text := server.log_file.read_text()) and '"end"' in text and text).splitlines()
+    outcomes = [line["outcome"] for line in map(json.loads, lines) if line["event"] == "review"]
+    assert (
+        outcomes
+        == {
+            LogLevel.INFO: ["injected", "skipped", "not_injectable"],
+            LogLevel.WARNING: ["not_injectable"],
+            LogLevel.ERROR: [],
+        }[level]
+    )
 
 
 def test_a_generated_name_is_logged_with_a_star(server: Running) -> None:
@@ -273,6 +322,7 @@ def test_a_ready_server_says_so(server: Running) -> None:
     """With a certificate that is good, and not about to leave."""
     response = server.get("/readyz")
     assert (response.status_code, response.text) == (200, "ok\n")
+    assert server.sample("pillion_ready") == 1
 
 
 def test_a_draining_server_is_alive_but_not_ready(serve: Callable[..., Running]) -> None:
@@ -282,6 +332,7 @@ def test_a_draining_server_is_alive_but_not_ready(serve: Callable[..., Running])
     response = server.get("/readyz")
     assert response.status_code == 503
     assert "draining" in response.text
+    assert server.metrics.registry.get_sample_value("pillion_ready") == 0
     assert server.get("/livez").status_code == 200
 
 
@@ -300,7 +351,8 @@ def test_metrics_are_exposed_in_both_formats(server: Running) -> None:
     assert page.headers["content-type"].startswith("text/plain; version=")
     assert "pillion_build_info{" in page.text
     assert "pillion_certificate_not_after_timestamp_seconds " in page.text
-    assert "pillion_configuration_info{revision=" in page.text
+    revision = server.server.state.configuration.profiles["tail"].revision
+    assert f'pillion_profile_info{{profile="tail",revision="{revision}"}} 1.0' in page.text
     response = httpx2.get(
         f"{server.health_url}/metrics", headers={"Accept": "application/openmetrics-text"}, trust_env=False
     )

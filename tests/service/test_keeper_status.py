@@ -1,5 +1,6 @@
 """A server whose pair a keeper writes: it is ready exactly while it may serve that."""
 
+import math
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,12 +60,16 @@ def readiness(server: Running) -> str:
 def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: SharedFolder, ca: CA) -> None:
     """It answers probes, refuses handshakes, says what it lacks; then it is ready without a restart."""
     server = kept()
-    assert readiness(server) == "no certificate yet"
+    assert readiness(server).startswith("no certificate yet: ")
     assert server.get("/livez").status_code == 200
     with pytest.raises(ssl.SSLError):
         server.connect()
+    # an alert on this metric must not take it for one that expired long ago
+    assert math.isnan(server.sample("pillion_certificate_not_after_timestamp_seconds"))
+    assert server.metrics.registry.get_sample_value("pillion_keeper_last_success_timestamp_seconds") is None
     leave(folder, ca)
     eventually(lambda: readiness(server) == "ok")
+    assert server.sample("pillion_certificate_not_after_timestamp_seconds") > 0
     server.connect().close()
 
 
@@ -85,8 +90,8 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
     leaf = ca.issue(NAMES, datetime.now(UTC) + BACKDATING + timedelta(seconds=2))
     folder.write_pair(leaf.certificate_pem, leaf.key_pem)
     server = kept()
-    assert readiness(server) == "no certificate yet"
-    eventually(lambda: readiness(server) != "no certificate yet")
+    assert readiness(server).startswith("no certificate yet: ")
+    eventually(lambda: not readiness(server).startswith("no certificate yet: "))
 
 
 @pytest.mark.parametrize(

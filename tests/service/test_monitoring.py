@@ -1,14 +1,19 @@
 """Alerts and dashboard of the chart, and the pages about them, against what a live server shows."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from certs.shared_folder import KeeperStatus
+from tests.injection.reviews import CONFIGURATION, patched, verdict_on
 from tests.promtool import check, metric_names, selectors, series
 from tests.service.metrics_table import PAGE, page
 from tests.service.monitoring import ALERTS, DASHBOARD, EXPRESSIONS, QUERIES, ROOT, RULES, load
@@ -18,17 +23,18 @@ from webhook.injection.reasons import Reason
 from webhook.service.metrics import Metrics
 
 RUNBOOKS = ROOT / "docs/runbooks.md"
+UPGRADING = ROOT / "docs/upgrading.md"
 UNIT_TESTS = ROOT / "tests/chart/alerts.test.yaml"
 #: What Prometheus adds to every series that it scrapes.
 TARGET_LABELS = {"job", "namespace", "pod"}
-#: Not ours: Prometheus' own, and the API server's, which tests/cluster/test_monitoring.py looks at.
-FOREIGN = re.compile(r"up|apiserver_\w+")
+#: Not ours: Prometheus' own, those of kube-state-metrics, and the API server's (tests/cluster/test_monitoring.py).
+FOREIGN = re.compile(r"up|kube_\w+|apiserver_\w+")
 
 
 def of_a_keeper() -> str:
     """Return the page of a server with a keeper beside it, as in a cluster."""
     metrics = Metrics(CollectorRegistry())
-    metrics.observe_keeper(KeeperStatus)
+    metrics.observe_keeper(lambda: KeeperStatus(last_success=1.0))
     return generate_latest(metrics.registry).decode()
 
 
@@ -138,6 +144,33 @@ def test_the_dashboard_asks_for_one_release() -> None:
     assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {"${datasource}"}
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
+def test_pods_on_an_old_revision_are_found(tmp_path: Path) -> None:
+    """By the command of docs/upgrading.md, from what a server shows and what pods have."""
+    (command,) = re.findall(r"^ *```sh\n(.*?)^ *```$", UPGRADING.read_text(), re.MULTILINE | re.DOTALL)
+    metrics = Metrics(CollectorRegistry())
+    metrics.set_profiles(CONFIGURATION.profiles.values())
+    (tmp_path / "metrics").write_bytes(generate_latest(metrics.registry))
+    pod = {"metadata": {"annotations": {"pillion.dev/inject": "true"}}, "spec": {"containers": [{"name": "app"}]}}
+    now = patched(pod, verdict_on(pod))["metadata"]["annotations"]["pillion.dev/status"]
+    old = json.dumps(json.loads(now) | {"revision": "0123456789"})
+    gone = json.dumps(json.loads(now) | {"profile": "gone"})
+    statuses = {"now": now, "old": old, "gone": gone}
+    items: list[Any] = [
+        {"metadata": {"namespace": "shop", "name": name, "annotations": {"pillion.dev/status": status}}}
+        for name, status in statuses.items()
+    ]
+    items += [{"metadata": {"namespace": "shop", "name": "others"}}]
+    (tmp_path / "pods").write_text(json.dumps({"items": items}))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\ncase "$*" in *metrics) cat {tmp_path}/metrics;; *) cat {tmp_path}/pods;; esac\n')
+    kubectl.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    run = subprocess.run(["sh", "-ec", command], check=True, capture_output=True, text=True, env={"PATH": path})
+    revision = CONFIGURATION.profiles["tail"].revision
+    assert run.stdout.splitlines() == ["shop/old tail@0123456789", f"shop/gone gone@{revision}"]
+
+
 def test_names_are_found_in_expressions() -> None:
     """The reader of expressions itself."""
     expression = 'sum by (a) (rate(x{l="y{z}", m=~"b|c"}[5m])) > on (d) group_left (e) g unless h offset 5m or f(i)'
@@ -154,5 +187,6 @@ def test_the_first_failure_is_an_increase(live: str) -> None:
     """What an alert counts is there at zero from the start."""
     for reason in FAILURES:
         assert f'pillion_reviews_total{{outcome="failed",profile="",reason="{reason.value}"}} 0.0' in live
+    assert 'pillion_review_warnings_total{reason="bad_annotation"} 0.0' in live
     for where in ("review", "poll", "library"):
         assert f'pillion_unexpected_exceptions_total{{where="{where}"}} 0.0' in live

@@ -222,6 +222,36 @@ def test_what_is_in_the_way_of_starting_is_said_in_one_sentence(
     assert len(process.errors.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--listen=nonsense"], "--listen 'nonsense': not an address"),
+        (["--config=missing.yaml"], "missing.yaml"),
+        (["--tls-cert=missing.crt", "--tls-key=missing.key"], "missing.crt"),
+    ],
+)
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_it_is_left_where_kubernetes_shows_it(
+    launch: Callable[..., Process], tmp_path: Path, arguments: list[str], says: str, *, by_variable: bool
+) -> None:
+    """Whatever kept it from starting; of a server that is killed, Kubernetes must not show the end of its log."""
+    file = tmp_path / "termination-log"
+    file.touch()  # as the kubelet does
+    told = {"PILLION_TERMINATION_LOG": str(file)} if by_variable else {}
+    options = [] if by_variable else [f"--termination-log={file}"]
+    process = launch(*arguments, *options, wait=False, **told)
+    assert process.popen.wait(60) in {2, 3}
+    assert says in file.read_text()
+    assert file.read_text() == process.errors
+
+
+def test_a_termination_log_that_can_not_be_written_hides_nothing(launch: Callable[..., Process]) -> None:
+    """The reason is on standard error all the same."""
+    process = launch("--listen=nonsense", "--termination-log=/dev/null/x", wait=False)
+    assert process.popen.wait(60) == 2
+    assert len(process.errors.splitlines()) == 1
+
+
 def test_all_problems_of_a_configuration_are_said(launch: Callable[..., Process], tmp_path: Path) -> None:
     """Exit code 2, file and line for each."""
     (tmp_path / "pillion.yaml").write_text("strict: maybe\nnonsense: 1\n")

@@ -63,22 +63,27 @@ def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_good_configuration_is_taken_over(serve: Callable[..., Running], tmp_path: Path) -> None:
-    """Without a restart; metric and log have the new revision."""
+    """Without a restart; metric and log have the revision that pods get from then on, and no other."""
     file = tmp_path / "pillion.yaml"
     file.write_text("strict: false\n")
     server = serve(config=file)
-    before = server.server.state.configuration.revision
+    before = server.server.state.configuration.profiles["tail"].revision
     assert not denies(server)
-    file.write_text("strict: true\n")
+    file.write_text("strict: true\nprofiles: {tail: {order: last}}\n")
     eventually(lambda: denies(server))
-    after = server.server.state.configuration.revision
-    assert server.sample("pillion_configuration_info", revision=after) == 1
-    assert (
-        after == before
-        or server.metrics.registry.get_sample_value("pillion_configuration_info", {"revision": before}) is None
-    )
-    assert server.sample("pillion_configuration_reloads_total", result="success") == 1
-    assert any(line["event"] == "configuration reloaded" for line in server.log())
+    review = json.loads(server.post(json.dumps(make_review()).encode()).content)["response"]
+    profile, _, after = review["auditAnnotations"]["profile"].partition("@")
+    assert (profile, after != before) == ("tail", True)
+    eventually(lambda: server.sample("pillion_configuration_reloads_total", result="success") == 1)
+    revisions = [
+        sample.labels["revision"]
+        for family in server.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "pillion_profile_info" and sample.labels["profile"] == "tail"
+    ]
+    assert revisions == [after]
+    (line,) = eventually(lambda: [line for line in server.log() if line["event"] == "configuration reloaded"])
+    assert f"tail@{after}" in line["profiles"]
 
 
 def test_a_bad_configuration_keeps_the_old_one(serve: Callable[..., Running], tmp_path: Path) -> None:

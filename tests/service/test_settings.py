@@ -69,6 +69,7 @@ def test_an_address_is_host_and_port(text: str, expected: Address) -> None:
         ("strict", "yes", '"true" or "false"'),
         ("shadow", "True", '"true" or "false"'),
         ("log_format", "xml", "text or json"),
+        ("log_level", "debug", "info or warning or error"),
         ("drain_timeout", "15", "number and a unit"),
         ("max_body_size", "7MB", "7MiB"),
         ("max_connections", "0", "above 0"),

@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ __all__ = ["add_arguments", "run"]
 
 #: Exit codes: usage or a configuration that can't be used; the server could not start.
 USAGE, NOT_STARTED = 2, 3
+
+_TERMINATION_LOG = next(row for row in SETTINGS if row.name == "termination_log")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
+    # found before all settings are read, any of which may be why the server does not start
+    termination_log = arguments.termination_log or os.environ.get(_TERMINATION_LOG.variable)
     try:
         settings = Settings.read(vars(arguments), os.environ)
     except SettingsError as error:
-        return _failed(error, USAGE)
+        return _failed(error, USAGE, termination_log)
     for name in Settings.unknown_variables(os.environ):
         print(f"pillion serve: {name} is not a setting; see pillion serve --help", file=sys.stderr)
     # late: the other commands start without a web server
@@ -45,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         run(settings, _announce)
     except ConfigurationError as error:
-        return _failed(error, USAGE)
+        return _failed(error, USAGE, termination_log)
     except StartError as error:
-        return _failed(error, NOT_STARTED)
+        return _failed(error, NOT_STARTED, termination_log)
     return 0
 
 
@@ -56,9 +61,13 @@ def _help(row: Setting) -> str:
     return f"{row.help} ({row.variable}{default})".replace("%", "%%")
 
 
-def _failed(error: Exception, code: int) -> int:
-    for line in str(error).splitlines():
-        print(f"pillion serve: {line}", file=sys.stderr)
+def _failed(error: Exception, code: int, termination_log: str | None) -> int:
+    text = "".join(f"pillion serve: {line}\n" for line in str(error).splitlines())
+    sys.stderr.write(text)
+    if termination_log:
+        # it is on standard error in any case
+        with suppress(OSError):
+            Path(termination_log).write_text(text)
     return code
 
 
@@ -70,7 +79,7 @@ def _announce(server: "Server") -> None:
         reviews=f"https://{_reachable(settings.listen.host)}:{server.review_listener.port}/mutate",
         health=f"http://{_reachable(settings.health_listen.host)}:{server.health_listener.port}/readyz",
         configuration=str(settings.config or "built-in"),
-        revision=server.state.configuration.revision,
+        profiles=server.state.configuration.revisions,
     )
     ca_file = server.source.ca_file
     if ca_file is None:

@@ -392,6 +392,8 @@ def review(
     return _review(workload, admission, asks=asks, concerned=concerned)
 
 
+#: Of an annotation that does nothing because nothing has its name.
+_NOT_A_KEY = frozenset({Reason.UNKNOWN_KEY, Reason.MISSPELT_KEY})
 #: Nobody wants to know more of these pods.
 _NOT_ASKING = frozenset({Reason.NOT_REQUESTED, Reason.OPTED_OUT, Reason.ALREADY_INJECTED})
 
@@ -463,7 +465,7 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         if finding is not None and finding.reason is Reason.LABEL_WITHOUT_EFFECT:
             continue  # told with the right place in the object, as every key that does nothing where it is
         position = workload.position_of(finding, prefix) if finding else workload.template_position()
-        missed = unmet if not verdict.injected else finding is not None and finding.reason is Reason.UNKNOWN_KEY
+        missed = unmet if not verdict.injected else finding is not None and finding.reason in _NOT_A_KEY
         remarks.append(Remark(position, Severity.WARNING, text, unmet=missed))
     if unmet and concerned and not remarks:
         position = workload.position_of(verdict.findings[0], prefix)

@@ -9,7 +9,7 @@ from typing import Any
 
 from webhook.configuration.merging import merge
 from webhook.configuration.problems import Problems
-from webhook.configuration.profiles import profile, revision
+from webhook.configuration.profiles import profile
 from webhook.configuration.schema import CONFIGURATION
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
@@ -121,7 +121,6 @@ def build(
         strict=fields.get("strict", False) if strict is None else strict,
         shadow=bool(shadow),
         ignored_containers=frozenset(fields.get("ignoredContainers", IGNORED_CONTAINERS)),
-        revision=revision([document, image, [one.revision for one in profiles.values()]]),
         notes=tuple(
             f"profile {one.name}: {sentence}"
             for one in profiles.values()

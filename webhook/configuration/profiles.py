@@ -34,7 +34,7 @@ from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import quote_untrusted
 from webhook.schema import Path
 
-__all__ = ["profile", "revision"]
+__all__ = ["profile"]
 
 #: Room for the kubelet: a sidecar without requests breaks an HPA, one without a memory limit can starve the node.
 DEFAULT_RESOURCES = {

@@ -36,6 +36,10 @@ MAX_USER_ID = 2**31 - 1
 #: At most this many unknown keys are reported.
 MAX_UNKNOWN_KEYS = 8
 
+#: How similar two keys must be, by difflib's ratio: for a hint, and to count as a misspelling, which ``strict`` denies.
+#: A key of a newer Pillion must not count as one: after a rollback it is unknown, and pods that have it are created.
+HINT_RATIO, MISSPELT_RATIO = 0.5, 0.8
+
 _WILDCARDS = frozenset("*?[]")
 #: Characters that look like nothing or like a blank, although Unicode counts them as printable.
 _BLANKS = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
@@ -283,10 +287,11 @@ KEYS = (*_OPTIONS, *_RESOURCES, STATUS)
 
 
 def _unknown(key: str, prefix: str) -> Finding:
-    known = [known for known in KEYS if known != STATUS]
-    near = difflib.get_close_matches(key[:64].lower(), known, n=1, cutoff=0.5)
+    known, text = [known for known in KEYS if known != STATUS], key[:64].lower()
+    near = difflib.get_close_matches(text, known, n=1, cutoff=HINT_RATIO)
     message = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
-    return Finding(Reason.UNKNOWN_KEY, message, annotation=clean_untrusted(key))
+    misspelt = difflib.get_close_matches(text, near, cutoff=MISSPELT_RATIO)
+    return Finding(Reason.MISSPELT_KEY if misspelt else Reason.UNKNOWN_KEY, message, annotation=clean_untrusted(key))
 
 
 def parse_options(annotations: Mapping[str, str] | None, prefix: str) -> RequestedOptions:

@@ -26,6 +26,7 @@ from webhook.injection.pod import Container, Metadata, Pod, PodSpec
 from webhook.injection.profile import NAME_PREFIX, Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
+from webhook.injection.status import parse_status
 from webhook.injection.windows import windows_evidence
 
 __all__ = ["RULES", "PodFacts", "Rule", "first_rejection"]
@@ -156,7 +157,11 @@ def _reject_mirror_pod(facts: PodFacts) -> Finding | None:
 
 def _reject_unusable_annotation(facts: PodFacts) -> Finding | None:
     invalid = facts.options.invalid
-    return invalid[0] if invalid else None
+    if invalid:
+        return invalid[0]
+    # what its author meant is only guessed: without ``strict`` the pod is injected, with a warning
+    misspelt = (finding for finding in facts.options.warnings if finding.reason is Reason.MISSPELT_KEY)
+    return next(misspelt, None) if facts.configuration.strict else None
 
 
 def _reject_unknown_profile(facts: PodFacts) -> Finding | None:
@@ -221,13 +226,28 @@ def _reject_injected(facts: PodFacts) -> Finding | None:
         ours = any(is_our_volume_name(mount.name, facts.configuration) for mount in container.volumeMounts or ())
         # a sidecar of ours may mount only the pod's own volumes
         if ours or has_sidecar_variables(msgspec.to_builtins(container.env or ())):
-            return Finding(Reason.ALREADY_INJECTED)
+            return _other_installation(facts, container.name) or Finding(Reason.ALREADY_INJECTED)
         taken = taken or container.name == facts.profile.container_name
     if not taken:
         return None
     name = quote_untrusted(facts.profile.container_name, 63)
     message = f"the pod has a container {name} that is not Pillion's; rename it"
     return Finding(Reason.NAME_TAKEN, message)
+
+
+def _other_installation(facts: PodFacts, sidecar: str) -> Finding | None:
+    """Return the finding if another installation added the sidecar: then its status is there, and ours is not."""
+    annotations = facts.metadata.annotations or {}
+    prefixes = [name.removesuffix(STATUS) for name in annotations if name.endswith(f"/{STATUS}")]
+    if facts.configuration.prefix in prefixes:
+        return None
+    for prefix in prefixes:
+        status = parse_status(annotations, prefix)
+        if status is not None and status.sidecar == sidecar:
+            whose = f"{clean_untrusted(prefix)} (profile {quote_untrusted(status.profile)})"
+            message = f'the pod has the sidecar of {whose}; write inject: "false" below one of the prefixes'
+            return Finding(Reason.OTHER_INSTALLATION, message)
+    return None
 
 
 def _reject_never_ending(facts: PodFacts) -> Finding | None:

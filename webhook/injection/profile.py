@@ -147,6 +147,10 @@ class Configuration:
     strict: bool = False
     shadow: bool = False
     ignored_containers: frozenset[str] = frozenset(IGNORED_CONTAINERS)
-    revision: str = ""
     #: What the server logs about the profiles when it loads them.
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def revisions(self) -> str:
+        """Return all profiles with their revisions, as audit annotations write one: ``tail@0123456789``."""
+        return ", ".join(f"{profile.name}@{profile.revision}" for profile in self.profiles.values())

@@ -10,9 +10,10 @@ from typing import Self
 
 __all__ = ["Finding", "NotInjectable", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
 
-#: The length that the Kubernetes documentation advises. The API server may cut a warning at 256 characters,
-#: and cuts all of them at 4096.
+#: The length that the Kubernetes documentation advises: the value in a warning is cut for it, the message is not.
 WARNING_LENGTH = 120
+#: The API server may cut a warning at this length, and cuts all of them at 4096.
+MAX_WARNING_LENGTH = 256
 
 
 class Severity(StrEnum):
@@ -54,9 +55,15 @@ class Reason(StrEnum):
         "the namespace is opted in, but nothing says where the pod has logs",
     )
     ALREADY_INJECTED = "already_injected", Severity.NOTE, "the pod already has a sidecar of Pillion"
+    OTHER_INSTALLATION = (
+        "other_installation",
+        Severity.WARNING_IF_REQUESTED,
+        "the pod already has the sidecar of another Pillion installation",
+    )
 
     # a verdict's reason: an annotation is invalid
     BAD_ANNOTATION = "bad_annotation", Severity.INVALID, "an annotation has a value that can't be used"
+    MISSPELT_KEY = "misspelt_key", Severity.INVALID, "an annotation's name is almost one that exists"
     UNKNOWN_PROFILE = "unknown_profile", Severity.INVALID, "there is no profile of that name"
     UNKNOWN_CONTAINER = "unknown_container", Severity.INVALID, "the pod has no container of that name"
     REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.INVALID, "a request is above its limit"
@@ -153,15 +160,17 @@ class Finding:
         return f"{place}: {message}" if place else message
 
     def warning(self, prefix: str = "", lead: str = "") -> str:
-        """Return the line as an admission warning of at most 120 characters: the value is cut before the message is."""
+        """Return the line as an admission warning.
+
+        In a line of more than 120 characters the value is cut or left out. The message says what to write: it is cut
+        only beyond 256 characters, between two words.
+        """
         line = lead + self.text(prefix)
-        if len(line) <= WARNING_LENGTH:
-            return line
-        if self.value:
+        if self.value and len(line) > WARNING_LENGTH:
             bare = replace(self, value="").text(prefix)
             spare = WARNING_LENGTH - len(lead) - len(bare) - 1
             line = lead + (bare if spare < _MIN_SHOWN_VALUE else self._cut(prefix, spare))
-        return line if len(line) <= WARNING_LENGTH else line[: WARNING_LENGTH - 1] + "…"
+        return line if len(line) <= MAX_WARNING_LENGTH else _cut_between_words(line, MAX_WARNING_LENGTH)
 
     def _cut(self, prefix: str, length: int) -> str:
         place = f"{prefix}{self.annotation} {quote_untrusted(self.value, length - 2)}".strip()
@@ -170,6 +179,13 @@ class Finding:
 
 #: A value is shortened to this many characters at least, quotes included; a shorter piece would not identify it.
 _MIN_SHOWN_VALUE = 10
+#: A longer word is cut itself.
+_LONGEST_WORD = 64
+
+
+def _cut_between_words(line: str, length: int) -> str:
+    blank = line.rfind(" ", length - _LONGEST_WORD, length)
+    return line[: length - 1 if blank < 0 else blank] + "…"
 
 
 class NotInjectable(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was

@@ -95,8 +95,11 @@ def _user(
     =============================  ========================================================================
     """
     asked = options.run_as_user
-    if asked == 0 and not profile.allow_root:
-        message = f"profile {quote_untrusted(profile.name)} does not allow root; write a user id above 0, or remove it"
+    # where the pod's own user is root, the sidecar is root in any case
+    if asked == 0 and not profile.allow_root and set(users) != {0}:
+        # another id, or none, would not read what root has written for itself
+        name = quote_untrusted(profile.name)
+        message = f"profile {name} forbids root; if the app is root, set runAsUser: 0 in the pod"
         raise NotInjectable(Finding(Reason.ROOT_NOT_ALLOWED, message, annotation="run-as-user", value="0"))
     if "runAsUser" in profile.security_context:
         profile_user: int | None = profile.security_context["runAsUser"]

@@ -10,7 +10,7 @@ from webhook.injection.review import Request, Response
 
 __all__ = ["WARNING_PREFIX", "Verdict", "unexamined"]
 
-#: 16 x 120 characters stay far below the 4096 that the API server passes on.
+#: The API server passes on 4096 characters: 16 of the longest.
 MAX_WARNINGS = 16
 #: The first warning of a pod that was not injected begins with this.
 WARNING_PREFIX = "not injected: "
@@ -56,18 +56,22 @@ class Verdict(Struct):
         return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
 
     @property
+    def warned(self) -> list[Finding]:
+        """Return the findings that the client is warned of."""
+        return [
+            finding
+            for finding in self.findings
+            if (severity := finding.reason.severity) in _WARNED
+            or (severity is Severity.WARNING_IF_REQUESTED and self.requested_by_pod)
+        ]
+
+    @property
     def warnings(self) -> list[str]:
-        """Return the admission warnings, of at most 120 characters each."""
-        if not self.findings:
-            return []
+        """Return the admission warnings."""
         prefix = self.configuration.prefix
         lead = "" if self.injected or not self.allowed else WARNING_PREFIX
-        lines = []
-        for finding in self.findings:
-            severity = finding.reason.severity
-            if severity in _WARNED or (severity is Severity.WARNING_IF_REQUESTED and self.requested_by_pod):
-                # only the first finding is why the pod was not injected
-                lines.append(finding.warning(prefix, lead if finding is self.findings[0] else ""))
+        # only the first finding is why the pod was not injected
+        lines = (finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned)
         return list(dict.fromkeys(lines))[:MAX_WARNINGS]
 
     @property

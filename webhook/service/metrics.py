@@ -1,7 +1,7 @@
 """The webhook's Prometheus metrics."""
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 from certs.shared_folder import STEP_KINDS, FailureKind, KeeperStatus
 from webhook import __version__
 from webhook.injection.outcome import FAILURES, Outcome
+from webhook.injection.profile import Profile
+from webhook.injection.reasons import Reason, Severity
 
 __all__ = ["ExceptionSource", "Limit", "Metrics"]
 
@@ -62,6 +64,12 @@ class Metrics:
             buckets=DURATIONS,
             registry=registry,
         )
+        self._warnings = Counter(
+            "pillion_review_warnings",
+            "Admission reviews answered with a warning, by the warning's reason: one with several counts for each.",
+            ["reason"],
+            registry=registry,
+        )
         self._patch = Histogram(
             "pillion_patch_bytes",
             "Size of patches.",
@@ -94,10 +102,13 @@ class Metrics:
             ["status"],
             registry=registry,
         )
-        self._configuration = Gauge(
-            "pillion_configuration_info",
-            "The configuration in force; the value is always 1.",
-            ["revision"],
+        self._ready = Gauge(
+            "pillion_ready", "Whether the server is ready; if not, its log says why.", registry=registry
+        )
+        self._profiles = Gauge(
+            "pillion_profile_info",
+            "The profiles in force, with the revisions that pods' status annotations have; the value is always 1.",
+            ["profile", "revision"],
             registry=registry,
         )
         self._configuration_reloads = Counter(
@@ -113,9 +124,11 @@ class Metrics:
         )
         self._certificate_not_after = Gauge(
             "pillion_certificate_not_after_timestamp_seconds",
-            "When the serving certificate expires.",
+            "When the serving certificate expires; NaN without one.",
             registry=registry,
         )
+        # zero would be a certificate that expired in 1970
+        self._certificate_not_after.set(float("nan"))
         self._certificate_reloads = Counter(
             "pillion_certificate_reloads",
             "Reloads of the certificate files after a change, by result.",
@@ -157,6 +170,9 @@ class Metrics:
         # exported from the start, as zero: Prometheus' rate() misses the first increase of a new series
         for reason in FAILURES:
             self._reviews.labels(Outcome.FAILED, reason.value, "")
+        for reason in Reason:
+            if reason.severity not in {Severity.QUIET, Severity.NOTE}:
+                self._warnings.labels(reason.value)
         # a cache: a label lookup takes a lock and hashes three strings
         self._known_reviews: dict[tuple[str, str, str], Counter] = {}
 
@@ -170,6 +186,11 @@ class Metrics:
         self._duration.observe(seconds)
         if patch_size:
             self._patch.observe(patch_size)
+
+    def count_warnings(self, reasons: Iterable[Reason]) -> None:
+        """Count a review for each reason that it was answered with a warning for."""
+        for reason in reasons:
+            self._warnings.labels(reason.value).inc()
 
     def observe_connections(self, listener: str, read: Callable[[], int]) -> None:
         """Call ``read`` for the number of a listener's open connections when metrics are scraped."""
@@ -200,10 +221,15 @@ class Metrics:
         """Count a dropped log line."""
         self._log_lines.inc()
 
-    def set_revision(self, revision: str) -> None:
-        """Set the revision of the configuration in force."""
-        self._configuration.clear()
-        self._configuration.labels(revision).set(1)
+    def observe_readiness(self, read: Callable[[], bool]) -> None:
+        """Call ``read`` for whether the server is ready when metrics are scraped."""
+        self._ready.set_function(read)
+
+    def set_profiles(self, profiles: Iterable[Profile]) -> None:
+        """Set the profiles in force."""
+        self._profiles.clear()
+        for profile in profiles:
+            self._profiles.labels(profile.name, profile.revision).set(1)
 
     def record_configuration_reload(self, *, success: bool) -> None:
         """Count a reload of the configuration file, and set whether the last one succeeded."""
@@ -258,6 +284,8 @@ class _KeeperCollector(Collector):
                 steps.add_metric([step], status.steps.get(step, 0))
             for failure in FailureKind:
                 failures.add_metric([failure], status.failures.get(failure, 0))
-            last_success.add_metric([], status.last_success)
+            # no time is no time in 1970
+            if status.last_success:
+                last_success.add_metric([], status.last_success)
             is_leader.add_metric([], status.is_leader)
         yield from (steps, failures, last_success, is_leader)

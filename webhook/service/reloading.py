@@ -97,8 +97,8 @@ class ConfigurationReloader:
             return
         self._state.configuration = configuration
         self._metrics.record_configuration_reload(success=True)
-        self._metrics.set_revision(configuration.revision)
-        self._log.info("configuration reloaded", file=str(self._file), revision=configuration.revision)
+        self._metrics.set_profiles(configuration.profiles.values())
+        self._log.info("configuration reloaded", file=str(self._file), profiles=configuration.revisions)
         for note in configuration.notes:
             self._log.info("configuration", message=note)
 

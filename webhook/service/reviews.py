@@ -97,8 +97,12 @@ class ReviewService:
             return
         outcome = verdict.outcome
         self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, reply.patch_size)
+        self.metrics.count_warnings({finding.reason for finding in verdict.warned})
         request = verdict.request
-        self.log.info(
+        # of a pod that a controller creates, nobody but the log is told
+        warnings = "; ".join(verdict.warnings)
+        log = self.log.warning if warnings else self.log.info
+        log(
             "review",
             uid=request.uid,
             namespace=request.namespace or "",
@@ -106,7 +110,9 @@ class ReviewService:
             outcome=outcome.value,
             reason=verdict.reason.value,
             profile=verdict.profile_name,
+            revision=verdict.revision,
             milliseconds=round(seconds * 1000, 3),
+            **({"warnings": warnings} if warnings else {}),
         )
         if verdict.error is not None:
             error = verdict.error

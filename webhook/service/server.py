@@ -30,6 +30,7 @@ from webhook.service.http.connection import Connection
 from webhook.service.http.listener import Listener
 from webhook.service.memory import MemoryTrimmer
 from webhook.service.metrics import ExceptionSource, Metrics
+from webhook.service.readiness import ReadinessLogger
 from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
 from webhook.service.state import LiveState
@@ -104,7 +105,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     configuration_watch.reload()
     load = partial(_load_configuration, settings, configuration_watch)
     state = LiveState(load())
-    metrics.set_revision(state.configuration.revision)
+    metrics.set_profiles(state.configuration.profiles.values())
     for note in state.configuration.notes:
         log.info("configuration", message=note)
     source = _certificate_source(settings)
@@ -124,6 +125,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         files = " and the key ".join(map(str, dict.fromkeys(source.files)))
         raise StartError(f"can't serve with the certificate {files}: {error}") from None
     state.certificate_readiness_error = source.readiness_error
+    metrics.observe_readiness(state.is_ready)
     if isinstance(source, SharedFolderSource):
         metrics.observe_keeper(lambda: source.status)
     pollers: list[reloading.Poller] = [MemoryTrimmer(), reloader]
@@ -133,6 +135,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
                 settings.config, configuration_watch, load, state=state, metrics=metrics, log=log
             )
         )
+    pollers.append(ReadinessLogger(state, log))  # the last, which sees what the others have changed
     reviews = webhook_app(ReviewService(state, settings, metrics, log))
     health = health_app(state, metrics)
     return Server(
@@ -158,7 +161,8 @@ def run(settings: Settings, announce: Callable[[Server], None]) -> None:
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     metrics = Metrics(registry)
-    with Log(sys.stdout.fileno(), settings.log_format, on_drop=metrics.count_dropped_log_line) as log:
+    descriptor, on_drop = sys.stdout.fileno(), metrics.count_dropped_log_line
+    with Log(descriptor, settings.log_format, level=settings.log_level, on_drop=on_drop) as log:
         handler = log.library_handler(on_exception=partial(metrics.count_exception, ExceptionSource.LIBRARY))
         logging.basicConfig(handlers=[handler], level=logging.WARNING)
         server = build(settings, metrics, log)

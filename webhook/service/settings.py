@@ -5,11 +5,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from certs import duration
-from certs.logs import LogFormat
+from certs.logs import LogFormat, LogLevel
 from webhook.errors import SettingsError
 
 __all__ = ["SETTINGS", "Address", "Setting", "Settings"]
@@ -68,11 +69,16 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-def _log_format(text: str) -> LogFormat:
-    try:
-        return LogFormat(text)
-    except ValueError:
-        raise ValueError(f"write {' or '.join(LogFormat)}") from None
+def _one_of(choices: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """Return the parser of a choice."""
+
+    def parse(text: str) -> StrEnum:
+        try:
+            return choices(text)
+        except ValueError:
+            raise ValueError(f"write {' or '.join(choices)}") from None
+
+    return parse
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -146,7 +152,16 @@ class Settings:
         "", Path, "FOLDER", "the folder of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
     )
 
-    log_format: LogFormat = _setting("text", _log_format, "FORMAT", "text or json")
+    log_format: LogFormat = _setting("text", _one_of(LogFormat), "FORMAT", "text or json")
+    log_level: LogLevel = _setting(
+        "info",
+        _one_of(LogLevel),
+        "LEVEL",
+        "info, warning or error: log nothing less severe; a review is info without a warning, otherwise warning",
+    )
+    termination_log: Path | None = _setting(
+        "", Path, "FILE", "a file for the reason why the server could not start, which Kubernetes shows"
+    )
     reload_interval: float = _setting(
         "1s", duration.seconds, "DURATION", "how often configuration and certificate files are checked for changes"
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from webhook.injection.profile import Configuration
 
@@ -20,12 +20,16 @@ class LiveState:
     certificate_readiness_error: Callable[[datetime], str] = lambda _: ""
     """A function that returns why the certificate must not be served at a time; an empty string if it may be."""
 
+    def is_ready(self) -> bool:
+        """Return whether the server is ready now."""
+        return not self.readiness_error(datetime.now(UTC))
+
     def readiness_error(self, now: datetime) -> str:
         """Return why the server is not ready; an empty string if it is."""
         if self.draining:
             return "draining: this server is shutting down"
         if self.certificate_not_after is None:
-            return "no certificate yet"
+            return "no certificate yet: the certificate keeper has not written one"
         if now > self.certificate_not_after:
             return f"the certificate expired at {self.certificate_not_after:%FT%TZ}"
         return self.certificate_readiness_error(now)
