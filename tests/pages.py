@@ -36,12 +36,12 @@ NOT_RUN = {
     "installing.md#uninstalling 1": "tests/cluster/test_release.py uninstalls a release of its own",
     "runbooks.md#kubectl-logs-shows-too-little 1": "it needs a terminal, and the node's own /var/log/pods",
     "runbooks.md#pillioncertificateends 4": "it needs cert-manager's resources in a cluster that runs pods",
+    "upgrading.md#changing-profiles 3": "it needs jq",
     "upgrading.md#provided-to-cert-manager 1": _MODES,
     "upgrading.md#provided-to-self-managed 1": _MODES,
     "upgrading.md#self-managed-or-cert-manager-to-provided 1": _MODES,
     "upgrading.md#self-managed-to-cert-manager-and-back 1": _MODES,
     "upgrading.md#what-happens-to-running-pods 1": _ELSEWHERE,
-    "upgrading.md#what-happens-to-running-pods 3": "it needs jq",
 }
 
 

@@ -178,9 +178,10 @@ def test_a_release_that_works(shell: Shell) -> None:
     newest = shell("runbooks.md#pillioncertificatesunattended 3")
     assert len(re.findall('"event":"(?:waiting|step|leaf written)"', newest)) == 2, newest
     revisions = shell("runbooks.md#servers-disagree 1").splitlines()
-    assert len(revisions) == 2
-    assert len(set(revisions)) == 1
-    assert re.fullmatch(r'pillion_configuration_info\{revision="\w+"\} 1\.0', revisions[0])
+    assert sum('{profile="tail",revision=' in line for line in revisions) == 2
+    assert 2 * len(set(revisions)) == len(revisions)
+    assert "2/2" in shell("runbooks.md#pillionserversmissing 1")
+    assert "successfully rolled out" in shell("runbooks.md#pillionserversmissing 3")
     times = shell("runbooks.md#pillionslow 1")
     assert 'apiserver_admission_webhook_admission_duration_seconds_sum{name="annotated.pillion.dev"' in times
     assert times.count("pillion_review_duration_seconds_sum ") == 2
@@ -206,6 +207,8 @@ def test_an_upgrade(shell: Shell, pillion: Release) -> None:
     """To the same version, with the values that are there."""
     assert "has been upgraded" in shell("upgrading.md#upgrading 1")
     assert pillion.injects()
+    assert "annotated" in shell("upgrading.md#changing-profiles 1")
+    assert shell("upgrading.md#changing-profiles 2").count('"event":"serving"') == 2
 
 
 def test_a_new_certificate(shell: Shell) -> None:
@@ -228,6 +231,13 @@ def test_a_pair_in_a_secret(shell: Shell, kubectl: Client, tmp_path: Path) -> No
         assert shell(place, SECRET="pair") == "secret/pair unchanged\n"
     finally:
         kubectl("delete", "secret", "pair", *where, "--ignore-not-found")
+
+
+def test_a_server_is_replaced(shell: Shell, kubectl: Client) -> None:
+    """The page's way to restart one."""
+    names = [pod["metadata"]["name"] for pod in pods(kubectl, "pillion-system")]
+    assert "deleted" in shell("runbooks.md#pillionserversmissing 2", POD=names[0])
+    assert "successfully rolled out" in shell("runbooks.md#pillionserversmissing 3")
 
 
 def test_a_keeper_without_its_rights(shell: Shell, kubectl: Client) -> None:
@@ -272,7 +282,7 @@ def test_new_profiles_at_once(shell: Shell, pillion: Release) -> None:
 
     def agree() -> bool:
         now = shell("runbooks.md#servers-disagree 1").splitlines()
-        return len(now) == 2 and len(set(now)) == 1 and now != before
+        return len(now) == 2 * len(set(now)) and any('profile="mine"' in line for line in now) and now != before
 
     eventually(agree, READY_SECONDS)
     assert "Rollback was a success" in shell("runbooks.md#pillionconfigurationrejected 2")
@@ -381,7 +391,20 @@ def test_an_image_that_is_not_there(shell: Shell, kubectl: Client, namespace: st
     eventually(
         lambda: 'Failed to pull image "registry.example.org/missing:1"' in shell(events, NAMESPACE=namespace), 90
     )
-    eventually(lambda: "Init:ImagePullBackOff" in kubectl("get", "pods", "-n", namespace), 90)
+    waiting = "runbooks.md#pillionsidecarswaiting 1"
+    eventually(lambda: f"{namespace} " in shell(waiting, POD="app", NAMESPACE=namespace).partition("Name:")[0], 90)
+    assert "Failed to pull image" in shell(waiting, POD="app", NAMESPACE=namespace)
+
+
+@pytest.mark.minutes
+def test_a_sidecar_that_ends_again_and_again(shell: Shell, kubectl: Client, namespace: str) -> None:
+    """The pod is listed with the reason, and the sidecar's last words are there."""
+    script = ["sh", "-c", "echo last words; exit 1"]
+    sidecar = {"name": "pillion-tail", "image": BUSYBOX, "restartPolicy": "Always", "command": script}
+    kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod({}, initContainers=[sidecar]))
+    place, where = "runbooks.md#pillionsidecarsrestart 1", {"POD": "app", "NAMESPACE": namespace}
+    eventually(lambda: re.search(rf"{namespace} app pillion-tail \d+ Error\n", shell(place, **where)), 150)
+    assert "last words" in shell(place, **where)
 
 
 @pytest.mark.minutes

@@ -131,6 +131,26 @@ def test_a_review_past_its_deadline(server: Running, search: Callable[[str], lis
     assert json.loads(line)["pod"] == "late"
 
 
+def test_a_pod_that_is_declined(server: Running, search: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """With its warning."""
+    review(server, name="wrong", annotations={"pillion.dev/inject": "maybe"})
+    assert written(server, tmp_path) > 1
+    (line,) = search("runbooks.md#pillionpodsdeclined 1")
+    assert json.loads(line)["pod"] == "wrong"
+    assert "pillion.dev/inject" in json.loads(line)["warnings"]
+
+
+def test_a_server_that_is_not_ready(server: Running, search: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """With the reason."""
+    eventually(lambda: any(line["event"] == "ready" for line in server.log()))
+    server.server.state.certificate_not_after = None
+    eventually(lambda: any(line["event"] == "not ready" for line in server.log()))
+    assert written(server, tmp_path) > 2
+    found = search("runbooks.md#pillionserversmissing 1")
+    assert events(found) == ["ready", "not ready"]
+    assert "no certificate yet" in found[-1]
+
+
 def test_a_request_that_was_refused(server: Running, search: Callable[[str], list[str]], tmp_path: Path) -> None:
     """With its status."""
     size = server.server.settings.max_body_size + 1
