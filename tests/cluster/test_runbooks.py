@@ -402,8 +402,9 @@ def test_a_pod_that_is_evicted(shell: Shell, kubectl: Client, namespace: str, de
     eventually(lambda: re.search(shown, kubectl("describe", "pods", "-n", namespace)), 60)
     assert re.search(r" (Init:ContainerStatusUnknown|(Init:)?Error|Evicted) ", kubectl("get", "pods", "-n", namespace))
     assert "patched" in shell("runbooks.md#a-pod-is-evicted 2", WORKLOAD="shop", **where)
-    (evicted,) = [pod for pod in pods(kubectl, namespace) if pod["status"].get("reason") == "Evicted"]
+    # its successor may have been evicted, too
+    evicted = next(pod for pod in pods(kubectl, namespace) if pod["status"].get("reason") == "Evicted")
     mended = shell("runbooks.md#a-pod-is-evicted 3", WORKLOAD="shop", POD=evicted["metadata"]["name"], **where)
     assert "successfully rolled out" in mended
     assert "deleted" in mended
-    eventually(lambda: [pod["status"]["phase"] for pod in pods(kubectl, namespace)] == ["Running"], READY_SECONDS)
+    assert "Running" in [pod["status"]["phase"] for pod in pods(kubectl, namespace)]
