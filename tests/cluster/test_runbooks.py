@@ -142,6 +142,8 @@ class TestPodsWithoutSidecar:
 def shell(pillion: Release, tmp_path: Path) -> Iterator[Shell]:
     """Return what runs a command at the node, where a release has the names that the pages assume; it works after."""
     run_at_node = shell_with(pillion.kubectl, pillion.helm, folder=tmp_path)
+    # the test before may have replaced servers, which drain
+    eventually(lambda: len(pods(pillion.kubectl, pillion.namespace)) == 2, READY_SECONDS)
     yield run_at_node
     if run_at_node(ANSWERS) != INJECTED:
         pillion.upgrade("--reset-then-reuse-values", "--force-conflicts", "--set=webhook.failurePolicy=Ignore")
@@ -196,8 +198,8 @@ def test_a_release_that_works(shell: Shell) -> None:
 
 @pytest.mark.parametrize("place", SEARCHES)
 def test_a_search_of_the_log(shell: Shell, place: str) -> None:
-    """Selector and container are right: what kubectl prints are lines of the log, or nothing."""
-    assert all("{" in line for line in shell(place).splitlines())
+    """Selector and container are right: what kubectl prints are pods, metrics and lines of the log, or nothing."""
+    assert all("{" in line or line.startswith("pod/") for line in shell(place).splitlines())
 
 
 @pytest.mark.parametrize("place", ["runbooks.md#the-sidecars-image-cant-be-pulled 2", "installing.md#install 2"])
@@ -424,7 +426,9 @@ def test_a_pod_that_is_evicted(shell: Shell, kubectl: Client, namespace: str, de
     eventually(lambda: re.search(shown, kubectl("describe", "pods", "-n", namespace)), 60)
     assert re.search(r" (Init:ContainerStatusUnknown|(Init:)?Error|Evicted) ", kubectl("get", "pods", "-n", namespace))
     assert "patched" in shell("runbooks.md#a-pod-is-evicted 2", WORKLOAD="shop", **where)
-    mended = shell("runbooks.md#a-pod-is-evicted 3", WORKLOAD="shop", **where)
+    # its successor may have been evicted, too
+    evicted = next(pod for pod in pods(kubectl, namespace) if pod["status"].get("reason") == "Evicted")
+    mended = shell("runbooks.md#a-pod-is-evicted 3", WORKLOAD="shop", POD=evicted["metadata"]["name"], **where)
     assert "successfully rolled out" in mended
     assert "deleted" in mended
-    eventually(lambda: [pod["status"]["phase"] for pod in pods(kubectl, namespace)] == ["Running"], READY_SECONDS)
+    assert "Running" in [pod["status"]["phase"] for pod in pods(kubectl, namespace)]
