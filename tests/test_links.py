@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.pages import ROOT, anchor
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
@@ -29,7 +30,7 @@ SOURCES = [
 def _anchors(text: str) -> set[str]:
     """Return the anchors that GitHub gives the headings of a page."""
     headings = HEADING.findall(CODE.sub("", text))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {anchor(heading) for heading in headings}
 
 
 def _broken(page: Path, links: list[str]) -> list[str]:

@@ -23,7 +23,9 @@ NAME = "pillion.pillion-system.svc"
 NOW = datetime.now(UTC)
 TEST_CA = CA.create(NOW)
 SETTINGS = RotationSettings((NAME,))
-OBJECTS = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+OBJECTS = ObjectNames(
+    "pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system.pillion.dev",)
+)
 NOWHERE = ApiServer("127.0.0.1", 9)
 WORDS = [
     "--namespace=a",

@@ -20,7 +20,9 @@ from certs.shared_folder import SharedFolder
 from certs.store import ObjectNames
 from tests.certs.recording import RecordingLog
 
-OBJECTS = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system",))
+OBJECTS = ObjectNames(
+    "pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/pillion.pillion-system.pillion.dev",)
+)
 #: What a role may lack: a verb and a part of the path.
 RIGHTS = {
     "read the Lease": ("GET", "/leases/"),
@@ -40,8 +42,8 @@ class Cluster:
         self.forbidden: set[tuple[str, str]] = set()
         self.rotation_requested: list[str] = []
         self.version = 1
-        entry = {"name": "annotated.pillion.dev", "clientConfig": {}}
-        path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pillion.pillion-system"
+        entry = {"name": "annotated.pillion.pillion-system.pillion.dev", "clientConfig": {}}
+        path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pillion.pillion-system.pillion.dev"
         self.objects: dict[str, Any] = {path: {"metadata": {"resourceVersion": "1"}, "webhooks": [entry]}}
 
     @contextmanager

@@ -66,8 +66,9 @@ def test_a_body_can_not_opt_its_namespace_in() -> None:
 def test_a_pod_is_called_by_its_name_or_the_beginning_of_it(
     metadata: dict[str, str] | None, name: str | None, expected: str
 ) -> None:
-    """For the log: a controller's pod has no name yet."""
+    """For the log: a controller's pod has no name yet. It is known of a pod that nobody decides on, too."""
     request = parse_review(body(name=name, object={"metadata": metadata}))
+    assert request.pod_name == expected
     request.decode_pod()
     assert request.pod_name == expected
 

@@ -43,24 +43,20 @@ class Request(Struct):
     api_version: str = "admission.k8s.io/v1"
     #: Known from the URL path of the webhook entry; a body can't set it.
     namespace_opted_in: bool = False
-    #: Stored by :meth:`decode_pod`, for the log line.
-    metadata: Metadata | None = None
 
     def decode_pod(self) -> Pod | None:
-        """Decode ``object``, store it and its metadata, and return it; None if the object is null.
+        """Decode ``object``, store it, and return it; None if the object is null.
 
         The spec stays raw. Raises msgspec's errors for an invalid pod.
         """
         if isinstance(self.object, Raw):
             self.object = _decode_pod(self.object) if bytes(self.object) else None
-        pod = self.object
-        self.metadata = pod.metadata if pod is not None else None
-        return pod
+        return self.object
 
     @property
     def pod_name(self) -> str:
         """Return the pod's name, or its ``generateName`` followed by ``*``, for people."""
-        metadata = self.metadata or Metadata()
+        metadata = (self.object.metadata if isinstance(self.object, Pod) else None) or Metadata()
         return self.name or metadata.name or (f"{metadata.generateName}*" if metadata.generateName else "")
 
 

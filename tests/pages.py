@@ -1,0 +1,103 @@
+"""The commands in the operator's pages, each a block of shell, and how tests run them as they are written.
+
+A command's name is its place: page, section, and its number there, as in ``runbooks.md#pilliondown 2``. A test that
+runs it says its name; a command that no test runs is in :data:`NOT_RUN`, with the reason.
+"""
+
+import os
+import re
+import subprocess
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["COMMANDS", "NOT_RUN", "PAGES", "ROOT", "anchor", "commands", "run"]
+
+ROOT = Path(__file__).parent.parent
+#: The pages whose commands an operator copies.
+PAGES = ("certificates.md", "installing.md", "runbooks.md", "upgrading.md")
+
+_BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+#: Blocks of four blanks are commands, too; a list's continuation has fewer.
+_INDENTED = re.compile(r"(?<=\n\n)(?:    [^\n]*\n)+")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+_IMAGES = "tests/cluster/image.py builds both images from the Dockerfile, on bases of its own"
+_MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change the mode of releases of their own"
+_SHOWN = "tests/cluster/test_certs_command.py runs it, with the test's kubeconfig"
+_ELSEWHERE = "the runbooks have it with a namespace, and tests/cluster/test_runbooks.py runs that"
+#: What no test runs as it is written, and why.
+NOT_RUN = {
+    "certificates.md#inspecting-certificates 1": _SHOWN,
+    "certificates.md#rotating-now 1": _SHOWN,
+    "installing.md#check-it 1": _ELSEWHERE,
+    "installing.md#install 1": _IMAGES,
+    "installing.md#the-image 1": _IMAGES,
+    "installing.md#refuse-pods-while-no-server-responds 1": "tests/cluster/test_helm.py sets Fail in an upgrade of its own",
+    "installing.md#uninstalling 2": "tests/cluster/test_helm.py looks for what an interrupted test leaves",
+    "installing.md#uninstalling 1": "tests/cluster/test_release.py uninstalls a release of its own",
+    "runbooks.md#kubectl-logs-shows-too-little 1": "it needs a terminal, and the node's own /var/log/pods",
+    "runbooks.md#pillioncertificateends 4": "it needs cert-manager's resources in a cluster that runs pods",
+    "upgrading.md#from-a-chart-before-the-webhook-entries-had-the-releases-name 1": (
+        "it needs the former chart; it was tried by hand, in each certificate mode"
+    ),
+    "upgrading.md#provided-to-cert-manager 1": _MODES,
+    "upgrading.md#provided-to-self-managed 1": _MODES,
+    "upgrading.md#self-managed-or-cert-manager-to-provided 1": _MODES,
+    "upgrading.md#self-managed-to-cert-manager-and-back 1": _MODES,
+    "upgrading.md#what-happens-to-running-pods 1": _ELSEWHERE,
+}
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def commands(page: str, text: str) -> dict[str, str]:
+    """Return the commands of a page by place: blocks of ``sh``, and those that are only indented."""
+    fenced = [match for match in _BLOCK.finditer(text) if match["kind"] == "sh"]
+    blocks = [(match.start(), textwrap.dedent(match["text"])) for match in fenced]
+    # as long as before, so that places in the text stay
+    prose = _BLOCK.sub(lambda match: "\n" * len(match[0]), text)
+    blocks += [(match.start(), textwrap.dedent(match[0])) for match in _INDENTED.finditer(prose)]
+    headings = [(match.start(), anchor(match[1])) for match in _HEADING.finditer(prose)]
+    found: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for start, block in sorted(blocks):
+        section = [name for place, name in headings if place < start][-1]
+        counts[section] = counts.get(section, 0) + 1
+        found[f"{page}#{section} {counts[section]}"] = block
+    return found
+
+
+COMMANDS = {
+    place: block for page in PAGES for place, block in commands(page, (ROOT / "docs" / page).read_text()).items()
+}
+
+
+def run(
+    place: str, programs: Path, folder: Path, environment: Mapping[str, str] | None = None, **words: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as it is written, but for the page's words in capitals; kubectl and helm are those in ``programs``.
+
+    It runs in the folder, and ``charts`` there is the project's.
+    """
+    text = COMMANDS[place]
+    for word, value in words.items():
+        # a column of kubectl's may have the same name
+        text = re.sub(rf"\b{word}\b(?!:)", value, text)
+    charts = folder / "charts"
+    if not charts.exists():
+        charts.symlink_to(ROOT / "charts")
+    path = f"{programs}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", text],
+        cwd=folder,
+        env={**os.environ, **(environment or {}), "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
