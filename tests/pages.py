@@ -33,7 +33,7 @@ NOT_RUN = {
     "installing.md#check-it 1": _ELSEWHERE,
     "installing.md#install 1": _IMAGES,
     "installing.md#the-image 1": _IMAGES,
-    "installing.md#refuse-pods-while-no-server-responds 1": "tests/cluster/test_helm.py sets Fail in an upgrade of its own",
+    "installing.md#refuse-pods-while-no-server-responds 1": "tests/cluster/test_helm.py sets Fail, too",
     "installing.md#uninstalling 2": "tests/cluster/test_helm.py looks for what an interrupted test leaves",
     "installing.md#uninstalling 1": "tests/cluster/test_release.py uninstalls a release of its own",
     "runbooks.md#kubectl-logs-shows-too-little 1": "it needs a terminal, and the node's own /var/log/pods",

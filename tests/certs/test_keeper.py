@@ -182,7 +182,7 @@ class TestFollower:
         """The server is not ready meanwhile, and this is where its operator looks."""
         log = RecordingLog()
         one = keeper(tmp_path, log=log)
-        monkeypatch.setattr(one, "_server", SimpleNamespace(connect=nullcontext))
+        monkeypatch.setattr(one, "_api_server", SimpleNamespace(connect=nullcontext))
         monkeypatch.setattr(one, "_claim_lease", lambda _: False)
         monkeypatch.setattr(Store, "observe", lambda *_, **__: observed)
         one.reconcile()

@@ -275,7 +275,7 @@ def test_a_configuration_that_is_rejected(shell: Shell, pillion: Release) -> Non
 
 @pytest.mark.minutes
 def test_new_profiles_at_once(shell: Shell, pillion: Release, kubectl: Client, namespace: str) -> None:
-    """A restart does not wait for the kubelets; pods on the old revision are listed; the way back is the page's, too."""
+    """A restart does not wait for the kubelets; pods on the old revision are listed; the way back works."""
     old_pods = "upgrading.md#changing-profiles 2"
     kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod(asking()))
     assert f"{namespace}/app" not in shell(old_pods)

@@ -226,7 +226,7 @@ def test_what_is_in_the_way_of_starting_is_said_in_one_sentence(
     ("arguments", "says"),
     [
         (["--listen=nonsense"], "--listen 'nonsense': not an address"),
-        (["--config=missing.yaml"], "missing.yaml"),
+        (["--client-ca=missing.pem"], "missing.pem"),
         (["--tls-cert=missing.crt", "--tls-key=missing.key"], "missing.crt"),
     ],
 )
@@ -278,7 +278,7 @@ def test_a_restart_goes_on_with_the_last_valid_configuration(launch: Callable[..
     second = launch(*options)
     assert second.ready() == 200
     (kept,) = [line for line in second.output if line["event"] == "configuration from backup"]
-    assert kept["revision"] == serving["revision"] != ""
+    assert kept["profiles"] == serving["profiles"] != ""
     assert "\npillion_configuration_from_backup 1.0\n" in second.metrics()
 
 
