@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.pages import COMMANDS
+
 from .client import Client, CommandError
-from .image import CHART, REPOSITORY
+from .image import CHART
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("apiserver")]
 
-RUNBOOKS = (REPOSITORY / "docs/runbooks.md").read_text()
 FAIL = "--set=webhook.failurePolicy=Fail"
 
 
@@ -178,8 +179,7 @@ def trust(release: Objects) -> None:
 
 def emergency(name: str, namespace: str) -> str:
     """Return the command in docs/runbooks.md that lets pods through, for this release."""
-    command: str
-    (command,) = re.findall(r"^    helm get manifest pillion (?:.*\\\n)+.*$", RUNBOOKS, re.MULTILINE)
+    command = COMMANDS["runbooks.md#changes-by-hand 1"]
     return command.replace("manifest pillion -n pillion-system", f"manifest {name} -n {namespace}")
 
 
