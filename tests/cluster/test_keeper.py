@@ -181,7 +181,7 @@ def eventually(condition: Callable[[], Any]) -> None:
 
 def test_an_installation_is_served_by_its_first_looks(install: Callable[[str], Installed]) -> None:
     """Four steps, and the leaf is in the folder with the fifth look; all of it with the chart's rights."""
-    release = install("first")
+    release = install("looks")
     keeper = release.keeper()
     for _ in range(4):
         keeper.reconcile()

@@ -426,7 +426,8 @@ def test_a_pod_that_is_evicted(shell: Shell, kubectl: Client, namespace: str, de
     eventually(lambda: said in shell("runbooks.md#a-pod-is-evicted 1", **where), EVICTION_SECONDS)
     shown = rf"Status: +Failed\nReason: +Evicted\nMessage: +{re.escape(said)}"
     eventually(lambda: re.search(shown, kubectl("describe", "pods", "-n", namespace)), 60)
-    assert re.search(r" (Init:ContainerStatusUnknown|(Init:)?Error|Evicted) ", kubectl("get", "pods", "-n", namespace))
+    words = r" (Init:ContainerStatusUnknown|PodInitializing|(Init:)?Error|Evicted) "
+    assert re.search(words, kubectl("get", "pods", "-n", namespace))
     assert "patched" in shell("runbooks.md#a-pod-is-evicted 2", WORKLOAD="shop", **where)
     # its successor may have been evicted, too
     evicted = next(pod for pod in pods(kubectl, namespace) if pod["status"].get("reason") == "Evicted")
