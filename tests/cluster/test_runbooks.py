@@ -67,6 +67,19 @@ def eventually(condition: Callable[[], Any], seconds: float = EFFECT_SECONDS) ->
     assert wait_until(lambda: bool(condition()), seconds, poll=0.5)
 
 
+def shown(command: Callable[[], str], text: str, seconds: float) -> str:
+    """Return what a command prints as soon as it has this text, a pattern; fail with what it printed last."""
+    printed = ""
+
+    def has_text() -> bool:
+        nonlocal printed
+        printed = command()
+        return re.search(text, printed) is not None
+
+    assert wait_until(has_text, seconds, poll=0.5), f"{text!r} is not in what was printed last:\n{printed}"
+    return printed
+
+
 class TestPodsWithoutSidecar:
     """Which they are, and why: an API server alone says it."""
 
@@ -382,7 +395,7 @@ def test_a_quota(shell: Shell, kubectl: Client, namespace: str, deploy: Callable
     kubectl("create", "quota", "cpu", "--hard=limits.cpu=1", "-n", namespace)
     deploy("exec sleep 600", {"limits": {"cpu": "100m"}}, logs="/logs/app.log")
     events = "runbooks.md#a-quota-a-limitrange-or-a-policy-refuses-the-pod 1"
-    eventually(lambda: "must specify limits.cpu for: pillion-tail" in shell(events, **where), 60)
+    shown(lambda: shell(events, **where), "must specify limits.cpu for: pillion-tail", 60)
     assert "must specify limits.cpu for: pillion-tail" in shell("runbooks.md#pillionpodsrefused 1")
     patch = "runbooks.md#a-quota-a-limitrange-or-a-policy-refuses-the-pod 2"
     assert "patched" in shell(patch, WORKLOAD="shop", **where)
@@ -397,12 +410,10 @@ def test_an_image_that_is_not_there(shell: Shell, kubectl: Client, namespace: st
     del pod["spec"]["containers"][0]["command"]
     kubectl("create", "-n", namespace, "-f", "-", stdin=pod)
     events = "runbooks.md#the-sidecars-image-cant-be-pulled 1"
-    eventually(
-        lambda: 'Failed to pull image "registry.example.org/missing:1"' in shell(events, NAMESPACE=namespace), 90
-    )
+    shown(lambda: shell(events, NAMESPACE=namespace), 'Failed to pull image "registry.example.org/missing:1"', 90)
     waiting = "runbooks.md#pillionsidecarswaiting 1"
-    eventually(lambda: f"{namespace} " in shell(waiting, POD="app", NAMESPACE=namespace).partition("Name:")[0], 90)
-    assert "Failed to pull image" in shell(waiting, POD="app", NAMESPACE=namespace)
+    both = rf"(?s)^{namespace} .*\nName: .*Failed to pull image"
+    shown(lambda: shell(waiting, POD="app", NAMESPACE=namespace), both, 90)
 
 
 @pytest.mark.minutes
@@ -412,8 +423,7 @@ def test_a_sidecar_that_ends_again_and_again(shell: Shell, kubectl: Client, name
     sidecar = {"name": "pillion-tail", "image": BUSYBOX, "restartPolicy": "Always", "command": script}
     kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod({}, initContainers=[sidecar]))
     place, where = "runbooks.md#pillionsidecarsrestart 1", {"POD": "app", "NAMESPACE": namespace}
-    eventually(lambda: re.search(rf"{namespace} app pillion-tail \d+ Error\n", shell(place, **where)), 150)
-    eventually(lambda: "last words" in shell(place, **where), 60)
+    shown(lambda: shell(place, **where), rf"(?s){namespace} app pillion-tail \d+ Error\n.*last words", 240)
 
 
 @pytest.mark.minutes
@@ -423,9 +433,9 @@ def test_a_pod_that_is_evicted(shell: Shell, kubectl: Client, namespace: str, de
     script = "dd if=/dev/zero of=/logs/app.log bs=1024 count=4096; exec sleep 600"
     deploy(script, logs="/logs/app.log", volume_size_limit="1Mi")
     said = 'Usage of EmptyDir volume "pillion-logs-1" exceeds the limit "1Mi".'
-    eventually(lambda: said in shell("runbooks.md#a-pod-is-evicted 1", **where), EVICTION_SECONDS)
-    shown = rf"Status: +Failed\nReason: +Evicted\nMessage: +{re.escape(said)}"
-    eventually(lambda: re.search(shown, kubectl("describe", "pods", "-n", namespace)), 60)
+    shown(lambda: shell("runbooks.md#a-pod-is-evicted 1", **where), re.escape(said), EVICTION_SECONDS)
+    described = rf"Status: +Failed\nReason: +Evicted\nMessage: +{re.escape(said)}"
+    shown(lambda: kubectl("describe", "pods", "-n", namespace), described, 60)
     words = r" (Init:ContainerStatusUnknown|PodInitializing|(Init:)?Error|Evicted) "
     assert re.search(words, kubectl("get", "pods", "-n", namespace))
     assert "patched" in shell("runbooks.md#a-pod-is-evicted 2", WORKLOAD="shop", **where)
