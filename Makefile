@@ -31,7 +31,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help image serve test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills clean
+.PHONY: help image serve test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -136,6 +136,18 @@ test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a 
 
 drills: $(VENV)/.installed ## an operator's first month on a real node, under load, with Prometheus; half an hour, needs apt-get install prometheus
 	@$(BIN)/python -m tests.cluster.drills
+
+release: $(VENV)/.installed ## set VERSION=x.y.z everywhere, date the changelog, commit and tag; nothing is pushed
+	@case "$(VERSION)" in [0-9]*.[0-9]*.[0-9]*) ;; *) echo "make: which version? make release VERSION=1.2.3" >&2; exit 1;; esac
+	@test -z "$$(git status --porcelain)" || { echo "make: there are changes; commit them first (git status)" >&2; exit 1; }
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group release
+	$(BIN)/bump-my-version bump --new-version $(VERSION)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --quiet
+	cd tail && $(CARGO) update --quiet --workspace --offline
+	$(MAKE) check
+	git commit --quiet --all --message "Release $(VERSION)"
+	git tag --annotate v$(VERSION) --message "Pillion $(VERSION)"
+	@echo "Pillion $(VERSION) is committed and tagged. To publish it: git push --atomic origin HEAD v$(VERSION)"
 
 clean: ## remove everything that was built here
 	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
