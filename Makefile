@@ -76,7 +76,7 @@ check: $(VENV)/.installed ## style, types, import contracts, lock file and gener
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck webhook/profiles/*.sh .ci/run
+	$(BIN)/shellcheck webhook/profiles/*.sh examples/*.sh .ci/run
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
 ifneq ($(CARGO),)
