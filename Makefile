@@ -142,6 +142,7 @@ release: $(VENV)/.installed ## set VERSION=x.y.z everywhere, date the changelog,
 	@test -z "$$(git status --porcelain)" || { echo "make: there are changes; commit them first (git status)" >&2; exit 1; }
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group release
 	$(BIN)/bump-my-version bump --new-version $(VERSION)
+	sed -i "s/^## Unreleased$$/## Unreleased\n\n## $(VERSION) - $$(date +%F)/" CHANGELOG.md
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --quiet
 	cd tail && $(CARGO) update --quiet --workspace --offline
 	$(MAKE) check

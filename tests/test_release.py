@@ -33,7 +33,7 @@ def test_all_have_the_same() -> None:
     assert found == {__version__}
 
 
-@pytest.mark.parametrize("name", [name for name in BUMPED if name != "CHANGELOG.md"])
+@pytest.mark.parametrize("name", BUMPED)
 def test_a_release_changes_it(name: str) -> None:
     """A file that lacks it would end `make release` in the middle."""
     assert VERSION.search((ROOT / name).read_text())
