@@ -25,7 +25,7 @@ from .api import direct
 from .client import Client
 from .creations import Creations
 from .node import Node
-from .processes import wait_until
+from .processes import wait_ready, wait_until
 from .release import annotated_pod, asking
 
 RELEASE, NAMESPACE, TENANT = "pillion", "pillion-system", "default"
@@ -35,6 +35,9 @@ REMEMBERED_SECONDS = 600.0
 #: After what was done, for what follows from it: a keeper's look, an alert's evaluation.
 AFTER_SECONDS = 45.0
 CONNECTIONS = 4
+PROMETHEUS_SECONDS = 30.0
+#: After a lost Secret new servers have no certificate for five minutes (caPropagationDelay), twice if keepers restart.
+SETTLED_SECONDS = 660.0
 #: Between two requests of one connection, in seconds, so that the load is no attack.
 PAUSE = 0.04
 FAIL = "--set=webhook.failurePolicy=Fail"
@@ -44,7 +47,9 @@ WRONG = '--set-json=profiles={"mine": {"base": "tail", "order": "middle"}}'
 class Alerts:
     """A Prometheus that has the chart's rules, and when each alert was first seen pending and firing."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, before: Callable[[], None]) -> None:
+        """Do something before each look."""
+        self._before = before
         self._url = f"http://127.0.0.1:{port}/api/v1/alerts"
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -68,6 +73,7 @@ class Alerts:
 
     def _watch(self) -> None:
         while not self._enough.wait(2):
+            self._before()
             try:
                 with urllib.request.urlopen(self._url, timeout=10) as answer:
                     found = json.load(answer)["data"]["alerts"]
@@ -98,6 +104,12 @@ class Site(NamedTuple):
         """Return the last line that `helm install` said."""
         words = ("install", RELEASE, str(image.CHART), "-n", NAMESPACE, "--create-namespace", "--wait")
         return last_line(self.helm, *words, "--timeout=150s", *options)
+
+    def settle(self, ready: float) -> None:
+        """Return when there is a certificate again, and servers were ready for long enough."""
+        leaf = ("get", "secret", f"{RELEASE}-certificate", "-n", NAMESPACE, "-o", "jsonpath={.data.tls\\.crt}")
+        assert wait_until(lambda: bool(self.kubectl(*leaf)), SETTLED_SECONDS, poll=2)
+        time.sleep(max(0.0, ready + REMEMBERED_SECONDS - time.monotonic()))
 
     def drill(self, name: str, act: Callable[[], str]) -> None:
         """Do it while pods are created, and print a table's row."""
@@ -138,21 +150,6 @@ def prometheus(node: Node, folder: Path) -> Iterator[Alerts]:
         },
     }
     server = node.site.url.removeprefix("https://")
-    pods = "__meta_kubernetes_pod"
-    relabelings = [
-        {"source_labels": [f"{pods}_label_app_kubernetes_io_name"], "regex": "pillion", "action": "keep"},
-        {"source_labels": [f"{pods}_container_port_number"], "regex": "8080", "action": "keep"},
-        {"source_labels": [f"{pods}_phase"], "regex": "Running", "action": "keep"},
-        {"source_labels": [f"{pods}_name"], "target_label": "pod"},
-        {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-        {
-            "source_labels": ["__meta_kubernetes_namespace", f"{pods}_name"],
-            "separator": "/pods/",
-            "target_label": "__metrics_path__",
-            "replacement": "/api/v1/namespaces/$1:8080/proxy/metrics",
-        },
-        {"target_label": "__address__", "replacement": server},
-    ]
     config = {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
         "rule_files": [str(ALERTS)],
@@ -161,10 +158,7 @@ def prometheus(node: Node, folder: Path) -> Iterator[Alerts]:
             {
                 "job_name": "pillion",
                 **access,
-                "kubernetes_sd_configs": [
-                    {"role": "pod", "kubeconfig_file": str(node.kubeconfig), "namespaces": {"names": [NAMESPACE]}}
-                ],
-                "relabel_configs": relabelings,
+                "file_sd_configs": [{"files": [str(folder / "servers.json")], "refresh_interval": "5s"}],
             },
         ],
     }
@@ -175,9 +169,34 @@ def prometheus(node: Node, folder: Path) -> Iterator[Alerts]:
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    node.run.start("prometheus", command)
-    with Alerts(port) as alerts:
+    daemon = node.run.start("prometheus", command)
+    ready = f"http://127.0.0.1:{port}/-/ready"
+    wait_ready(daemon, lambda: answers(ready), PROMETHEUS_SECONDS)
+    with Alerts(port, lambda: name_servers(node, server, folder / "servers.json")) as alerts:
         yield alerts
+
+
+def answers(url: str) -> bool:
+    """Return whether it is answered with a success."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def name_servers(node: Node, address: str, file: Path) -> None:
+    """Write which servers there are, for Prometheus: it reaches each through the API server, as the administrator.
+
+    Debian's Prometheus can't ask Kubernetes itself.
+    """
+    words = ("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=pillion", "-o", "json")
+    names = [pod["metadata"]["name"] for pod in node.kubectl(*words)["items"] if pod["status"]["phase"] == "Running"]
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{{}}:8080/proxy/metrics"
+    labels = [{"namespace": NAMESPACE, "pod": name, "__metrics_path__": path.format(name)} for name in names]
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps([{"targets": [address], "labels": each} for each in labels]))
+    temporary.rename(file)
 
 
 def series(site: Site) -> None:
@@ -246,7 +265,7 @@ def series(site: Site) -> None:
     site.drill("broken image, then rollback", broken_image)
     site.drill("Secret away", secret_away)
     site.drill("rights away for two minutes", rights_away)
-    time.sleep(max(0.0, ready + REMEMBERED_SECONDS - time.monotonic()))
+    site.settle(ready)
     site.drill("no server for a minute, Fail", lambda: servers_away(""))
     site.upgrade("--set=webhook.failurePolicy=Ignore")
     site.drill("no server for a minute, Ignore", lambda: servers_away("--set=webhook.failurePolicy=Ignore"))
