@@ -1,4 +1,4 @@
-"""Kinds of volumes: to which an application can write its logs."""
+"""Types of volumes (the API's volume sources): to which an application can write its logs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,18 +8,18 @@ from webhook.injection.reasons import clean_untrusted
 
 __all__ = [
     "HOST_PATH",
-    "PERSISTENT_KINDS",
-    "WRITABLE_KINDS",
-    "describe_kind",
+    "PERSISTENT_TYPES",
+    "WRITABLE_TYPES",
+    "describe_type",
     "is_mount_read_only",
     "is_volume_read_only",
-    "kind_of",
+    "type_of",
 ]
 
 HOST_PATH = "hostPath"
 
 #: An application can write its logs to these. Any other kind is never mounted into the sidecar: it may hold secrets.
-WRITABLE_KINDS = frozenset(
+WRITABLE_TYPES = frozenset(
     {
         *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
         *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
@@ -36,7 +36,7 @@ WRITABLE_KINDS = frozenset(
 #: emptyDir, gitRepo, ephemeral, csi                   no
 #: persistentVolumeClaim, hostPath, nfs, all others    yes
 #: ==================================================  ===============
-PERSISTENT_KINDS = WRITABLE_KINDS - {"emptyDir", "gitRepo", "ephemeral", "csi"}
+PERSISTENT_TYPES = WRITABLE_TYPES - {"emptyDir", "gitRepo", "ephemeral", "csi"}
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
@@ -52,7 +52,7 @@ SECRET_DRIVERS = frozenset(
 
 _DESCRIPTIONS = {
     "secret": "a Secret",
-    "secrets": "a CSI volume that is read-only or holds secrets",
+    "unusableCsi": "a CSI volume that is read-only or holds secrets",
     "configMap": "a ConfigMap",
     "downwardAPI": "a downward-API volume",
     "hugePages": "a huge-pages volume",
@@ -60,32 +60,32 @@ _DESCRIPTIONS = {
 }
 
 
-def describe_kind(kind: str) -> str:
+def describe_type(kind: str) -> str:
     """Return a description of a kind, for a message."""
     return _DESCRIPTIONS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
 
 
-def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
+def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
     """Return the kind of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` (a CSI volume that is
+    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``unusableCsi`` (a CSI volume that is
     read-only, malformed or of a driver for secrets) and ``hugePages`` are not kinds of Kubernetes: they stand for
-    volumes that can't hold logs, and are not in :data:`WRITABLE_KINDS`.
+    volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
     """
     volume = volumes.get(mount.name)
     if volume is None:
         return "missing"
     kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
     if kind == "csi" and _holds_no_logs(volume[kind]):
-        return "secrets"
+        return "unusableCsi"
     if kind == "emptyDir" and _is_huge_pages(volume.get(kind)):
         return "hugePages"
     return kind
 
 
 def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
-    """Return whether the container can't write to the mount."""
-    source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
+    """Return whether the mount or its volume says ``readOnly``; only for a volume of :data:`WRITABLE_TYPES`."""
+    source = volumes.get(mount.name, {}).get(type_of(volumes, mount))
     return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
 
 
