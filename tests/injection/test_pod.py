@@ -37,10 +37,8 @@ def test_every_list_and_object_may_be_null() -> None:
 
 def test_the_program_of_a_probe_is_under_exec() -> None:
     """Which is no name for a field in Python."""
-    (container,) = (
-        decoded({"containers": [{"name": "a", "livenessProbe": {"exec": {"command": ["x"]}}}]}).containers or ()
-    )
-    assert container.livenessProbe == Probe(exec_action=ExecAction(["x"]))
+    seen = decoded({"containers": [{"name": "a", "livenessProbe": {"exec": {"command": ["x"]}}}]})
+    assert seen == PodSpec(containers=[Container("a", livenessProbe=Probe(exec_action=ExecAction(["x"])))])
 
 
 @pytest.mark.parametrize(

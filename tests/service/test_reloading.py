@@ -307,6 +307,7 @@ class TestWithoutAValidConfiguration:
         file.write_text("strict: false\n")
         first = serve(config=file, config_backup=backup)
         assert backup.read_bytes() == b"strict: false\n"
+        assert first.sample("pillion_configuration_reloads_total", result="success") == 0
         file.write_text("strict: true\n")
         eventually(lambda: backup.read_bytes() == b"strict: true\n")
         file.write_text("strict: maybe\n")
@@ -331,6 +332,7 @@ class TestWithoutAValidConfiguration:
         assert f"{file}:1:1: strict" in server.get("/readyz").text
         rejected = [line["file"] for line in server.log() if line["event"] == "configuration rejected"]
         assert rejected == [str(file), str(backup)]
+        assert server.sample("pillion_configuration_reloads_total", result="failure") == 2
         assert server.sample("pillion_configuration_from_backup") == 0
 
     def test_a_backup_that_can_not_be_written_is_said(self, serve: Callable[..., Running], tmp_path: Path) -> None:
