@@ -55,6 +55,6 @@ def probable_log_directory(containers: Iterable[Container], volumes: Volumes) ->
 def _writable_mounts(containers: Iterable[Container], volumes: Volumes) -> Iterable[VolumeMount]:
     for container in containers:
         for mount in container.volumeMounts or ():
-            kind = type_of(volumes, mount)
-            if kind in WRITABLE_TYPES and kind != HOST_PATH and not is_mount_read_only(volumes, mount):
+            volume_type = type_of(volumes, mount)
+            if volume_type in WRITABLE_TYPES and volume_type != HOST_PATH and not is_mount_read_only(volumes, mount):
                 yield mount

@@ -18,7 +18,7 @@ __all__ = [
 
 HOST_PATH = "hostPath"
 
-#: An application can write its logs to these. Any other kind is never mounted into the sidecar: it may hold secrets.
+#: An application can write its logs to these. Any other type is never mounted into the sidecar: it may hold secrets.
 WRITABLE_TYPES = frozenset(
     {
         *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
@@ -31,7 +31,7 @@ WRITABLE_TYPES = frozenset(
 #: (KEP-596).
 #:
 #: ==================================================  ===============
-#: kind                                                outlives the pod
+#: type                                                outlives the pod
 #: ==================================================  ===============
 #: emptyDir, gitRepo, ephemeral, csi                   no
 #: persistentVolumeClaim, hostPath, nfs, all others    yes
@@ -60,27 +60,27 @@ _DESCRIPTIONS = {
 }
 
 
-def describe_type(kind: str) -> str:
-    """Return a description of a kind, for a message."""
-    return _DESCRIPTIONS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
+def describe_type(volume_type: str) -> str:
+    """Return a description of a type, for a message."""
+    return _DESCRIPTIONS.get(volume_type, f"a volume of kind {clean_untrusted(volume_type, 24)}")
 
 
 def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
-    """Return the kind of the mounted volume: the key beside its name, or why the volume can't hold logs.
+    """Return the type of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``unusableCsi`` (a CSI volume that is
-    read-only, malformed or of a driver for secrets) and ``hugePages`` are not kinds of Kubernetes: they stand for
+    A volume without a type is an emptyDir (core/v1 defaults). ``missing``, ``unusableCsi`` (a CSI volume that is
+    read-only, malformed or of a driver for secrets) and ``hugePages`` are not types of Kubernetes: they stand for
     volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
     """
     volume = volumes.get(mount.name)
     if volume is None:
         return "missing"
-    kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
-    if kind == "csi" and _holds_no_logs(volume[kind]):
+    volume_type = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
+    if volume_type == "csi" and _holds_no_logs(volume[volume_type]):
         return "unusableCsi"
-    if kind == "emptyDir" and _is_huge_pages(volume.get(kind)):
+    if volume_type == "emptyDir" and _is_huge_pages(volume.get(volume_type)):
         return "hugePages"
-    return kind
+    return volume_type
 
 
 def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
@@ -91,13 +91,13 @@ def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount
 
 def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     """Return whether the kubelet mounts the volume read-only, whatever a mount says (pkg/kubelet, makeMounts)."""
-    if not _READ_ONLY_KINDS.isdisjoint(key for key, value in volume.items() if value is not None):
+    if not _READ_ONLY_TYPES.isdisjoint(key for key, value in volume.items() if value is not None):
         return True
     return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
 
 
 #: Volumes with content that Kubernetes writes.
-_READ_ONLY_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
+_READ_ONLY_TYPES = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _holds_no_logs(csi: Any) -> bool:

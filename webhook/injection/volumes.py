@@ -209,11 +209,11 @@ class _Planner:
         if mount is None:
             message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
             raise NotInjectable(Finding(Reason.BLOCK_DEVICE, message, annotation="logs", value=entry.text))
-        kind = type_of(self.volumes, mount)
-        if kind not in WRITABLE_TYPES:
-            message = f"{describe_type(kind)} is mounted there, which can't hold logs"
+        volume_type = type_of(self.volumes, mount)
+        if volume_type not in WRITABLE_TYPES:
+            message = f"{describe_type(volume_type)} is mounted there, which can't hold logs"
             raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, message, annotation="logs", value=entry.text))
-        if kind == HOST_PATH and not self.read_host_paths:
+        if volume_type == HOST_PATH and not self.read_host_paths:
             return
         read_only = is_mount_read_only(self.volumes, mount)
         variables: tuple[EnvVar, ...] = ()
@@ -221,7 +221,7 @@ class _Planner:
             variables = needed_variables(container, candidate.added_variables, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
             self.reused_subpath_volumes.add(mount.name)
-        persistent = kind in PERSISTENT_TYPES
+        persistent = volume_type in PERSISTENT_TYPES
         self._add_source(container.name, mount, patterns, new=False, variables=variables, persistent=persistent)
         if not read_only:
             self.writable_volumes.add(mount.name)
@@ -256,11 +256,11 @@ class _Planner:
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogEntry]
     ) -> list[FilePattern]:
         """Return the patterns of the files that can be in a mount below the directory; none if it can't hold logs."""
-        kind = type_of(self.volumes, mount) if mount is not None else ""
-        if mount is None or kind not in WRITABLE_TYPES:
+        volume_type = type_of(self.volumes, mount) if mount is not None else ""
+        if mount is None or volume_type not in WRITABLE_TYPES:
             return []
         # only these mounts can be a file: the root of any other volume is a directory
-        can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
+        can_be_file = bool(mount.subPath or mount.subPathExpr) or volume_type == HOST_PATH
         patterns: list[FilePattern] = []
         for entry in entries:
             reached = entry.recursive or len(path) == len(directory) + 1
