@@ -57,6 +57,8 @@ class KeeperStatus:
 
     def readiness_error(self, now: datetime, boot_seconds: float) -> str:
         """Return why a server must not serve the pair now; an empty string if it may."""
+        if not self.fresh_until_boot_seconds:
+            return "the certificate keeper has not read the Secret yet"
         if boot_seconds > self.fresh_until_boot_seconds:
             return "the certificate keeper has not read the Secret for too long: other replicas may have rotated since"
         if not self.serve_from <= now.timestamp() <= self.serve_until:

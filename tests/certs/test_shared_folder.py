@@ -32,7 +32,7 @@ def status(
             "may be served from 2026-05-17T12:30:01Z to 2026-05-17T12:31:40Z",
         ),
         (status(serve_until=NOW.timestamp() - 1), 0.0, "to 2026-05-17T12:29:59Z only"),
-        (KeeperStatus(), 1.0, "has not read the Secret"),
+        (KeeperStatus(), 1.0, "has not read the Secret yet"),
     ],
 )
 def test_a_pair_may_be_shown_while_it_is_known_to_be_trusted(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -309,3 +311,11 @@ class TestLogs:
     def test_a_file_is_meant(self, text: str, path: str, *, matches: bool) -> None:
         """By its directory and its name."""
         assert entry(text).matches(components(path)) is matches
+
+
+def test_the_page_has_a_row_for_each_annotation() -> None:
+    """The table of docs/annotations.md, in any order."""
+    page = (Path(__file__).parents[2] / "docs" / "annotations.md").read_text()
+    rows = page.partition("| key | value | default |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    named = [key for row in rows for key in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(KEYS)

@@ -97,7 +97,8 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"fresh_until_boot_seconds": 0.0}, "has not read the Secret for too long"),
+        ({"fresh_until_boot_seconds": 0.0}, "has not read the Secret yet"),
+        ({"fresh_until_boot_seconds": 1.0}, "has not read the Secret for too long"),
         ({"serve_until": 1.0}, "may be served from"),
         ({"serve_from": 2.0**32}, "may be served from"),
     ],
