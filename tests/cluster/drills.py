@@ -30,8 +30,8 @@ from .release import annotated_pod, asking
 
 RELEASE, NAMESPACE, TENANT = "pillion", "pillion-system", "default"
 DEPLOYMENT = f"deployment/{RELEASE}"
-#: Time in which a server that was ready is remembered: two alerts want one of ten minutes ago.
-REMEMBERED_SECONDS = 600.0
+#: Two alerts want a server that was ready a quarter of an hour ago.
+REMEMBERED_SECONDS = 900.0
 #: After what was done, for what follows from it: a keeper's look, an alert's evaluation.
 AFTER_SECONDS = 45.0
 CONNECTIONS = 4

@@ -4,6 +4,7 @@ tests/service/test_log_commands.py has those that search a log, on all that they
 """
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,16 +30,29 @@ RELOAD_SECONDS = 150.0
 #: The kubelet measures volumes once a minute, and compares them with their limits every ten seconds.
 EVICTION_SECONDS = 150.0
 UPGRADE = ("upgrade", "pillion", str(CHART), "-n", "pillion-system", "--reset-then-reuse-values")
+HOOKS = ("mutatingwebhookconfiguration", "pillion.pillion-system.pillion.dev")
+CA_BUNDLE = "/webhooks/1/clientConfig/caBundle"
+#: No certificate of ours.
+FOREIGN = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMAE=\n-----END CERTIFICATE-----\n").decode()
 BUSYBOX = "docker.io/library/busybox:1.36"
 
 ANSWERS = "runbooks.md#does-pillion-answer 1"
 INJECTED, NOT_INJECTED = "pillion-tail probe\n", " probe\n"
 AGAIN = "runbooks.md#a-pod-has-no-sidecar 1"
-LIST = "runbooks.md#pillionfailedopen 2"
-TELL_APART = "runbooks.md#pillionfailedopen 3"
+LIST = "runbooks.md#pillionfailedopen 3"
+TELL_APART = "runbooks.md#pillionfailedopen 4"
+RESTARTS = (
+    "runbooks.md#pillionfailedopen 5",
+    "runbooks.md#pillionpodsrefused 4",
+    "runbooks.md#a-pod-has-no-sidecar 4",
+    "runbooks.md#the-sidecars-image-cant-be-pulled 2",
+)
 ROLLED_OUT = "runbooks.md#a-quota-a-limitrange-or-a-policy-refuses-the-pod 3"
 SERVERS = "runbooks.md#pilliondown 1"
-SERVERS_ROLLED_OUT = "runbooks.md#pilliondown 3"
+SERVERS_ROLLED_OUT = "runbooks.md#pilliondown 2"
+GO_BACK = "runbooks.md#going-back 1"
+TRUST = "runbooks.md#pillionfailedopen 2"
+CHANGED = "runbooks.md#changes-by-hand 1"
 #: These print more than lines of the log; tests of their own run them.
 MORE_THAN_LINES = ("runbooks.md#pillionserversmissing 1", "runbooks.md#pillionsidecarsrestart 1")
 SEARCHES = [
@@ -188,6 +202,12 @@ def pods(kubectl: Client, namespace: str) -> list[Any]:
     return found
 
 
+def newest_revision(pillion: Release) -> str:
+    """Return the number of the release's newest revision that worked, as `helm history` shows it."""
+    listed = pillion.helm("history", "pillion", "-n", pillion.namespace, "-o", "json")
+    return str([each["revision"] for each in listed if each["status"] in {"deployed", "superseded"}][-1])
+
+
 def profiles(shown: str) -> set[str]:
     """Return the different lists of profiles and revisions that servers show."""
     return {server.partition("\n")[2] for server in shown.split("pod/")[1:]}
@@ -199,6 +219,9 @@ def test_a_release_that_works(shell: Shell) -> None:
     assert shell("runbooks.md#pillionfailedopen 1").count("Running") == 2
     assert "2/2" in shell(SERVERS)
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
+    trust = shell(TRUST)
+    assert "admission reviews are sent by POST" in trust
+    assert trust.endswith("\n2\n")
     newest = shell("runbooks.md#pillioncertificatesunattended 3")
     assert len(re.findall('"event":"(?:waiting|step|leaf written)"', newest)) == 2, newest
     shown = shell("runbooks.md#servers-disagree 1")
@@ -222,7 +245,7 @@ def test_a_search_of_the_log(shell: Shell, place: str) -> None:
     assert all("{" in line or line.startswith("pod/") for line in shell(place).splitlines())
 
 
-@pytest.mark.parametrize("place", ["runbooks.md#the-sidecars-image-cant-be-pulled 2", "installing.md#install 2"])
+@pytest.mark.parametrize("place", ["runbooks.md#the-sidecars-image-cant-be-pulled 3", "installing.md#install 2"])
 def test_the_canaries(shell: Shell, place: str) -> None:
     """A pod with the sidecar runs."""
     said = shell(place)
@@ -270,10 +293,24 @@ def test_a_keeper_without_its_rights(shell: Shell, kubectl: Client) -> None:
     """Its log says what it may not do; an upgrade gives it back, and the newest line is no failure."""
     trouble, newest = "runbooks.md#pillioncertificatesunattended 1", "runbooks.md#pillioncertificatesunattended 3"
     kubectl("delete", "clusterrolebinding", "pillion.pillion-system.pillion.dev")
+    kubectl(
+        "patch", *HOOKS, "--type=json", "-p=" + json.dumps([{"op": "replace", "path": CA_BUNDLE, "value": FOREIGN}])
+    )
     eventually(lambda: '"kind":"error_response"' in shell(trouble), 60)
+    assert shell(TRUST).endswith("\n1\n")
     assert '"event":"reconcile failed"' in shell(newest)
     assert "has been upgraded" in shell("runbooks.md#pillioncertificatesunattended 2")
     eventually(lambda: len(re.findall('"event":"(?:waiting|step|leaf written)"', shell(newest))) == 2, RELOAD_SECONDS)
+    eventually(lambda: shell(TRUST).endswith("\n2\n"), RELOAD_SECONDS)
+
+
+def test_a_change_by_hand(shell: Shell, kubectl: Client) -> None:
+    """It is shown, and an upgrade takes it back; what keepers write is no change."""
+    assert shell(CHANGED) == ""
+    kubectl("scale", "deployment/pillion", "-n", "pillion-system", "--replicas=1")
+    assert re.search(r"(?m)^-  replicas: 1\n\+  replicas: 2$", shell(CHANGED))
+    assert "has been upgraded" in shell("runbooks.md#changes-by-hand 2")
+    assert shell(CHANGED) == ""
 
 
 @pytest.mark.minutes
@@ -281,12 +318,13 @@ def test_a_configuration_that_is_rejected(shell: Shell, pillion: Release) -> Non
     """A new server logs why and is not ready; going back mends it."""
     log = "runbooks.md#pillionconfigurationrejected 1"
     said = "must be first or last, is 'middle'"
+    revision = newest_revision(pillion)
     # without waiting: the page's reader comes when it has happened
     pillion.helm(*UPGRADE, "--set=profiles.mine.sidecar.image=a", "--set=profiles.mine.order=middle")
     eventually(lambda: "configuration rejected" in shell(log) and said in shell(log), RELOAD_SECONDS)
     eventually(lambda: said in shell("runbooks.md#pillionserversmissing 1"), READY_SECONDS)
     assert pillion.injects()
-    assert "Rollback was a success" in shell("runbooks.md#pilliondown 2")
+    assert "Rollback was a success" in shell(GO_BACK, REVISION=revision)
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
 
 
@@ -297,6 +335,7 @@ def test_new_profiles_at_once(shell: Shell, pillion: Release, kubectl: Client, n
     kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod(asking()))
     assert f"{namespace}/app" not in shell(old_pods)
     before = profiles(shell("runbooks.md#servers-disagree 1"))
+    revision = newest_revision(pillion)
     pillion.helm(*UPGRADE, "--set=profiles.tail.order=last")
     assert "restarted" in shell("runbooks.md#servers-disagree 2")
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
@@ -307,7 +346,7 @@ def test_new_profiles_at_once(shell: Shell, pillion: Release, kubectl: Client, n
 
     eventually(agree, READY_SECONDS)
     assert f"{namespace}/app" in shell(old_pods)
-    assert "Rollback was a success" in shell("runbooks.md#pillionconfigurationrejected 2")
+    assert "Rollback was a success" in shell(GO_BACK, REVISION=revision)
     assert "has been upgraded" in shell("runbooks.md#pillionslow 2")
     assert shell(SERVERS).count("Running") == 3
     pillion.upgrade("--reset-then-reuse-values", "--set=replicas=2")
@@ -319,12 +358,27 @@ def test_pods_are_let_through(shell: Shell, pillion: Release, kubectl: Client) -
     pillion.upgrade("--reset-then-reuse-values", "--set=webhook.failurePolicy=Fail")
     kubectl("delete", "deployment", "pillion", "-n", "pillion-system")
     eventually(lambda: "failed calling webhook" in shell(ANSWERS), READY_SECONDS)
-    assert "serverside-applied" in shell("runbooks.md#changes-by-hand 1")
+    assert "serverside-applied" in shell("runbooks.md#letting-pods-through 1")
     eventually(lambda: shell(ANSWERS) == NOT_INJECTED)
     assert "has been upgraded" in shell("runbooks.md#pillionpodsrefused 2")
     assert kubectl(*policies, "jsonpath={.items[0].webhooks[*].failurePolicy}") == "Fail Fail"
     eventually(lambda: shell(ANSWERS) == INJECTED)
     pillion.upgrade("--reset-then-reuse-values", "--set=webhook.failurePolicy=Ignore")
+
+
+@pytest.mark.minutes
+def test_a_lost_secret_and_no_server_that_remembers(shell: Shell, pillion: Release, kubectl: Client) -> None:
+    """New servers wait for API servers to learn of the new CA; the page's way to shorten that helps."""
+    where = ("-n", "pillion-system")
+    kubectl("delete", "secret", "pillion-certificate", *where)
+    content = ("get", "secret", "pillion-certificate", *where, "--ignore-not-found", "-o", "jsonpath={.data}")
+    eventually(lambda: "next-ca.key" in kubectl(*content), 60)
+    kubectl("delete", "pods", "--all", *where)
+    eventually(lambda: "the new CA yet" in shell("runbooks.md#pillioncertificatesunattended 3"), READY_SECONDS)
+    assert shell(ANSWERS) == NOT_INJECTED
+    assert "has been upgraded" in shell("runbooks.md#pillionpodsrefused 3")
+    eventually(lambda: shell(ANSWERS) == INJECTED)
+    pillion.upgrade("--reset-then-reuse-values", "--set=certificates.caPropagationDelay=5m")
 
 
 def test_an_outage(
@@ -352,7 +406,11 @@ def test_an_outage(
     assert f"{namespace} {name}\n" in shell(LIST)
     assert f"restart   {namespace}/{name}\n" in shell(TELL_APART)
 
-    for place in ("runbooks.md#pillionfailedopen 4", "runbooks.md#a-pod-has-no-sidecar 4"):
+    for place in (
+        "runbooks.md#pillionfailedopen 5",
+        "runbooks.md#pillionpodsrefused 4",
+        "runbooks.md#a-pod-has-no-sidecar 4",
+    ):
         assert "restarted" in shell(place, WORKLOAD="shop", **where)
         assert "successfully rolled out" in shell(ROLLED_OUT, WORKLOAD="shop", **where)
     assert "pillion-tail" in shell("runbooks.md#a-pod-has-no-sidecar 5", **where)
