@@ -60,7 +60,7 @@ def test_a_pair_is_left_whole_and_for_one_user(tmp_path: Path) -> None:
 def test_a_notice_is_read_as_it_was_said(tmp_path: Path) -> None:
     """Counters, too."""
     said = KeeperStatus(
-        "ab", BEGINS, ENDS, 5.0, 7.0, is_leader=True, steps={"write_secret": 2}, failures={"error_response": 1}
+        "ab", BEGINS, ENDS, 5.0, 7.0, may_rotate=True, steps={"write_secret": 2}, failures={"error_response": 1}
     )
     SharedFolder(tmp_path).write_status(said)
     assert SharedFolder(tmp_path).read_status() == said
