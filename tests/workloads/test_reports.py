@@ -1,4 +1,4 @@
-"""Tests of webhook.cli.workloads: where pods are, and the way back."""
+"""Tests of webhook.workloads.reports and workload: where pods are, and the way back."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.cli.workloads import ASKS, SPEC, document, examined, manifest, texts
 from tests.strategies import broken, pods
+from tests.workloads.examples import ASKS, SPEC, document, examined, manifest, texts
 from webhook import documents
-from webhook.cli.objects import Severity, objects
-from webhook.cli.templates import KUBERNETES
-from webhook.cli.workloads import Review, Workload, examine, operations, opted_in, patched, review, workloads
 from webhook.configuration import load
 from webhook.injection.profile import Configuration
+from webhook.workloads.objects import Severity, objects
+from webhook.workloads.reports import Review, examine, opted_in, review
+from webhook.workloads.templates import KUBERNETES
+from webhook.workloads.workload import Workload, operations, patched, workloads
 
 KIND_NAMES = [kind.name for kind in KUBERNETES]
 

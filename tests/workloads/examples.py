@@ -3,10 +3,10 @@
 from typing import Any
 
 from webhook import documents
-from webhook.cli.templates import KUBERNETES
-from webhook.cli.workloads import Report, examine
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
+from webhook.workloads.reports import Report, examine
+from webhook.workloads.templates import KUBERNETES
 
 __all__ = ["ASKS", "SPEC", "VERSIONS", "document", "examined", "manifest", "texts"]
 
