@@ -17,9 +17,9 @@ pytestmark = pytest.mark.cluster
 
 SECONDS = 20.0
 DEPLOYMENTS = 100
-#: What a kind of an operator's is called here; its template is where no condition can name it, or where it is usual.
-ROLLOUTS, SETS = "rollouts", "sets"
-GROUP = "shop.example.org"
+#: The kinds that the operator lists, by resource: one that nobody knows, and one whose template no condition names.
+ROLLOUTS, SCALED_JOBS = "rollouts.shop.example.org", "scaledjobs.keda.sh"
+KINDS = {ROLLOUTS: "Rollout", SCALED_JOBS: "ScaledJob"}
 WRONG = {"pillion.dev/inject": "true", "pillion.dev/logs": "logs/app.log"}
 TOLD = 'not injected: pillion.dev/logs "logs/app.log": must begin with /; write /logs/app.log'
 MOVE = "move it to spec.template.metadata.annotations"
@@ -31,18 +31,14 @@ Apply = Callable[..., list[str]]
 def webhook(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWebhook]:
     """Yield the server with the chart's entries for Kubernetes' own kinds and two of an operator's."""
     kubectl = apiserver.kubectl
-    definitions = {"apiVersion": "v1", "kind": "List", "items": [definition(name) for name in (ROLLOUTS, SETS)]}
+    definitions = {"apiVersion": "v1", "kind": "List", "items": [definition(name) for name in KINDS]}
+    resources = {group: [plural] for plural, _, group in (name.partition(".") for name in KINDS)}
     kubectl("create", "-f", "-", stdin=definitions)
     folder = tmp_path_factory.mktemp("webhook")
     try:
-        kubectl("wait", "--for=condition=Established", *(f"crd/{name}.{GROUP}" for name in (ROLLOUTS, SETS)))
-        with local_webhook(kubectl, folder, lint={"resources": {GROUP: [ROLLOUTS, SETS]}}) as found:
-
-            def asked() -> bool:
-                told = kubectl.attempt("create", "--dry-run=server", "-f", "-", stdin=deployment(WRONG)).stderr
-                return TOLD in told
-
-            assert wait_until(asked, SECONDS, poll=0.2)
+        kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in KINDS))
+        with local_webhook(kubectl, folder, lint={"resources": resources}) as found:
+            assert wait_until(lambda: bool(told(kubectl, deployment(WRONG))), SECONDS, poll=0.2)
             yield found
     finally:
         kubectl("delete", "-f", "-", stdin=definitions)
@@ -51,28 +47,35 @@ def webhook(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def apply(webhook: LocalWebhook, apiserver: ApiServer, namespace: str) -> Apply:  # noqa: ARG001 — it must answer
     """Return what applies an object and returns the warnings."""
-    return lambda manifest, where=namespace: applied(apiserver.kubectl, where, manifest)
+    return lambda manifest, where=namespace: told(apiserver.kubectl, manifest, "-n", where)
 
 
-def applied(kubectl: Client, namespace: str, manifest: Any) -> list[str]:
+@pytest.fixture
+def dry_run(webhook: LocalWebhook, apiserver: ApiServer) -> Apply:  # noqa: ARG001 — it must answer
+    """Return what does so without creating anything."""
+    return lambda manifest: told(apiserver.kubectl, manifest, "--dry-run=server")
+
+
+def told(kubectl: Client, manifest: Any, *options: str) -> list[str]:
     """Apply an object and return the warnings."""
-    answer = kubectl.attempt("apply", "-n", namespace, "-f", "-", stdin=manifest)
+    answer = kubectl.attempt("apply", *(options or ("--dry-run=server",)), "-f", "-", stdin=manifest)
     assert answer.returncode == 0, answer.stderr
     return [line.removeprefix("Warning: ") for line in answer.stderr.splitlines()]
 
 
-def definition(plural: str) -> dict[str, Any]:
+def definition(name: str) -> dict[str, Any]:
     """Return a CustomResourceDefinition that takes anything, with the subresources scale and status."""
+    plural, _, group = name.partition(".")
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"plural": plural, "singular": plural[:-1], "kind": plural[:-1].title()}
+    names = {"plural": plural, "singular": plural[:-1], "kind": KINDS[name]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
+        "metadata": {"name": name},
         "spec": {
-            "group": GROUP,
+            "group": group,
             "scope": "Namespaced",
             "names": names,
             "versions": [version | {"subresources": {"status": {}, "scale": scale}}],
@@ -86,16 +89,16 @@ def template(annotations: dict[str, str], **pod: Any) -> dict[str, Any]:
     return {"metadata": {"labels": {"app": "shop"}, "annotations": annotations}, "spec": spec}
 
 
-def deployment(annotations: dict[str, str], name: str = "shop", **metadata: Any) -> dict[str, Any]:
+def deployment(annotations: dict[str, str], name: str = "shop") -> dict[str, Any]:
     """Return a Deployment whose template has these annotations."""
     spec = {"selector": {"matchLabels": {"app": "shop"}}, "template": template(annotations)}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, **metadata}, "spec": spec}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
-def custom(plural: str, spec: Any, **fields: Any) -> dict[str, Any]:
+def custom(name: str, spec: Any) -> dict[str, Any]:
     """Return a custom resource."""
-    kind = plural[:-1].title()
-    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": "shop"}, "spec": spec, **fields}
+    group = name.partition(".")[2]
+    return {"apiVersion": f"{group}/v1", "kind": KINDS[name], "metadata": {"name": "shop"}, "spec": spec}
 
 
 def controller(kind: str) -> dict[str, Any]:
@@ -114,13 +117,13 @@ def controller(kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
-def test_a_wrong_annotation_is_told_at_apply(apply: Apply, kind: str) -> None:
+def test_a_wrong_annotation_is_told_at_apply(dry_run: Apply, kind: str) -> None:
     """Whoever applies it reads what its pods' controller would."""
-    assert apply(controller(kind)) == [f"{kind}/shop: {TOLD}"]
+    assert dry_run(controller(kind)) == [f"{kind}/shop: {TOLD}"]
 
 
 @pytest.mark.parametrize(
-    ("metadata", "labels", "told"),
+    ("metadata", "labels", "warning"),
     [
         (
             {"annotations": {"pillion.dev/inject": "true"}},
@@ -136,25 +139,27 @@ def test_a_wrong_annotation_is_told_at_apply(apply: Apply, kind: str) -> None:
     ids=["on the workload", "as a label"],
 )
 def test_a_key_in_the_wrong_place_is_told(
-    apply: Apply, metadata: dict[str, Any], labels: dict[str, str], told: str
+    dry_run: Apply, metadata: dict[str, Any], labels: dict[str, str], warning: str
 ) -> None:
     """Nothing asks for these pods, so no review of a pod could tell."""
-    manifest = deployment({}, **metadata)
+    manifest = deployment({})
+    manifest["metadata"] |= metadata
     manifest["spec"]["template"]["metadata"]["labels"] |= labels
-    assert apply(manifest) == [f"Deployment/shop: {told}"]
+    assert dry_run(manifest) == [f"Deployment/shop: {warning}"]
 
 
 @pytest.mark.parametrize(
-    ("plural", "spec"),
+    ("name", "spec"),
     [
         pytest.param(ROLLOUTS, {"template": template(WRONG)}, id="spec.template"),
         pytest.param(ROLLOUTS, {"jobTemplate": {"spec": {"template": template(WRONG)}}}, id="jobTemplate"),
         pytest.param(ROLLOUTS, {"template": {"spec": {"template": template(WRONG)}}}, id="template of templates"),
+        pytest.param(SCALED_JOBS, {"jobTargetRef": {"template": template(WRONG)}}, id="where no condition looks"),
     ],
 )
-def test_a_custom_kind_is_told(apply: Apply, plural: str, spec: dict[str, Any]) -> None:
+def test_a_custom_kind_is_told(dry_run: Apply, name: str, spec: dict[str, Any]) -> None:
     """Wherever it has its template."""
-    assert apply(custom(plural, spec)) == [f"Rollout/shop: {TOLD}"]
+    assert dry_run(custom(name, spec)) == [f"{KINDS[name]}/shop: {TOLD}"]
 
 
 @pytest.mark.parametrize(
@@ -200,13 +205,13 @@ def test_what_a_controller_owns_is_never_sent(apply: Apply, apiserver: ApiServer
 def test_an_update_of_nothing_of_ours_is_silent(
     apply: Apply, apiserver: ApiServer, webhook: LocalWebhook, namespace: str
 ) -> None:
-    """Scaling, a label and a status are never sent; a new image is."""
+    """Scaling, a label and a status are never sent; a new image is. An update that corrects it is silent, too."""
     kubectl = apiserver.kubectl
     manifest = deployment(WRONG)
     apply(manifest)
     apply(custom(ROLLOUTS, {"template": template(WRONG), "replicas": 1}))
     before = len(webhook.lints())
-    for name in ("deployment/shop", f"{ROLLOUTS}.{GROUP}/shop"):
+    for name in ("deployment/shop", f"{ROLLOUTS}/shop"):
         for words in (("scale", "--replicas=3"), ("label", "team=shop"), ("annotate", "team=shop")):
             assert kubectl.attempt(words[0], name, *words[1:], "-n", namespace).stderr == ""
         status = '{"status": {"replicas": 3}}'
@@ -239,20 +244,14 @@ def test_a_namespace_that_opted_in_asks_for_every_workload(
     logs = {"pillion.dev/logs": "/var/log/app/*.log"}
     bare["spec"]["template"] = template(logs, containers=[container], volumes=[claim])
     opted_in = new_namespace(labels={"pillion.dev/inject": "true"})
-    (told,) = apply(bare, opted_in)
-    assert told.startswith("Deployment/shop: not injected: ")
-    (told,) = apply(bare)
-    assert told == 'Deployment/shop: pillion.dev/logs: has no effect without pillion.dev/inject: "true"'
+    (warning,) = apply(bare, opted_in)
+    assert warning.startswith("Deployment/shop: not injected: ")
+    (warning,) = apply(bare)
+    assert warning == 'Deployment/shop: pillion.dev/logs: has no effect without pillion.dev/inject: "true"'
     before = len(webhook.lints())
     plain = deployment({}, name="plain")
     assert apply(plain, opted_in) == apply(plain) == []
     assert [line["namespace"] for line in webhook.lints()[before:]] == [opted_in]
-
-
-def test_a_template_that_no_condition_can_name_is_told(apply: Apply) -> None:
-    """Of a kind that the server knows: such an object is always sent."""
-    manifest = custom(SETS, {"tasks": [{"template": template(WRONG)}]})
-    assert apply(manifest) == []
 
 
 def test_a_rollout_of_a_hundred_deployments_costs_little(

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.service.serving import Running, eventually, make_review
 from webhook.workloads import applied
+from webhook.workloads.applied import LintResult
 
+ROOT = Path(__file__).parent.parent.parent
 WRONG = {"pillion.dev/inject": "true", "pillion.dev/logs": "logs/app.log"}
 TOLD = 'Deployment/shop: not injected: pillion.dev/logs "logs/app.log": must begin with /; write /logs/app.log'
 
@@ -78,6 +81,13 @@ def test_a_lint_is_no_review_of_a_pod(
     for family in server.metrics.registry.collect():
         if "review" in family.name or family.name == "pillion_patch_bytes":
             assert [sample for sample in family.samples if sample.value and "_created" not in sample.name] == []
+
+
+def test_the_documentation_lists_every_result() -> None:
+    """In the table of docs/monitoring.md, in order; each has a case here."""
+    table = (ROOT / "docs/monitoring.md").read_text().partition("| result | meaning |\n|---|---|\n")[2]
+    assert [row.split("`")[1] for row in table.partition("\n\n")[0].splitlines()] == [*LintResult]
+    assert {result for *_, result in CASES.values()} == {*LintResult}
 
 
 @pytest.mark.parametrize(
