@@ -5,8 +5,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.workloads.examples import SPEC, manifest
+from tests.workloads.examples import ANY_OBJECTS, SPEC, manifest
 from webhook.configuration import load, parse
 from webhook.injection import admission
 from webhook.injection.profile import Configuration
@@ -21,6 +23,7 @@ WRONG = ASKS | {"pillion.dev/logs": "var/log/shop/*.log"}
 TOLD = 'not injected: pillion.dev/logs "var/log/shop/*.log": must begin with /; write /var/log/shop/*.log'
 #: Kinds of Kubernetes' own with a template; the chart's entries name six of them.
 KINDS = sorted(kind.name for kind in KUBERNETES if kind.name != "Pod")
+BUILT_IN = load(None)
 LABEL_ONLY = {"pillion.dev/inject": "true"}
 
 
@@ -270,6 +273,15 @@ def test_deep_nesting_is_no_failure(depth: int, configuration: Configuration) ->
     value = deployment(WRONG) | {"status": json.loads("[" * depth + "]" * depth)}
     found = asked(value, configuration, deployment(ASKS))
     assert (found.result, found.error) in {(LintResult.WARNED, None), (LintResult.SKIPPED, None)}
+
+
+@settings(deadline=None)
+@given(ANY_OBJECTS, st.none() | ANY_OBJECTS, st.booleans())
+def test_nothing_is_a_bug(value: dict[str, Any], old: dict[str, Any] | None, opted_in: bool) -> None:
+    """Whatever stands in an object and in the one that it replaces."""
+    found = asked(value, BUILT_IN, old, opted_in=opted_in)
+    assert (found.result is not LintResult.FAILED, found.error) == (True, None)
+    assert bool(found.warnings) == bool(found.reasons) == (found.result is LintResult.WARNED)
 
 
 def test_reasons_are_those_of_files_too(configuration: Configuration) -> None:
