@@ -250,7 +250,7 @@ def test_warnings_stay_within_the_limits_of_the_api_server(configuration: Config
     """Each of 256 characters and all of 4096, one printable line each, whatever a tenant writes."""
     keys = {f"pillion.dev/{'k' * 40}\n\x1b[31m{number}": "x" * 500 for number in range(40)}
     long = deployment(WRONG | keys, labels=dict.fromkeys(keys, "x"))
-    long["metadata"] = {"name": "\x1b]0;x\a" * 50, "annotations": keys}
+    long["metadata"] = {"name": "\x1b]0;x\a" * 50, "annotations": keys | {"pillion.i\x1bo/logs": "x"}}
     warnings = asked(long, configuration).warnings
     assert 1 < len(warnings) <= MAX_WARNINGS
     assert all(len(warning) <= MAX_WARNING_LENGTH and warning.isprintable() for warning in warnings)
