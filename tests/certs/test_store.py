@@ -151,7 +151,8 @@ def test_a_secret_is_written_by_its_version(store: Store, objects: Objects, clea
 
 def test_a_bundle_is_written_to_every_target(store: Store, objects: Objects) -> None:
     """Also after one has failed; the first failure is raised."""
-    names = [f"mutatingwebhookconfigurations/{name}" for name in ("a", "b", "c")]
+    kinds = ("mutating", "validating", "validating")
+    names = [f"{kind}webhookconfigurations/{name}" for kind, name in zip(kinds, "abc", strict=True)]
     for name in names[:2]:
         objects.errors[f"/apis/admissionregistration.k8s.io/v1/{name}"] = 409
     targets = tuple(BundleTarget(name, "5", ("entry",)) for name in names)
@@ -159,6 +160,7 @@ def test_a_bundle_is_written_to_every_target(store: Store, objects: Objects) -> 
         store.perform(ApplyBundles(b"ca", targets, "because"), store.observe())
     assert [path.rpartition("/")[2] for _, path, _ in objects.writes] == ["a", "b", "c"]
     document = objects.writes[-1][2]
+    assert document["kind"] == "ValidatingWebhookConfiguration"
     assert document["metadata"] == {"name": "c", "resourceVersion": "5"}
     assert document["webhooks"] == [{"name": "entry", "clientConfig": {"caBundle": "Y2E="}}]
 

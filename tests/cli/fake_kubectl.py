@@ -11,7 +11,10 @@ from typing import Any
 
 __all__ = ["CONFIGURATIONS", "FakeKubectl"]
 
-CONFIGURATIONS = "mutatingwebhookconfigurations.v1.admissionregistration.k8s.io"
+CONFIGURATIONS = (
+    "mutatingwebhookconfigurations.v1.admissionregistration.k8s.io,"
+    "validatingwebhookconfigurations.v1.admissionregistration.k8s.io"
+)
 
 #: The options of each verb that are understood.
 _OPTIONS = {

@@ -1,6 +1,7 @@
 """``pillion certs`` without files: the releases in the cluster that kubectl uses."""
 
 import base64
+import copy
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,20 @@ def test_verify_judges_as_the_api_server_does(certs: Certs, objects: dict[str, A
     assert code == 0
     for entry in ENTRIES:
         assert f"pillion.pillion-system, {entry}: valid for pillion.pillion-system.svc until " in out
+
+
+def test_both_configurations_of_a_release_are_one(certs: Certs, objects: dict[str, Any], ca: CA) -> None:
+    """The one for pods and the one for workloads have one name, and trust one pair."""
+    install(objects, ca)
+    lints = copy.deepcopy(objects[CONFIGURATIONS][1])
+    lints["webhooks"] = [{**lints["webhooks"][0], "name": "lint.pillion.dev"}]
+    objects[CONFIGURATIONS].append(lints)
+    assert "trusted by pillion.pillion-system, annotated.pillion.dev, opted-in.pillion.dev, lint." in certs("show").out
+    del lints["webhooks"][0]["clientConfig"]["caBundle"]
+    code, out, _ = certs("verify")
+    assert (code, out.count(": valid for ")) == (1, 2)
+    assert "pillion.pillion-system, lint.pillion.dev: chain: the entry has no caBundle" in out
+    assert certs("rotate", "leaf").code == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.cli.manifests import APP, BAD, GOLDENS, PATTERNS, QUIET, WITH_LOGS
-from webhook.cli.objects import ManifestReason, Severity
+from webhook.workloads.objects import ManifestReason, Severity
 
 ROOT = Path(__file__).parent.parent.parent
 #: Manifests of people who do not use Pillion.

@@ -15,9 +15,10 @@ from tests.layouts import json_texts, yaml_texts
 from tests.strategies import many, pods
 from webhook import documents
 from webhook.cli.replacement import replaced
-from webhook.cli.workloads import Change, operations, review, workloads
 from webhook.configuration import load
 from webhook.profiles import RELEASED_IMAGE
+from webhook.workloads.reports import review
+from webhook.workloads.workload import Change, operations, workloads
 
 CONFIGURATION = load(None)
 CLAIMS = """\

@@ -1,6 +1,7 @@
 """Pillion in the test process as the webhook of an API server, with the entries that the chart makes."""
 
 import base64
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -33,6 +34,16 @@ class LocalWebhook:
         """Decide by this configuration from now on."""
         self._running.call(setattr, self._running.server.state, "configuration", configuration)
 
+    def lints(self) -> list[dict[str, Any]]:
+        """Return the log's lines about workloads that were applied."""
+        return [line for line in self._running.log() if line["event"] == "lint"]
+
+    def cpu_seconds(self) -> float:
+        """Return how long a processor has worked for the server so far."""
+        ident = self._running.thread.ident
+        assert ident is not None
+        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+
     def bugs(self) -> list[dict[str, Any]]:
         """Return the log's lines about bugs of ours: whoever created the pod saw nothing but a warning."""
         return [
@@ -43,10 +54,10 @@ class LocalWebhook:
 
 
 @contextmanager
-def local_webhook(kubectl: Client, folder: Path) -> Iterator[LocalWebhook]:
+def local_webhook(kubectl: Client, folder: Path, **values: Any) -> Iterator[LocalWebhook]:
     """Serve on loopback, and have the API server of ``kubectl`` ask; the API server runs on this machine.
 
-    A call that fails refuses the pod, so that a test sees it.
+    A call or a condition that fails refuses the object, so that a test sees it. ``values`` are the chart's.
     """
     ca = CA.create(datetime.now(UTC))
     certificate, key = write_pair(folder, ca)
@@ -55,19 +66,14 @@ def local_webhook(kubectl: Client, folder: Path) -> Iterator[LocalWebhook]:
     )
     with ExitStack() as stack:
         running = start(settings, ca, folder / "log", stack)
-        configuration = chart_entries()
-        for entry in configuration["webhooks"]:
+        configurations = [each for each in objects(values, name="judged") if each["kind"].endswith("Configuration")]
+        for entry in (entry for each in configurations for entry in each["webhooks"]):
             url = f"{running.url}{entry['clientConfig']['service']['path']}"
             entry["clientConfig"] = {"url": url, "caBundle": base64.b64encode(ca.certificate_pem).decode()}
-        kubectl("create", "-f", "-", stdin=configuration)
+            entry |= {"failurePolicy": "Fail", "timeoutSeconds": TIMEOUT_SECONDS}
+        made = {"apiVersion": "v1", "kind": "List", "items": configurations}
+        kubectl("create", "-f", "-", stdin=made)
         try:
             yield LocalWebhook(running)
         finally:
-            kubectl("delete", "mutatingwebhookconfiguration", configuration["metadata"]["name"])
-
-
-def chart_entries() -> dict[str, Any]:
-    """Return the chart's webhook configuration, as it is without values but for ``failurePolicy``."""
-    values = {"webhook": {"failurePolicy": "Fail", "timeoutSeconds": TIMEOUT_SECONDS}}
-    made = objects(values, name="judged")
-    return next(each for each in made if each["kind"] == "MutatingWebhookConfiguration")
+            kubectl("delete", "-f", "-", stdin=made)

@@ -110,7 +110,11 @@ def installed(
     finally:
         # where the test failed, too: a webhook that stays would be asked about every other test's pods
         words = ("-l", f"app.kubernetes.io/instance={name}", "--ignore-not-found")
-        kubectl("delete", "mutatingwebhookconfigurations,clusterroles,clusterrolebindings", *words)
+        kubectl(
+            "delete",
+            "mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,clusterrolebindings",
+            *words,
+        )
         if ours:
             kubectl("delete", "namespace", namespace, "--wait=false")
 

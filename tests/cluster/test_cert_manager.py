@@ -62,8 +62,10 @@ class Issued:
 
     @property
     def trusted(self) -> list[list[x509.Certificate]]:
-        """What each entry of the webhook configuration trusts."""
-        entries = self.kubectl("get", "mutatingwebhookconfiguration", self.release.webhooks, "-o", "json")["webhooks"]
+        """What each entry of the webhook configurations trusts."""
+        kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration"
+        found = self.kubectl("get", kinds, self.release.webhooks, "-o", "json")["items"]
+        entries = [entry for each in found for entry in each["webhooks"]]
         bundles = [base64.b64decode(entry["clientConfig"].get("caBundle", "")) for entry in entries]
         return [x509.load_pem_x509_certificates(bundle) if bundle else [] for bundle in bundles]
 
@@ -244,4 +246,4 @@ def test_switching_from_provided_and_back_fails_no_call(
         created = watch.created
         assert wait_until(lambda: watch.created > created + 20, HEAL_SECONDS, poll=0.1)
     assert_nothing_failed(watch)
-    assert issued.trusted == [x509.load_pem_x509_certificates(ca.read_bytes())] * 2
+    assert issued.trusted == [x509.load_pem_x509_certificates(ca.read_bytes())] * 4

@@ -36,7 +36,7 @@ def test_a_release_is_found_and_good(pillion: Release, node: RunningCluster) -> 
     assert f"Secret {pillion.namespace}/{pillion.deployment}-certificate, tls.crt\n" in shown.stdout
     judged = certs(node, "verify", "-n", pillion.namespace)
     assert judged.returncode == 0, judged.stdout + judged.stderr
-    assert judged.stdout.count(f": valid for {pillion.deployment}.{pillion.namespace}.svc until ") == 2
+    assert judged.stdout.count(f": valid for {pillion.deployment}.{pillion.namespace}.svc until ") == 4
 
 
 def test_a_rotation_that_is_asked_for_comes(pillion: Release, node: RunningCluster) -> None:

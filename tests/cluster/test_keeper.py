@@ -32,8 +32,8 @@ from .processes import wait_until
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
 
 #: What the keeper needs of the chart; nothing runs here.
-HOOKS = "MutatingWebhookConfiguration"
-KINDS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Secret", "Lease", HOOKS}
+HOOKS, LINTS = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
+KINDS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Secret", "Lease", HOOKS, LINTS}
 SECONDS = 40.0
 SECOND = timedelta(seconds=1)
 
@@ -65,7 +65,8 @@ class Installed:
     def objects(self) -> ObjectNames:
         """Return where its objects are."""
         own = f"{self.name}-certificate"
-        return ObjectNames(self.namespace, own, own, (f"mutatingwebhookconfigurations/{self.cluster_name}",))
+        hooks = tuple(f"{kind.lower()}s/{self.cluster_name}" for kind in (HOOKS, LINTS))
+        return ObjectNames(self.namespace, own, own, hooks)
 
     def keeper(self, identity: str = "one", api: ApiServer | None = None) -> Keeper:
         """Return a keeper with a folder of its own."""
@@ -97,13 +98,13 @@ class Installed:
             return {}
         return {key: base64.b64decode(value) for key, value in data.items()}
 
-    def hooks(self) -> Any:
-        """Return the webhook configuration."""
-        return self.kubectl("get", "mutatingwebhookconfiguration", self.cluster_name, "-o", "json")
+    def hooks(self, kind: str = HOOKS) -> Any:
+        """Return a webhook configuration."""
+        return self.kubectl("get", kind, self.cluster_name, "-o", "json")
 
-    def bundles(self) -> list[bytes]:
+    def bundles(self, kind: str = HOOKS) -> list[bytes]:
         """Return what each entry trusts."""
-        return [base64.b64decode(each["clientConfig"].get("caBundle", "")) for each in self.hooks()["webhooks"]]
+        return [base64.b64decode(each["clientConfig"].get("caBundle", "")) for each in self.hooks(kind)["webhooks"]]
 
     def holder(self) -> str:
         """Return who holds the Lease, nobody where there is none."""
@@ -115,7 +116,7 @@ class Installed:
         content = self.content()
         if {"ca.crt", "ca.key", "tls.crt", "tls.key"} != content.keys() - {"distrusted-ca.crt"}:
             return False
-        if self.bundles() != [content["ca.crt"]] * 2:
+        if any(self.bundles(kind) != [content["ca.crt"]] * 2 for kind in (HOOKS, LINTS)):
             return False
         now = self.store(lambda store: store.observe()).time
         names = self.settings.names
@@ -144,7 +145,7 @@ def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Cal
             stack.callback(
                 kubectl,
                 "delete",
-                "mutatingwebhookconfiguration",
+                f"{HOOKS},{LINTS}",
                 f"{name}.{namespace}.pillion.dev",
                 "--ignore-not-found",
             )
@@ -474,6 +475,18 @@ def test_the_token_is_read_anew(install: Callable[[str], Installed]) -> None:
     assert release.log.events[-1][1] == "step"
 
 
+def test_lints_need_not_be_there(install: Callable[[str], Installed]) -> None:
+    """Whoever deletes their configuration by hand stops no rotation."""
+    release = install("lintless")
+    release.kubectl("delete", LINTS, release.cluster_name)
+    keeper = release.keeper()
+    for _ in range(4):
+        keeper.reconcile()
+    content = release.content()
+    assert content["tls.crt"]
+    assert release.bundles() == [content["ca.crt"]] * 2
+
+
 def test_rights_end_at_its_own_objects(install: Callable[[str], Installed]) -> None:
     """The token can't do what nobody needs."""
     release = install("bound")
@@ -483,7 +496,8 @@ def test_rights_end_at_its_own_objects(install: Callable[[str], Installed]) -> N
         ("delete", "secret", own),
         ("get", "secret", "other"),
         ("get", "secrets"),
-        ("delete", "mutatingwebhookconfiguration", release.cluster_name),
+        ("delete", HOOKS, release.cluster_name),
+        ("delete", LINTS, release.cluster_name),
     ):
         with pytest.raises(CommandError, match=r"Forbidden|forbidden"):
             release.kubectl(*words, "-n", release.namespace, account)

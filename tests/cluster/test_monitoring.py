@@ -48,13 +48,17 @@ def test_rules_with_other_names_and_times_are_rules(tmp_path: Path) -> None:
 
 
 def test_the_entries_are_those_that_alerts_and_dashboard_name() -> None:
-    """The API server's metrics know the webhook's entries by their names."""
-    entries = {entry["name"] for entry in by_kind()["MutatingWebhookConfiguration"]["webhooks"]}
+    """The API server's metrics know the webhook's entries by their names; those of lints are no pods'."""
+    entries, lints = (
+        {entry["name"] for entry in by_kind()[f"{kind}WebhookConfiguration"]["webhooks"]}
+        for kind in ("Mutating", "Validating")
+    )
     for where, expression in EXPRESSIONS.items():
         for selector in promtool.selectors(expression):
             if "name" in selector.labels:
                 pattern = _filled(selector.labels["name"])
                 assert all(re.fullmatch(pattern, entry) for entry in entries), where
+                assert not any(re.fullmatch(pattern, entry) for entry in lints), where
 
 
 @pytest.mark.parametrize("policy", ["Ignore", "Fail"])

@@ -266,6 +266,7 @@ class TestCertificates:
             f"secrets [] [{own}] [get patch create]",
             f"leases.coordination.k8s.io [] [{own}] [get patch create]",
             f"mutatingwebhookconfigurations.admissionregistration.k8s.io [] [{pillion.webhooks}] [get patch]",
+            f"validatingwebhookconfigurations.admissionregistration.k8s.io [] [{pillion.webhooks}] [get patch]",
         }
 
     @pytest.mark.parametrize("how", ["deleted", "emptied"])
@@ -310,7 +311,8 @@ class TestWhatIsMissing:
         """Remove what has no namespace."""
         yield
         words = ("-l", "app.kubernetes.io/instance=broken", "--ignore-not-found")
-        kubectl("delete", "mutatingwebhookconfigurations,clusterroles,clusterrolebindings", *words)
+        kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,clusterrolebindings"
+        kubectl("delete", kinds, *words)
 
     def test_an_image_that_is_not_there(self, broken: Callable[..., str], kubectl: Client, namespace: str) -> None:
         """The kubelet's event names the image."""

@@ -81,7 +81,7 @@ class Onslaught:
         with closing(connection):
             for _ in range(200):
                 body = mutated(random.choice(SEEDS), random)
-                path = random.choice(("/mutate", "/mutate/opted-in?timeout=2s"))
+                path = random.choice(("/mutate", "/mutate/opted-in?timeout=2s", "/lint", "/lint/opted-in"))
                 connection.request("POST", path, body, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
                 said = answer.read()

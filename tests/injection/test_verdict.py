@@ -11,9 +11,9 @@ import pytest
 from tests.injection.reviews import CONFIGURATION
 from webhook.injection.edit import Operation
 from webhook.injection.outcome import Outcome
-from webhook.injection.reasons import Finding, Reason
+from webhook.injection.reasons import MAX_WARNINGS, Finding, Reason
 from webhook.injection.review import Request
-from webhook.injection.verdict import MAX_WARNINGS, Verdict, unexamined
+from webhook.injection.verdict import Verdict, unexamined
 
 OPERATION = Operation("add", "/a", 1)
 BAD = Finding(Reason.BAD_ANNOTATION, "is bad", annotation="logs", value="x")

@@ -178,7 +178,7 @@ def test_nothing_behind_the_last_answer_is_reviewed(serve: Callable[..., Running
     assert server.sample("pillion_requests_in_flight") == 0
 
 
-@pytest.mark.parametrize(("step", "status"), [("handle", 500), ("record", 200)])
+@pytest.mark.parametrize(("step", "status"), [("check_size", 500), ("record", 200)])
 def test_a_bug_beside_the_review_is_told(
     server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str, status: int
 ) -> None:

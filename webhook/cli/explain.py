@@ -10,15 +10,15 @@ import msgspec
 
 from webhook.cli import manifests
 from webhook.cli.inject import DENIED, examined, fails, tell
-from webhook.cli.objects import Remark, Severity, dotted
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
-from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import Admission
 from webhook.injection.edit import Operation
 from webhook.injection.log_sources import LogSource
 from webhook.injection.reading_start import start_in_words
 from webhook.injection.reasons import Reason
 from webhook.injection.verdict import WARNING_PREFIX
+from webhook.workloads.objects import Remark, Severity, dotted
+from webhook.workloads.reports import Report, Review
 
 __all__ = ["add_arguments", "run"]
 

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
-from webhook.cli.objects import Severity
 from webhook.cli.replacement import replaced
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, painter, visible
-from webhook.cli.workloads import Change, Report, examine, operations, patched
 from webhook.documents import Document
 from webhook.errors import ManifestError
 from webhook.injection.edit import NULL_SPELLING
 from webhook.injection.profile import Configuration
+from webhook.workloads.objects import Severity
+from webhook.workloads.reports import Report, examine
+from webhook.workloads.workload import Change, operations, patched
 
 __all__ = ["COLOURS", "add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from webhook import __version__
 from webhook.cli import manifests
 from webhook.cli.inject import COLOURS, examined
-from webhook.cli.objects import ManifestReason, Object, Remark, Severity
 from webhook.cli.terminal import complain, deliver, painter, visible
-from webhook.cli.workloads import Report
+from webhook.workloads.objects import ManifestReason, Object, Remark, Severity
+from webhook.workloads.reports import Report
 
 __all__ = ["add_arguments", "run"]
 

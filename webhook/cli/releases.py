@@ -13,7 +13,9 @@ __all__ = ["CERTIFICATE_ANNOTATION", "Entry", "Release", "find_releases", "reque
 
 #: The annotation by which cert-manager says which Certificate a Secret belongs to.
 _CERT_MANAGER_ANNOTATION = "cert-manager.io/certificate-name"
-_CONFIGURATIONS = "mutatingwebhookconfigurations.v1.admissionregistration.k8s.io"
+_CONFIGURATIONS = ",".join(
+    f"{kind}webhookconfigurations.v1.admissionregistration.k8s.io" for kind in ("mutating", "validating")
+)
 
 
 class Entry(NamedTuple):
@@ -33,7 +35,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A webhook configuration of Pillion's and the Secret that it names."""
+    """Webhook configurations of Pillion's that have one name, and the Secret that they name."""
 
     configuration: str
     namespace: str
@@ -57,14 +59,14 @@ class Release:
 
 def find_releases(kubectl: Kubectl, namespace: str | None) -> list[Release]:
     """Return the releases of a namespace, or of all namespaces."""
-    found = []
+    found: dict[tuple[str, str, str], list[Entry]] = {}
     for document in kubectl.get(_CONFIGURATIONS)["items"]:
         metadata = document["metadata"]
         secret = (metadata.get("annotations") or {}).get(CERTIFICATE_ANNOTATION)
-        entries = tuple(_entries(document))
-        if secret and entries and namespace in {None, entries[0].namespace}:
-            found.append(_release(kubectl, metadata["name"], secret, entries))
-    return found
+        for entry in _entries(document):
+            if secret and namespace in {None, entry.namespace}:
+                found.setdefault((metadata["name"], entry.namespace, secret), []).append(entry)
+    return [_release(kubectl, *key, tuple(entries)) for key, entries in found.items()]
 
 
 def request_rotation(kubectl: Kubectl, release: Release, what: str) -> None:
@@ -73,8 +75,7 @@ def request_rotation(kubectl: Kubectl, release: Release, what: str) -> None:
     kubectl.run("patch", "secret", release.secret, namespace=release.namespace, type="merge", patch=patch)
 
 
-def _release(kubectl: Kubectl, name: str, secret: str, entries: tuple[Entry, ...]) -> Release:
-    namespace = entries[0].namespace
+def _release(kubectl: Kubectl, name: str, namespace: str, secret: str, entries: tuple[Entry, ...]) -> Release:
     document = kubectl.get("secret", secret, namespace=namespace, ignore_not_found="true")
     if document is None:
         return Release(name, namespace, secret, entries, None, "")

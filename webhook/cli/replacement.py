@@ -5,10 +5,10 @@ The webhook never does this: a pod that it is asked about keeps the sidecar that
 
 import jsonpatch
 
-from webhook.cli.objects import Remark, Severity
-from webhook.cli.workloads import Review, review
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.verdict import WARNING_PREFIX
+from webhook.workloads.objects import Remark, Severity
+from webhook.workloads.reports import Review, review
 
 __all__ = ["replaced"]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from webhook.errors import OutputError
+from webhook.injection.reasons import printable
 
 __all__ = [
     "BOLD",
@@ -38,9 +39,7 @@ def painter(stream: TextIO) -> Paint:
 
 def visible(text: str) -> str:
     """Return a text of a manifest's author as one line that commands no terminal: no escapes, no line ends."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return printable(text)
 
 
 def deliver(text: str) -> None:

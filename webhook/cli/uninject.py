@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from webhook.cli import manifests
 from webhook.cli.inject import add_output_options, render
 from webhook.cli.terminal import YELLOW, complain, deliver, painter, visible
-from webhook.cli.workloads import Removed, workloads
 from webhook.errors import ManifestError
+from webhook.workloads.workload import Removed, workloads
 
 __all__ = ["add_arguments", "run"]
 

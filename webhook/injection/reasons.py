@@ -4,16 +4,29 @@ Every text about a decision (the warning, the audit annotation, the metric label
 made from a :class:`Finding`, so that they never say different things.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
-__all__ = ["Finding", "NotInjectable", "Reason", "Severity", "clean_untrusted", "quote_untrusted"]
+__all__ = [
+    "MAX_WARNINGS",
+    "Finding",
+    "NotInjectable",
+    "Reason",
+    "Severity",
+    "as_warnings",
+    "clean_untrusted",
+    "printable",
+    "quote_untrusted",
+]
 
 #: The length that the Kubernetes documentation advises: the value in a warning is cut for it, the message is not.
 WARNING_LENGTH = 120
 #: The API server may cut a warning at this length, and cuts all of them at 4096.
 MAX_WARNING_LENGTH = 256
+#: The API server passes on 4096 characters: 16 of the longest.
+MAX_WARNINGS = 16
 
 
 class Severity(StrEnum):
@@ -130,9 +143,21 @@ class Reason(StrEnum):
 
 def clean_untrusted(text: str, length: int = 40) -> str:
     """Return a tenant's text in a form that is safe in a warning: one printable line of at most ``length``."""
-    clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    clean = clean.replace('"', "'")  # so that the text can't close the quotes around it
+    clean = printable(text).replace('"', "'")  # so that the text can't close the quotes around it
     return clean if len(clean) <= length else clean[: length - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that commands no terminal: no escapes, no line ends."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def as_warnings(lines: Iterable[str]) -> list[str]:
+    """Return lines as the API server passes them on: each once, cut between words, and not more than fit."""
+    cut = (_cut_between_words(line) for line in lines)
+    return list(dict.fromkeys(cut))[:MAX_WARNINGS]
 
 
 def quote_untrusted(text: str, length: int = 40) -> str:
@@ -174,7 +199,7 @@ class Finding:
             bare = replace(self, value="").text(prefix)
             spare = WARNING_LENGTH - len(lead) - len(bare) - 1
             line = lead + (bare if spare < _MIN_SHOWN_VALUE else self._cut(prefix, spare))
-        return line if len(line) <= MAX_WARNING_LENGTH else _cut_between_words(line, MAX_WARNING_LENGTH)
+        return _cut_between_words(line)
 
     def _cut(self, prefix: str, length: int) -> str:
         place = f"{prefix}{self.annotation} {quote_untrusted(self.value, length - 2)}".strip()
@@ -187,9 +212,11 @@ _MIN_SHOWN_VALUE = 10
 _LONGEST_WORD = 64
 
 
-def _cut_between_words(line: str, length: int) -> str:
-    blank = line.rfind(" ", length - _LONGEST_WORD, length)
-    return line[: length - 1 if blank < 0 else blank] + "…"
+def _cut_between_words(line: str) -> str:
+    if len(line) <= MAX_WARNING_LENGTH:
+        return line
+    blank = line.rfind(" ", MAX_WARNING_LENGTH - _LONGEST_WORD, MAX_WARNING_LENGTH)
+    return line[: MAX_WARNING_LENGTH - 1 if blank < 0 else blank] + "…"
 
 
 class NotInjectable(Exception):  # noqa: N818 — no error: the reason why a pod is left as it was

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from webhook.errors import ReviewError
 from webhook.injection.pod import Metadata, Pod
 
-__all__ = ["Request", "Response", "encode_review", "parse_review"]
+__all__ = ["ObjectRequest", "Request", "Response", "encode_review", "parse_object_review", "parse_review"]
 
 API_VERSIONS = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"})
 
@@ -80,6 +80,25 @@ class _Envelope(Struct, Generic[_Object], gc=False):
     kind: str
 
 
+class ObjectRequest(Struct):
+    """``request`` of an AdmissionReview of any kind of object. Objects stay raw; empty: there is none."""
+
+    uid: str
+    operation: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    subResource: str | None = None
+    object: Raw = Raw()
+    oldObject: Raw = Raw()
+    api_version: str = "admission.k8s.io/v1"
+
+
+class _ObjectEnvelope(Struct):
+    request: ObjectRequest
+    apiVersion: str
+    kind: str
+
+
 class Response(Struct, omit_defaults=True):
     """``response`` of an AdmissionReview. ``patch`` is the JSON Patch document; bytes are encoded as base64."""
 
@@ -100,6 +119,7 @@ class _AnsweredReview(Struct):
 
 _decode_envelope = msgspec.json.Decoder(_Envelope[Raw]).decode
 _decode_with_pod = msgspec.json.Decoder(_Envelope[Pod | None]).decode
+_decode_objects = msgspec.json.Decoder(_ObjectEnvelope).decode
 _decode_pod = msgspec.json.Decoder(Pod | None).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -127,14 +147,30 @@ def parse_review(body: bytes, *, namespace_opted_in: bool = False) -> Request:
         kind = envelope.kind
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         request, kind = _parse_leniently(body)
+    _check(request, kind)
+    request.namespace_opted_in = namespace_opted_in
+    return request
+
+
+def parse_object_review(body: bytes) -> ObjectRequest:
+    """Return the request in an AdmissionReview of any kind of object; :class:`ReviewError` for what is none."""
+    try:
+        envelope = _decode_objects(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        raise ReviewError("the body is not an AdmissionReview: a field has the wrong type, or it is not JSON") from None
+    request = envelope.request
+    request.api_version = envelope.apiVersion
+    _check(request, envelope.kind)
+    return request
+
+
+def _check(request: Request | ObjectRequest, kind: str) -> None:
     if kind != "AdmissionReview":
         raise ReviewError(f"expected kind AdmissionReview, got {kind[:60]!r}")
     if request.api_version not in API_VERSIONS:
         raise ReviewError(f"expected apiVersion admission.k8s.io/v1, got {request.api_version[:60]!r}")
     if not request.uid:
         raise ReviewError("request.uid is empty")
-    request.namespace_opted_in = namespace_opted_in
-    return request
 
 
 def _decode_once(body: bytes) -> _Envelope[Pod | None] | _Envelope[Raw]:
@@ -181,6 +217,6 @@ def _parse_leniently(body: bytes) -> tuple[Request, str]:
     return request, kind if isinstance(kind, str) else ""
 
 
-def encode_review(request: Request, response: Response) -> bytes:
+def encode_review(request: Request | ObjectRequest, response: Response) -> bytes:
     """Return the AdmissionReview with the response to ``request``, in the request's API version."""
     return _encode(_AnsweredReview(request.api_version, "AdmissionReview", response))

@@ -5,13 +5,11 @@ from msgspec import Struct
 from webhook.injection.edit import Operation, encode_patch
 from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Finding, Reason, Severity
+from webhook.injection.reasons import Finding, Reason, Severity, as_warnings
 from webhook.injection.review import Request, Response
 
 __all__ = ["WARNING_PREFIX", "Verdict", "unexamined"]
 
-#: The API server passes on 4096 characters: 16 of the longest.
-MAX_WARNINGS = 16
 #: Begins the warning that says why a pod was created without the sidecar.
 WARNING_PREFIX = "not injected: "
 
@@ -71,8 +69,9 @@ class Verdict(Struct):
         prefix = self.configuration.prefix
         lead = "" if self.injected or not self.allowed else WARNING_PREFIX
         # only the first finding is why the pod was not injected
-        lines = (finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned)
-        return list(dict.fromkeys(lines))[:MAX_WARNINGS]
+        return as_warnings(
+            finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned
+        )
 
     @property
     def notes(self) -> list[Finding]:

@@ -14,21 +14,25 @@ from webhook.service.metrics import Metrics
 from webhook.service.reviews import ReviewEndpoint, ReviewService
 from webhook.service.state import LiveState
 
-__all__ = ["MUTATE_PATH", "OPTED_IN_PATH", "Application", "health_app", "webhook_app"]
+__all__ = ["Application", "health_app", "webhook_app"]
 
 #: The path of the webhook entry for pods that request injection by an annotation.
 MUTATE_PATH = "/mutate"
-#: The path of the entry for opted-in namespaces. The entry's ``namespaceSelector`` selects them; the server itself
-#: reads no Namespace.
-OPTED_IN_PATH = "/mutate/opted-in"
+#: The path of the entry for workloads that are applied.
+LINT_PATH = "/lint"
+#: The end of the paths of the entries for opted-in namespaces. The entry's ``namespaceSelector`` selects them; the
+#: server itself reads no Namespace.
+OPTED_IN = "/opted-in"
 
 
 def webhook_app(service: ReviewService) -> "Application":
     """Return the application that answers admission reviews."""
     return Application(
         {
-            MUTATE_PATH: ReviewEndpoint(service, opted_in=False),
-            OPTED_IN_PATH: ReviewEndpoint(service, opted_in=True),
+            MUTATE_PATH: ReviewEndpoint(service, service.review, opted_in=False),
+            MUTATE_PATH + OPTED_IN: ReviewEndpoint(service, service.review, opted_in=True),
+            LINT_PATH: ReviewEndpoint(service, service.lint, opted_in=False),
+            LINT_PATH + OPTED_IN: ReviewEndpoint(service, service.lint, opted_in=True),
         }
     )
 

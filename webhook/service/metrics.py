@@ -13,6 +13,8 @@ from webhook import __version__
 from webhook.injection.outcome import FAILURES, Outcome
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Reason, Severity
+from webhook.workloads.applied import LintResult
+from webhook.workloads.objects import ManifestReason
 
 __all__ = ["ExceptionSource", "Limit", "Metrics"]
 
@@ -43,6 +45,7 @@ class ExceptionSource(StrEnum):
     """The place where an unexpected exception was caught."""
 
     REVIEW = "review"
+    LINT = "lint"
     POLL = "poll"  # a periodic task: reloading files, trimming memory, logging readiness
     LIBRARY = "library"  # caught by uvicorn or asyncio
 
@@ -74,6 +77,18 @@ class Metrics:
             "pillion_patch_bytes",
             "Size of patches.",
             buckets=PATCH_SIZES,
+            registry=registry,
+        )
+        self._lints = Counter(
+            "pillion_lints",
+            "Workloads that the API server asked about when they were applied, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self._lint_warnings = Counter(
+            "pillion_lint_warnings",
+            "Workloads whose author was warned, by the warning's reason: one with several counts for each.",
+            ["reason"],
             registry=registry,
         )
         self._in_flight = Gauge("pillion_requests_in_flight", "Requests being received or answered.", registry=registry)
@@ -181,6 +196,8 @@ class Metrics:
         for reason in Reason:
             if reason.severity not in {Severity.QUIET, Severity.NOTE}:
                 self._warnings.labels(reason.value)
+        for result in LintResult:
+            self._lints.labels(result)
         # a cache: a label lookup takes a lock and hashes three strings
         self._known_reviews: dict[tuple[str, str, str], Counter] = {}
 
@@ -199,6 +216,12 @@ class Metrics:
         """Count a review for each reason that it was answered with a warning for."""
         for reason in reasons:
             self._warnings.labels(reason.value).inc()
+
+    def count_lint(self, result: LintResult, reasons: Iterable[Reason | ManifestReason]) -> None:
+        """Count a lint, and each reason that it warned for."""
+        self._lints.labels(result).inc()
+        for reason in reasons:
+            self._lint_warnings.labels(reason.value).inc()
 
     def observe_connections(self, listener: str, read: Callable[[], int]) -> None:
         """Call ``read`` for the number of a listener's open connections when metrics are scraped."""

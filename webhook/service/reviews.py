@@ -2,7 +2,7 @@
 
 import time
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -12,13 +12,16 @@ from certs import duration
 from certs.logs import Log, traceback_fields
 from webhook.errors import ReviewError
 from webhook.injection import admission
+from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
-from webhook.injection.review import encode_review, parse_review
+from webhook.injection.review import ObjectRequest, Response, encode_review, parse_object_review, parse_review
 from webhook.injection.verdict import Verdict, unexamined
 from webhook.service.http.asgi import JSON, Header, respond
 from webhook.service.metrics import ExceptionSource, Limit, Metrics
 from webhook.service.settings import Settings
 from webhook.service.state import LiveState
+from webhook.workloads import applied
+from webhook.workloads.applied import Lint, LintResult
 
 __all__ = ["ReviewEndpoint", "ReviewService"]
 
@@ -34,15 +37,29 @@ QUERY_LENGTH = 256
 METHOD_NOT_ALLOWED = 405
 
 
+class LintReport(NamedTuple):
+    """A request to lint an object, and the result."""
+
+    request: ObjectRequest
+    lint: Lint
+
+
 class HttpReply(NamedTuple):
-    """An HTTP response, and the verdict or the error that it was made from."""
+    """An HTTP response, and the verdict, the lint or the error that it was made from."""
 
     status: int
     body: bytes
-    verdict: Verdict | None
+    result: Verdict | LintReport | None
     patch_size: int = 0
     error: str = ""
     headers: tuple[Header, ...] = ()
+
+
+class Answer(Protocol):
+    """Returns the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
+
+    def __call__(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
+        """Return the reply."""
 
 
 class ReviewService:
@@ -59,19 +76,10 @@ class ReviewService:
         self.buffered = 0
         metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
-    def handle(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
-        """Return the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else.
-
-        Without a configuration it is 503.
-        """
-        try:
-            request = parse_review(body, namespace_opted_in=opted_in)
-        except ReviewError as error:
-            return _error_reply(error)
-        configuration = self.state.configuration
-        if configuration is None:
-            # as if nobody answered: the entry's failurePolicy decides
-            return _error_reply(ReviewError("this server has no valid configuration", 503))
+    def review(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
+        """Return the decision on a pod; :class:`ReviewError` for what is no review, and without a configuration."""
+        request = parse_review(body, namespace_opted_in=opted_in)
+        configuration = self._configuration()
         try:
             if past_deadline:
                 return _reply(unexamined(request, Reason.DEADLINE, configuration))
@@ -80,6 +88,21 @@ class ReviewService:
             verdict = unexamined(request, Reason.INTERNAL_ERROR, configuration)
             verdict.error = error
             return _reply(verdict)
+
+    def lint(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
+        """Return what to tell the author of an object; errors as :meth:`review`. Every object is allowed."""
+        request = parse_object_review(body)
+        configuration = self._configuration()
+        lint = Lint(LintResult.FAILED) if past_deadline else applied.lint(request, configuration, opted_in=opted_in)
+        response = Response(request.uid, allowed=True, warnings=list(lint.warnings) or None)
+        return HttpReply(200, encode_review(request, response), LintReport(request, lint))
+
+    def _configuration(self) -> Configuration:
+        configuration = self.state.configuration
+        if configuration is None:
+            # as if nobody answered: the entry's failurePolicy decides
+            raise ReviewError("this server has no valid configuration", 503)
+        return configuration
 
     def check_size(self, size: int) -> ReviewError | None:
         """Count a limit that a body of ``size`` bytes exceeds, and return the error; None if it exceeds none.
@@ -99,13 +122,32 @@ class ReviewService:
 
     def record(self, reply: HttpReply, seconds: float) -> None:
         """Count and log a reply that was sent."""
-        verdict = reply.verdict
-        if verdict is None:
-            self.metrics.count_bad_request(reply.status)
-            self.log.warning("bad request", status=reply.status, message=reply.error)
-            return
+        match reply.result:
+            case None:
+                self.metrics.count_bad_request(reply.status)
+                self.log.warning("bad request", status=reply.status, message=reply.error)
+            case LintReport(request, lint):
+                self._record_lint(request, lint, seconds)
+            case Verdict() as verdict:
+                self._record_review(verdict, seconds, reply.patch_size)
+
+    def _record_lint(self, request: ObjectRequest, lint: Lint, seconds: float) -> None:
+        self.metrics.count_lint(lint.result, lint.reasons)
+        self.log.info(
+            "lint",
+            uid=request.uid,
+            namespace=request.namespace or "",
+            object=lint.title or request.name or "",
+            result=lint.result.value,
+            milliseconds=round(seconds * 1000, 3),
+            **({"warnings": "; ".join(lint.warnings)} if lint.warnings else {}),
+        )
+        if lint.error is not None:
+            self._record_exception(ExceptionSource.LINT, request.uid, lint.error)
+
+    def _record_review(self, verdict: Verdict, seconds: float, patch_size: int) -> None:
         outcome = verdict.outcome
-        self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, reply.patch_size)
+        self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, patch_size)
         request = verdict.request
         log, told = self.log.info, {}
         if warned := verdict.warned:
@@ -125,18 +167,19 @@ class ReviewService:
             **told,
         )
         if verdict.error is not None:
-            error = verdict.error
-            self.metrics.count_exception(ExceptionSource.REVIEW)
-            self.log.error(
-                "unexpected exception", uid=request.uid, **traceback_fields(type(error), error.__traceback__)
-            )
+            self._record_exception(ExceptionSource.REVIEW, request.uid, verdict.error)
+
+    def _record_exception(self, where: ExceptionSource, uid: str, error: BaseException) -> None:
+        self.metrics.count_exception(where)
+        self.log.error("unexpected exception", uid=uid, **traceback_fields(type(error), error.__traceback__))
 
 
 class ReviewEndpoint:
     """The ASGI application of one webhook entry's path."""
 
-    def __init__(self, service: ReviewService, *, opted_in: bool) -> None:
+    def __init__(self, service: ReviewService, answer: Answer, *, opted_in: bool) -> None:
         self._service = service
+        self._answer = answer
         self._opted_in = opted_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,7 +190,7 @@ class ReviewEndpoint:
         try:
             body = await self._read(scope, receive)
             past_deadline = time.monotonic() - started >= _deadline(scope["query_string"])
-            reply = service.handle(body, opted_in=self._opted_in, past_deadline=past_deadline)
+            reply = self._answer(body, opted_in=self._opted_in, past_deadline=past_deadline)
         except ReviewError as error:
             reply = _error_reply(error)
         except ClientDisconnected:

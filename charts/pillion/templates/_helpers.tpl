@@ -148,10 +148,26 @@ helm.sh/hook: test
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}
 
-{{/* One entry of the webhook configuration. Takes root, name, path, namespaces (the label's operator), condition. */}}
+{{/* The metadata of a webhook configuration. */}}
+{{- define "pillion.webhookMetadata" -}}
+name: {{ include "pillion.clusterName" . }}
+labels:
+  {{- include "pillion.labels" . | nindent 2 }}
+annotations:
+  # for `pillion certs`, and for keepers: bundles of a configuration that names another Secret are not theirs
+  pillion.dev/certificate: {{ include "pillion.certificateSecret" . }}
+  {{- if include "pillion.certManager" . }}
+  # The leaf's Secret holds the CA that signed this very leaf; the CA's own may be ahead of it.
+  cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "pillion.fullname" . }}
+  {{- end }}
+  {{- with .Values.webhook.annotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* What all webhook entries have. Takes root, name, path, namespaces (the label's operator). */}}
 {{- define "pillion.webhookEntry" -}}
 {{- $root := .root -}}
-{{- $webhook := $root.Values.webhook -}}
 - name: {{ .name }}.{{ include "pillion.clusterName" $root }}
   clientConfig:
     service:
@@ -162,12 +178,6 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
     {{- if $root.Values.certificates.caBundle }}
     caBundle: {{ $root.Values.certificates.caBundle | b64enc }}
     {{- end }}
-  rules:
-    - apiGroups: [""]
-      apiVersions: [v1]
-      operations: [CREATE]
-      resources: [pods]
-      scope: Namespaced
   namespaceSelector:
     matchExpressions:
       - key: {{ $root.Values.prefix }}inject
@@ -177,6 +187,20 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
         operator: NotIn
         values:
           {{- include "pillion.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 10 }}
+  admissionReviewVersions: [v1]
+  sideEffects: None
+{{- end }}
+
+{{/* An entry for pods. Takes what pillion.webhookEntry takes, and condition. */}}
+{{- define "pillion.podEntry" -}}
+{{- $webhook := .root.Values.webhook -}}
+{{ include "pillion.webhookEntry" . }}
+  rules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [CREATE]
+      resources: [pods]
+      scope: Namespaced
   {{- with $webhook.objectSelector }}
   objectSelector:
     {{- toYaml . | nindent 4 }}
@@ -185,10 +209,46 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
     - name: {{ .name }}
       expression: >-
         {{- .condition | nindent 8 }}
-  admissionReviewVersions: [v1]
   failurePolicy: {{ $webhook.failurePolicy }}
   matchPolicy: {{ $webhook.matchPolicy }}
   reinvocationPolicy: {{ $webhook.reinvocationPolicy }}
-  sideEffects: None
   timeoutSeconds: {{ $webhook.timeoutSeconds }}
+{{- end }}
+
+{{/* An entry for workloads. Takes what pillion.webhookEntry takes, and conditions by name. */}}
+{{- define "pillion.lintEntry" -}}
+{{ include "pillion.webhookEntry" . }}
+  rules:
+    {{- range $group, $resources := .root.Values.lint.resources }}
+    {{- with $resources }}
+    - apiGroups: [{{ $group | quote }}]
+      apiVersions: ["*"]
+      operations: [CREATE, UPDATE]
+      resources: {{ toJson . }}
+      scope: Namespaced
+    {{- end }}
+    {{- end }}
+  matchConditions:
+    {{- range $name, $condition := .conditions }}
+    - name: {{ $name }}
+      expression: >-
+        {{- $condition | nindent 8 }}
+    {{- end }}
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  timeoutSeconds: 2
+{{- end }}
+
+{{/* In CEL: an object's pod templates, {} for each place where it has none. Each step is guarded, because kinds differ. */}}
+{{- define "pillion.celTemplates" -}}
+{{- $found := list -}}
+{{- range list "spec.template" "spec.jobTemplate.spec.template" "spec.template.spec.template" "template" -}}
+{{- $steps := printf "%s.%s" $ . | splitList "." -}}
+{{- $guards := list -}}
+{{- range $end := untilStep 2 (len $steps | add1 | int) 1 -}}
+{{- $guards = append $guards (printf "has(%s)" (slice $steps 0 $end | join ".")) -}}
+{{- end -}}
+{{- $found = append $found (printf "%s ? %s : {}" (join " && " $guards) (join "." $steps)) -}}
+{{- end -}}
+[{{ join ",\n" $found }}]
 {{- end }}

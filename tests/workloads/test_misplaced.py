@@ -1,15 +1,15 @@
-"""Tests of webhook.cli.misplaced: our keys where they do nothing."""
+"""Tests of webhook.workloads.misplaced: our keys where they do nothing."""
 
 from typing import Any
 
 import pytest
 
-from tests.cli.workloads import ASKS, SPEC, document, examined, manifest, texts
+from tests.workloads.examples import ASKS, SPEC, document, examined, manifest, texts
 from webhook import documents
-from webhook.cli.misplaced import keys_of
-from webhook.cli.workloads import Report, examine
 from webhook.configuration import load
 from webhook.injection.profile import Configuration
+from webhook.workloads.misplaced import keys_of
+from webhook.workloads.reports import Report, examine
 
 INJECT = "pillion.dev/inject"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from webhook.cli.objects import Object
 from webhook.injection.admission import Admission
 from webhook.injection.log_sources import LogSource
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
 from webhook.json_values import Path, as_mapping, at
+from webhook.workloads.objects import Object
 
 __all__ = ["Target", "autoscaled", "shared_volumes"]
 

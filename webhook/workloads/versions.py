@@ -3,10 +3,10 @@
 import difflib
 from typing import Any, NamedTuple
 
-from webhook.cli.decoding import in_words
-from webhook.cli.objects import Object
-from webhook.cli.templates import KUBERNETES
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
+from webhook.workloads.decoding import in_words
+from webhook.workloads.objects import Object
+from webhook.workloads.templates import KUBERNETES
 
 __all__ = ["WrongVersion", "wrong_version"]
 

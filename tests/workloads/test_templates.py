@@ -1,4 +1,4 @@
-"""Tests of webhook.cli.templates: where pod templates are, and that the documentation says the same."""
+"""Tests of webhook.workloads.templates: where pod templates are, and that the documentation says the same."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webhook.cli.templates import ANY_KIND, CUSTOM, KUBERNETES, NOT_EDITED, Kind, not_edited, templates
+from webhook.workloads.templates import ANY_KIND, CUSTOM, KUBERNETES, NOT_EDITED, Kind, not_edited, templates
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "annotations.md"
 POD = {"spec": {"containers": [{"name": "app", "image": "shop"}]}}

@@ -7,15 +7,15 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-from webhook.cli.decoding import in_words
-from webhook.cli.objects import ManifestReason, Object, Remark, Severity, dotted, group_of, mappings
-from webhook.cli.templates import not_edited, templates
 from webhook.injection.annotations import KEYS, STATUS
 from webhook.injection.decision import OWN_POD_LABEL
 from webhook.injection.profile import DEFAULT_PREFIX
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
 from webhook.injection.verdict import WARNING_PREFIX
 from webhook.json_values import Path, as_list, as_mapping, at
+from webhook.workloads.decoding import in_words
+from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, dotted, group_of, mappings
+from webhook.workloads.templates import not_edited, templates
 
 __all__ = ["keys_of", "malformed", "misplaced", "misspelt", "wrong_type"]
 

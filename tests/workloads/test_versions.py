@@ -1,13 +1,13 @@
-"""Tests of webhook.cli.versions: apiVersion and kind that the API server does not know."""
+"""Tests of webhook.workloads.versions: apiVersion and kind that the API server does not know."""
 
 from typing import Any
 
 import pytest
 
-from tests.cli.workloads import ASKS, SPEC, VERSIONS, examined, manifest, texts
-from webhook.cli.templates import KUBERNETES
+from tests.workloads.examples import ASKS, SPEC, VERSIONS, examined, manifest, texts
 from webhook.configuration import load
 from webhook.injection.profile import Configuration
+from webhook.workloads.templates import KUBERNETES
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
-"""Tests of webhook.cli.replicas: volumes that several pods share."""
+"""Tests of webhook.workloads.replicas: volumes that several pods share."""
 
 from typing import Any
 
 import pytest
 
-from tests.cli.workloads import document, manifest
-from webhook.cli.workloads import examine
+from tests.workloads.examples import document, manifest
 from webhook.configuration import load
+from webhook.workloads.reports import examine
 
 CLAIM = {"name": "share", "persistentVolumeClaim": {"claimName": "forms-rwx"}}
 HOST = {"name": "share", "hostPath": {"path": "/srv/logs"}}

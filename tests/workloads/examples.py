@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from webhook import documents
-from webhook.cli.templates import KUBERNETES
-from webhook.cli.workloads import Report, examine
 from webhook.documents import Document
 from webhook.injection.profile import Configuration
+from webhook.workloads.reports import Report, examine
+from webhook.workloads.templates import KUBERNETES
 
-__all__ = ["ASKS", "SPEC", "VERSIONS", "document", "examined", "manifest", "texts"]
+__all__ = ["ANY_OBJECTS", "ASKS", "SPEC", "VERSIONS", "document", "examined", "manifest", "texts"]
 
 ASKS = {"pillion.dev/inject": "true"}
 SPEC = {"containers": [{"name": "app", "image": "shop"}]}
@@ -47,3 +49,33 @@ def examined(*values: Any, configuration: Configuration, opted_in: bool = False)
 def texts(report: Report) -> list[str]:
     """Return what is said of an object, with positions."""
     return [f"{remark.position}: {remark.severity}: {remark.text}" for remark in report.remarks_for(strict=False)]
+
+
+_KEYS = st.sampled_from(
+    [
+        *("metadata", "spec", "template", "annotations", "labels", "name", "namespace", "generateName", "containers"),
+        *("pillion.dev/inject", "pillion.dev/logs", "pillion.dev/x", "$patch", "volumes", "items", "jobTemplate"),
+        *("volumeMounts", "volumeClaimTemplates", "persistentVolumeClaim", "replicas", "tasks", "env", "args", "kind"),
+    ]
+)
+_LEAVES = st.sampled_from([None, True, 0, 3, 1.5, "", "true", "x", "/var/log/x/*.log"])
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=6), max_leaves=30
+)
+_HEADS = st.sampled_from(
+    [
+        *(("v1", "Pod"), ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("v1", "Namespace"), ("v1", "List")),
+        *(
+            ("batch.volcano.sh/v1", "Job"),
+            ("serving.knative.dev/v1", "Service"),
+            ("example.com/v1", "X"),
+            (None, "Pod"),
+        ),
+    ]
+)
+#: Objects of kinds that we know and others, with keys that matter and values of any shape.
+ANY_OBJECTS = st.builds(
+    lambda head, content: {**content, "apiVersion": head[0], "kind": head[1]},
+    _HEADS,
+    st.dictionaries(_KEYS, _VALUES, max_size=6),
+)

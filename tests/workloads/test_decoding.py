@@ -1,4 +1,4 @@
-"""Tests of webhook.cli.decoding: pods as the API server decodes them."""
+"""Tests of webhook.workloads.decoding: pods as the API server decodes them."""
 
 import json
 from typing import Any
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from tests.strategies import broken
-from webhook.cli.decoding import decoded
-from webhook.cli.objects import dotted
 from webhook.injection.pod import Metadata, PodSpec
+from webhook.workloads.decoding import decoded
+from webhook.workloads.objects import dotted
 
 
 def pod(**spec: Any) -> dict[str, Any]:
