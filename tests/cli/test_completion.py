@@ -1,5 +1,6 @@
 """Tests of webhook.cli.completion, in real shells and with the real kubectl: they are asked as Tab asks them."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -179,6 +180,18 @@ def test_kubectl_is_asked_in_the_cluster_of_the_line(folder: Path) -> None:
     line = ["certs", "show", "--context", "a b", "--kubeconfig", "other", "-n", "sh"]
     assert printed("kubectl_complete-pillion", *line)[:-1] == ["shop", "shop-test"]
     asked = "__complete --request-timeout=3s --kubeconfig=other --context=a b --namespace sh"
+    assert (folder / "calls").read_text().splitlines() == [asked]
+
+
+@pytest.mark.usefixtures("programs")
+def test_kinds_and_names(folder: Path) -> None:
+    """Of an object in the cluster, the kinds that have pods; kubectl knows the names."""
+    parser = argparse.ArgumentParser()
+    named = parser.add_argument("target", metavar="KIND/NAME")
+    chosen = argparse.Namespace(namespace="shop", context=None)
+    assert "deployment/" in completion._values("", action=named, parsed_args=chosen)
+    completion._values("deployment/w", action=named, parsed_args=chosen)
+    asked = "__complete --request-timeout=3s --namespace=shop get deployment/w"
     assert (folder / "calls").read_text().splitlines() == [asked]
 
 

@@ -11,19 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.pages import COMMANDS, run
+from tests.pages import COMMANDS
 
 from .client import Client
 from .conftest import Cluster, NewNamespace
 from .control_plane import ApiServer
 from .image import CHART
 from .local_webhook import local_webhook
-from .processes import wait_until
-from .release import EFFECT_SECONDS, READY_SECONDS, Release, annotated_pod, asking, sidecars
+from .release import READY_SECONDS, Release, annotated_pod, asking, sidecars
+from .shell import Shell, eventually, shell_with
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
 
-Shell = Callable[..., str]
 #: Until a kubelet has brought a changed ConfigMap: 90 s, and a slow machine.
 RELOAD_SECONDS = 150.0
 #: The kubelet measures volumes once a minute, and compares them with their limits every ten seconds.
@@ -44,27 +43,6 @@ MORE_THAN_LINES = ("runbooks.md#pillionserversmissing 1", "runbooks.md#pillionsi
 SEARCHES = [
     place for place, text in COMMANDS.items() if "logs" in text and "grep" in text and place not in MORE_THAN_LINES
 ]
-
-
-def shell_with(*clients: Client, folder: Path) -> Shell:
-    """Return what runs a page's command with these programs, and returns all that it printed."""
-    programs = folder / "programs"
-    programs.mkdir()
-    environment = {"KUBECONFIG": str(clients[0].kubeconfig)}
-    for client in clients:
-        (programs / client.program.name).symlink_to(client.program)
-        environment |= client.environment
-
-    def shell(place: str, **words: str) -> str:
-        answer = run(place, programs, folder, environment, **words)
-        return answer.stdout + answer.stderr
-
-    return shell
-
-
-def eventually(condition: Callable[[], Any], seconds: float = EFFECT_SECONDS) -> None:
-    """Fail if it does not come true."""
-    assert wait_until(lambda: bool(condition()), seconds, poll=0.5)
 
 
 class TestPodsWithoutSidecar:

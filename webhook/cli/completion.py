@@ -28,6 +28,7 @@ _ZSH_LINE = {
 }
 #: The files that kubectl completes, too, after -f.
 _MANIFESTS = (".json", ".yaml", ".yml")
+_KINDS = ("pod", "deployment", "statefulset", "daemonset", "replicaset", "job", "cronjob")
 #: What kubectl does with the answer (cobra's ShellCompDirective): offer no files; put no blank behind the word.
 _NO_FILES, _NO_BLANK = 4, 2
 
@@ -114,6 +115,8 @@ def _values(prefix: str, action: argparse.Action, parsed_args: argparse.Namespac
     """Return the values that an argument without choices can have."""
     if action.metavar == "FILE":
         return _files(prefix, _MANIFESTS if action.dest == "filename" else ("",))
+    if action.metavar == "KIND/NAME":
+        return _from_kubectl(parsed_args, "get", prefix) if "/" in prefix else [f"{kind}/" for kind in _KINDS]
     if action.dest in ("namespace", "context"):
         return _from_kubectl(parsed_args, f"--{action.dest}", prefix)
     return ()
@@ -135,8 +138,8 @@ def _files(prefix: str, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 
 def _from_kubectl(arguments: argparse.Namespace, *words: str) -> list[str]:
-    """Return what kubectl itself completes; nothing if it has no answer in time."""
-    chosen = {name: getattr(arguments, name, None) for name in ("kubeconfig", "context")}
+    """Return what kubectl itself completes, where the line's options lead; nothing if it has no answer in time."""
+    chosen = {name: getattr(arguments, name, None) for name in ("kubeconfig", "context", "namespace")}
     options = [f"--{name}={value}" for name, value in chosen.items() if value is not None]
     command = ["kubectl", "__complete", f"--request-timeout={TIME_LIMIT:g}s", *options, *words]
     try:

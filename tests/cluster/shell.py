@@ -1,0 +1,38 @@
+"""The commands of the pages in a shell, at a cluster: what tests of pages have in common."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.pages import run
+
+from .client import Client
+from .processes import wait_until
+from .release import EFFECT_SECONDS
+
+__all__ = ["Shell", "eventually", "shell_with"]
+
+#: Runs the command of a place with these words for the page's own, and returns what a terminal shows.
+Shell = Callable[..., str]
+
+
+def shell_with(*clients: Client, folder: Path) -> Shell:
+    """Return what runs a page's command in the folder, with these programs and pillion."""
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "pillion").symlink_to(Path(sys.executable).with_name("pillion"))
+    environment = {"KUBECONFIG": str(clients[0].kubeconfig)}
+    for client in clients:
+        (programs / client.program.name).symlink_to(client.program)
+        environment |= client.environment
+
+    def shell(place: str, **words: str) -> str:
+        return run(place, programs, folder, environment, **words)
+
+    return shell
+
+
+def eventually(condition: Callable[[], Any], seconds: float = EFFECT_SECONDS) -> None:
+    """Fail if it does not come true."""
+    assert wait_until(lambda: bool(condition()), seconds, poll=0.5)
