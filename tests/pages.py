@@ -1,7 +1,8 @@
-"""The commands in the operator's pages, each a block of shell, and how tests run them as they are written.
+"""The commands in the pages for operators, each a block of shell, and how tests run them as they are written.
 
 A command's name is its place: page, section, and its number there, as in ``runbooks.md#pilliondown 2``. A test that
-runs it says its name; a command that no test runs is in :data:`NOT_RUN`, with the reason.
+runs it says its name; a command that no test runs is in :data:`NOT_RUN`, with the reason. A block of ``text`` right
+behind a command is what it prints: a line ``…`` stands for any lines, a ``…`` in a line for any text.
 """
 
 import os
@@ -11,15 +12,16 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["COMMANDS", "NOT_RUN", "PAGES", "ROOT", "anchor", "commands", "run"]
+__all__ = ["COMMANDS", "NOT_RUN", "OUTPUTS", "PAGES", "ROOT", "anchor", "commands", "files", "pattern", "run", "shows"]
 
 ROOT = Path(__file__).parent.parent
 #: The pages whose commands an operator copies.
-PAGES = ("certificates.md", "installing.md", "runbooks.md", "upgrading.md")
+PAGES = ("certificates.md", "installing.md", "runbooks.md", "troubleshooting.md", "upgrading.md")
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 #: Blocks of four blanks are commands, too; a list's continuation has fewer.
 _INDENTED = re.compile(r"(?<=\n\n)(?:    [^\n]*\n)+")
+_TITLE = re.compile(r"^```[^\n]* ?title=(?P<name>\S+)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 _IMAGES = "tests/cluster/image.py builds both images from the Dockerfile, on bases of its own"
@@ -54,50 +56,84 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def files(text: str) -> dict[str, str]:
+    """Return the files of a page by name: blocks with ``title=NAME``."""
+    return {match["name"]: match["text"] for match in _TITLE.finditer(text)}
+
+
+def pattern(output: str) -> str:
+    """Return a regular expression for the output that a page shows."""
+    lines = [
+        "(?:.*\n)*?" if line == "…" else ".*".join(re.escape(piece) for piece in line.split("…")) + "\n"
+        for line in output.splitlines()
+    ]
+    return "".join(lines)
+
+
 def commands(page: str, text: str) -> dict[str, str]:
     """Return the commands of a page by place: blocks of ``sh``, and those that are only indented."""
-    fenced = [match for match in _BLOCK.finditer(text) if match["kind"] == "sh"]
-    blocks = [(match.start(), textwrap.dedent(match["text"])) for match in fenced]
+    return {place: command for place, (command, _) in _commands(page, text).items()}
+
+
+def _commands(page: str, text: str) -> dict[str, tuple[str, str]]:
+    """Return the commands of a page by place, each with the output that the page shows."""
+    fenced = list(_BLOCK.finditer(text))
+    outputs = {match.start(): textwrap.dedent(match["text"]) for match in fenced if match["kind"] == "text"}
+    shown = {match.start(): outputs.get(match.end() + 2, "") for match in fenced}
+    blocks = [(match.start(), textwrap.dedent(match["text"])) for match in fenced if match["kind"] == "sh"]
     # as long as before, so that places in the text stay
     prose = _BLOCK.sub(lambda match: "\n" * len(match[0]), text)
     blocks += [(match.start(), textwrap.dedent(match[0])) for match in _INDENTED.finditer(prose)]
     headings = [(match.start(), anchor(match[1])) for match in _HEADING.finditer(prose)]
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     counts: dict[str, int] = {}
     for start, block in sorted(blocks):
         section = [name for place, name in headings if place < start][-1]
         counts[section] = counts.get(section, 0) + 1
-        found[f"{page}#{section} {counts[section]}"] = block
+        found[f"{page}#{section} {counts[section]}"] = block, shown.get(start, "")
     return found
 
 
-COMMANDS = {
-    place: block for page in PAGES for place, block in commands(page, (ROOT / "docs" / page).read_text()).items()
-}
+_ALL = {place: found for page in PAGES for place, found in _commands(page, (ROOT / "docs" / page).read_text()).items()}
+COMMANDS = {place: command for place, (command, _) in _ALL.items()}
+#: What the pages show of what they print, by the place of the command.
+OUTPUTS = {place: output for place, (_, output) in _ALL.items() if output}
 
 
-def run(
-    place: str, programs: Path, folder: Path, environment: Mapping[str, str] | None = None, **words: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command as it is written, but for the page's words in capitals; kubectl and helm are those in ``programs``.
+def run(place: str, programs: Path, folder: Path, environment: Mapping[str, str] | None = None, **words: str) -> str:
+    """Run a command as it is written, but for the page's words in capitals, and return what a terminal shows of it.
 
-    It runs in the folder, and ``charts`` there is the project's.
+    kubectl and helm are those in ``programs``. It runs in the folder, and ``charts`` there is the project's.
     """
-    text = COMMANDS[place]
-    for word, value in words.items():
-        # a column of kubectl's may have the same name
-        text = re.sub(rf"\b{word}\b(?!:)", value, text)
     charts = folder / "charts"
     if not charts.exists():
         charts.symlink_to(ROOT / "charts")
     path = f"{programs}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-c", text],
+    answer = subprocess.run(
+        ["bash", "-c", _filled(COMMANDS[place], words)],
         cwd=folder,
         env={**os.environ, **(environment or {}), "PATH": path},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=600,
         check=False,
     )
+    return answer.stdout
+
+
+def shows(place: str, output: str, **words: str) -> bool:
+    """Return whether a command printed what the page shows; columns may have any width."""
+    expected, found = (
+        re.sub("^ | $", "", re.sub(" +", " ", text), flags=re.MULTILINE)
+        for text in (_filled(OUTPUTS[place], words), output)
+    )
+    return re.fullmatch(pattern(expected), found) is not None
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    for word, value in words.items():
+        # a column of kubectl's may have the same name
+        text = re.sub(rf"\b{word}\b(?!:\.)", value, text)
+    return text

@@ -42,8 +42,9 @@ def test_every_dependency_has_its_reason() -> None:
     """Those of the program and those for development."""
     table = PAGE.partition("## Dependencies")[2].lower()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = chain(project["project"]["dependencies"], *project["dependency-groups"].values())
-    names = {re.split(r"[<>=]", each)[0] for each in wanted}
+    extras = project["project"]["optional-dependencies"].values()
+    wanted = chain(project["project"]["dependencies"], *extras, *project["dependency-groups"].values())
+    names = {re.split(r"[<>=[]", each)[0] for each in wanted}
     short = {name: name.removeprefix("pytest") or name for name in names}
     assert len(names) > 15
     assert sorted(name for name in names if short[name] not in table) == []

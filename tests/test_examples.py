@@ -20,11 +20,10 @@ from typing import NamedTuple
 import pytest
 
 from certs.ca import CA
+from tests.pages import ROOT, files, pattern
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r"title=(\S+)")
 
 
 #: The programs that are run, as they are in this environment.
@@ -53,18 +52,15 @@ class Example(NamedTuple):
 
 def _examples(page: Path, text: str) -> list[Example]:
     examples: list[Example] = []
-    files: dict[str, str] = {}
+    named = files(text)
     for block in BLOCK.finditer(text):
-        title = TITLE.search(block["info"])
-        if title:
-            files[title[1]] = block["text"]
-        elif block["info"].startswith("console"):
+        if block["info"].startswith("console"):
             for part in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]:
                 command, _, expected = part.partition("\n")
                 if command == EXIT_CODE:
                     examples[-1] = examples[-1]._replace(code=int(expected))
                 else:
-                    examples.append(Example(page, command, expected, files))
+                    examples.append(Example(page, command, expected, named))
     return examples
 
 
@@ -79,19 +75,11 @@ def _certificate() -> dict[str, str]:
     return {name: pem.decode() for name, pem in files.items()}
 
 
-def _pattern(expected: str) -> str:
-    lines = [
-        "(?:.*\n)*?" if line == "…" else ".*".join(re.escape(piece) for piece in line.split("…")) + "\n"
-        for line in expected.splitlines()
-    ]
-    return "".join(lines)
-
-
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.page.name}: {example.command}")
 def test_example(example: Example, tmp_path: Path) -> None:
     """The command prints what the page says, and ends as it says."""
     output, code = _run(example, tmp_path)
-    assert re.fullmatch(_pattern(example.expected), output), output
+    assert re.fullmatch(pattern(example.expected), output), output
     assert code == example.code, output
 
 
@@ -143,5 +131,5 @@ def test_a_wrong_exit_code_is_found(tmp_path: Path) -> None:
 
 def test_a_wrong_example_is_found() -> None:
     """The comparison itself can fail."""
-    assert not re.fullmatch(_pattern("one\n…\nthree\n"), "one\ntwo\n")
-    assert re.fullmatch(_pattern("one\n…\nthr…\n"), "one\ntwo\nthree\n")
+    assert not re.fullmatch(pattern("one\n…\nthree\n"), "one\ntwo\n")
+    assert re.fullmatch(pattern("one\n…\nthr…\n"), "one\ntwo\nthree\n")

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.pages import COMMANDS, NOT_RUN, PAGES, ROOT, commands
+from tests import pages
+from tests.pages import COMMANDS, NOT_RUN, OUTPUTS, PAGES, ROOT, anchor, commands, shows
 
 PAGE = """\
 # A page
@@ -37,6 +38,7 @@ $ pillion none
 
     four
 """
+TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
 RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
 #: What each alert's section answers, in this order.
 ANSWERS = ["Meaning", "Diagnosis", "Mitigation", "Verification"]
@@ -87,3 +89,30 @@ def test_a_runbook_answers_four_questions(section: str) -> None:
     answers = re.findall(r"^\*\*(\w+)\.\*\*", section, re.MULTILINE)
     assert answers in ([], ANSWERS)
     assert bool(answers) or not section.startswith("Pillion")
+
+
+def test_troubleshooting_begins_with_what_one_sees() -> None:
+    """The table leads to every section, in their order."""
+    head, _, _ = TROUBLESHOOTING.partition("\n## ")
+    sections = [anchor(heading) for heading in re.findall(r"^## (.+)$", TROUBLESHOOTING, re.MULTILINE)]
+    assert re.findall(r"\]\(#([\w-]+)\)", head) == sections
+
+
+@pytest.mark.parametrize("section", re.split(r"^## ", TROUBLESHOOTING, flags=re.MULTILINE)[1:])
+def test_troubleshooting_answers_by_a_command(section: str) -> None:
+    """One whose output is shown, so that tests compare it."""
+    heading = section.partition("\n")[0]
+    places = [place for place in OUTPUTS if place.startswith(f"troubleshooting.md#{anchor(heading)} ")]
+    assert places or "```console\n$ pillion" in section
+
+
+def test_the_output_of_a_command_is_the_text_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once behind it, and with the page's words replaced; columns may have any width."""
+    output = "  NAME   AGE\nPOD …  1\n"
+    page = f"# A\n\n```sh\none POD\n```\n\n```text\n{output}```\n\n```sh\ntwo\n```\n\nThen:\n\n```text\nb\n```\n"
+    found = pages._commands("p.md", page)
+    assert found == {"p.md#a 1": ("one POD\n", output), "p.md#a 2": ("two\n", "")}
+    monkeypatch.setitem(OUTPUTS, "p.md#a 1", output)
+    assert shows("p.md#a 1", "NAME      AGE\nshop-7 x 1\n", POD="shop-7")
+    assert not shows("p.md#a 1", "NAME      AGE\nshop-7 x 2\n", POD="shop-7")
+    assert not shows("p.md#a 1", "NAME      AGE\nPOD x 1\n", POD="shop-7")

@@ -9,6 +9,7 @@ Control-flow exceptions, and the errors of ``certs/``, are defined where they ar
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
     ├── CertificateError    certificates in files or in a cluster can't be read
     ├── ManifestError       a manifest can't be read: says file, line and column
+    ├── MissingPackageError a command needs a Python package that is not installed
     ├── OutputError         a result can't be written, for example to a full disk
     ├── SettingsError       an option or environment variable has a value that can't be used
     └── StartError          the server can't start
@@ -20,6 +21,7 @@ __all__ = [
     "CertificateError",
     "ConfigurationError",
     "ManifestError",
+    "MissingPackageError",
     "OutputError",
     "PillionError",
     "Problem",
@@ -103,6 +105,10 @@ class ManifestError(PillionError):
         super().__init__(text)
         self.problem = problem or text
         self.position = position
+
+
+class MissingPackageError(PillionError):
+    """A command needs a Python package that an installation may lack; the text says how to install it."""
 
 
 class OutputError(PillionError):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Call
 from webhook import __version__
-from webhook.cli import COMMANDS, USAGE, main
+from webhook.cli import COMMANDS, GROUPS, USAGE, main
 
 
 def test_version(pillion: Call) -> None:
@@ -33,6 +33,17 @@ def test_help_names_every_command(pillion: Call) -> None:
         assert f"pillion {command} " in out
 
 
+def test_help_shows_commands_by_what_people_want(pillion: Call) -> None:
+    """A group has its heading, and a line for each command that fits a terminal."""
+    out = pillion("--help").out
+    for title, group in GROUPS.items():
+        lines = out.partition(f"\n{title}:\n")[2].splitlines()[: len(group)]
+        assert [line.split()[0] for line in lines] == list(group)
+        assert all(line.endswith(summary) for line, summary in zip(lines, group.values(), strict=True))
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.startswith("usage: pillion [-h] [--version] COMMAND ...\n")
+
+
 @pytest.mark.parametrize("command", ["inject", "explain", "lint"])
 def test_every_command_has_examples(pillion: Call, command: str) -> None:
     """A command's help text shows how it is called."""
@@ -52,7 +63,7 @@ def test_help_imports_no_command() -> None:
     program = (
         "import sys, contextlib, webhook.cli\n"
         "with contextlib.suppress(SystemExit): webhook.cli.main(['--help'])\n"
-        "print({'yaml', 'fastapi', 'msgspec', 'jsonpatch'} & set(sys.modules), file=sys.stderr)"
+        "print({'yaml', 'fastapi', 'msgspec', 'jsonpatch', 'argcomplete'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "set()"

@@ -2,35 +2,47 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from webhook import __version__
-from webhook.cli.terminal import abandon_output, deliver, visible
+from webhook.cli.terminal import abandon_output, deliver, describe, visible
 from webhook.errors import PillionError
 
-__all__ = ["USAGE", "main"]
+__all__ = ["COMMANDS", "GROUPS", "USAGE", "command_parser", "main"]
 
 #: The exit code for wrong usage, a configuration that can't be used, and input that can't be read.
 USAGE = 2
 #: What shells report of a program that was interrupted.
 INTERRUPTED = 130
 
-#: Each command, and what it does; its module is imported when it is called, so that ``--help`` is quick.
-COMMANDS = {
-    "serve": "run the webhook; without options on this machine, with a certificate of a local CA",
-    "inject": "print manifests as the webhook would change them; needs no cluster",
-    "uninject": "remove from manifests what inject added; needs no cluster",
-    "explain": "show why pods are injected or not, rule by rule; needs no cluster",
-    "lint": "name what the webhook would warn about or refuse; needs no cluster",
-    "config": "check profiles and the chart's values; needs no cluster",
-    "certs": "show, verify and rotate certificates",
+#: What people want, and the commands for it, each with what it does. A command's module has its name, and is imported
+#: when it is called, so that ``--help`` is quick.
+GROUPS = {
+    "before you apply manifests, without a cluster": {
+        "inject": "print manifests as the webhook would change them",
+        "uninject": "remove from manifests what inject added",
+        "explain": "show why pods are injected or not, rule by rule",
+        "lint": "name what the webhook would warn about or refuse",
+        "config": "check profiles and the chart's values",
+    },
+    "in a cluster, through kubectl": {
+        "certs": "show, verify and rotate certificates",
+    },
+    "run the webhook": {
+        "serve": "without options on this machine, with a certificate of a local CA",
+    },
+    "in your shell": {
+        "completion": "complete commands and options with Tab, in bash, zsh and fish",
+    },
 }
+#: Each command, and what it does.
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
 _EXAMPLES = """\
-examples:
   %(prog)s inject -f app.yaml --diff          show what would change
   %(prog)s inject -f app.yaml | kubectl apply -f -
   %(prog)s uninject -f app.yaml               print the original manifest
@@ -39,17 +51,21 @@ examples:
   %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine
+  %(prog)s completion bash                    print what bash loads
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name and return its exit code; wrong usage raises SystemExit(2)."""
+    if "_ARGCOMPLETE" in os.environ:
+        # a shell asks for completions
+        import_module(f"{__name__}.completion").answer_shell()
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # manifests are UTF-8, whatever the terminal's language; a file's name may be any bytes
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    parser = _parser(words)
+    parser = command_parser(words)
     arguments = parser.parse_args(words)
     if arguments.command is None:
         parser.print_help(sys.stderr)
@@ -70,18 +86,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def command_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of a command line that has these words: it knows the options of the commands among them."""
     called = Path(sys.argv[0]).name
     parser = argparse.ArgumentParser(
         prog="kubectl pillion" if called.startswith("kubectl-") else "pillion",
-        description="Give annotated pods a logging sidecar.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [-h] [--version] COMMAND ...",
     )
+    describe(parser, f"Give annotated pods a logging sidecar.\n\n{_overview()}", _EXAMPLES)
     parser.add_argument("--version", action="version", version=f"pillion {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    # argparse has no groups of commands: the description shows them
+    commands = parser.add_subparsers(prog=parser.prog, dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name in words:
             import_module(f"{__name__}.{name}").add_arguments(command)
     return parser
+
+
+def _overview() -> str:
+    """Return all commands with what they do, by what people want."""
+    width = max(map(len, COMMANDS))
+    return "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:<{width}}  {summary}" for name, summary in group.items())])
+        for title, group in GROUPS.items()
+    )

@@ -12,7 +12,7 @@ from certs.inspection import CertificateInfo, InspectionProblem, Item, KeyInfo, 
 from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
 from webhook.cli.kubectl import Kubectl
 from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, find_releases, request_rotation
-from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, painter, visible
+from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, describe, painter, visible
 from webhook.errors import CertificateError
 
 __all__ = ["add_arguments", "run"]
@@ -21,7 +21,6 @@ __all__ = ["add_arguments", "run"]
 WRONG, USAGE = 1, 2
 
 _EXAMPLES = """\
-examples:
   pillion certs show                          the releases in kubectl's cluster
   pillion certs show tls.crt tls.key ca.crt
   pillion certs verify                        each release's pair, against what its webhook entries trust
@@ -32,12 +31,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's actions and their options."""
-    parser.description = (
+    describe(
+        parser,
         "Say what certificates there are, until when they are valid, and what is wrong with them: in files, or in the\n"
-        "cluster that kubectl uses. Exit code 1: something is wrong with a certificate; 2: usage, or it can't be read."
+        "cluster that kubectl uses. Exit code 1: something is wrong with a certificate; 2: usage, or it can't be read.",
+        _EXAMPLES,
     )
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _add_show(actions.add_parser("show", help="say what is there and until when"))
     _add_verify(actions.add_parser("verify", help="say exactly what is wrong with a pair"))

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from webhook.cli.terminal import GREEN, deliver, painter, visible
+from webhook.cli.terminal import GREEN, deliver, describe, painter, visible
 from webhook.configuration import parse
 from webhook.errors import ConfigurationError, Problem
 
@@ -14,7 +14,6 @@ __all__ = ["add_arguments", "run"]
 WRONG = 1
 
 _EXAMPLES = """\
-examples:
   pillion config check -f values.yaml         the values of the Helm chart
   pillion config check -f pillion.yaml        a configuration file
   helm get values pillion -n pillion-system -o yaml | pillion config check -f -
@@ -23,9 +22,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's actions and their options."""
-    parser.description = "Check profiles and the rest of a configuration, as a server does when it reads them."
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    description = "Check profiles and the rest of a configuration, as a server does when it reads them."
+    describe(parser, description, _EXAMPLES)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     check = actions.add_parser("check", help="say everything that is wrong with a configuration")
     check.description = (

@@ -10,7 +10,7 @@ import msgspec
 
 from webhook.cli import manifests
 from webhook.cli.inject import DENIED, examined, fails, tell
-from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
+from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, describe, painter, visible
 from webhook.injection.admission import Admission
 from webhook.injection.edit import Operation
 from webhook.injection.log_sources import LogSource
@@ -30,7 +30,6 @@ UNSEEN = {"kube-system": "", "pillion-system": ", the namespace of Pillion itsel
 _VAGUE = frozenset({Reason.NO_CONTAINERS, Reason.UNREADABLE_POD})
 
 _EXAMPLES = """\
-examples:
   pillion explain -f app.yaml
   kubectl get deployment web -o yaml | pillion explain -f -
   pillion explain -f app.yaml -o json | jq '.[].reason'
@@ -39,12 +38,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.description = (
+    describe(
+        parser,
         "Show for each pod in manifests why it is injected or not: each rule with its result, where the logs are, and\n"
-        "the verdict. Exit code 1: with --strict, a pod is not injected as requested; 2: input can't be read."
+        "the verdict. Exit code 1: with --strict, a pod is not injected as requested; 2: input can't be read.",
+        _EXAMPLES,
     )
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     manifests.add_options(parser)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
 

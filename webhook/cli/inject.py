@@ -11,7 +11,7 @@ from webhook import documents
 from webhook.cli import manifests
 from webhook.cli.manifests import File
 from webhook.cli.replacement import replaced
-from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, painter, visible
+from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, describe, painter, visible
 from webhook.documents import Document
 from webhook.errors import ManifestError
 from webhook.injection.edit import NULL_SPELLING
@@ -28,7 +28,6 @@ DENIED = 1
 COLOURS = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.NOTE: CYAN}
 
 _EXAMPLES = """\
-examples:
   pillion inject -f app.yaml --diff
   pillion inject -f app.yaml | kubectl apply -f -
   kustomize build . | pillion inject -f - > injected.yaml
@@ -37,13 +36,13 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.description = (
+    describe(
+        parser,
         "Print manifests as the webhook would change them. Comments, order and everything else stay as they are.\n"
         "An existing sidecar is replaced. Warnings go to standard error. Exit code 1: with --strict, a pod is not\n"
-        "injected as requested, and nothing is printed; 2: input can't be read."
+        "injected as requested, and nothing is printed; 2: input can't be read.",
+        _EXAMPLES,
     )
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     manifests.add_options(parser)
     add_output_options(parser)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from webhook import __version__
 from webhook.cli import manifests
 from webhook.cli.inject import COLOURS, examined
-from webhook.cli.terminal import complain, deliver, painter, visible
+from webhook.cli.terminal import complain, deliver, describe, painter, visible
 from webhook.workloads.objects import ManifestReason, Object, Remark, Severity
 from webhook.workloads.reports import Report
 
@@ -22,7 +22,6 @@ __all__ = ["add_arguments", "run"]
 WRONG = 1
 
 _EXAMPLES = """\
-examples:
   pillion lint -f app.yaml
   pillion lint -R -f manifests
   helm template shop charts/shop | pillion lint -f -
@@ -38,12 +37,12 @@ class Found(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.description = (
+    describe(
+        parser,
         "Name what the webhook would warn about or refuse in manifests, and keys that have no effect. Manifests that\n"
-        "do not use Pillion are passed over. Exit code 1: there is an error or a warning; 2: input can't be read."
+        "do not use Pillion are passed over. Exit code 1: there is an error or a warning; 2: input can't be read.",
+        _EXAMPLES,
     )
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     manifests.add_options(parser)
     parser.add_argument(
         "-o", "--output", choices=("text", "json", "sarif"), default="text", help="text (default), json, or SARIF 2.1.0"

@@ -1,5 +1,6 @@
 """What a person sees: colours, where a terminal has them, and nothing that a manifest's text makes a terminal do."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ __all__ = [
     "abandon_output",
     "complain",
     "deliver",
+    "describe",
     "painter",
     "visible",
 ]
@@ -35,6 +37,13 @@ def painter(stream: TextIO) -> Paint:
     if stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         return lambda text, colour: f"\x1b[{colour}m{text}\x1b[0m" if text else text
     return lambda text, _colour: text
+
+
+def describe(parser: argparse.ArgumentParser, description: str, examples: str) -> None:
+    """Give a command's help text what it does and examples of it, with their line ends."""
+    parser.description = description
+    parser.epilog = f"examples:\n{examples}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def visible(text: str) -> str:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from webhook.cli import manifests
 from webhook.cli.inject import add_output_options, render
-from webhook.cli.terminal import YELLOW, complain, deliver, painter, visible
+from webhook.cli.terminal import YELLOW, complain, deliver, describe, painter, visible
 from webhook.errors import ManifestError
 from webhook.workloads.workload import Removed, workloads
 
 __all__ = ["add_arguments", "run"]
 
 _EXAMPLES = """\
-examples:
   pillion uninject -f app.yaml --diff
   pillion uninject -f app.yaml | kubectl apply -f -
 """
@@ -21,12 +20,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.description = (
+    describe(
+        parser,
         "Remove from manifests what pillion inject added. Everything else stays as it is. Whatever could be yours\n"
-        "stays as well, and is named on standard error. Exit code 2: input can't be read."
+        "stays as well, and is named on standard error. Exit code 2: input can't be read.",
+        _EXAMPLES,
     )
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     manifests.add_input_options(parser)
     add_output_options(parser)
 
