@@ -68,7 +68,9 @@ def test_the_page_makes_no_html_of_text() -> None:
     """Everything that a manifest says is put there as text; the policy would stop the rest, but not kindly."""
     for name in FILES:
         text = (PAGE / name).read_text()
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            name
+        )
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text), name
 
 
@@ -106,7 +108,7 @@ def test_a_question_has_a_limit() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
-    [(SupersededError(), 409, "newer"), (NoAnswerError("it takes too long"), 503, "it takes too long")],
+    [(SupersededError(), 200, '{"superseded":true}'), (NoAnswerError("it takes too long"), 503, "it takes too long")],
 )
 def test_there_may_be_no_answer(error: Exception, status: int, text: str) -> None:
     """Then the page is told why."""

@@ -90,7 +90,9 @@ def test_a_link_leads_to_the_page_and_to_nothing_else() -> None:
 def test_every_response_says_what_a_browser_may_do(headers: dict[str, str]) -> None:
     """Nothing from elsewhere is loaded, nothing inline is executed, and no page frames it; there are no cookies."""
     answer = send("GET", "/", *headers.items())
-    policy = {words[0]: words[1:] for part in answer.headers["content-security-policy"].split(";") if (words := part.split())}
+    policy = {
+        words[0]: words[1:] for part in answer.headers["content-security-policy"].split(";") if (words := part.split())
+    }
     assert policy["default-src"] == ["'none'"]
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == ["'none'"]

@@ -16,11 +16,10 @@ import msgspec
 from webhook import documents
 from webhook.cli.drawing import drawing
 from webhook.cli.explain import as_json
-from webhook.cli.inject import lines, render
-from webhook.cli.manifests import File
+from webhook.cli.inject import lines
 from webhook.cli.objects import objects
 from webhook.cli.terminal import visible
-from webhook.cli.workloads import Report, Review, Workload, examine
+from webhook.cli.workloads import Report, Review, Workload, examine, operations
 from webhook.configuration import load
 from webhook.documents import Document
 from webhook.errors import ManifestError, PillionError
@@ -36,6 +35,8 @@ __all__ = ["Question", "answer", "setup", "worker_command"]
 NAMESPACE = "default"
 #: So many pods, and so many remarks, are listed.
 MAX_LISTED = 200
+#: Documents of more lines are compared in a simpler way: difflib's time grows with the square of lines that recur.
+LONG = 1000
 #: How positions name the text.
 SOURCE = "manifest"
 
@@ -137,7 +138,7 @@ def _answer(configuration: Configuration, asked: Question) -> dict[str, Any]:
         "text": text,
         "problems": [],
         "remarks": _remarks(reports),
-        "result": list(_marked(text, _injected(stream, reviews))),
+        "result": _marked(stream, reviews),
         "workloads": [
             {"title": visible(review.workload.title), "injected": review.verdict.injected}
             for review in reviews[:MAX_LISTED]
@@ -189,12 +190,6 @@ def _remarks(reports: Sequence[Report]) -> list[dict[str, Any]]:
     return found[:MAX_LISTED]
 
 
-def _injected(stream: list[Document], reviews: Sequence[Review]) -> str:
-    """Return the text as ``pillion inject`` prints it, for pods that have no sidecar yet."""
-    form = argparse.Namespace(diff=False, output=None)
-    return render([File(SOURCE, stream)], [review for review in reviews if not review.denied], form, "injected")
-
-
 def _whole(reviews: Sequence[Review], number: int) -> dict[str, Any]:
     """Return all about one pod: what ``pillion explain`` shows, its annotations, and its drawing."""
     review = reviews[number]
@@ -224,18 +219,51 @@ def _visible(value: Any) -> Any:
 # --- the result, with what is new in it --------------------------------------------------------------------------
 
 
-def _marked(before: str, after: str) -> Iterator[tuple[str, str]]:
-    """Yield the lines of both texts in runs, each with ``+`` for added, ``-`` for removed, or a blank."""
+def _marked(stream: Sequence[Document], reviews: Sequence[Review]) -> list[tuple[str, str]]:
+    """Return the stream as ``pillion inject`` prints it, in runs of lines: ``+`` added, ``-`` removed, or blank.
+
+    Documents are compared one by one: that is quick, and no line is taken for one of another pod.
+    """
+    runs: list[tuple[str, str]] = []
+    for document in stream:
+        own = [review for review in reviews if review.workload.document is document and not review.denied]
+        after = documents.edited(document, operations(own))
+        for sign, text in [(_SAME, document.separator), *_compared(document.text, after)]:
+            if runs and runs[-1][0] == sign:
+                runs[-1] = (sign, runs[-1][1] + text)
+            elif text:
+                runs.append((sign, text))
+    return runs
+
+
+_ADDED, _REMOVED, _SAME = "+", "-", " "
+
+
+def _compared(before: str, after: str) -> Iterator[tuple[str, str]]:
+    if before == after:
+        yield _SAME, before
+        return
     old, new = lines(before), lines(after)
-    matcher = difflib.SequenceMatcher(None, old, new)
-    for tag, old_start, old_end, new_start, new_end in matcher.get_opcodes():
+    if len(old) > LONG and (runs := _insertions(old, new)):
+        yield from runs
+        return
+    for tag, old_start, old_end, new_start, new_end in difflib.SequenceMatcher(None, old, new).get_opcodes():
         if tag == "equal":
-            yield " ", "".join(new[new_start:new_end])
-            continue
-        if old_start < old_end:
-            yield "-", "".join(old[old_start:old_end])
-        if new_start < new_end:
-            yield "+", "".join(new[new_start:new_end])
+            yield _SAME, "".join(new[new_start:new_end])
+        else:
+            yield _REMOVED, "".join(old[old_start:old_end])
+            yield _ADDED, "".join(new[new_start:new_end])
+
+
+def _insertions(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the runs where lines were only inserted, in linear time; none where others were changed, too."""
+    runs = []
+    place = 0
+    for line in new:
+        same = place < len(old) and line == old[place]
+        place += same
+        runs.append((_SAME if same else _ADDED, line))
+    return runs if place == len(old) else []
 
 
 # --- the form ----------------------------------------------------------------------------------------------------

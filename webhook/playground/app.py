@@ -45,7 +45,7 @@ def playground_app(worker: Worker, setup: bytes, hosts: tuple[str, ...]) -> ASGI
         try:
             return Response(await worker.ask(bytes(question)), media_type="application/json")
         except SupersededError:
-            return Response("there is a newer question\n", 409, media_type="text/plain")
+            return Response(b'{"superseded":true}', media_type="application/json")
         except NoAnswerError as error:
             return Response(f"{error}\n", 503, media_type="text/plain")
 

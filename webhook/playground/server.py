@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 
@@ -39,6 +40,8 @@ def run(port: int, command: Sequence[str], setup: bytes, announce: Callable[[str
 async def _serve(
     listener: socket.socket, command: Sequence[str], setup: bytes, hosts: tuple[str, ...], announce: Callable[[], None]
 ) -> None:
+    # so that this function ends with either: uvicorn raises the signal again when it has shut down
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     worker = Worker(command, TIME_LIMIT)
     config = uvicorn.Config(
         playground_app(worker, setup, hosts),

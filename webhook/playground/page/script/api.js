@@ -36,7 +36,6 @@ async function asked(question) {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(question),
     });
-    if (response.status === 409) return { superseded: true };
     if (!response.ok) return { failure: `No answer: ${(await response.text()).trim()}.` };
     return await response.json();
   } catch {

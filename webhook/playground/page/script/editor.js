@@ -5,6 +5,8 @@ import { byId, element, tell } from "./dom.js";
 const area = byId("manifest");
 const numbers = byId("numbers");
 const bands = byId("bands");
+/** Browsers take minutes to paste a megabyte as if it were typed, with each line to be undone. */
+const SLOW_PASTE = 32 * 1024;
 let lines = 1;
 
 /** Return the text. */
@@ -30,10 +32,15 @@ export function onChange(changed) {
   });
   area.addEventListener("paste", (event) => {
     const pasted = event.clipboardData?.getData("text") ?? "";
+    if (pasted.length < SLOW_PASTE) return;
+    event.preventDefault();
     if (pasted.length > MAX_TEXT) {
-      event.preventDefault();
       tell(TOO_LONG);
+      return;
     }
+    area.setRangeText(pasted, area.selectionStart, area.selectionEnd, "end");
+    number();
+    changed();
   });
   takeFiles((dropped) => {
     setText(dropped);
