@@ -24,7 +24,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
+.PHONY: help serve playground screenshots test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,6 +41,12 @@ $(VENV)/.installed: pyproject.toml uv.lock
 
 serve: $(VENV)/.installed ## run the webhook on this machine with a certificate of a local CA, and print how to try it
 	@$(BIN)/pillion serve $(SERVE)
+
+playground: $(VENV)/.installed ## serve the playground on this machine, and print its address
+	@$(BIN)/pillion playground
+
+screenshots: $(VENV)/.installed ## draw the pictures of the playground in docs/images; needs chromium
+	PILLION_SCREENSHOTS=1 PILLION_TEST_ALL=1 $(BIN)/python -m pytest tests/playground/test_page.py -k pictures
 
 test: $(VENV)/.installed ## run the tests that need no Kubernetes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST)

@@ -34,7 +34,7 @@ export function onChange(changed) {
     const pasted = event.clipboardData?.getData("text") ?? "";
     if (pasted.length < SLOW_PASTE) return;
     event.preventDefault();
-    if (pasted.length > MAX_TEXT) {
+    if (area.value.length + pasted.length > MAX_TEXT) {
       tell(TOO_LONG);
       return;
     }
