@@ -174,6 +174,7 @@ def test_who_types_sees_the_injected_manifest(open_page: Open) -> None:
     manifest(page).press("Control+A")
     page.keyboard.insert_text(BAD)
     expect(status(page)).to_contain_text("Not injected Pod/shop")
+    expect(page.locator("#added")).to_have_text("unchanged")
     expect(page.locator("#rules .no")).to_contain_text("must begin with /; write /var/log/shop/*.log")
 
 
@@ -374,7 +375,7 @@ def test_what_happens_is_told(open_page: Open) -> None:
     assert page.locator("[role=status]").evaluate_all("all => all.map(each => each.id)") == ["status", "toast"]
     manifest(page).fill(POD)
     expect(page.get_by_role("status").first).to_contain_text("Injected Pod/shop")
-    expect(page.get_by_role("region", name="Injected").last).to_be_visible()
+    expect(page.get_by_role("region", name="Result")).to_be_visible()
 
 
 # --- how it looks ------------------------------------------------------------------------------------------------
@@ -536,8 +537,8 @@ def test_another_page_cannot_ask(browser: Browser, server: Playground) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "scheme", "example"),
     [
-        ("light", (1360, 1180), "light", "Log file"),
-        ("dark", (1360, 1180), "dark", "Several containers"),
+        ("light", (1360, 1330), "light", "Several containers"),
+        ("dark", (1360, 1330), "dark", "Web page"),
         ("narrow", (390, 1180), "light", "Mistakes"),
     ],
 )

@@ -26,7 +26,6 @@ from webhook.errors import ManifestError, PillionError
 from webhook.injection.annotations import OPTIONS
 from webhook.injection.profile import Configuration
 from webhook.json_values import as_mapping, at, json_pointer
-from webhook.playground.server import TIME_LIMIT
 from webhook.playground.worker import serve
 
 __all__ = ["Question", "answer", "setup", "worker_command"]
@@ -37,6 +36,8 @@ NAMESPACE = "default"
 MAX_LISTED = 200
 #: Documents of more lines are compared in a simpler way: difflib's time grows with the square of lines that recur.
 LONG = 1000
+#: How long the work on one text may take, in seconds of the processor. A megabyte of workloads takes three to five.
+CPU_LIMIT = 8.0
 #: How positions name the text.
 SOURCE = "manifest"
 
@@ -307,9 +308,9 @@ def main() -> None:
     except PillionError as error:
         # it was valid when the playground began
         problem = _problem(ManifestError(f"the configuration can't be used any more: {error}"))
-        serve(lambda _: msgspec.json.encode(_unreadable([problem])), 2 * TIME_LIMIT)
+        serve(lambda _: msgspec.json.encode(_unreadable([problem])), CPU_LIMIT)
     else:
-        serve(partial(answer, configuration), 2 * TIME_LIMIT)
+        serve(partial(answer, configuration), CPU_LIMIT)
 
 
 if __name__ == "__main__":

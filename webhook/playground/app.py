@@ -5,6 +5,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
@@ -42,12 +43,14 @@ def playground_app(worker: Worker, setup: bytes, hosts: tuple[str, ...]) -> ASGI
             question += chunk
             if len(question) > MAX_QUESTION:
                 return Response(f"a question has at most {MAX_QUESTION} bytes\n", 413, media_type="text/plain")
+        # the reason is an answer, too: a page that is told why has not failed
         try:
-            return Response(await worker.ask(bytes(question)), media_type="application/json")
+            answer = await worker.ask(bytes(question))
         except SupersededError:
-            return Response(b'{"superseded":true}', media_type="application/json")
+            answer = msgspec.json.encode({"superseded": True})
         except NoAnswerError as error:
-            return Response(f"{error}\n", 503, media_type="text/plain")
+            answer = msgspec.json.encode({"failure": f"{error}."})
+        return Response(answer, media_type="application/json")
 
     return Guard(app, hosts)
 

@@ -19,6 +19,9 @@ __all__ = ["NoAnswerError", "SupersededError", "Worker", "serve"]
 _LENGTH = struct.Struct(">I")
 #: How long an older question is still worked on when there is a newer one: most need far less.
 GRACE = 0.3
+TOO_LONG, TOO_LARGE = "This takes too long", "This takes more memory than it may"
+#: What the timer of :func:`serve` sends.
+_TIME_IS_UP = signal.SIGPROF
 #: Address space of the process; it needs a tenth of that for a text of the largest size.
 MAX_MEMORY = 2 * 1024**3
 
@@ -32,7 +35,10 @@ class NoAnswerError(Exception):
 
 
 class Worker:
-    """Asks a program that calls :func:`serve`: starts it when it is needed, and ends it when it takes too long."""
+    """Asks a program that calls :func:`serve`: starts it when it is needed, and ends it when it takes too long.
+
+    ``time_limit`` is for a process that hangs, in seconds; what it may compute is the program's to say.
+    """
 
     def __init__(self, command: Sequence[str], time_limit: float) -> None:
         self._command = command
@@ -55,10 +61,10 @@ class Worker:
             except TimeoutError:
                 await self._kill()
                 self._raise_if_older(own)
-                raise NoAnswerError(f"this takes longer than {self._time_limit:g} seconds") from None
+                raise NoAnswerError(TOO_LONG) from None
             except (OSError, asyncio.IncompleteReadError):
-                await self._kill()
-                raise NoAnswerError("this takes more memory than it may") from None
+                code = await self._kill()
+                raise NoAnswerError(TOO_LONG if code == -_TIME_IS_UP else TOO_LARGE) from None
             except asyncio.CancelledError:
                 # the answer to this question would be taken for one to the next
                 await self._kill()
@@ -92,26 +98,29 @@ class Worker:
         (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
         return await stdout.readexactly(length)
 
-    async def _kill(self) -> None:
+    async def _kill(self) -> int:
+        """End the process, if it still runs, and return how it ended."""
         process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        if process is None:
+            return 0
+        with suppress(ProcessLookupError):
+            process.kill()
+        return await process.wait()
 
 
-def serve(answer: Callable[[bytes], bytes], time_limit: float) -> None:
+def serve(answer: Callable[[bytes], bytes], cpu_limit: float) -> None:
     """Answer the questions on standard input until it ends: the other side of :class:`Worker`.
 
-    The process ends itself where an answer takes longer than ``time_limit`` seconds: its server may be gone.
+    The process ends where an answer takes more than ``cpu_limit`` seconds of its own time: a machine with a lot else
+    to do needs longer, and a server that is gone ends nothing any more.
     """
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with suppress(OSError, ValueError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     while head := questions.read(_LENGTH.size):
-        signal.setitimer(signal.ITIMER_REAL, time_limit)
+        signal.setitimer(signal.ITIMER_PROF, cpu_limit)
         found = answer(questions.read(*_LENGTH.unpack(head)))
         answers.write(_LENGTH.pack(len(found)) + found)
         answers.flush()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)

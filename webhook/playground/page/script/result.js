@@ -32,7 +32,8 @@ export function showResult(runs) {
   box.scrollTop = scrollTop;
   box.scrollLeft = scrollLeft;
   const added = lines.reduce((sum, [sign, run]) => sum + (sign === "+" ? run.length : 0), 0);
-  byId("added").textContent = added ? `+ ${counted(added, "line")}` : "";
+  byId("added").textContent = added ? `+ ${counted(added, "line")}` : "unchanged";
+  byId("added").classList.toggle("some", added > 0);
   show(true);
   byId("next").hidden = added === 0;
   return added;
