@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -56,6 +56,7 @@ def run(scene: Ask, used: Worker) -> None:
             await scene(used)
         finally:
             await used.close()
+            assert used._process is None
 
     asyncio.run(play())
 
@@ -185,11 +186,3 @@ def test_an_answer_may_take_only_so_much_of_the_processor() -> None:
             assert await used.ask(b"work") == b"krow"
 
     run(scene, worker())
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
-    """Fail a test that leaves a child behind."""
-    yield
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
