@@ -266,6 +266,28 @@ def test_the_form_writes_annotations(open_page: Open) -> None:
     expect(page.get_by_label("profile", exact=True)).to_have_value("otel")
 
 
+def test_what_is_set_at_the_same_time_is_not_lost(open_page: Open) -> None:
+    """Two fields, and the text, before there is an answer to any of them."""
+    page = open_page()
+    manifest(page).fill(POD)
+    expect(status(page)).to_contain_text("Injected Pod/shop")
+    page.evaluate(
+        """() => {
+            for (const [id, value] of [["profile", "web"], ["env", "false"]]) {
+                const field = document.getElementById(`annotation-${id}`);
+                field.value = value;
+                field.dispatchEvent(new Event("input"));
+            }
+            const area = document.getElementById("manifest");
+            area.value += "# more\\n";
+            area.dispatchEvent(new Event("input"));
+        }"""
+    )
+    added = '    pillion.dev/profile: web\n    pillion.dev/env: "false"\nspec:'
+    expect(manifest(page)).to_have_value(POD.replace("spec:", added) + "# more\n")
+    expect(status(page)).to_contain_text("with profile web")
+
+
 @pytest.mark.parametrize("files", [(("a.yaml", POD),), (("a.yaml", POD.rstrip("\n")), ("b.yaml", BAD))])
 def test_files_can_be_dropped(open_page: Open, files: tuple[tuple[str, str], ...]) -> None:
     """Anywhere on the page; several become one stream."""

@@ -226,9 +226,12 @@ def _marked(stream: Sequence[Document], reviews: Sequence[Review]) -> list[tuple
     Documents are compared one by one: that is quick, and no line is taken for one of another pod.
     """
     runs: list[tuple[str, str]] = []
+    own: dict[int, list[Review]] = {}
+    for review in reviews:
+        if not review.denied:
+            own.setdefault(id(review.workload.document), []).append(review)
     for document in stream:
-        own = [review for review in reviews if review.workload.document is document and not review.denied]
-        after = documents.edited(document, operations(own))
+        after = documents.edited(document, operations(own.get(id(document), [])))
         for sign, text in [(_SAME, document.separator), *_compared(document.text, after)]:
             if runs and runs[-1][0] == sign:
                 runs[-1] = (sign, runs[-1][1] + text)

@@ -19,9 +19,12 @@ __all__ = ["NoAnswerError", "SupersededError", "Worker", "serve"]
 _LENGTH = struct.Struct(">I")
 #: How long an older question is still worked on when there is a newer one: most need far less.
 GRACE = 0.3
-TOO_LONG, TOO_LARGE = "This takes too long", "This takes more memory than it may"
-#: What the timer of :func:`serve` sends.
-_TIME_IS_UP = signal.SIGPROF
+TOO_LONG = "This takes too long"
+FAILED = "This is a bug in Pillion: the process that should answer has ended"
+#: The exit code of a process that gets no more memory.
+_NO_MEMORY = 3
+#: Why there is no answer, by how the process ended; the timer of :func:`serve` sends a signal.
+_REASONS = {-signal.SIGPROF: TOO_LONG, _NO_MEMORY: "This takes more memory than it may"}
 #: Address space of the process; it needs a tenth of that for a text of the largest size.
 MAX_MEMORY = 2 * 1024**3
 
@@ -63,8 +66,7 @@ class Worker:
                 self._raise_if_older(own)
                 raise NoAnswerError(TOO_LONG) from None
             except (OSError, asyncio.IncompleteReadError):
-                code = await self._kill()
-                raise NoAnswerError(TOO_LONG if code == -_TIME_IS_UP else TOO_LARGE) from None
+                raise NoAnswerError(_REASONS.get(await self._kill(), FAILED)) from None
             except asyncio.CancelledError:
                 # the answer to this question would be taken for one to the next
                 await self._kill()
@@ -120,7 +122,11 @@ def serve(answer: Callable[[bytes], bytes], cpu_limit: float) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     while head := questions.read(_LENGTH.size):
         signal.setitimer(signal.ITIMER_PROF, cpu_limit)
-        found = answer(questions.read(*_LENGTH.unpack(head)))
+        try:
+            found = answer(questions.read(*_LENGTH.unpack(head)))
+        except MemoryError:
+            # at once: whoever reads the pipe ends a process that has closed it
+            os._exit(_NO_MEMORY)
         answers.write(_LENGTH.pack(len(found)) + found)
         answers.flush()
         signal.setitimer(signal.ITIMER_PROF, 0)

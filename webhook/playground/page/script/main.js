@@ -19,13 +19,17 @@ const state = () => ({ text: editor.text(), workload, opted_in: byId("opted-in")
 /** Ask about the text as it is now, and show the answer; ``change`` may set an annotation first. */
 async function update(change = {}) {
   document.body.classList.add("stale");
-  const answer = await ask({ ...state(), ...change });
-  if (!answer) return;
+  const asked = state();
+  const answer = await ask({ ...asked, ...change });
+  // what is set in the form is not lost when somebody types at the same time
+  if (change.key && (!answer || editor.text() !== asked.text)) return update(change);
+  if (!answer) return undefined;
   document.body.classList.remove("stale");
-  if (answer.text !== undefined && change.key) editor.setText(answer.text);
+  if (change.key && answer.text !== undefined) editor.setText(answer.text);
   show(answer);
   showPressed();
   keepInAddress();
+  return undefined;
 }
 
 function show(answer) {
@@ -112,7 +116,10 @@ async function start() {
     ...examples.map(({ title, text }) => element("li", "", button(title, () => begin(text)))),
   );
   byId("snippet").textContent = `annotations:\n  ${setup.prefix}inject: "true"\n  ${setup.prefix}logs: /var/log/app/*.log`;
-  const write = (key, value) => update({ key, value: value || null });
+  let writing = Promise.resolve();
+  const write = (key, value) => {
+    writing = writing.then(() => update({ key, value: value || null }));
+  };
   makeForm(setup, write);
   showProfiles(setup, (name) => write("profile", name));
   showPressed();
