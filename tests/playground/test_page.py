@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 import webhook.playground
 from tests.playground.browser import launch
@@ -271,18 +271,14 @@ def test_what_is_set_at_the_same_time_is_not_lost(open_page: Open) -> None:
     page = open_page()
     manifest(page).fill(POD)
     expect(status(page)).to_contain_text("Injected Pod/shop")
-    page.evaluate(
-        """() => {
-            for (const [id, value] of [["profile", "web"], ["env", "false"]]) {
-                const field = document.getElementById(`annotation-${id}`);
-                field.value = value;
-                field.dispatchEvent(new Event("input"));
-            }
-            const area = document.getElementById("manifest");
-            area.value += "# more\\n";
-            area.dispatchEvent(new Event("input"));
-        }"""
-    )
+    held: list[Route] = []
+    page.route("**/ask", lambda route: held.append(route), times=1)  # noqa: PLW0108 — Playwright takes no built-in
+    with page.expect_request("**/ask"):
+        page.get_by_label("profile", exact=True).select_option("web")
+    page.get_by_label("env", exact=True).select_option("false")
+    manifest(page).press("Control+End")
+    page.keyboard.insert_text("# more\n")
+    held[0].continue_()
     added = '    pillion.dev/profile: web\n    pillion.dev/env: "false"\nspec:'
     expect(manifest(page)).to_have_value(POD.replace("spec:", added) + "# more\n")
     expect(status(page)).to_contain_text("with profile web")
@@ -351,6 +347,11 @@ def test_a_link_that_holds_none_is_said(open_page: Open) -> None:
     expect(manifest(page)).to_have_value("")
     page.get_by_role("button", name="Log file").click()
     expect(status(page)).to_contain_text("Injected Pod/ticker")
+    # it stops to unpack in time
+    unpack = "fragment => import('/script/link.js').then(({ fromFragment }) => fromFragment(fragment))"
+    small, large = (fragment(json.dumps({"text": "x" * size}).encode()) for size in (MIB, 7 * MIB))
+    assert page.evaluate(unpack, small)
+    assert page.evaluate(unpack, large) is None
 
 
 def test_all_of_it_works_with_the_keyboard(open_page: Open) -> None:

@@ -66,7 +66,7 @@ class Worker:
                 self._raise_if_older(own)
                 raise NoAnswerError(TOO_LONG) from None
             except (OSError, asyncio.IncompleteReadError):
-                raise NoAnswerError(_REASONS.get(await self._kill(), FAILED)) from None
+                raise NoAnswerError(_REASONS.get(await self._ended(), FAILED)) from None
             except asyncio.CancelledError:
                 # the answer to this question would be taken for one to the next
                 await self._kill()
@@ -99,6 +99,14 @@ class Worker:
         await stdin.drain()
         (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
         return await stdout.readexactly(length)
+
+    async def _ended(self) -> int:
+        """Return how a process ended that has closed its pipe."""
+        if self._process is not None:
+            # by itself: asyncio can't tell how a process ended that is killed in that moment
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), GRACE)
+        return await self._kill()
 
     async def _kill(self) -> int:
         """End the process, if it still runs, and return how it ended."""
