@@ -25,6 +25,8 @@ FAILED = "This is a bug in Pillion: the process that should answer has ended"
 _NO_MEMORY = 3
 #: Why there is no answer, by how the process ended; the timer of :func:`serve` sends a signal.
 _REASONS = {-signal.SIGPROF: TOO_LONG, _NO_MEMORY: "This takes more memory than it may"}
+#: How long a process that has closed its pipe may take to end.
+EXIT_TIMEOUT = 5.0
 #: Address space of the process; it needs a tenth of that for a text of the largest size.
 MAX_MEMORY = 2 * 1024**3
 
@@ -105,7 +107,7 @@ class Worker:
         if self._process is not None:
             # by itself: asyncio can't tell how a process ended that is killed in that moment
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), GRACE)
+                await asyncio.wait_for(self._process.wait(), EXIT_TIMEOUT)
         return await self._kill()
 
     async def _kill(self) -> int:
