@@ -14,6 +14,13 @@ KUBERNETES ?=
 WORKERS ?= auto --maxprocesses 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
+# How images are built: with what, under which name, and with which more options.
+BUILDER ?= $(or $(shell command -v docker),$(shell command -v podman))
+IMAGE ?= registry.pillion.dev/pillion
+BUILD ?=
+TAG := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' webhook/__init__.py)
+LABELS = --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null)
+IMAGES := dist/pillion-images.tar
 # All tests together must reach the share of the code that pyproject.toml asks for; chosen ones need not.
 COVERAGE = $(if $(PYTEST),,--cov --cov-report=)
 # pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
@@ -24,7 +31,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help serve playground screenshots test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet clean
+.PHONY: help image serve playground screenshots test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -38,6 +45,20 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
 	@touch $@
+
+image: ## build both images with docker or podman into an archive, and print the next commands (IMAGE=REPOSITORY for another name)
+	@test -n "$(BUILDER)" || { echo "make: there is no docker and no podman; install one of them" >&2; exit 1; }
+	$(BUILDER) build $(BUILD) $(LABELS) -t $(IMAGE):$(TAG) .
+	$(BUILDER) build $(BUILD) $(LABELS) -t $(IMAGE):$(TAG)-tail --target tail .
+	@mkdir -p $(dir $(IMAGES)) && rm -f $(IMAGES)
+	$(BUILDER) save $(if $(findstring podman,$(BUILDER)),--multi-image-archive )-o $(IMAGES) $(IMAGE):$(TAG) $(IMAGE):$(TAG)-tail
+	@printf '%s\n' "" "The images $(IMAGE):$(TAG) and $(IMAGE):$(TAG)-tail are built. Give them to the nodes:" "" \
+	  "  kind load image-archive $(IMAGES)" \
+	  "  minikube image load $(IMAGES)" \
+	  "  k3d image import $(IMAGES)" \
+	  "  $(notdir $(firstword $(BUILDER))) push $(IMAGE):$(TAG) && $(notdir $(firstword $(BUILDER))) push $(IMAGE):$(TAG)-tail" "" \
+	  "Then install the chart:" "" \
+	  "  helm install pillion charts/pillion -n pillion-system --create-namespace --wait --set image.repository=$(IMAGE)" ""
 
 serve: $(VENV)/.installed ## run the webhook on this machine with a certificate of a local CA, and print how to try it
 	@$(BIN)/pillion serve $(SERVE)
@@ -61,7 +82,7 @@ check: $(VENV)/.installed ## style, types, import contracts, lock file and gener
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck webhook/profiles/*.sh .ci/run
+	$(BIN)/shellcheck webhook/profiles/*.sh examples/*.sh .ci/run
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
 ifneq ($(CARGO),)
@@ -118,6 +139,22 @@ test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, w
 
 test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a real kubelet, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
+
+drills: $(VENV)/.installed ## an operator's first month on a real node, under load, with Prometheus; half an hour, needs apt-get install prometheus
+	@$(BIN)/python -m tests.cluster.drills
+
+release: $(VENV)/.installed ## set VERSION=x.y.z everywhere, date the changelog, commit and tag; nothing is pushed
+	@case "$(VERSION)" in [0-9]*.[0-9]*.[0-9]*) ;; *) echo "make: which version? make release VERSION=1.2.3" >&2; exit 1;; esac
+	@test -z "$$(git status --porcelain)" || { echo "make: there are changes; commit them first (git status)" >&2; exit 1; }
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group release
+	$(BIN)/bump-my-version bump --new-version $(VERSION)
+	sed -i "s/^## Unreleased$$/## Unreleased\n\n## $(VERSION) - $$(date +%F)/" CHANGELOG.md
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --quiet
+	cd tail && $(CARGO) update --quiet --workspace --offline
+	$(MAKE) check
+	git commit --quiet --all --message "Release $(VERSION)"
+	git tag --annotate v$(VERSION) --message "Pillion $(VERSION)"
+	@echo "Pillion $(VERSION) is committed and tagged. To publish it: git push --atomic origin HEAD v$(VERSION)"
 
 clean: ## remove everything that was built here
 	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -1,1 +1,4 @@
-"""Pillion's certificates: made, verified and renewed without knowing anything of the webhook."""
+"""Pillion's certificates, made, verified and renewed; and what keeper and server share: the log, durations, files.
+
+Nothing here knows anything of the webhook.
+"""

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import pem
 
-__all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "Leaf", "UnsupportedKeyError", "is_due_for_renewal"]
+__all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "LeafPair", "UnsupportedKeyError", "is_due_for_renewal"]
 
 #: Long enough that a new CA reaches every trust bundle before the old one expires.
 CA_LIFETIME = timedelta(days=365)
@@ -36,8 +36,8 @@ class UnsupportedKeyError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """A server's certificate and its private key."""
+class LeafPair:
+    """A leaf, which is a server's certificate, and its private key."""
 
     certificate: x509.Certificate
     key: ECKey
@@ -109,8 +109,8 @@ class CA:
         *,
         lifetime: timedelta = LEAF_LIFETIME,
         key: ECKey | None = None,
-    ) -> Leaf:
-        """Return a leaf for a server that clients call by ``names``: DNS names, and IP addresses as text.
+    ) -> LeafPair:
+        """Return a leaf and its key, for a server that clients call by ``names``: DNS names, and IP addresses as text.
 
         It never outlives the CA: clients would reject the chain although the leaf itself has not expired.
         """
@@ -127,7 +127,7 @@ class CA:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
-        return Leaf(builder.sign(self.key, SHA256()), key)
+        return LeafPair(builder.sign(self.key, SHA256()), key)
 
     @property
     def certificate_pem(self) -> bytes:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Content", "ReadFailure", "read", "replace"]
+__all__ = ["Content", "ReadFailure", "read", "write_atomically"]
 
 
 class ReadFailure(NamedTuple):
@@ -22,10 +22,10 @@ Content = bytes | ReadFailure
 def read(path: Path) -> Content:
     """Return a file's bytes, or why it can't be read. Never raises and never blocks."""
     try:
-        # regular files only: reading a pipe would empty it, and might never end
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
+            # regular files only: reading a pipe would empty it, and might never end
             if stat.S_ISREG(mode):
                 return file.read()
             return ReadFailure(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file")
@@ -33,7 +33,7 @@ def read(path: Path) -> Content:
         return ReadFailure(error.strerror or str(error))
 
 
-def replace(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file atomically, with mode 0600; raises OSError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -78,7 +78,7 @@ def _inspect_block(label: str, block: bytes) -> Item:
 
 def _certificate(certificate: x509.Certificate) -> CertificateInfo:
     return CertificateInfo(
-        name=display_name(certificate).strip(chr(34)),
+        name=display_name(certificate).strip('"'),
         names=tuple(alternative_names(certificate)),
         issuer=certificate.issuer.rfc4514_string(),
         not_before=certificate.not_valid_before_utc,

@@ -1,4 +1,4 @@
-"""The keeper: the process that rotates a release's certificates and writes the leaf for its server.
+"""The keeper: the process that rotates a release's certificates and writes the pair for its server.
 
 ``python -m certs.keeper`` runs beside each server in a separate container, which alone has the service account's token.
 """
@@ -86,7 +86,7 @@ class Keeper:
 
     def __init__(
         self,
-        server: ApiServer,
+        api_server: ApiServer,
         objects: ObjectNames,
         settings: RotationSettings,
         folder: SharedFolder,
@@ -95,7 +95,7 @@ class Keeper:
         log: Log,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._api_server = server
+        self._api_server = api_server
         self._objects = objects
         self._settings = settings
         self._intervals = Intervals.of(settings)
@@ -109,7 +109,7 @@ class Keeper:
         self._written_pair: bytes | None = None
         """The pair in the shared folder; None until this process has written one."""
         # what an earlier process of this container wrote is still true; its times are not extended
-        self._status = replace(folder.read_status(), is_leader=False)
+        self._status = replace(folder.read_status(), may_rotate=False)
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until ``stop`` is set."""
@@ -146,13 +146,13 @@ class Keeper:
         with self._api_server.connect() as connection:
             store = Store(connection, self._objects)
             try:
-                is_leader = self._claim_lease(store)
+                may_rotate = self._claim_lease(store)
             except _ClockSkewError:
                 # another replica rotates; this one's server needs the leaf all the same
-                self._observe(store, is_leader=False)
+                self._observe_and_write_pair(store, may_rotate=False)
                 raise
-            observed, unusable = self._observe(store, is_leader=is_leader)
-            if not is_leader:
+            observed, unusable = self._observe_and_write_pair(store, may_rotate=may_rotate)
+            if not may_rotate:
                 self._stopwatch = Stopwatch()
                 but = f", but the Secret has no usable leaf yet: {unusable}" if unusable else ""
                 return Wait(self._intervals.poll, f"another replica rotates{but}")
@@ -160,11 +160,11 @@ class Keeper:
             store.perform(step, observed)
             return step
 
-    def _observe(self, store: Store, *, is_leader: bool) -> tuple[Observed, str]:
-        """Read the objects, and write the leaf for the server; return why there is none, too."""
-        self._status = replace(self._status, is_leader=is_leader)
-        observed = store.observe(include_webhook_configurations=is_leader)
-        return observed, self._write_leaf(observed)
+    def _observe_and_write_pair(self, store: Store, *, may_rotate: bool) -> tuple[Observed, str]:
+        """Read the objects, and write the pair for the server; return why there is none, too."""
+        self._status = replace(self._status, may_rotate=may_rotate)
+        observed = store.observe(include_webhook_configurations=may_rotate)
+        return observed, self._serve_pair(observed)
 
     def _claim_lease(self, store: Store) -> bool:
         """Claim or renew the Lease; return whether this process may rotate.
@@ -178,7 +178,7 @@ class Keeper:
                 # a replica whose clock is right may rotate instead
                 self._leadership.release(store, lease)
                 raise _ClockSkewError(f"this clock says {now:%FT%TZ}, the API server's {lease.api_server_time:%FT%TZ}")
-            is_leader = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
+            may_rotate = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except StatusError as error:
             if error.conflict:
                 return False
@@ -186,10 +186,10 @@ class Keeper:
             self._log_change(self._log.warning, "Lease", "rotating without Lease", str(error))
             return True
         self._log_limiter.reset("Lease")
-        return is_leader
+        return may_rotate
 
-    def _write_leaf(self, observed: Observed) -> str:
-        """Write the Secret's leaf for the server if it is valid, and set until when it may be served.
+    def _serve_pair(self, observed: Observed) -> str:
+        """Write the Secret's pair for the server if it is valid, and set until when it may be served.
 
         Return why it is not valid; an empty string if it is.
         """
@@ -313,7 +313,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
             tuple(options.webhook_configurations.split(",")),
             options.helm_release,
         )
-        server = ApiServer.in_cluster(environment)
+        api_server = ApiServer.in_cluster(environment)
     except KeyError as error:
         return _usage_error(f"{error.args[0]} is not set: this program must run in a pod")
     except ValueError as error:
@@ -324,7 +324,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         signal.signal(number, lambda *_: stop.set())
     form, level = LogFormat(options.log_format), LogLevel(options.log_level)
     with Log(sys.stdout.fileno(), form, level=level, field_length=MESSAGE_LENGTH) as log:
-        Keeper(server, objects, settings, SharedFolder(options.shared_folder), identity=identity, log=log).run(stop)
+        Keeper(api_server, objects, settings, SharedFolder(options.shared_folder), identity=identity, log=log).run(stop)
     return 0
 
 

@@ -118,8 +118,8 @@ class Log:
         record = {"time": time, "level": level, "event": event, **fields}
         line = self._encode(record, self._field_length)
         if len(line) > LINE_LENGTH:
-            # short enough: a dozen fields by default, or four long ones with the keeper's field length, and at most six
-            # bytes for a character
+            # Shorter fields now. With at most 12 of them (4 long ones in the keeper) of at most six bytes per character
+            # the line is within LINE_LENGTH; no caller logs more.
             line = self._encode(record, self._field_length // 8)
         return line
 

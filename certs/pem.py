@@ -33,7 +33,7 @@ _DESCRIPTIONS = {
     "RSA PUBLIC KEY": "it holds a public key",
     "OPENSSH PRIVATE KEY": "it holds a key in OpenSSH's format; convert it: ssh-keygen -p -m PEM -f FILE",
 }
-_KEY = "PRIVATE KEY"
+_PRIVATE_KEY_SUFFIX = "PRIVATE KEY"
 _OPENSSH = "OPENSSH PRIVATE KEY"
 #: The header of a traditional key that is encrypted (RFC 1421); PKCS #8 has a label of its own.
 _ENCRYPTED_HEADER = b"Proc-Type: 4,ENCRYPTED"
@@ -79,7 +79,7 @@ def blocks(pem: bytes) -> list[tuple[str, bytes]]:
 
 def private_key(pem: bytes, where: str) -> PrivateKeyTypes:
     """Return the first private key; raise :class:`UnreadableError` if there is none or it can't be read."""
-    labels = [label for label in _labels(pem) if label.endswith(_KEY)]
+    labels = [label for label in _labels(pem) if label.endswith(_PRIVATE_KEY_SUFFIX)]
     if not labels or labels[0] == _OPENSSH:
         raise UnreadableError(f"{where} holds no private key: {describe(pem)}")
     try:
@@ -101,7 +101,7 @@ def public_key(certificate: x509.Certificate, where: str) -> CertificatePublicKe
 
 def count_private_keys(pem: bytes) -> int:
     """Return the number of private keys, readable or not."""
-    return sum(label.endswith(_KEY) for label in _labels(pem))
+    return sum(label.endswith(_PRIVATE_KEY_SUFFIX) for label in _labels(pem))
 
 
 def describe(pem: bytes) -> str:
@@ -113,7 +113,11 @@ def describe(pem: bytes) -> str:
         known = [_DESCRIPTIONS[label] for label in labels if label in _DESCRIPTIONS]
         if known:
             return known[0]
-        return "it holds a private key" if any(label.endswith(_KEY) for label in labels) else f"it holds {labels[0]}"
+        return (
+            "it holds a private key"
+            if any(label.endswith(_PRIVATE_KEY_SUFFIX) for label in labels)
+            else f"it holds {labels[0]}"
+        )
     if not pem.strip():
         return "it is empty"
     if pem.startswith(_DER):

@@ -274,8 +274,8 @@ class _SecretState:
         return {key: value for key, value in content.items() if value}
 
 
-#: The data keys that :class:`_SecretState` writes.
-_KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "distrusted-ca.crt"})
+#: The keys of the Secret's data that :class:`_SecretState` writes.
+_CA_DATA_KEYS = frozenset({"ca.crt", "ca.key", "next-ca.crt", "next-ca.key", "retired-ca.crt", "distrusted-ca.crt"})
 
 
 class _Reconciliation:
@@ -304,11 +304,13 @@ class _Reconciliation:
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
         """Return the step that stores ``state`` and ``leaf`` (default: the present one), beside others' data keys."""
-        content = {key: value for key, value in self.secret.content.items() if key not in _KEYS} | state.content()
-        content["tls.crt"], content["tls.key"] = leaf or self.valid_leaf(state)
+        content = {
+            key: value for key, value in self.secret.content.items() if key not in _CA_DATA_KEYS
+        } | state.content()
+        content["tls.crt"], content["tls.key"] = leaf or self.valid_pair(state)
         return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
 
-    def valid_leaf(self, state: _SecretState) -> tuple[bytes, bytes]:
+    def valid_pair(self, state: _SecretState) -> tuple[bytes, bytes]:
         """Return the Secret's leaf and its key, both empty if no trusted CA signed it or it is otherwise invalid."""
         pair = self.secret.content.get("tls.crt", b""), self.secret.content.get("tls.key", b"")
         try:
@@ -358,6 +360,7 @@ class _Reconciliation:
 
 
 def _clock_skew(context: _Reconciliation) -> StepResult | None:
+    """Wait. Only reached where the Lease can't be used: otherwise ``Keeper._claim_lease`` has compared the clocks."""
     skew = abs(context.now - context.observed.api_server_time)
     if skew <= context.settings.max_clock_skew:
         return None
@@ -492,7 +495,7 @@ def _distrust_retired_cas(context: _Reconciliation) -> StepResult | None:
 
 def _delete_unreadable(context: _Reconciliation) -> StepResult | None:
     """Delete data keys that the other rules ignore, so that the Secret shows only what is in use."""
-    present = {key: value for key, value in context.secret.content.items() if key in _KEYS and value}
+    present = {key: value for key, value in context.secret.content.items() if key in _CA_DATA_KEYS and value}
     if present == context.state.content():
         return None
     return context.write_step(context.state, "a data key of the Secret can't be used")

@@ -21,7 +21,7 @@ class FailureKind(StrEnum):
 
     UNREACHABLE = "unreachable"
     ERROR_RESPONSE = "error_response"
-    CONFLICT = "conflict"  # another replica wrote first: no error, the next reconciliation observes its write
+    CONFLICT = "conflict"  # harmless: another replica wrote first, and the next reconciliation observes its write
     CLOCK_SKEW = "clock_skew"
     FOLDER = "folder"
     UNEXPECTED_EXCEPTION = "unexpected_exception"
@@ -49,7 +49,7 @@ class KeeperStatus:
     """Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`."""
     last_success: float = 0.0
     """When the keeper last reconciled successfully, in seconds of the epoch."""
-    is_leader: bool = False
+    may_rotate: bool = False
     steps: dict[str, int] = field(default_factory=dict)
     """The number of steps taken, by kind."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -57,6 +57,8 @@ class KeeperStatus:
 
     def readiness_error(self, now: datetime, boot_seconds: float) -> str:
         """Return why a server must not serve the pair now; an empty string if it may."""
+        if not self.fresh_until_boot_seconds:
+            return "the certificate keeper has not read the Secret yet"
         if boot_seconds > self.fresh_until_boot_seconds:
             return "the certificate keeper has not read the Secret for too long: other replicas may have rotated since"
         if not self.serve_from <= now.timestamp() <= self.serve_until:
@@ -83,11 +85,11 @@ class SharedFolder(NamedTuple):
 
     def write_pair(self, certificate_pem: bytes, key_pem: bytes) -> None:
         """Write a certificate and its key; raises OSError."""
-        files.replace(self.pair_file, certificate_pem + key_pem)
+        files.write_atomically(self.pair_file, certificate_pem + key_pem)
 
     def write_status(self, status: KeeperStatus) -> None:
         """Write the keeper's status; raises OSError."""
-        files.replace(self._status_file, json.dumps(asdict(status)).encode())
+        files.write_atomically(self._status_file, json.dumps(asdict(status)).encode())
 
     def read_status(self) -> KeeperStatus:
         """Return the last status written; one that allows no serving if none can be read."""

@@ -10,6 +10,8 @@ from tests.pages import ROOT, anchor
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "charts/pillion/README.md",
     ROOT / "tail/README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -57,6 +59,19 @@ def test_every_page_that_is_named_is_there() -> None:
     assert sum(map(len, named.values())) > 20
     broken = {str(path): _broken(ROOT / "README.md", names) for path, names in named.items()}
     assert {path: names for path, names in broken.items() if names} == {}
+
+
+def test_contributing_names_files_that_are_there() -> None:
+    """Its worked examples are of the code as it is; a name without a folder is in the folder named before it."""
+    named = re.findall(r"`([\w./*-]+\.(?:py|md|yaml)|\w+/[\w/*-]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 20
+    folder, missing = ROOT, []
+    for name in named:
+        whole = ROOT / name if "/" in name else folder / name
+        if not list(whole.parent.glob(whole.name)) and not (ROOT / name).exists():
+            missing.append(name)
+        folder = whole.parent
+    assert missing == []
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:

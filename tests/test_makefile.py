@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from webhook import __version__
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,3 +26,41 @@ def test_coverage_is_asked_of_all_tests_together(given: tuple[str, ...], measure
     command = ["make", "--dry-run", "--silent", "test", *given]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ("pytest" in shown.stdout, "--cov" in shown.stdout) == (True, measured)
+
+
+class TestImage:
+    """`make image`, with a program in the place of docker that only notes what it is asked."""
+
+    def made(self, folder: Path, *words: str) -> tuple[str, list[str]]:
+        """Return what `make image` printed, and the program's calls."""
+        builder = folder / "docker"
+        builder.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls\n')
+        builder.chmod(0o755)
+        command = ["make", "image", f"BUILDER={builder}", f"IMAGES={folder}/images/pillion.tar", *words]
+        shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return shown.stdout, (folder / "calls").read_text().splitlines()
+
+    def test_both_images_are_built_and_kept(self, tmp_path: Path) -> None:
+        """Under the chart's own name and tags, so that it finds them as it is."""
+        _, calls = self.made(tmp_path)
+        name = f"registry.pillion.dev/pillion:{__version__}"
+        assert [call.split()[0] for call in calls] == ["build", "build", "save"]
+        assert calls[0].endswith(f"-t {name} .")
+        assert calls[1].endswith(f"-t {name}-tail --target tail .")
+        assert calls[2] == f"save -o {tmp_path}/images/pillion.tar {name} {name}-tail"
+        assert (tmp_path / "images").is_dir()
+
+    def test_the_next_commands_have_the_name_that_was_given(self, tmp_path: Path) -> None:
+        """Each can be copied as it is."""
+        shown, calls = self.made(tmp_path, "IMAGE=registry.example.com/logs", "BUILD=--platform linux/arm64")
+        assert "--platform linux/arm64" in calls[0]
+        name = f"registry.example.com/logs:{__version__}"
+        assert f"\n  docker push {name} && docker push {name}-tail\n" in shown
+        assert f"\n  kind load image-archive {tmp_path}/images/pillion.tar\n" in shown
+        assert "--set image.repository=registry.example.com/logs\n" in shown
+
+    def test_without_a_builder_it_says_what_to_install(self) -> None:
+        """Before anything is done."""
+        shown = subprocess.run(["make", "image", "BUILDER="], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert shown.returncode == 2
+        assert "there is no docker and no podman; install one of them" in shown.stderr

@@ -168,7 +168,7 @@ class MapOf:
 
 
 #: Checks keys against each other; called with the valid fields.
-Rule = Callable[[dict[str, Any], Path, Report], None]
+Check = Callable[[dict[str, Any], Path, Report], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Object:
     #: Exactly one of these keys.
     exactly_one_of: tuple[str, ...] = ()
     keeps_null: bool = False
-    rule: Rule | None = None
+    check: Check | None = None
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         """See :class:`Schema`."""
@@ -199,8 +199,8 @@ class Object:
                 read[key] = None
         for error in self._key_errors(value):
             report(path, error)
-        if self.rule is not None:
-            self.rule(read, path, report)
+        if self.check is not None:
+            self.check(read, path, report)
         return read
 
     def _key_errors(self, value: Mapping[str, Any]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
     path.write_bytes(b"former")
     path.chmod(0o644)
     with path.open("rb") as former:
-        files.replace(path, b"new")
+        files.write_atomically(path, b"new")
         assert former.read() == b"former"
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -50,5 +50,5 @@ def test_a_file_that_can_not_be_replaced_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.mkdir()
     with pytest.raises(OSError, match="directory"):
-        files.replace(path, b"new")
+        files.write_atomically(path, b"new")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]

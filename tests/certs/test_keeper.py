@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from certs.api import ApiServer
-from certs.ca import CA, Leaf
+from certs.ca import CA, LeafPair
 from certs.keeper import VALIDITY_MARGIN, Intervals, Keeper, main
 from certs.logs import Log
 from certs.rotation import CA_OVERLAP, Observed, RotationSettings, SecretSnapshot
@@ -49,12 +49,12 @@ def keeper(
     )
 
 
-def leaf(name: str = NAME, now: datetime = NOW) -> Leaf:
+def leaf(name: str = NAME, now: datetime = NOW) -> LeafPair:
     """Return a leaf."""
     return TEST_CA.issue((name,), now)
 
 
-def seen(pair: Leaf | None, **changed: bytes) -> Observed:
+def seen(pair: LeafPair | None, **changed: bytes) -> Observed:
     """Return a look at a Secret with this pair."""
     content = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem} if pair else {}
     return Observed(NOW, NOW, timedelta(), SecretSnapshot("7", {**content, **changed}), {})
@@ -87,7 +87,7 @@ class TestDelivery:
     def test_a_good_leaf_is_left_with_its_times(self, tmp_path: Path) -> None:
         """Away from both its ends."""
         one, pair = keeper(tmp_path), leaf()
-        one._write_leaf(seen(pair))
+        one._serve_pair(seen(pair))
         one._write_status()
         status = SharedFolder(tmp_path).read_status()
         assert SharedFolder(tmp_path).pair_file.read_bytes() == pair.certificate_pem + pair.key_pem
@@ -108,13 +108,13 @@ class TestDelivery:
         ids=["empty", "junk", "another's key", "another name", "not yet", "no longer"],
     )
     def test_what_is_no_good_leaf_changes_nothing(
-        self, tmp_path: Path, pair: Leaf | None, changed: dict[str, bytes], goes_on: bool
+        self, tmp_path: Path, pair: LeafPair | None, changed: dict[str, bytes], goes_on: bool
     ) -> None:
         """The one that is shown may go on, unless the new one may be good for everybody else."""
         one, first = keeper(tmp_path), leaf()
-        one._write_leaf(seen(first))
+        one._serve_pair(seen(first))
         before = one._status
-        one._write_leaf(seen(pair, **changed))
+        one._serve_pair(seen(pair, **changed))
         assert SharedFolder(tmp_path).pair_file.read_bytes() == first.certificate_pem + first.key_pem
         assert (one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds) == goes_on
         assert one._status.fingerprint == before.fingerprint
@@ -122,24 +122,24 @@ class TestDelivery:
     def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
         """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
         one = keeper(tmp_path)
-        one._write_leaf(seen(leaf()))
+        one._serve_pair(seen(leaf()))
         before = one._status
-        one._write_leaf(Observed(NOW, NOW, timedelta(), None, {}))
+        one._serve_pair(Observed(NOW, NOW, timedelta(), None, {}))
         assert one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds
 
     def test_whoever_was_out_of_touch_needs_a_leaf(self, tmp_path: Path) -> None:
         """An empty Secret says nothing about what was in it meanwhile."""
         SharedFolder(tmp_path).write_status(KeeperStatus("ab", fresh_until_boot_seconds=seconds_since_boot() - 1))
         one = keeper(tmp_path)
-        one._write_leaf(seen(None))
+        one._serve_pair(seen(None))
         assert one._status.fresh_until_boot_seconds < seconds_since_boot()
-        one._write_leaf(seen(leaf()))
+        one._serve_pair(seen(leaf()))
         assert one._status.fresh_until_boot_seconds > seconds_since_boot()
 
     def test_a_restart_makes_nothing_fresh(self, tmp_path: Path) -> None:
         """Counters and times of the process before go on; whether it led does not."""
         before = KeeperStatus(
-            "ab", 1.0, 2.0, 3.0, 4.0, is_leader=True, steps={"write_secret": 5}, failures={"error_response": 6}
+            "ab", 1.0, 2.0, 3.0, 4.0, may_rotate=True, steps={"write_secret": 5}, failures={"error_response": 6}
         )
         SharedFolder(tmp_path).write_status(before)
         one = keeper(tmp_path)
@@ -147,13 +147,13 @@ class TestDelivery:
         after = SharedFolder(tmp_path).read_status()
         assert (after.fresh_until_boot_seconds, after.last_success, after.steps) == (3.0, 4.0, {"write_secret": 5})
         assert after.failures == {"error_response": 6, "unreachable": 1}
-        assert not after.is_leader
+        assert not after.may_rotate
 
     def test_no_log_line_shows_a_key(self, tmp_path: Path) -> None:
         """Nor a status."""
         log = RecordingLog()
         one = keeper(tmp_path, log=log)
-        one._write_leaf(seen(leaf()))
+        one._serve_pair(seen(leaf()))
         one._write_status()
         assert log.events
         assert "PRIVATE" not in f"{log.events} {(tmp_path / 'keeper-status.json').read_text()}"
@@ -280,7 +280,7 @@ class TestStart:
         handlers: dict[int, Callable[..., object]] = {}
         monkeypatch.setattr("certs.keeper.signal.signal", handlers.__setitem__)
         monkeypatch.setattr(Keeper, "reconcile", lambda _: [stop() for stop in handlers.values()] and timedelta())
-        monkeypatch.setattr("certs.api.ACCOUNT", tmp_path)
+        monkeypatch.setattr("certs.api.SERVICE_ACCOUNT_FOLDER", tmp_path)
         assert main([*WORDS, f"--shared-folder={tmp_path}", "--log-format=json"], IN_A_POD) == 0
         lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         assert [(line["level"], line["event"]) for line in lines] == [("warning", "Lease not released")]

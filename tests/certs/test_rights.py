@@ -40,7 +40,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.forbidden: set[tuple[str, str]] = set()
-        self.rotation_requested: list[str] = []
+        self.requests: list[str] = []
         self.version = 1
         entry = {"name": "annotated.pillion.pillion-system.pillion.dev", "clientConfig": {}}
         path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pillion.pillion-system.pillion.dev"
@@ -84,7 +84,7 @@ class Cluster:
         return ApiResponse(copy.deepcopy(self.objects[path]), datetime.now(UTC))
 
     def _check(self, verb: str, path: str) -> None:
-        self.rotation_requested.append(f"{verb} {path}")
+        self.requests.append(f"{verb} {path}")
         if any(verb == forbidden and part in path for forbidden, part in self.forbidden):
             raise StatusError(403, f"{verb} {path}: 403: forbidden", datetime.now(UTC))
 
@@ -96,11 +96,12 @@ class World:
         self.cluster = Cluster()
         self.now = 0.0
         self.log = RecordingLog()
+        self.folder = SharedFolder(folder)
         self.keeper = Keeper(
             self.cluster,  # type: ignore[arg-type] # as far as a keeper uses one
             OBJECTS,
             RotationSettings(("pillion.pillion-system.svc",)),
-            SharedFolder(folder),
+            self.folder,
             identity="me",
             log=self.log,
             clock=lambda: self.now,
@@ -136,6 +137,7 @@ def test_a_forbidden_lease_is_one_line(world: World) -> None:
     world.cluster.forbidden = {RIGHTS["read the Lease"]}
     lines = world.run(REPEAT_INTERVAL - 60)
     assert len([line for line in lines if line.startswith("rotating without Lease: ")]) == 1
+    assert world.folder.read_status().may_rotate
     waiting = [line for line in lines if line.startswith("waiting")]
     assert len(waiting) == len(set(waiting)) <= 2
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from certs import rotation
-from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, Leaf
+from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, LeafPair
 from certs.rotation import (
     CA_OVERLAP,
     CA_PROPAGATION_DELAY,
@@ -54,7 +54,7 @@ LONG = int(os.environ.get("PILLION_WALK", "0"))
 
 def content(
     ca: CA | None = A,
-    tls: Leaf | None = LEAF_A,
+    tls: LeafPair | None = LEAF_A,
     next_ca: CA | None = None,
     retired: tuple[CA, ...] = (),
     distrusted: tuple[CA, ...] = (),

@@ -32,7 +32,7 @@ def status(
             "may be served from 2026-05-17T12:30:01Z to 2026-05-17T12:31:40Z",
         ),
         (status(serve_until=NOW.timestamp() - 1), 0.0, "to 2026-05-17T12:29:59Z only"),
-        (KeeperStatus(), 1.0, "has not read the Secret"),
+        (KeeperStatus(), 1.0, "has not read the Secret yet"),
     ],
 )
 def test_a_pair_may_be_shown_while_it_is_known_to_be_trusted(
@@ -60,7 +60,7 @@ def test_a_pair_is_left_whole_and_for_one_user(tmp_path: Path) -> None:
 def test_a_notice_is_read_as_it_was_said(tmp_path: Path) -> None:
     """Counters, too."""
     said = KeeperStatus(
-        "ab", BEGINS, ENDS, 5.0, 7.0, is_leader=True, steps={"write_secret": 2}, failures={"error_response": 1}
+        "ab", BEGINS, ENDS, 5.0, 7.0, may_rotate=True, steps={"write_secret": 2}, failures={"error_response": 1}
     )
     SharedFolder(tmp_path).write_status(said)
     assert SharedFolder(tmp_path).read_status() == said

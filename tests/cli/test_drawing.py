@@ -58,11 +58,11 @@ def test_what_is_new_is_told_apart() -> None:
     assert {"volume": "logs", "path": "/logs", "subPath": "shop", "readOnly": True, "new": True} in sidecar["mounts"]
     assert all(mount["new"] for mount in sidecar["mounts"])
     assert found["volumes"] == [
-        {"name": "logs", "kind": "persistentVolumeClaim", "detail": "shop-logs", "new": False},
-        {"name": "ca", "kind": "configMap", "detail": "ca", "new": False},
-        {"name": "odd", "kind": "wonder", "detail": "", "new": False},
-        {"name": "pillion-state", "kind": "emptyDir", "detail": "16Mi", "new": True},
-        {"name": "pillion-no-token", "kind": "emptyDir", "detail": "", "new": True},
+        {"name": "logs", "type": "persistentVolumeClaim", "detail": "shop-logs", "new": False},
+        {"name": "ca", "type": "configMap", "detail": "ca", "new": False},
+        {"name": "odd", "type": "wonder", "detail": "", "new": False},
+        {"name": "pillion-state", "type": "emptyDir", "detail": "16Mi", "new": True},
+        {"name": "pillion-no-token", "type": "emptyDir", "detail": "", "new": True},
     ]
 
 

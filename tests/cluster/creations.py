@@ -42,12 +42,18 @@ class Failure(NamedTuple):
 class Creations:
     """Server-side dry runs of one pod by as many clients as there are connections."""
 
-    def __init__(self, api: Api, namespace: str, pod: Any, sidecar: str, connections: int = 8) -> None:
-        """Ask this API server; an injected pod has a container named ``sidecar``."""
+    def __init__(
+        self, api: Api, namespace: str, pod: Any, sidecar: str, *, connections: int = 8, pause: float = 0.0
+    ) -> None:
+        """Ask this API server; an injected pod has a container named ``sidecar``.
+
+        Each connection rests for ``pause`` seconds before a request.
+        """
         self._api = api
         self._target = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
         self._body = json.dumps(pod)
         self._sidecar = sidecar
+        self._pause = pause
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on_and_on) for _ in range(connections)]
         #: When each request that succeeded began, and how long it took; appending is atomic.
@@ -79,7 +85,7 @@ class Creations:
         )
 
     def _ask_on_and_on(self) -> None:
-        while not self._enough.is_set():
+        while not self._enough.wait(self._pause):
             begin = time.monotonic()
             try:
                 status, document, warnings = self._api.ask("POST", self._target, self._body)

@@ -179,7 +179,7 @@ def trust(release: Objects) -> None:
 
 def emergency(name: str, namespace: str) -> str:
     """Return the command in docs/runbooks.md that lets pods through, for this release."""
-    command = COMMANDS["runbooks.md#changes-by-hand 1"]
+    command = COMMANDS["runbooks.md#letting-pods-through 1"]
     return command.replace("manifest pillion -n pillion-system", f"manifest {name} -n {namespace}")
 
 

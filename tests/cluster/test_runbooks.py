@@ -4,6 +4,7 @@ tests/service/test_log_commands.py has those that search a log, on all that they
 """
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,16 +30,29 @@ RELOAD_SECONDS = 150.0
 #: The kubelet measures volumes once a minute, and compares them with their limits every ten seconds.
 EVICTION_SECONDS = 150.0
 UPGRADE = ("upgrade", "pillion", str(CHART), "-n", "pillion-system", "--reset-then-reuse-values")
+HOOKS = ("mutatingwebhookconfiguration", "pillion.pillion-system.pillion.dev")
+CA_BUNDLE = "/webhooks/1/clientConfig/caBundle"
+#: No certificate of ours.
+FOREIGN = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMAE=\n-----END CERTIFICATE-----\n").decode()
 BUSYBOX = "docker.io/library/busybox:1.36"
 
 ANSWERS = "runbooks.md#does-pillion-answer 1"
 INJECTED, NOT_INJECTED = "pillion-tail probe\n", " probe\n"
 AGAIN = "runbooks.md#a-pod-has-no-sidecar 1"
-LIST = "runbooks.md#pillionfailedopen 2"
-TELL_APART = "runbooks.md#pillionfailedopen 3"
+LIST = "runbooks.md#pillionfailedopen 3"
+TELL_APART = "runbooks.md#pillionfailedopen 4"
+RESTARTS = (
+    "runbooks.md#pillionfailedopen 5",
+    "runbooks.md#pillionpodsrefused 4",
+    "runbooks.md#a-pod-has-no-sidecar 4",
+    "runbooks.md#the-sidecars-image-cant-be-pulled 2",
+)
 ROLLED_OUT = "runbooks.md#a-quota-a-limitrange-or-a-policy-refuses-the-pod 3"
 SERVERS = "runbooks.md#pilliondown 1"
-SERVERS_ROLLED_OUT = "runbooks.md#pilliondown 3"
+SERVERS_ROLLED_OUT = "runbooks.md#pilliondown 2"
+GO_BACK = "runbooks.md#going-back 1"
+TRUST = "runbooks.md#pillionfailedopen 2"
+CHANGED = "runbooks.md#changes-by-hand 1"
 #: These print more than lines of the log; tests of their own run them.
 MORE_THAN_LINES = ("runbooks.md#pillionserversmissing 1", "runbooks.md#pillionsidecarsrestart 1")
 SEARCHES = [
@@ -65,6 +79,19 @@ def shell_with(*clients: Client, folder: Path) -> Shell:
 def eventually(condition: Callable[[], Any], seconds: float = EFFECT_SECONDS) -> None:
     """Fail if it does not come true."""
     assert wait_until(lambda: bool(condition()), seconds, poll=0.5)
+
+
+def shown(command: Callable[[], str], text: str, seconds: float) -> str:
+    """Return what a command prints as soon as it has this text, a pattern; fail with what it printed last."""
+    printed = ""
+
+    def has_text() -> bool:
+        nonlocal printed
+        printed = command()
+        return re.search(text, printed) is not None
+
+    assert wait_until(has_text, seconds, poll=0.5), f"{text!r} is not in what was printed last:\n{printed}"
+    return printed
 
 
 class TestPodsWithoutSidecar:
@@ -175,6 +202,12 @@ def pods(kubectl: Client, namespace: str) -> list[Any]:
     return found
 
 
+def newest_revision(pillion: Release) -> str:
+    """Return the number of the release's newest revision that worked, as `helm history` shows it."""
+    listed = pillion.helm("history", "pillion", "-n", pillion.namespace, "-o", "json")
+    return str([each["revision"] for each in listed if each["status"] in {"deployed", "superseded"}][-1])
+
+
 def profiles(shown: str) -> set[str]:
     """Return the different lists of profiles and revisions that servers show."""
     return {server.partition("\n")[2] for server in shown.split("pod/")[1:]}
@@ -186,6 +219,7 @@ def test_a_release_that_works(shell: Shell) -> None:
     assert shell("runbooks.md#pillionfailedopen 1").count("Running") == 2
     assert "2/2" in shell(SERVERS)
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
+    assert shell(TRUST).startswith("2\nError from server (MethodNotAllowed): the server does not allow this method")
     newest = shell("runbooks.md#pillioncertificatesunattended 3")
     assert len(re.findall('"event":"(?:waiting|step|leaf written)"', newest)) == 2, newest
     shown = shell("runbooks.md#servers-disagree 1")
@@ -209,7 +243,7 @@ def test_a_search_of_the_log(shell: Shell, place: str) -> None:
     assert all("{" in line or line.startswith("pod/") for line in shell(place).splitlines())
 
 
-@pytest.mark.parametrize("place", ["runbooks.md#the-sidecars-image-cant-be-pulled 2", "installing.md#install 2"])
+@pytest.mark.parametrize("place", ["runbooks.md#the-sidecars-image-cant-be-pulled 3", "installing.md#install 2"])
 def test_the_canaries(shell: Shell, place: str) -> None:
     """A pod with the sidecar runs."""
     said = shell(place)
@@ -257,10 +291,24 @@ def test_a_keeper_without_its_rights(shell: Shell, kubectl: Client) -> None:
     """Its log says what it may not do; an upgrade gives it back, and the newest line is no failure."""
     trouble, newest = "runbooks.md#pillioncertificatesunattended 1", "runbooks.md#pillioncertificatesunattended 3"
     kubectl("delete", "clusterrolebinding", "pillion.pillion-system.pillion.dev")
+    kubectl(
+        "patch", *HOOKS, "--type=json", "-p=" + json.dumps([{"op": "replace", "path": CA_BUNDLE, "value": FOREIGN}])
+    )
     eventually(lambda: '"kind":"error_response"' in shell(trouble), 60)
+    assert "1\n" in shell(TRUST)
     assert '"event":"reconcile failed"' in shell(newest)
     assert "has been upgraded" in shell("runbooks.md#pillioncertificatesunattended 2")
     eventually(lambda: len(re.findall('"event":"(?:waiting|step|leaf written)"', shell(newest))) == 2, RELOAD_SECONDS)
+    eventually(lambda: "2\n" in shell(TRUST), RELOAD_SECONDS)
+
+
+def test_a_change_by_hand(shell: Shell, kubectl: Client) -> None:
+    """It is shown, and an upgrade takes it back; what keepers write is no change."""
+    assert shell(CHANGED) == ""
+    kubectl("scale", "deployment/pillion", "-n", "pillion-system", "--replicas=1")
+    assert re.search(r"(?m)^-  replicas: 1\n\+  replicas: 2$", shell(CHANGED))
+    assert "has been upgraded" in shell("runbooks.md#changes-by-hand 2")
+    assert shell(CHANGED) == ""
 
 
 @pytest.mark.minutes
@@ -268,12 +316,13 @@ def test_a_configuration_that_is_rejected(shell: Shell, pillion: Release) -> Non
     """A new server logs why and is not ready; going back mends it."""
     log = "runbooks.md#pillionconfigurationrejected 1"
     said = "must be first or last, is 'middle'"
+    revision = newest_revision(pillion)
     # without waiting: the page's reader comes when it has happened
     pillion.helm(*UPGRADE, "--set=profiles.mine.sidecar.image=a", "--set=profiles.mine.order=middle")
     eventually(lambda: "configuration rejected" in shell(log) and said in shell(log), RELOAD_SECONDS)
     eventually(lambda: said in shell("runbooks.md#pillionserversmissing 1"), READY_SECONDS)
     assert pillion.injects()
-    assert "Rollback was a success" in shell("runbooks.md#pilliondown 2")
+    assert "Rollback was a success" in shell(GO_BACK, REVISION=revision)
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
 
 
@@ -284,6 +333,7 @@ def test_new_profiles_at_once(shell: Shell, pillion: Release, kubectl: Client, n
     kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod(asking()))
     assert f"{namespace}/app" not in shell(old_pods)
     before = profiles(shell("runbooks.md#servers-disagree 1"))
+    revision = newest_revision(pillion)
     pillion.helm(*UPGRADE, "--set=profiles.tail.order=last")
     assert "restarted" in shell("runbooks.md#servers-disagree 2")
     assert "successfully rolled out" in shell(SERVERS_ROLLED_OUT)
@@ -294,7 +344,7 @@ def test_new_profiles_at_once(shell: Shell, pillion: Release, kubectl: Client, n
 
     eventually(agree, READY_SECONDS)
     assert f"{namespace}/app" in shell(old_pods)
-    assert "Rollback was a success" in shell("runbooks.md#pillionconfigurationrejected 2")
+    assert "Rollback was a success" in shell(GO_BACK, REVISION=revision)
     assert "has been upgraded" in shell("runbooks.md#pillionslow 2")
     assert shell(SERVERS).count("Running") == 3
     pillion.upgrade("--reset-then-reuse-values", "--set=replicas=2")
@@ -306,12 +356,27 @@ def test_pods_are_let_through(shell: Shell, pillion: Release, kubectl: Client) -
     pillion.upgrade("--reset-then-reuse-values", "--set=webhook.failurePolicy=Fail")
     kubectl("delete", "deployment", "pillion", "-n", "pillion-system")
     eventually(lambda: "failed calling webhook" in shell(ANSWERS), READY_SECONDS)
-    assert "serverside-applied" in shell("runbooks.md#changes-by-hand 1")
+    assert "serverside-applied" in shell("runbooks.md#letting-pods-through 1")
     eventually(lambda: shell(ANSWERS) == NOT_INJECTED)
     assert "has been upgraded" in shell("runbooks.md#pillionpodsrefused 2")
     assert kubectl(*policies, "jsonpath={.items[0].webhooks[*].failurePolicy}") == "Fail Fail"
     eventually(lambda: shell(ANSWERS) == INJECTED)
     pillion.upgrade("--reset-then-reuse-values", "--set=webhook.failurePolicy=Ignore")
+
+
+@pytest.mark.minutes
+def test_a_lost_secret_and_no_server_that_remembers(shell: Shell, pillion: Release, kubectl: Client) -> None:
+    """New servers wait for API servers to learn of the new CA; the page's way to shorten that helps."""
+    where = ("-n", "pillion-system")
+    kubectl("delete", "secret", "pillion-certificate", *where)
+    content = ("get", "secret", "pillion-certificate", *where, "--ignore-not-found", "-o", "jsonpath={.data}")
+    eventually(lambda: "next-ca.key" in kubectl(*content), 60)
+    kubectl("delete", "pods", "--all", *where)
+    eventually(lambda: "the new CA yet" in shell("runbooks.md#pillioncertificatesunattended 3"), READY_SECONDS)
+    assert shell(ANSWERS) == NOT_INJECTED
+    assert "has been upgraded" in shell("runbooks.md#pillionpodsrefused 3")
+    eventually(lambda: shell(ANSWERS) == INJECTED)
+    pillion.upgrade("--reset-then-reuse-values", "--set=certificates.caPropagationDelay=5m")
 
 
 def test_an_outage(
@@ -339,7 +404,11 @@ def test_an_outage(
     assert f"{namespace} {name}\n" in shell(LIST)
     assert f"restart   {namespace}/{name}\n" in shell(TELL_APART)
 
-    for place in ("runbooks.md#pillionfailedopen 4", "runbooks.md#a-pod-has-no-sidecar 4"):
+    for place in (
+        "runbooks.md#pillionfailedopen 5",
+        "runbooks.md#pillionpodsrefused 4",
+        "runbooks.md#a-pod-has-no-sidecar 4",
+    ):
         assert "restarted" in shell(place, WORKLOAD="shop", **where)
         assert "successfully rolled out" in shell(ROLLED_OUT, WORKLOAD="shop", **where)
     assert "pillion-tail" in shell("runbooks.md#a-pod-has-no-sidecar 5", **where)
@@ -382,7 +451,7 @@ def test_a_quota(shell: Shell, kubectl: Client, namespace: str, deploy: Callable
     kubectl("create", "quota", "cpu", "--hard=limits.cpu=1", "-n", namespace)
     deploy("exec sleep 600", {"limits": {"cpu": "100m"}}, logs="/logs/app.log")
     events = "runbooks.md#a-quota-a-limitrange-or-a-policy-refuses-the-pod 1"
-    eventually(lambda: "must specify limits.cpu for: pillion-tail" in shell(events, **where), 60)
+    shown(lambda: shell(events, **where), "must specify limits.cpu for: pillion-tail", 60)
     assert "must specify limits.cpu for: pillion-tail" in shell("runbooks.md#pillionpodsrefused 1")
     patch = "runbooks.md#a-quota-a-limitrange-or-a-policy-refuses-the-pod 2"
     assert "patched" in shell(patch, WORKLOAD="shop", **where)
@@ -397,12 +466,10 @@ def test_an_image_that_is_not_there(shell: Shell, kubectl: Client, namespace: st
     del pod["spec"]["containers"][0]["command"]
     kubectl("create", "-n", namespace, "-f", "-", stdin=pod)
     events = "runbooks.md#the-sidecars-image-cant-be-pulled 1"
-    eventually(
-        lambda: 'Failed to pull image "registry.example.org/missing:1"' in shell(events, NAMESPACE=namespace), 90
-    )
+    shown(lambda: shell(events, NAMESPACE=namespace), 'Failed to pull image "registry.example.org/missing:1"', 90)
     waiting = "runbooks.md#pillionsidecarswaiting 1"
-    eventually(lambda: f"{namespace} " in shell(waiting, POD="app", NAMESPACE=namespace).partition("Name:")[0], 90)
-    assert "Failed to pull image" in shell(waiting, POD="app", NAMESPACE=namespace)
+    both = rf"(?s)^{namespace} .*\nName: .*Failed to pull image"
+    shown(lambda: shell(waiting, POD="app", NAMESPACE=namespace), both, 90)
 
 
 @pytest.mark.minutes
@@ -412,8 +479,7 @@ def test_a_sidecar_that_ends_again_and_again(shell: Shell, kubectl: Client, name
     sidecar = {"name": "pillion-tail", "image": BUSYBOX, "restartPolicy": "Always", "command": script}
     kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod({}, initContainers=[sidecar]))
     place, where = "runbooks.md#pillionsidecarsrestart 1", {"POD": "app", "NAMESPACE": namespace}
-    eventually(lambda: re.search(rf"{namespace} app pillion-tail \d+ Error\n", shell(place, **where)), 150)
-    eventually(lambda: "last words" in shell(place, **where), 60)
+    shown(lambda: shell(place, **where), rf"(?s){namespace} app pillion-tail \d+ Error\n.*last words", 240)
 
 
 @pytest.mark.minutes
@@ -423,9 +489,9 @@ def test_a_pod_that_is_evicted(shell: Shell, kubectl: Client, namespace: str, de
     script = "dd if=/dev/zero of=/logs/app.log bs=1024 count=4096; exec sleep 600"
     deploy(script, logs="/logs/app.log", volume_size_limit="1Mi")
     said = 'Usage of EmptyDir volume "pillion-logs-1" exceeds the limit "1Mi".'
-    eventually(lambda: said in shell("runbooks.md#a-pod-is-evicted 1", **where), EVICTION_SECONDS)
-    shown = rf"Status: +Failed\nReason: +Evicted\nMessage: +{re.escape(said)}"
-    eventually(lambda: re.search(shown, kubectl("describe", "pods", "-n", namespace)), 60)
+    shown(lambda: shell("runbooks.md#a-pod-is-evicted 1", **where), re.escape(said), EVICTION_SECONDS)
+    described = rf"Status: +Failed\nReason: +Evicted\nMessage: +{re.escape(said)}"
+    shown(lambda: kubectl("describe", "pods", "-n", namespace), described, 60)
     words = r" (Init:ContainerStatusUnknown|PodInitializing|(Init:)?Error|Evicted) "
     assert re.search(words, kubectl("get", "pods", "-n", namespace))
     assert "patched" in shell("runbooks.md#a-pod-is-evicted 2", WORKLOAD="shop", **where)

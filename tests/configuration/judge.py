@@ -5,7 +5,7 @@ from typing import Any
 from tests.injection.reviews import all_containers, patched, verdict_on
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
-from webhook.injection.container_rules import problems_in
+from webhook.injection.container_schema import problems_in
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
 from webhook.profiles import builtins

@@ -6,7 +6,7 @@ import pytest
 
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
-from webhook.injection.profile import Bound
+from webhook.injection.profile import Bounds
 from webhook.profiles import RELEASED_IMAGE, builtins
 
 BUILTINS: dict[str, Any] = {
@@ -262,7 +262,7 @@ def test_null_removes_what_the_base_has() -> None:
 def test_cpu_and_memory_are_always_requested_and_memory_is_always_limited() -> None:
     """A sidecar without requests breaks an HPA; one without a memory limit can starve a node."""
     own = build(profile(sidecar={"resources": {"requests": {"memory": "1Gi"}}}), BUILTINS).profiles["own"]
-    assert own.resources == {"requests": {"memory": "1Gi", "cpu": "10m"}, "limits": {"memory": "1Gi"}}
+    assert own.usual_resources == {"requests": {"memory": "1Gi", "cpu": "10m"}, "limits": {"memory": "1Gi"}}
 
 
 def test_host_paths_need_a_setting() -> None:
@@ -274,7 +274,7 @@ def test_host_paths_need_a_setting() -> None:
 def test_bounds_are_kept_as_text() -> None:
     """A number is a quantity too."""
     own = build(profile(bounds={"cpu-limit": {"min": 1, "max": "2"}}), BUILTINS).profiles["own"]
-    assert own.bounds["cpu-limit"] == Bound("1", "2")
+    assert own.bounds["cpu-limit"] == Bounds("1", "2")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_sidecar_has_requests_and_a_memory_limit(
 def test_no_annotation_may_ask_for_less_memory_than_a_program_starts_with(bounds: dict[str, str], least: str) -> None:
     """Whatever the profile's bounds are; a larger one is kept."""
     own = build(profile(bounds={"memory-limit": bounds}), BUILTINS).profiles["own"]
-    assert own.bounds["memory-limit"] == Bound(least, bounds.get("max"))
+    assert own.bounds["memory-limit"] == Bounds(least, bounds.get("max"))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> Non
 def test_a_built_in_that_lacks_something_is_a_note() -> None:
     """Nobody has to set up what nobody uses."""
     configuration = build(None, BUILTINS)
-    assert configuration.notes == ("profile store: set sidecar.env ADDRESS: the store's address",)
+    assert configuration.log_messages == ("profile store: set sidecar.env ADDRESS: the store's address",)
 
 
 def test_the_revision_changes_with_the_content_only() -> None:
@@ -415,7 +415,7 @@ NOTES: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
     """It may be there, so the profile is taken."""
     profile, expected = NOTES[case]
-    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).notes
+    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).log_messages
     assert any(note.startswith(f"profile own: {expected}") for note in notes), notes
 
 
@@ -426,14 +426,16 @@ def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
 )
 def test_a_security_context_that_needs_nothing_is_no_note(context: dict[str, Any]) -> None:
     """Every cluster starts it."""
-    notes = build({"profiles": {"own": {"base": "tail", "sidecar": {"securityContext": context}}}}, builtins()).notes
+    notes = build(
+        {"profiles": {"own": {"base": "tail", "sidecar": {"securityContext": context}}}}, builtins()
+    ).log_messages
     assert not any(note.startswith("profile own") for note in notes)
 
 
 def test_optional_references_are_no_note() -> None:
     """A pod starts without them."""
     profile = {"base": "tail", "sidecar": {"envFrom": [{"secretRef": {"name": "s", "optional": True}}]}}
-    notes = build({"profiles": {"own": profile}}, builtins()).notes
+    notes = build({"profiles": {"own": profile}}, builtins()).log_messages
     assert not any(note.startswith("profile own") for note in notes)
 
 

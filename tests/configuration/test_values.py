@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from webhook.configuration import parse
-from webhook.configuration.schema import CONFIGURATION
+from webhook.configuration.document_schemas import CONFIGURATION
 from webhook.configuration.values import CHART_ONLY, configuration_in, is_values
 from webhook.errors import ConfigurationError
 

@@ -11,7 +11,7 @@ from tests.fuzz.hostility import besiege
 from tests.fuzz.mutations import SEEDS, mutated
 from tests.fuzz.server import attack
 from tests.service.process import Process
-from webhook.injection import kinds
+from webhook.injection import volume_types
 from webhook.injection.reasons import Reason
 
 BODIES = 2000
@@ -41,7 +41,7 @@ def test_every_configuration_is_refused_or_works() -> None:
 
 def test_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a mistake in the core the oracle says so."""
-    monkeypatch.setattr(kinds, "_holds_no_logs", lambda csi: csi.get("driver") == "x")
+    monkeypatch.setattr(volume_types, "_holds_no_logs", lambda csi: csi.get("driver") == "x")
     found = next((error for seed in range(100) if (error := _error(seed)) is not None), None)
     assert isinstance(found, AttributeError)
 

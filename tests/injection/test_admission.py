@@ -18,7 +18,7 @@ from tests.injection.reviews import CONFIGURATION, admission_of, patched, reques
 from webhook.injection.admission import admit
 from webhook.injection.decision import RULES
 from webhook.injection.paths import components, overlap
-from webhook.injection.profile import Bound, Configuration
+from webhook.injection.profile import Bounds, Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.verdict import Verdict
 
@@ -153,11 +153,11 @@ class TestSize:
             pytest.param(None, None, None, None, None, id="nobody"),
             pytest.param(None, "2Gi", None, "2Gi", None, id="the profile"),
             pytest.param("1Gi", "2Gi", None, "1Gi", None, id="the annotation"),
-            pytest.param("1Gi", None, Bound(None, "512Mi"), "512Mi", Reason.BOUNDED, id="a bound"),
+            pytest.param("1Gi", None, Bounds(None, "512Mi"), "512Mi", Reason.BOUNDED, id="a bound"),
         ],
     )
     def test_who_says_it(
-        self, asked: str | None, of_profile: str | None, bound: Bound | None, size: str | None, reason: Reason | None
+        self, asked: str | None, of_profile: str | None, bound: Bounds | None, size: str | None, reason: Reason | None
     ) -> None:
         """The annotation, within the profile's bounds; else the profile."""
         bounds = {"volume-size-limit": bound} if bound else {}
@@ -288,7 +288,7 @@ class TestAnswers:
         assert all(answer.passed and answer.finding is None for answer in admission_of(pod).rule_results())
         assert self.of(asking(), with_profile(logs=()))[-1][2] == "no logs are read"
 
-    def test_of_a_pod_that_a_rule_rejects(self) -> None:
+    def test_of_a_pod_that_a_rule_declines(self) -> None:
         """Nothing behind that rule was asked."""
         admission = admission_of(asking(logs="x"))
         answers = admission.rule_results()
@@ -321,7 +321,7 @@ def test_whoever_knows_better_overrules() -> None:
     admission = admission_of(asking(nosuch="x"))
     assert admission.verdict.injected
     findings = [Finding(Reason.UNREADABLE_POD), Finding(Reason.NO_EFFECT)]
-    admission.replace_by_rejection(findings)
+    admission.decline_after_all(findings)
     verdict = admission.verdict
     assert (verdict.reason, verdict.findings, verdict.patch) == (Reason.UNREADABLE_POD, findings, b"")
     assert (admission.plan, admission.editor, verdict.plan_notes) == (None, None, [])

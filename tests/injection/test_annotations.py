@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -237,7 +239,8 @@ class TestLogs:
             ("/a/\ufe0fx.log", "has a control or invisible character; remove it"),
             ("/a/\tx.log", "has a control or invisible character; remove it"),
             (":/a/x.log", "has no container name before the colon; write container:/dir/pattern"),
-            ("App:/a/x.log", "has no container name before the colon; write container:/dir/pattern"),
+            ("App:/a/x.log", '"App" is not a valid container name; write lower-case letters, digits and -'),
+            ("shop_a:/a/x.log", '"shop_a" is not a valid container name; write lower-case letters, digits and -'),
             ("app:a/x.log", "must have an absolute path; write app:/dir/pattern"),
             ("/a:b/x.log", "no volume can be mounted at a path with a colon; write another directory"),
             ("app:/a/x:y.log", "no volume can be mounted at a path with a colon; write another directory"),
@@ -323,3 +326,11 @@ class TestLogs:
     def test_a_file_is_meant(self, text: str, path: str, *, matches: bool) -> None:
         """By its directory and its name."""
         assert entry(text).matches(components(path)) is matches
+
+
+def test_the_page_has_a_row_for_each_annotation() -> None:
+    """The table of docs/annotations.md, in any order."""
+    page = (Path(__file__).parents[2] / "docs" / "annotations.md").read_text()
+    rows = page.partition("| key | value | default |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    named = [key for row in rows for key in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(KEYS)

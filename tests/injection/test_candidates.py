@@ -11,7 +11,7 @@ from tests.injection.views import container, spec
 from tests.tables import rows
 from webhook.injection import candidates as module
 from webhook.injection.annotations import RequestedOptions, parse_logs
-from webhook.injection.candidates import MAX_COMPARED_NAMES, Candidate, candidates
+from webhook.injection.candidates import MAX_COMPARED_NAMES, Candidate, find_candidates
 from webhook.injection.reasons import Finding, NotInjectable, Reason
 
 POD = spec(
@@ -23,7 +23,7 @@ POD = spec(
 def found(logs: str = "/srv/*.log", containers: str = "", pod: object = POD) -> list[Candidate]:
     """Return the containers that are looked at, for these annotations."""
     options = RequestedOptions(containers=tuple(containers.split(",")) if containers else None)
-    return candidates(pod, options, parse_logs(logs), CONFIGURATION)  # type: ignore[arg-type]
+    return find_candidates(pod, options, parse_logs(logs), CONFIGURATION)  # type: ignore[arg-type]
 
 
 def selected(logs: str = "/srv/*.log", containers: str = "") -> list[str]:
@@ -31,7 +31,7 @@ def selected(logs: str = "/srv/*.log", containers: str = "") -> list[str]:
     return [one.container.name for one in found(logs, containers) if one.selected]
 
 
-def rejection(logs: str = "/srv/*.log", containers: str = "", pod: object = POD) -> Finding:
+def decline(logs: str = "/srv/*.log", containers: str = "", pod: object = POD) -> Finding:
     """Return why the annotations can't be followed."""
     with pytest.raises(NotInjectable) as raised:
         found(logs, containers, pod)
@@ -99,14 +99,14 @@ def test_each_has_its_place_in_the_pod() -> None:
 def test_variables_are_added_where_the_pod_wants_them(*, wanted: bool, names: list[str]) -> None:
     """``env: "false"`` says that it does not."""
     options = RequestedOptions(add_variables=wanted)
-    (app, *_) = candidates(POD, options, parse_logs("/srv/*.log"), CONFIGURATION)
+    (app, *_) = find_candidates(POD, options, parse_logs("/srv/*.log"), CONFIGURATION)
     assert [variable.name for variable in app.added_variables] == names
 
 
 def test_other_injectors_are_those_of_the_configuration() -> None:
     """An operator may name others."""
-    configuration = replace(CONFIGURATION, ignored_containers=frozenset({"web"}))
-    names = [one.container.name for one in candidates(POD, RequestedOptions(), (), configuration) if one.selected]
+    configuration = replace(CONFIGURATION, other_injectors_containers=frozenset({"web"}))
+    names = [one.container.name for one in find_candidates(POD, RequestedOptions(), (), configuration) if one.selected]
     assert names == ["app", "istio-proxy"]
 
 
@@ -114,7 +114,7 @@ def test_mounts_are_known_by_their_paths() -> None:
     """Block devices too; a volume at /var has a /var/run of its own."""
     mounts = [{"name": "a", "mountPath": "/var/run/x/"}]
     devices = [{"name": "b", "devicePath": "//dev/x"}]
-    one = Candidate.of(
+    one = Candidate.from_container(
         container(volumeMounts=mounts, volumeDevices=devices), "/p", selected=True, takes_general_entries=True
     )
     assert {path: mount.name if mount else None for path, mount in one.own_mounts.items()} == {
@@ -122,7 +122,7 @@ def test_mounts_are_known_by_their_paths() -> None:
         ("dev", "x"): None,
     }
     mounts.append({"name": "c", "mountPath": "/var/"})
-    one = Candidate.of(container(volumeMounts=mounts), "/p", selected=True, takes_general_entries=True)
+    one = Candidate.from_container(container(volumeMounts=mounts), "/p", selected=True, takes_general_entries=True)
     assert set(one.own_mounts) == {("var", "run", "x"), ("var",)}
 
 
@@ -152,28 +152,28 @@ def test_a_name_that_no_container_has_is_a_reason(
     logs: str, containers: str, where: str, value: str, message: str
 ) -> None:
     """It says which, and what was probably meant."""
-    finding = rejection(logs, containers)
+    finding = decline(logs, containers)
     assert (finding.reason, finding.annotation, finding.value) == (Reason.UNKNOWN_CONTAINER, where, value)
     assert finding.message.endswith(message)
 
 
 def test_a_name_in_a_pod_without_containers_is_a_reason_too() -> None:
     """There is nothing to propose."""
-    assert rejection(containers="app", pod=spec()).message == 'the pod has no container "app"'
+    assert decline(containers="app", pod=spec()).message == 'the pod has no container "app"'
 
 
 def test_an_unknown_name_among_thousands_is_not_guessed_at() -> None:
     """The first ones are compared, as that takes time."""
     names = [f"c{number}" for number in range(MAX_COMPARED_NAMES)]
     pod = spec(containers=[{"name": name} for name in [*names, "x-y-z"]])
-    assert rejection(containers="x-y-zz", pod=pod).message.endswith('did you mean "c0"?')
+    assert decline(containers="x-y-zz", pod=pod).message.endswith('did you mean "c0"?')
     pod = spec(containers=[{"name": name} for name in [*names[1:], "x-y-z"]])
-    assert rejection(containers="x-y-zz", pod=pod).message.endswith('did you mean "x-y-z"?')
+    assert decline(containers="x-y-zz", pod=pod).message.endswith('did you mean "x-y-z"?')
 
 
 def test_a_pod_of_other_injectors_alone_is_a_reason() -> None:
     """It names one that could be selected, if there is one."""
-    finding = rejection(pod=spec(containers=[{"name": "istio-proxy"}], initContainers=[{"name": "init"}]))
+    finding = decline(pod=spec(containers=[{"name": "istio-proxy"}], initContainers=[{"name": "init"}]))
     assert (finding.reason, finding.annotation) == (Reason.NO_CONTAINERS, "containers")
     assert finding.message == 'the pod has only sidecars of other injectors; write "istio-proxy"'
-    assert rejection(pod=spec()).text() == "containers: no container of the pod takes part"
+    assert decline(pod=spec()).text() == "containers: no container of the pod takes part"

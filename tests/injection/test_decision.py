@@ -12,7 +12,7 @@ from tests.goldens import ROOT, Case
 from tests.injection.reviews import CONFIGURATION, patched, request_for, verdict_on
 from tests.tables import rows
 from webhook.injection import decision
-from webhook.injection.decision import RULES, PodFacts, first_rejection
+from webhook.injection.decision import RULES, PodFacts, first_declining_finding
 from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
@@ -42,14 +42,14 @@ def context_of(value: Any, configuration: Configuration = CONFIGURATION, *, opte
     return PodFacts(request_for(value, opted_in=opted_in), configuration)
 
 
-def rejected(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Finding | None:
+def declined(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Finding | None:
     """Return why the pod is not injected, None where every rule lets it pass."""
-    return first_rejection(context_of(value, configuration, opted_in=opted_in))
+    return first_declining_finding(context_of(value, configuration, opted_in=opted_in))
 
 
 def reason(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Reason | None:
     """Return the reason alone."""
-    finding = rejected(value, configuration, opted_in=opted_in)
+    finding = declined(value, configuration, opted_in=opted_in)
     return finding.reason if finding is not None else None
 
 
@@ -91,7 +91,7 @@ def test_only_pods_are_injected(kind: Kind, *, passes: bool) -> None:
     """Of the group that pods are in."""
     request = request_for(pod())
     request.kind = kind
-    finding = first_rejection(PodFacts(request, CONFIGURATION))
+    finding = first_declining_finding(PodFacts(request, CONFIGURATION))
     assert (finding is None) is passes
     if finding is not None:
         assert finding.reason is Reason.NOT_A_POD
@@ -113,13 +113,15 @@ def test_only_creations_are_looked_at(fields: dict[str, str], *, passes: bool) -
     request = request_for(pod())
     for name, value in fields.items():
         setattr(request, name, value)
-    finding = first_rejection(PodFacts(request, CONFIGURATION))
+    finding = first_declining_finding(PodFacts(request, CONFIGURATION))
     assert (finding.reason if finding else None) is (None if passes else Reason.NOT_CREATE)
 
 
 def test_a_request_without_an_object_is_no_pod() -> None:
     """As that of a deletion."""
-    finding = first_rejection(PodFacts(Request("u", kind=Kind("", "v1", "Pod"), operation="CREATE"), CONFIGURATION))
+    finding = first_declining_finding(
+        PodFacts(Request("u", kind=Kind("", "v1", "Pod"), operation="CREATE"), CONFIGURATION)
+    )
     assert finding == Finding(Reason.UNREADABLE_POD, "the request has no object")
 
 
@@ -137,7 +139,7 @@ class TestWithoutEffect:
     def notes(value: Any, *, opted_in: bool = False) -> list[str]:
         """Return what is noted of a pod's annotations and labels."""
         context = context_of(value, opted_in=opted_in)
-        first_rejection(context)
+        first_declining_finding(context)
         return [finding.text("pillion.dev/") for finding in context.options.warnings] if context.options else []
 
     @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_a_rule_rejects(value: Any, expected: Reason | None) -> None:
 
 def test_what_a_namespace_asks_for_is_left_alone_without_logs() -> None:
     """The message says what to write, with a folder that is probably the right one."""
-    finding = rejected(pod({}), opted_in=True)
+    finding = declined(pod({}), opted_in=True)
     assert finding is not None
     assert finding.reason is Reason.NO_LOG_LOCATION
     assert finding.message == (
@@ -210,7 +212,7 @@ def test_what_a_namespace_asks_for_is_left_alone_without_logs() -> None:
     )
     mounts = [{"name": "data", "mountPath": "/data/logs"}]
     volumes = [{"name": "data", "emptyDir": {}}]
-    finding = rejected(pod({}, containers=[{"name": "app", "volumeMounts": mounts}], volumes=volumes), opted_in=True)
+    finding = declined(pod({}, containers=[{"name": "app", "volumeMounts": mounts}], volumes=volumes), opted_in=True)
     assert finding is not None
     assert finding.message.endswith("pillion.dev/logs: /data/logs/*.log")
 
@@ -235,7 +237,7 @@ def test_an_unknown_profile_is_told_with_what_to_write(
 ) -> None:
     """The nearest name, or all that can be used."""
     known = {name: CONFIGURATION.profiles[name] for name in profiles or CONFIGURATION.profiles}
-    found = rejected(pod(asking(profile=finding)), replace(CONFIGURATION, profiles=known))
+    found = declined(pod(asking(profile=finding)), replace(CONFIGURATION, profiles=known))
     assert found == Finding(Reason.UNKNOWN_PROFILE, message, annotation="profile", value=finding)
 
 
@@ -279,7 +281,7 @@ class TestPorts:
     def test_a_container_has_a_port(self, kind: str, fields: dict[str, Any], *, taken: bool) -> None:
         """Declared or probed, in every kind of container: a pod has one network."""
         more = {kind: [{"name": "app"}, {"name": "x", **fields}]}
-        finding = rejected(pod(asking(profile="web"), **more))
+        finding = declined(pod(asking(profile="web"), **more))
         assert (finding is not None) is taken
         if finding is not None:
             assert finding.reason is Reason.PORT_TAKEN
@@ -317,10 +319,10 @@ def test_a_spec_may_be_empty(spec: Any) -> None:
 def test_a_later_rule_is_not_asked() -> None:
     """What was let pass is counted, so that ``explain`` shows where it ended."""
     context = context_of(pod(nodeSelector={"kubernetes.io/os": "windows"}))
-    assert first_rejection(context) is not None
+    assert first_declining_finding(context) is not None
     assert RULES[context.rules_passed].question == "Does it run on Linux?"
     context = context_of(pod())
-    assert first_rejection(context) is None
+    assert first_declining_finding(context) is None
     assert context.rules_passed == len(RULES)
 
 
@@ -351,7 +353,7 @@ def test_what_let_a_pod_pass(value: Any, found: list[str], *, opted_in: bool) ->
     """Some rules say it for ``explain``: the pod's name, who asks, the system, annotations, profile and ports."""
     profiles = {"tail": replace(TAIL, inject_all=True), "web": WEB}
     context = context_of(value, replace(CONFIGURATION, profiles=profiles), opted_in=opted_in)
-    assert first_rejection(context) is None
+    assert first_declining_finding(context) is None
     *others, ports = (text.format(context.profile.revision) for text in found)
     assert [text for rule in RULES if (text := rule.describe(context))] == ["shop", *others, f"it uses {ports}"]
 

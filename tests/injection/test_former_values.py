@@ -10,7 +10,7 @@ import pytest
 
 from tests.injection.reviews import verdict_on
 from webhook.injection.former_values import note_former_values
-from webhook.injection.pod_annotations import ANNOTATIONS_SIZE
+from webhook.injection.pod_annotations import MAX_ANNOTATIONS_BYTES
 
 PREFIX = "pillion.dev/"
 STATUS = f"{PREFIX}status"
@@ -93,7 +93,7 @@ def test_annotations_without_room_stay_as_they_are() -> None:
     """A pod that fits must fit afterwards, too."""
     pod = asking()
     pod["spec"]["volumes"] = []
-    rest = ANNOTATIONS_SIZE - len(json.dumps(operations(pod))) - len("big")
+    rest = MAX_ANNOTATIONS_BYTES - len(json.dumps(operations(pod))) - len("big")
     for size in range(rest, rest + 2000):
         pod["metadata"]["annotations"]["big"] = "x" * size
         if len(operations(pod)) and note_former_values(pod, operations(pod), PREFIX, lambda _: "") == operations(pod):

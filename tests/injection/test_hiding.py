@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.injection.views import candidate, entry
-from webhook.injection.hiding import reject_hidden_program, reject_system_directory, warning_if_application_hidden
+from webhook.injection.hiding import decline_hidden_program, decline_system_directory, warning_if_application_hidden
 from webhook.injection.paths import PATH_MAX
 from webhook.injection.reasons import NotInjectable, Reason
-from webhook.injection.targets import targets
+from webhook.injection.targets import find_targets
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from webhook.injection.targets import targets
 )
 def test_nothing_is_mounted_over_what_every_container_needs(directory: str) -> None:
     """Nor below what the kernel, the runtime or the kubelet owns."""
-    with pytest.raises(NotInjectable) as rejected:
-        reject_system_directory(entry(f"{directory.rstrip('/')}/x.log"))
-    finding = rejected.value.finding
+    with pytest.raises(NotInjectable) as declined:
+        decline_system_directory(entry(f"{directory.rstrip('/')}/x.log"))
+    finding = declined.value.finding
     assert (finding.reason, finding.annotation) == (Reason.SYSTEM_DIRECTORY, "logs")
     assert finding.value == f"{directory.rstrip('/')}/x.log"
     assert finding.message.endswith("write for example /var/log/app/*.log")
@@ -35,16 +35,16 @@ def test_nothing_is_mounted_over_what_every_container_needs(directory: str) -> N
 )
 def test_a_folder_of_ones_own_is_fine(directory: str) -> None:
     """Also inside a system directory."""
-    reject_system_directory(entry(f"{directory}/x.log"))
+    decline_system_directory(entry(f"{directory}/x.log"))
 
 
-def rejection(logs: str, **fields: Any) -> str:
+def decline(logs: str, **fields: Any) -> str:
     """Return why no volume can be at the logs' directory in a container with these fields, or nothing."""
-    (target,) = targets([candidate(**fields)], [entry(logs)])
+    (target,) = find_targets([candidate(**fields)], [entry(logs)])
     try:
-        reject_hidden_program(target)
-    except NotInjectable as rejected:
-        finding = rejected.finding
+        decline_hidden_program(target)
+    except NotInjectable as declined:
+        finding = declined.finding
         assert (finding.reason, finding.annotation, finding.value) == (Reason.HIDES_PROGRAM, "logs", logs)
         return finding.message
     return ""
@@ -80,7 +80,7 @@ HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_volume_hides_nothing_that_a_container_is_told_to_use(row: str) -> None:
     """The message names it, its path and its container."""
     fields, said = HIDDEN[row]
-    assert rejection("/srv/app/*.log", **fields) == f'would hide {said} of "app"; log elsewhere'
+    assert decline("/srv/app/*.log", **fields) == f'would hide {said} of "app"; log elsewhere'
 
 
 NOT_HIDDEN: dict[str, dict[str, Any]] = {
@@ -114,21 +114,21 @@ NOT_HIDDEN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("row", NOT_HIDDEN)
 def test_a_volume_may_be_where_nothing_is_hidden(row: str) -> None:
     """Whatever is certain to lie elsewhere, or is no path for certain."""
-    assert rejection("/srv/app/*.log", **NOT_HIDDEN[row]) == ""
+    assert decline("/srv/app/*.log", **NOT_HIDDEN[row]) == ""
 
 
 def test_a_path_as_long_as_the_kernel_takes_is_looked_at() -> None:
     """One more character, and nobody could open it."""
     path = "/srv/app/" + "/".join(["x" * 200] * 30)
-    assert rejection("/srv/app/*.log", workingDir=path[:PATH_MAX]) != ""
-    assert rejection("/srv/app/*.log", workingDir=path[: PATH_MAX + 1]) == ""
+    assert decline("/srv/app/*.log", workingDir=path[:PATH_MAX]) != ""
+    assert decline("/srv/app/*.log", workingDir=path[: PATH_MAX + 1]) == ""
 
 
 @pytest.mark.parametrize("field", ["args", "workingDir"])
 def test_a_path_longer_than_the_kernel_takes_is_not_compared(field: str) -> None:
     """A path of a hundred thousand folders hides nothing that could be opened."""
     path = "/d" + "/a" * 100_000
-    assert rejection("/d/*.log", **{field: [path] if field == "args" else path}) == ""
+    assert decline("/d/*.log", **{field: [path] if field == "args" else path}) == ""
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,9 @@ def having(expected: bool, *mounted: Any, **mount: Any) -> Case:
 CLAIM = {"persistentVolumeClaim": {"claimName": "c"}}
 #: By the row of the table: what the pod says, what the profile says, what is mounted, and whether it has logs.
 CASES: dict[str, dict[str, Case]] = {
-    "says logs, profile or containers": {
+    "says inject, logs, profile or containers": {
         "nothing": saying(False),
+        "inject": saying(True, inject=True),
         "logs": saying(True, logs=parse_logs("/x/*.log")),
         "profile": saying(True, profile="web"),
         "containers": saying(True, containers=("app",)),

@@ -11,9 +11,9 @@ from webhook.injection.log_sources import (
     MAX_LOG_SOURCES,
     MAX_PATTERN_BYTES,
     MOUNT_ITSELF,
+    ContainerMount,
     FilePattern,
     LogSource,
-    SeenAt,
     assign_sidecar_paths,
 )
 from webhook.injection.paths import Directories
@@ -21,19 +21,19 @@ from webhook.injection.pod import VolumeMount
 from webhook.injection.reasons import NotInjectable, Reason
 
 TAIL = CONFIGURATION.profiles["tail"]
-ALL = FilePattern((), recursive=False, name="*.log")
+ALL = FilePattern((), recursive=False, file_glob="*.log")
 
 
 def source(path: str, *files: FilePattern, container: str = "app") -> LogSource:
     """Return a source that a container sees at the path."""
     return LogSource(
-        VolumeMount("data", path), new=False, seen_by=[SeenAt(container, path)], patterns=list(files or (ALL,))
+        VolumeMount("data", path), new=False, seen_by=[ContainerMount(container, path)], patterns=list(files or (ALL,))
     )
 
 
 def named(name: str) -> LogSource:
     """Return a source at /srv with files of this name."""
-    return source("/srv", FilePattern((), recursive=False, name=name))
+    return source("/srv", FilePattern((), recursive=False, file_glob=name))
 
 
 def paths(*sources: LogSource, root: str | None = None, reserved: tuple[str, ...] = ()) -> list[str]:
@@ -146,7 +146,7 @@ def test_a_file_has_a_pattern(file: FilePattern, pattern: str) -> None:
     assert one.sidecar_patterns == [pattern]
 
 
-def rejected(*sources: LogSource) -> str:
+def decline(*sources: LogSource) -> str:
     """Return why so many sources are too many."""
     with pytest.raises(NotInjectable) as raised:
         assign_sidecar_paths(sources, TAIL)
@@ -158,16 +158,16 @@ def test_too_many_places_are_a_reason() -> None:
     """Each costs the kubelet time at the pod's start."""
     most = [source(f"/srv/{number}") for number in range(MAX_LOG_SOURCES)]
     assert len(set(paths(*most))) == MAX_LOG_SOURCES
-    assert "129 volumes or subPaths" in rejected(*most, source("/x"))
+    assert "129 volumes or subPaths" in decline(*most, source("/x"))
 
 
 def test_too_long_patterns_are_a_reason() -> None:
     """Together they are arguments of one program; bytes count, not characters."""
     name = "é" * ((MAX_PATTERN_BYTES - len("/srv/")) // 2)
-    assign_sidecar_paths([source("/srv", FilePattern((), recursive=False, name=name))], TAIL)
-    assert "patterns of more than 65536 bytes" in rejected(
-        source("/srv", FilePattern((), recursive=False, name=name + "é"))
+    assign_sidecar_paths([source("/srv", FilePattern((), recursive=False, file_glob=name))], TAIL)
+    assert "patterns of more than 65536 bytes" in decline(
+        source("/srv", FilePattern((), recursive=False, file_glob=name + "é"))
     )
     assign_sidecar_paths(
-        [source("/srv", FilePattern((), recursive=False, name="x" * (MAX_PATTERN_BYTES - len("/srv/"))))], TAIL
+        [source("/srv", FilePattern((), recursive=False, file_glob="x" * (MAX_PATTERN_BYTES - len("/srv/"))))], TAIL
     )

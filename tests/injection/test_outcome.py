@@ -34,13 +34,13 @@ CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
 
 def test_each_row_is_a_case() -> None:
     """And each case is a row."""
-    assert list(CASES) == rows(Outcome.of)
+    assert list(CASES) == rows(Outcome.from_reason)
 
 
 @pytest.mark.parametrize(("strict", "shadow", "reason", "expected"), flat(CASES))
 def test_each_row_of_the_table(strict: bool, shadow: bool, reason: Reason, expected: Outcome) -> None:
-    """The table in ``Outcome.of``."""
-    assert Outcome.of(reason, strict=strict, shadow=shadow) is expected
+    """The table in ``Outcome.from_reason``."""
+    assert Outcome.from_reason(reason, strict=strict, shadow=shadow) is expected
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -48,6 +48,6 @@ def test_only_strict_denies_and_only_shadow_mode_shadows(reason: Reason) -> None
     """Whatever the reason."""
     for strict in (False, True):
         for shadow in (False, True):
-            outcome = Outcome.of(reason, strict=strict, shadow=shadow)
+            outcome = Outcome.from_reason(reason, strict=strict, shadow=shadow)
             assert strict or outcome is not Outcome.DENIED
             assert shadow or outcome is not Outcome.SHADOWED

@@ -12,7 +12,7 @@ from webhook.injection.ownership import (
     is_log_volume_name,
     is_our_volume,
     is_our_volume_name,
-    would_be_added,
+    is_volume_we_add,
 )
 from webhook.injection.variables import SIDECAR_VARIABLES
 
@@ -67,7 +67,7 @@ def test_a_name_is_ours_if_an_injection_gives_it(name: str, *, ours: bool) -> No
 )
 def test_a_volume_is_ours_by_name_and_form(volume: dict[str, Any], *, ours: bool, present: bool) -> None:
     """The form of any revision counts; ``present`` says that today's profiles would add it."""
-    assert (is_our_volume(volume, CONFIGURATION), would_be_added(volume, CONFIGURATION)) == (ours, present)
+    assert (is_our_volume(volume, CONFIGURATION), is_volume_we_add(volume, CONFIGURATION)) == (ours, present)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from webhook.injection.candidates import Candidate
 from webhook.injection.edit import PodEditor
 from webhook.injection.pod import EnvVar, Metadata, PodSpec
 from webhook.injection.pod_annotations import (
-    ANNOTATIONS_SIZE,
     DEFAULT_CONTAINER,
+    MAX_ANNOTATIONS_BYTES,
     SAFE_TO_EVICT,
     add_annotations,
     add_volume_names,
-    are_short_enough,
+    fit_annotation_limit,
     remove_volume_names,
 )
 from webhook.injection.reasons import Reason
@@ -38,9 +38,8 @@ class Annotated:
         *candidates: Candidate,
         volumes: tuple[str, ...] = ("pillion-logs-1",),
         native: bool = True,
-        spec: PodSpec | None = None,
     ) -> None:
-        editor = PodEditor(Metadata(annotations=present), spec or PodSpec())
+        editor = PodEditor(Metadata(annotations=present), PodSpec())
         editor.pull_secrets = ["pull"]
         self.findings = add_annotations(
             editor, replace(TAIL, native=native), candidates, volumes=volumes, reused=["data"], prefix="pillion.dev/"
@@ -109,13 +108,6 @@ def test_kubectl_goes_to_the_application(*, native: bool, present: str | None, d
     assert annotated.status.default_container == default
 
 
-def test_kubectl_goes_to_the_first_container_where_none_takes_part() -> None:
-    """A profile may read nothing."""
-    spec = PodSpec(containers=[candidate("first").container])
-    assert Annotated(None, native=False, spec=spec).after[DEFAULT_CONTAINER] == "first"
-    assert Annotated(None, native=False).after[DEFAULT_CONTAINER] == ""
-
-
 def test_what_fits_is_set_the_most_useful_first() -> None:
     """What is left out is a finding; what is replaced gives its room back."""
     ours = {key: len(key) + len(value) for key, value in Annotated().added.items()}
@@ -125,17 +117,17 @@ def test_what_fits_is_set_the_most_useful_first() -> None:
         (ours[SAFE_TO_EVICT], [SAFE_TO_EVICT]),
         (sum(ours.values()), [*ours]),
     ):
-        annotated = Annotated({"x": "y" * (ANNOTATIONS_SIZE - 1 - spare)})
+        annotated = Annotated({"x": "y" * (MAX_ANNOTATIONS_BYTES - 1 - spare)})
         assert [key for key in annotated.after if key != "x"] == kept
         assert [finding.reason for finding in annotated.findings] == [Reason.ANNOTATIONS_FULL] * (len(kept) < 2)
-    own = {"x": "y" * (ANNOTATIONS_SIZE - 1 - len(SAFE_TO_EVICT) - len("pillion-logs-1")), SAFE_TO_EVICT: ""}
+    own = {"x": "y" * (MAX_ANNOTATIONS_BYTES - 1 - len(SAFE_TO_EVICT) - len("pillion-logs-1")), SAFE_TO_EVICT: ""}
     assert Annotated(own).after[SAFE_TO_EVICT] == "pillion-logs-1"
 
 
 def test_the_limit_is_in_bytes() -> None:
     """Of keys and values together."""
-    assert are_short_enough({"é": "x" * (ANNOTATIONS_SIZE - 2)})
-    assert not are_short_enough({"é": "x" * (ANNOTATIONS_SIZE - 1)})
+    assert fit_annotation_limit({"é": "x" * (MAX_ANNOTATIONS_BYTES - 2)})
+    assert not fit_annotation_limit({"é": "x" * (MAX_ANNOTATIONS_BYTES - 1)})
 
 
 @pytest.mark.parametrize(
@@ -176,11 +168,11 @@ def test_annotations_fill_what_is_left_and_no_more(character: str) -> None:
     width = len(character.encode())
     seen = set()
     for spare in (ours + width, ours, ours - width, ours // 2, width, 0):
-        pod = asking(character * ((ANNOTATIONS_SIZE - size(asking()) - spare) // width))
+        pod = asking(character * ((MAX_ANNOTATIONS_BYTES - size(asking()) - spare) // width))
         verdict = verdict_on(pod)
         after = patched(pod, verdict)
         assert verdict.injected
-        assert size(after) <= ANNOTATIONS_SIZE
+        assert size(after) <= MAX_ANNOTATIONS_BYTES
         present = {SAFE_TO_EVICT, STATUS} & after["metadata"]["annotations"].keys()
         assert (len(present) < 2) == (Reason.ANNOTATIONS_FULL in {finding.reason for finding in verdict.findings})
         seen.add(len(present))
@@ -189,7 +181,7 @@ def test_annotations_fill_what_is_left_and_no_more(character: str) -> None:
 
 def test_annotations_that_are_too_many_already_stay_the_users_problem() -> None:
     """Ours are left out; what the API server then says is its own word."""
-    pod = asking("é" * (ANNOTATIONS_SIZE // 2))
+    pod = asking("é" * (MAX_ANNOTATIONS_BYTES // 2))
     verdict = verdict_on(pod)
     assert verdict.injected
     assert patched(pod, verdict)["metadata"]["annotations"] == pod["metadata"]["annotations"]

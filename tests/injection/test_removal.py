@@ -23,7 +23,12 @@ from webhook.configuration import load
 from webhook.injection import removal
 from webhook.injection.admission import Admission
 from webhook.injection.former_values import note_former_values
-from webhook.injection.pod_annotations import ANNOTATIONS_SIZE, DEFAULT_CONTAINER, SAFE_TO_EVICT, are_short_enough
+from webhook.injection.pod_annotations import (
+    DEFAULT_CONTAINER,
+    MAX_ANNOTATIONS_BYTES,
+    SAFE_TO_EVICT,
+    fit_annotation_limit,
+)
 from webhook.injection.profile import Configuration
 from webhook.injection.removal import remove
 from webhook.injection.verdict import Verdict
@@ -163,12 +168,12 @@ def test_nothing_is_noted_where_annotations_are_full() -> None:
     """A pod that the API server takes is never made one that it refuses."""
     pod = shop()
     pod["spec"]["volumes"] = []
-    room = ANNOTATIONS_SIZE - sum(len(k) + len(v) for k, v in pod["metadata"]["annotations"].items())
+    room = MAX_ANNOTATIONS_BYTES - sum(len(k) + len(v) for k, v in pod["metadata"]["annotations"].items())
     seen = set()
     for spare in range(300, 500, 8):
         pod["metadata"]["annotations"]["x"] = "y" * (room - spare)
         result = injected(pod, verdict_on(pod))
-        assert are_short_enough(result["metadata"]["annotations"])
+        assert fit_annotation_limit(result["metadata"]["annotations"])
         seen.add("formerValues" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
     assert seen == {False, True}
 
@@ -551,6 +556,12 @@ def test_no_json_makes_it_raise(data: st.DataObject) -> None:
                 break
             value = value[key]
     removed(pod)
+
+
+@pytest.mark.parametrize("value", [None, 5, True, "metadata", [], [[]]], ids=repr)
+def test_what_is_no_object_has_no_injection(value: Any) -> None:
+    """A manifest may hold any JSON."""
+    assert remove(value, CONFIGURATION) == ([], [])
 
 
 def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:

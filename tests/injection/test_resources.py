@@ -12,7 +12,7 @@ from tests.injection.reviews import CONFIGURATION
 from tests.injection.views import spec
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import PodSpec
-from webhook.injection.profile import Bound
+from webhook.injection.profile import Bounds
 from webhook.injection.reasons import Finding, NotInjectable, Reason
 from webhook.injection.resources import clamp, sidecar_resources
 
@@ -22,7 +22,7 @@ TAIL = replace(
     requests={"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
     limits={"memory": "64Mi", "ephemeral-storage": "1Gi"},
     guaranteed_cpu_limit="50m",
-    bounds={"memory-limit": Bound("16Mi", "1Gi")},
+    bounds={"memory-limit": Bounds("16Mi", "1Gi")},
 )
 GUARANTEED = {"limits": {"cpu": "1", "memory": "1Gi"}}
 
@@ -65,7 +65,7 @@ def test_a_pod_that_asks_for_nothing_gets_the_profiles() -> None:
     """Without what the kubelet would add up for the whole pod."""
     given = Given(pod(None))
     assert given.amounts == {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
-    assert given.amounts is TAIL.resources
+    assert given.amounts is TAIL.usual_resources
 
 
 @pytest.mark.parametrize("of_pod", [{"limits": {"cpu": "1"}}, {"requests": {"cpu": "1"}}], ids=str)
@@ -80,7 +80,7 @@ def test_a_pod_with_resources_for_all_containers_keeps_them(of_pod: Any) -> None
 @pytest.mark.parametrize("of_pod", [{}, {"limits": {}}, {"limits": None, "requests": {}}], ids=str)
 def test_a_pod_with_empty_resources_has_none(of_pod: Any) -> None:
     """They say nothing."""
-    assert Given(pod(None, resources=of_pod)).amounts == TAIL.resources
+    assert Given(pod(None, resources=of_pod)).amounts == TAIL.usual_resources
 
 
 def test_annotations_win_over_the_profile() -> None:
@@ -106,13 +106,13 @@ def test_an_annotation_beyond_a_bound_is_the_bound(asked: str, limits: str) -> N
     ("bound", "value", "expected", "message"),
     [
         pytest.param(None, "5", "5", "", id="no bound"),
-        pytest.param(Bound(), "5", "5", "", id="no ends"),
-        pytest.param(Bound("6"), "5", "6", "is below the profile's bound; 6 is used", id="below"),
-        pytest.param(Bound(None, "4"), "5", "4", "is above the profile's bound; 4 is used", id="above"),
-        pytest.param(Bound("5", "5"), "5000m", "5000m", "", id="at both"),
+        pytest.param(Bounds(), "5", "5", "", id="no ends"),
+        pytest.param(Bounds("6"), "5", "6", "is below the profile's bound; 6 is used", id="below"),
+        pytest.param(Bounds(None, "4"), "5", "4", "is above the profile's bound; 4 is used", id="above"),
+        pytest.param(Bounds("5", "5"), "5000m", "5000m", "", id="at both"),
     ],
 )
-def test_a_value_is_bounded(bound: Bound | None, value: str, expected: str, message: str) -> None:
+def test_a_value_is_bounded(bound: Bounds | None, value: str, expected: str, message: str) -> None:
     """By amounts, not by texts; the value stays as it was written where it fits."""
     findings: list[Finding] = []
     assert clamp("cpu-limit", value, bound, findings) == expected
@@ -194,7 +194,7 @@ class TestGuaranteed:
     )
     def test_others_are_not(self, value: PodSpec) -> None:
         """The sidecar has no cpu limit there: draining needs speed."""
-        assert Given(value).amounts == TAIL.resources
+        assert Given(value).amounts == TAIL.usual_resources
 
     def test_without_a_cpu_of_the_profile_the_request_is_the_limit(self) -> None:
         """There must be one."""

@@ -114,7 +114,7 @@ def test_an_empty_volume_is_where_the_token_would_be(*, wanted: bool, of_pod: bo
 def test_a_pod_with_resources_for_all_containers_keeps_them() -> None:
     """The sidecar has none of its own then."""
     assert "resources" not in built(resources={"limits": {"cpu": "1"}})[0]
-    assert built()[0]["resources"] == TAIL.resources
+    assert built()[0]["resources"] == TAIL.usual_resources
 
 
 def test_the_user_is_one_of_those_that_write() -> None:
@@ -171,8 +171,16 @@ def test_a_patch_is_on_the_finished_sidecar() -> None:
     [
         pytest.param({"op": "remove", "path": "/lifecycle"}, "does not fit its sidecar", id="of what is not there"),
         pytest.param({"op": "add", "path": "/args/x", "value": "a"}, "does not fit its sidecar", id="of a wrong type"),
-        pytest.param({"op": "replace", "path": "/name", "value": "a"}, "can't start", id="of the name"),
-        pytest.param({"op": "remove", "path": "/restartPolicy"}, "can't start", id="of the restart policy"),
+        pytest.param(
+            {"op": "replace", "path": "/name", "value": "a"},
+            "changes the sidecar's name",
+            id="of the name",
+        ),
+        pytest.param(
+            {"op": "remove", "path": "/restartPolicy"},
+            "changes the sidecar's name",
+            id="of the restart policy",
+        ),
         pytest.param({"op": "add", "path": "/securityContext", "value": []}, "can't start", id="to a list"),
         pytest.param(
             {"op": "add", "path": "/volumeMounts/0/name", "value": "mine"}, "can't start", id="to another volume"

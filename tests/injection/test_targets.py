@@ -9,7 +9,7 @@ from webhook.injection.annotations import parse_logs
 from webhook.injection.candidates import Candidate
 from webhook.injection.paths import components
 from webhook.injection.reasons import NotInjectable, Reason
-from webhook.injection.targets import MAX_TARGETS, enclosing_mount_path, files_are_mounts, targets
+from webhook.injection.targets import MAX_TARGETS, enclosing_mount_path, files_are_mounts, find_targets
 
 
 def mounting(*paths: str, name: str = "app", takes_general_entries: bool = True) -> Candidate:
@@ -22,7 +22,7 @@ def found(logs: str, *containers: Candidate) -> list[tuple[str, str, list[str]]]
     """Return each target: container, directory, and the names of the files that are meant."""
     return [
         (one.candidate.container.name, "/" + "/".join(one.directory), [item.file_glob for item in one.entries])
-        for one in targets(containers, parse_logs(logs))
+        for one in find_targets(containers, parse_logs(logs))
     ]
 
 
@@ -72,7 +72,7 @@ def test_a_volume_at_var_has_a_run_of_its_own() -> None:
 def test_mounts_are_found_around_and_inside() -> None:
     """The nearest one around, and all inside, however deep."""
     container = mounting("/", "/srv", "/srv/app/x", "/srv/app/y/z", "/srv/app2")
-    (target,) = targets([container], parse_logs("/srv/app/*.log"))
+    (target,) = find_targets([container], parse_logs("/srv/app/*.log"))
     assert target.enclosing_mount_path == ("srv",)
     assert list(target.below) == [("srv", "app", "x"), ("srv", "app", "y", "z")]
 
@@ -103,15 +103,15 @@ def test_the_nearest_mount_is_the_deepest_that_a_path_lies_in(path: str, nearest
 )
 def test_every_file_that_is_meant_may_be_a_mount(logs: str, *, expected: bool) -> None:
     """A pattern means more than that."""
-    (target,) = targets([mounting("/srv/x.log", "/srv/*.log")], parse_logs(logs))
+    (target,) = find_targets([mounting("/srv/x.log", "/srv/*.log")], parse_logs(logs))
     assert files_are_mounts(target) is expected
 
 
 def test_more_directories_than_can_be_planned_for_are_a_reason() -> None:
     """Containers times directories, before anything is looked at."""
     many = [candidate(f"c{number}") for number in range(MAX_TARGETS)]
-    assert len(targets(many, parse_logs("/a/*.log"))) == MAX_TARGETS
-    with pytest.raises(NotInjectable) as rejected:
-        targets(many, parse_logs("/a/*.log,/b/*.log"))
-    assert rejected.value.finding.reason is Reason.TOO_MANY_LOG_SOURCES
-    assert "2 directories in 2048 containers" in rejected.value.finding.message
+    assert len(find_targets(many, parse_logs("/a/*.log"))) == MAX_TARGETS
+    with pytest.raises(NotInjectable) as declined:
+        find_targets(many, parse_logs("/a/*.log,/b/*.log"))
+    assert declined.value.finding.reason is Reason.TOO_MANY_LOG_SOURCES
+    assert "2 directories in 2048 containers" in declined.value.finding.message

@@ -36,13 +36,13 @@ def mounting(*mounts: str | dict[str, Any], name: str = "app", selected: bool = 
     return candidate(name, selected=selected, volumeMounts=found, **fields)
 
 
-def planned(logs: str, *containers: Candidate, host_paths: bool = True) -> Plan:
+def planned(logs: str, *containers: Candidate, read_host_paths: bool = True) -> Plan:
     """Return the plan for these containers."""
     volumes = {name: {"name": name, **source} for name, source in VOLUMES.items()}
-    return plan_volumes(containers, parse_logs(logs), volumes, TAIL, host_paths=host_paths)
+    return plan_volumes(containers, parse_logs(logs), volumes, TAIL, read_host_paths=read_host_paths)
 
 
-def rejection(logs: str, *containers: Candidate) -> Finding:
+def decline(logs: str, *containers: Candidate) -> Finding:
     """Return why there is no plan."""
     with pytest.raises(NotInjectable) as raised:
         planned(logs, *containers)
@@ -204,9 +204,9 @@ class TestFiles:
     def test_a_block_device_is_no_place(self) -> None:
         """Neither at the directory nor as the file; one below it is none of our business."""
         device = [{"name": "disk", "devicePath": "/srv"}]
-        finding = rejection("/srv/*.log", mounting(volumeDevices=device))
+        finding = decline("/srv/*.log", mounting(volumeDevices=device))
         assert (finding.reason, finding.annotation, finding.value) == (Reason.BLOCK_DEVICE, "logs", "/srv/*.log")
-        assert rejection("/x.log", mounting(volumeDevices=[{"name": "d", "devicePath": "/x.log"}])).reason is (
+        assert decline("/x.log", mounting(volumeDevices=[{"name": "d", "devicePath": "/x.log"}])).reason is (
             Reason.BLOCK_DEVICE
         )
         assert planned("/srv/**/*", mounting(volumeDevices=[{"name": "d", "devicePath": "/srv/x"}])).reused == []
@@ -217,18 +217,18 @@ class TestKinds:
 
     def test_a_settings_volume_at_the_directory_is_a_reason(self) -> None:
         """The sidecar would print what it must not see."""
-        finding = rejection("/srv/*.log", mounting("settings:/srv"))
+        finding = decline("/srv/*.log", mounting("settings:/srv"))
         assert (finding.reason, finding.annotation, finding.value) == (Reason.UNWRITABLE_VOLUME, "logs", "/srv/*.log")
         assert finding.message == "a ConfigMap is mounted there, which can't hold logs"
 
     def test_a_mount_of_no_volume_is_a_reason(self) -> None:
         """Who wrote the manifest reads what is missing."""
-        assert "a volume that the pod does not define" in rejection("/srv/*.log", mounting("nosuch:/srv")).message
+        assert "a volume that the pod does not define" in decline("/srv/*.log", mounting("nosuch:/srv")).message
 
     @pytest.mark.parametrize(("asked", "names"), [(True, ["node"]), (False, [])])
     def test_the_nodes_folders_are_read_only_where_the_pod_asks(self, *, asked: bool, names: list[str]) -> None:
         """A namespace asks for all its pods, and does not know what they mount."""
-        made = planned("/srv/*.log", mounting("node:/srv"), host_paths=asked)
+        made = planned("/srv/*.log", mounting("node:/srv"), read_host_paths=asked)
         assert made.reused == names
         assert made.new_volumes == []
 
@@ -296,7 +296,7 @@ class TestSubpaths:
 
     def test_a_variable_that_is_not_there_is_a_reason(self) -> None:
         """The kubelet would not start the sidecar."""
-        finding = rejection("/srv/*.log", mounting({"mountPath": "/srv", "subPathExpr": "$(NONE)"}))
+        finding = decline("/srv/*.log", mounting({"mountPath": "/srv", "subPathExpr": "$(NONE)"}))
         assert finding.reason is Reason.UNKNOWN_VARIABLE
 
 
@@ -348,12 +348,12 @@ class TestHiding:
     def test_what_a_container_needs_is_a_reason(self, logs: str, reason: Reason) -> None:
         """A volume of its own there is its own business."""
         command = ["/srv/app/run"]
-        assert rejection(logs, mounting(command=command)).reason is reason
+        assert decline(logs, mounting(command=command)).reason is reason
         assert planned(logs, mounting("data:/etc", "data:/srv", command=command)).new_volumes == []
 
     def test_each_container_is_asked(self) -> None:
         """The second one gets the volume too."""
-        assert rejection("/srv/app/*.log", mounting(), mounting(name="web", command=["/srv/app/run"])).reason is (
+        assert decline("/srv/app/*.log", mounting(), mounting(name="web", command=["/srv/app/run"])).reason is (
             Reason.HIDES_PROGRAM
         )
 

@@ -31,6 +31,6 @@ def candidate(
     name: str = "app", *, selected: bool = True, takes_general_entries: bool = True, **fields: Any
 ) -> Candidate:
     """Return a container that takes part, with these fields."""
-    return Candidate.of(
+    return Candidate.from_container(
         container(name, **fields), "/spec/containers/0", selected=selected, takes_general_entries=takes_general_entries
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from certs.ca import BACKDATING, CA, Leaf
+from certs.ca import BACKDATING, CA, LeafPair
 from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
 from certs.verify import verify
 from tests.service.serving import Running, eventually
@@ -42,7 +42,7 @@ def kept(serve: Callable[..., Running], folder: SharedFolder) -> Callable[..., R
     return lambda **settings: serve(tls_cert=None, tls_key=None, shared_folder=folder.path, **settings)
 
 
-def leave(folder: SharedFolder, ca: CA, **said: Any) -> Leaf:
+def leave(folder: SharedFolder, ca: CA, **said: Any) -> LeafPair:
     """Write a pair and a status about it, as a keeper does."""
     leaf = ca.issue(NAMES, datetime.now(UTC))
     pem = leaf.certificate_pem + leaf.key_pem
@@ -97,7 +97,8 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"fresh_until_boot_seconds": 0.0}, "has not read the Secret for too long"),
+        ({"fresh_until_boot_seconds": 0.0}, "has not read the Secret yet"),
+        ({"fresh_until_boot_seconds": 1.0}, "has not read the Secret for too long"),
         ({"serve_until": 1.0}, "may be served from"),
         ({"serve_from": 2.0**32}, "may be served from"),
     ],
@@ -131,7 +132,7 @@ def test_a_status_about_a_pair_that_was_refused_does_not_count(
 
 def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: SharedFolder, ca: CA) -> None:
     """It has no port of its own; kinds that did not happen are zero."""
-    leave(folder, ca, is_leader=True)
+    leave(folder, ca, may_rotate=True)
     server = kept()
     eventually(lambda: server.sample("pillion_keeper_last_success_timestamp_seconds") == 12.5)
     assert server.sample("pillion_keeper_steps_total", kind="write_secret") == 3

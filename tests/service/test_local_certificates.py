@@ -11,7 +11,7 @@ import pytest
 from certs.ca import CA_LIFETIME, LEAF_LIFETIME
 from certs.verify import UnusablePairError, verify
 from tests.service.serving import Running, eventually
-from webhook.service.tls.local_certificates import NAMES, LocalCertificates
+from webhook.service.tls.local_certificates import LOCAL_HOST_NAMES, LocalCertificates
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def test_what_is_missing_is_made(tmp_path: Path) -> None:
     certificates = LocalCertificates(tmp_path / "a" / "b")
     certificates.prepare(NOW)
     pem = certificates.pair_file.read_bytes()
-    verify(pem, pem, now=NOW, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
+    verify(pem, pem, now=NOW, names=LOCAL_HOST_NAMES, roots_pem=certificates.ca_file.read_bytes())
     assert b"PRIVATE" not in certificates.ca_file.read_bytes()
 
 
@@ -67,7 +67,7 @@ def test_a_ca_near_its_end_is_renewed_with_its_leaf(tmp_path: Path) -> None:
     certificates.prepare(later)
     assert certificates.ca_file.read_bytes() != trusted
     pem = certificates.pair_file.read_bytes()
-    verify(pem, pem, now=later, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
+    verify(pem, pem, now=later, names=LOCAL_HOST_NAMES, roots_pem=certificates.ca_file.read_bytes())
 
 
 @pytest.mark.parametrize("name", ["ca-with-key.pem", "ca.pem", "server.pem"])
@@ -81,13 +81,13 @@ def test_what_is_broken_is_made_again(tmp_path: Path, name: str, content: bytes 
         (tmp_path / name).write_bytes(content)
     certificates.prepare(NOW)
     pem = certificates.pair_file.read_bytes()
-    verify(pem, pem, now=NOW, names=NAMES, roots_pem=certificates.ca_file.read_bytes())
+    verify(pem, pem, now=NOW, names=LOCAL_HOST_NAMES, roots_pem=certificates.ca_file.read_bytes())
 
 
 def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
     """The address to listen on may have changed since."""
     LocalCertificates(tmp_path).prepare(NOW)
-    other = LocalCertificates(tmp_path, (*NAMES, "10.0.0.1"))
+    other = LocalCertificates(tmp_path, (*LOCAL_HOST_NAMES, "10.0.0.1"))
     other.prepare(NOW)
     verify(other.pair_file.read_bytes(), other.pair_file.read_bytes(), now=NOW, names=("10.0.0.1",))
 

@@ -22,7 +22,7 @@ def test_much_more_than_at_first_is_trimmed_now_and_then(monkeypatch: pytest.Mon
         (ALLOWED_GROWTH + 1, 1.0 + TRIM_INTERVAL),
     ):
         resident[0], now[0] = (100 << 20) + more, at
-        asyncio.run(trimmer.poll())
+        asyncio.run(trimmer.run())
         counts.append(trimmed[0])
     assert counts == [0, 1, 1, 2]
 

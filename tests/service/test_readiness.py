@@ -20,7 +20,7 @@ def test_why_a_server_is_not_ready_is_logged_once() -> None:
 
     def poll() -> None:
         for _ in range(3):
-            asyncio.run(logger.poll())
+            asyncio.run(logger.run())
 
     poll()
     state.certificate_not_after = datetime(2020, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ def test_why_a_server_is_not_ready_is_logged_once() -> None:
 def test_a_server_that_drains_says_nothing_more() -> None:
     """Another event has said so."""
     log = RecordingLog()
-    asyncio.run(ReadinessLogger(LiveState(CONFIGURATION, certificate_not_after=TOMORROW, draining=True), log).poll())
+    asyncio.run(ReadinessLogger(LiveState(CONFIGURATION, certificate_not_after=TOMORROW, draining=True), log).run())
     assert log.events == []
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.ca import CA, Leaf
+from certs.ca import CA, LeafPair
 from tests.service.process import Process, ask
 from tests.service.serving import eventually
 
@@ -125,7 +125,7 @@ def process(launch: Callable[..., Process], mount: Mount) -> Process:
     return launch(*files, "--tls-names=localhost", "--reload-interval=20ms")
 
 
-def issue(ca: CA) -> Leaf:
+def issue(ca: CA) -> LeafPair:
     """Return a new leaf."""
     return ca.issue(("localhost",), datetime.now(UTC))
 

@@ -16,7 +16,7 @@ from tests.service.serving import ANY_PORT, Running, eventually, make_review, wr
 from webhook import configuration
 from webhook.errors import StartError
 from webhook.service.metrics import Metrics
-from webhook.service.reloading import WatchedFiles, poll_forever
+from webhook.service.reloading import WatchedFiles, run_forever
 from webhook.service.server import build
 from webhook.service.settings import Settings
 from webhook.service.tls import context as tls
@@ -165,19 +165,19 @@ def test_any_exception_is_a_failed_reload_of_the_certificate(
 
 
 def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
-    """It is counted and logged, and everything is polled at again."""
+    """It is counted and logged, and every task runs again."""
     metrics = Metrics(CollectorRegistry())
-    polled: list[str] = []
+    ran: list[str] = []
 
     class Broken:
-        async def poll(self) -> NoReturn:
-            polled.append("broken")
+        async def run(self) -> NoReturn:
+            ran.append("broken")
             raise ZeroDivisionError
 
     class Last:
-        async def poll(self) -> None:
-            polled.append("last")
-            if polled.count("last") == 2:
+        async def run(self) -> None:
+            ran.append("last")
+            if ran.count("last") == 2:
                 raise asyncio.CancelledError
 
     with (
@@ -185,8 +185,8 @@ def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
         Log(file.fileno(), LogFormat.JSON) as log,
         pytest.raises(asyncio.CancelledError),
     ):
-        asyncio.run(poll_forever(0, log, metrics, Broken(), Last()))
-    assert polled == ["broken", "last"] * 2
+        asyncio.run(run_forever(0, log, metrics, Broken(), Last()))
+    assert ran == ["broken", "last"] * 2
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["exception"] for line in lines] == ["ZeroDivisionError"] * 2
     assert metrics.registry.get_sample_value("pillion_unexpected_exceptions_total", {"where": "poll"}) == 2
@@ -307,6 +307,7 @@ class TestWithoutAValidConfiguration:
         file.write_text("strict: false\n")
         first = serve(config=file, config_backup=backup)
         assert backup.read_bytes() == b"strict: false\n"
+        assert first.sample("pillion_configuration_reloads_total", result="success") == 0
         file.write_text("strict: true\n")
         eventually(lambda: backup.read_bytes() == b"strict: true\n")
         file.write_text("strict: maybe\n")
@@ -331,6 +332,7 @@ class TestWithoutAValidConfiguration:
         assert f"{file}:1:1: strict" in server.get("/readyz").text
         rejected = [line["file"] for line in server.log() if line["event"] == "configuration rejected"]
         assert rejected == [str(file), str(backup)]
+        assert server.sample("pillion_configuration_reloads_total", result="failure") == 2
         assert server.sample("pillion_configuration_from_backup") == 0
 
     def test_a_backup_that_can_not_be_written_is_said(self, serve: Callable[..., Running], tmp_path: Path) -> None:

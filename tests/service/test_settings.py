@@ -72,8 +72,10 @@ def test_an_address_is_host_and_port(text: str, expected: Address) -> None:
         ("log_level", "debug", "info or warning or error"),
         ("drain_timeout", "15", "number and a unit"),
         ("max_body_size", "7MB", "7MiB"),
-        ("max_connections", "0", "above 0"),
-        ("max_connections", "9" * 5000, "above 0"),
+        ("max_connections", "0", "from 1 to 999999999"),
+        ("max_connections", "1000000000", "from 1 to 999999999"),
+        ("max_connections", "10000000001", "from 1 to 999999999"),
+        ("max_connections", "9" * 5000, "from 1 to 999999999"),
         ("tls_names", "a,,b", "a name is empty"),
     ],
 )

@@ -86,6 +86,6 @@ def _container(container: dict[str, Any], field: str, former: dict[str, Any] | N
 
 def _volume(volume: dict[str, Any], former: Mapping[str, Any]) -> dict[str, Any]:
     name = _text(volume, "name")
-    kind = next((key for key in volume if key != "name"), "emptyDir")
-    detail = _text(as_mapping(volume.get(kind)), _DETAILS.get(kind, ""))
-    return {"name": name, "kind": kind, "detail": detail, "new": name not in former}
+    type_ = next((key for key in volume if key != "name"), "emptyDir")
+    detail = _text(as_mapping(volume.get(type_)), _DETAILS.get(type_, ""))
+    return {"name": name, "type": type_, "detail": detail, "new": name not in former}

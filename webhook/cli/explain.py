@@ -16,8 +16,8 @@ from webhook.cli.workloads import Report, Review
 from webhook.injection.admission import Admission
 from webhook.injection.edit import Operation
 from webhook.injection.log_sources import LogSource
+from webhook.injection.reading_start import start_in_words
 from webhook.injection.reasons import Reason
-from webhook.injection.start import start_in_words
 from webhook.injection.verdict import WARNING_PREFIX
 
 __all__ = ["add_arguments", "as_json", "run"]

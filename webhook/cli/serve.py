@@ -81,7 +81,7 @@ def _announce(server: "Server") -> None:
         configuration=str(settings.config or "built-in"),
         profiles=configuration.revisions if configuration is not None else "",
     )
-    ca_file = server.source.ca_file
+    ca_file = server.certificate_source.ca_file
     if ca_file is None:
         return
     url = f"https://{_reachable(settings.listen.host)}:{server.review_listener.port}/mutate"

@@ -379,7 +379,7 @@ def review(
     if verdict.reason not in _NOT_ASKING:
         sign = _sign_of_patch(workload)
         if sign:
-            admission.replace_by_rejection([Finding(Reason.NO_CONTAINERS, sign)])
+            admission.decline_after_all([Finding(Reason.NO_CONTAINERS, sign)])
             return _review(workload, admission, asks=asks, concerned=asks)
         if verdict.reason is Reason.UNREADABLE_POD:
             pod, mistakes = decoded(pod, lambda path: _written(workload, path, configuration.prefix))
@@ -388,7 +388,7 @@ def review(
                 admission.run()
     if mistakes:
         # the API server refuses the object before it asks anybody, and the decoder's words would help nobody
-        admission.replace_by_rejection([_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
+        admission.decline_after_all([_finding(mistake, configuration.prefix) for mistake in mistakes[:MAX_MISTAKES]])
         return _mistaken(workload, admission, mistakes, concerned=concerned)
     return _review(workload, admission, asks=asks, concerned=concerned)
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from webhook.configuration.document_schemas import CONFIGURATION
 from webhook.configuration.merging import merge
 from webhook.configuration.problems import Problems
 from webhook.configuration.profiles import profile
-from webhook.configuration.schema import CONFIGURATION
 from webhook.configuration.values import configuration_in, is_values
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
-from webhook.injection.profile import DEFAULT_PREFIX, IGNORED_CONTAINERS, Configuration, Profile
+from webhook.injection.profile import DEFAULT_PREFIX, OTHER_INJECTORS_CONTAINERS, Configuration, Profile
 from webhook.profiles import RELEASED_IMAGE, builtins
 from webhook.schema import suggestion
 
@@ -129,8 +129,8 @@ def build(
         prefix=prefix,
         strict=fields.get("strict", False) if strict is None else strict,
         shadow=bool(shadow),
-        ignored_containers=frozenset(fields.get("ignoredContainers", IGNORED_CONTAINERS)),
-        notes=tuple(
+        other_injectors_containers=frozenset(fields.get("ignoredContainers", OTHER_INJECTORS_CONTAINERS)),
+        log_messages=tuple(
             f"profile {one.name}: {sentence}"
             for one in profiles.values()
             for sentence in (*one.setup_steps, *one.prerequisites)

@@ -8,15 +8,14 @@ from typing import Any
 
 import msgspec
 
+from webhook.configuration.document_schemas import PROFILE
 from webhook.configuration.problems import Problems
-from webhook.configuration.schema import PROFILE
 from webhook.configuration.trial import try_out
 from webhook.injection.annotations import InvalidValueError, LogEntry, parse_logs
-from webhook.injection.container_rules import MIN_MEMORY
-from webhook.injection.kinds import is_volume_read_only
-from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
-from webhook.injection.names import MAX_LABEL_LENGTH, is_dns_label
-from webhook.injection.paths import OWNED_DIRECTORIES, PROGRAM_DIRECTORIES, Directories, mount_points, normalised_path
+from webhook.injection.container_schema import MIN_MEMORY
+from webhook.injection.dns_labels import MAX_LABEL_LENGTH, is_dns_label
+from webhook.injection.mount_checks import TERMINATION_LOG, Mounted, check_hiding_mounts, check_mounts, mounted
+from webhook.injection.paths import PROGRAM_DIRECTORIES, RUNTIME_DIRECTORIES, Directories, mount_points, normalised_path
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
     IMAGE_PLACEHOLDER,
@@ -25,13 +24,14 @@ from webhook.injection.profile import (
     PLACEHOLDERS,
     RELOCATION_ROOT,
     START,
-    TOKEN_MASK_VOLUME,
+    TOKEN_MASK_VOLUME_NAME,
     TOKEN_PATH,
-    Bound,
+    Bounds,
     Profile,
 )
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import quote_untrusted
+from webhook.injection.volume_types import is_volume_read_only
 from webhook.schema import Path
 
 __all__ = ["profile"]
@@ -202,7 +202,9 @@ class _Reading:
             if not is_dns_label(name) or len(name) > _LONGEST_NAME:
                 wrong = f"must be a name of lower-case letters, digits and -, at most {_LONGEST_NAME} long"
                 self.add(wrong, "volumes", number, "name")
-            elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME or re.fullmatch(rf"{LOG_VOLUME_STEM}(-[0-9]+)?", name):
+            elif f"{NAME_PREFIX}{name}" == TOKEN_MASK_VOLUME_NAME or re.fullmatch(
+                rf"{LOG_VOLUME_STEM}(-[0-9]+)?", name
+            ):
                 self.add(f"{name} is a name that Pillion uses itself; choose another", "volumes", number, "name")
             elif name in names:
                 self.add(f"{name} is there twice", "volumes", number, "name")
@@ -234,7 +236,7 @@ class _Reading:
         if not self.fields.get("serviceAccountToken") or not own_token:
             others.append(Mounted(None, TOKEN_PATH))
         check_mounts(paths, others, self.problems.below(*self.path))
-        check_hidden(self.sidecar, ("sidecar",), self.problems.below(*self.path))
+        check_hiding_mounts(self.sidecar, ("sidecar",), self.problems.below(*self.path))
         return result
 
     def _resources(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -266,7 +268,7 @@ class _Reading:
         if Directories(TOKEN_PATH).any_overlapping(root):
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
         elif (
-            OWNED_DIRECTORIES.any_at_or_above(root)
+            RUNTIME_DIRECTORIES.any_at_or_above(root)
             or PROGRAM_DIRECTORIES.any_at_or_below(root)
             or _RUNTIME_FILES.any_at_or_above(root)
         ):
@@ -292,18 +294,18 @@ class _Reading:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
         return Directories(*(text for _, text in places))
 
-    def _bounds(self) -> dict[str, Bound]:
-        bounds: dict[str, Bound] = {}
+    def _bounds(self) -> dict[str, Bounds]:
+        bounds: dict[str, Bounds] = {}
         for key, bound in self.fields.get("bounds", {}).items():
             least, most = parse_quantity(bound.get("min")), parse_quantity(bound.get("max"))
             if least is not None and most is not None and least > most:
                 self.add(f"min {bound['min']} is above max {bound['max']}", "bounds", key)
-            bounds[key] = Bound(_text(bound.get("min")), _text(bound.get("max")))
+            bounds[key] = Bounds(_text(bound.get("min")), _text(bound.get("max")))
         # an annotation must not ask for so little that nothing starts
-        memory = bounds.get("memory-limit", Bound())
+        memory = bounds.get("memory-limit", Bounds())
         if memory.maximum is not None and _larger(memory.maximum, MIN_MEMORY) != memory.maximum:
             self.add(f"must be {MIN_MEMORY} or more: with less nothing starts", "bounds", "memory-limit", "max")
-        bounds["memory-limit"] = Bound(_larger(memory.minimum, MIN_MEMORY), memory.maximum)
+        bounds["memory-limit"] = Bounds(_larger(memory.minimum, MIN_MEMORY), memory.maximum)
         return bounds
 
     def _start(self, texts: Sequence[str | None]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jsonpatch
 
 from webhook.injection.admission import admit
-from webhook.injection.container_rules import MAX_CONTAINER_BYTES, problems_in
+from webhook.injection.container_schema import MAX_CONTAINER_BYTES, problems_in
 from webhook.injection.paths import components, within
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.review import parse_review

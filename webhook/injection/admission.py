@@ -10,13 +10,13 @@ import msgspec
 
 from webhook.injection import sidecar
 from webhook.injection.annotations import RequestedOptions
-from webhook.injection.candidates import Candidate, candidates
-from webhook.injection.decision import RULES, PodFacts, first_rejection
+from webhook.injection.candidates import Candidate, find_candidates
+from webhook.injection.decision import RULES, PodFacts, first_declining_finding
 from webhook.injection.edit import PodEditor
 from webhook.injection.log_detection import probable_log_directory
 from webhook.injection.pod import PodSpec
 from webhook.injection.pod_annotations import add_annotations
-from webhook.injection.profile import TOKEN_MASK_VOLUME, Configuration, Profile
+from webhook.injection.profile import TOKEN_MASK_VOLUME_NAME, Configuration, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.resources import clamp
 from webhook.injection.review import Request
@@ -50,27 +50,28 @@ class Admission:
     def __init__(self, request: Request, configuration: Configuration) -> None:
         self.facts = PodFacts(request, configuration)
         self.candidates: list[Candidate] = []
-        #: None until the run has made them, and after a rejection.
+        #: None until the run has made them, and for a pod that is declined.
         self.plan: Plan | None = None
         self.editor: PodEditor | None = None
+        #: ``internal_error`` until the run has ended.
         self.verdict = Verdict(request, configuration, Reason.INTERNAL_ERROR, [])
 
     def run(self) -> Verdict:
         """Decide, and return the verdict. Never raises."""
         verdict = self.verdict
         try:
-            rejection = first_rejection(self.facts)
-            if rejection is None:
+            finding = first_declining_finding(self.facts)
+            if finding is None:
                 self._inject()
             else:
-                self._reject(rejection)
-        except NotInjectable as rejected:
-            self._reject(rejected.finding)
+                self._decline(finding)
+        except NotInjectable as declined:
+            self._decline(declined.finding)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
-            self._reject(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
+            self._decline(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
         except Exception as error:  # noqa: BLE001 — a bug in Pillion must not keep a pod from being created
-            self._reject(Finding(Reason.INTERNAL_ERROR))
+            self._decline(Finding(Reason.INTERNAL_ERROR))
             verdict.error = error
         verdict.requested_by_pod = self.facts.options.inject is True
         return verdict
@@ -98,15 +99,16 @@ class Admission:
             return [first, RuleResult(adding, False, finding=decisive)]
         return [first, RuleResult(adding, True, _volumes_in_words(self.plan))]
 
-    def _reject(self, finding: Finding) -> None:
-        """Make the verdict a rejection with this finding: drop the plan and the recorded operations."""
+    def _decline(self, finding: Finding) -> None:
+        """Decline the pod with this finding: drop the plan and the recorded operations."""
         options = self.facts.options
         others: tuple[Finding, ...] = ()
+        # whoever opts out needs no advice on the other annotations
         if finding.reason is not Reason.OPTED_OUT:
             others = (*options.invalid, *options.warnings)
         verdict = self.verdict
         verdict.reason = finding.reason
-        # a value that ends the injection needs no other finding, which might contradict
+        # no second finding about the value that ended the injection: the two might contradict each other
         verdict.findings = [
             finding,
             *(o for o in others if (o.annotation, o.value) != (finding.annotation, finding.value)),
@@ -115,9 +117,9 @@ class Admission:
         verdict.plan_notes = []
         self.plan = self.editor = None
 
-    def replace_by_rejection(self, findings: Sequence[Finding]) -> None:
-        """Replace the verdict by a rejection; ``pillion inject`` calls it for problems that only the manifest shows."""
-        self._reject(findings[0])
+    def decline_after_all(self, findings: Sequence[Finding]) -> None:
+        """Decline the pod after the run, for problems that only the manifest shows: ``pillion inject`` calls it."""
+        self._decline(findings[0])
         self.verdict.findings = list(findings)
 
     def _inject(self) -> None:
@@ -128,11 +130,13 @@ class Admission:
         verdict.profile_name, verdict.revision = facts.profile_name, profile.revision
         entries = options.logs if options.logs is not None else profile.logs
         prefix = facts.configuration.prefix
-        self.candidates = candidates(spec, options, entries, facts.configuration)
+        self.candidates = find_candidates(spec, options, entries, facts.configuration)
         # a namespace's label alone must not print the node's own logs
-        host_paths = options.chooses_logs
-        plan = self.plan = plan_volumes(self.candidates, entries, facts.volumes, profile, host_paths=host_paths)
-        if entries and not plan.sources and not host_paths:
+        read_host_paths = options.chooses_logs
+        plan = self.plan = plan_volumes(
+            self.candidates, entries, facts.volumes, profile, read_host_paths=read_host_paths
+        )
+        if entries and not plan.sources and not read_host_paths:
             message = f'only a directory of the node is mounted there; to read it write {prefix}inject: "true"'
             raise NotInjectable(Finding(Reason.NO_LOG_LOCATION, message))
         volume_findings = [
@@ -146,8 +150,8 @@ class Admission:
         for candidate in self.candidates:
             if candidate.added_variables:
                 editor.prepend_variables(candidate, candidate.added_variables)
-        for located, mount in plan.mounts:
-            editor.add_mount(located, mount)
+        for container_ref, mount in plan.mounts:
+            editor.add_mount(container_ref, mount)
         editor.add_volumes(volumes.values())
         _add_sidecar(editor, plan, profile, container)
         findings += add_annotations(
@@ -175,15 +179,15 @@ def _left_out_notes(facts: PodFacts, candidates: list[Candidate]) -> list[Findin
     selected = {item.container.name for item in candidates if item.selected}
     if facts.options.containers is not None:
         return []
-    ignored = facts.configuration.ignored_containers
-    names = [item.name for item in facts.spec.containers or () if item.name in ignored and item.name not in selected]
+    others = facts.configuration.other_injectors_containers
+    names = [item.name for item in facts.spec.containers or () if item.name in others and item.name not in selected]
     prefix = facts.configuration.prefix
     message = "is another injector's sidecar and takes no part; to read its logs, name it in"
     return [Finding(Reason.LEFT_OUT, f"{message} {prefix}containers", value=name) for name in names]
 
 
 def _warn_of_other_log_directory(facts: PodFacts, candidates: list[Candidate], plan: Plan) -> list[Finding]:
-    """Return a warning if the profile's log directory gets a new volume though a mounted one is named after logs."""
+    """Return a warning if the profile's log directory gets a new volume, and another mount is named after logs."""
     if facts.options.logs is not None or plan.reused or not plan.new_volumes:
         return []
     selected = [item.container for item in candidates if item.selected]
@@ -197,7 +201,10 @@ def _warn_of_other_log_directory(facts: PodFacts, candidates: list[Candidate], p
 
 
 def _volume_size_limit(profile: Profile, options: RequestedOptions, plan: Plan, findings: list[Finding]) -> str | None:
-    """Return the size limit of new volumes."""
+    """Return the size limit of new volumes.
+
+    Appends a warning to ``findings`` if the annotation has no effect or exceeds a bound.
+    """
     requested = options.volume_size_limit
     if requested is None:
         return profile.volume_size_limit
@@ -215,7 +222,7 @@ def _volume_size_limit(profile: Profile, options: RequestedOptions, plan: Plan, 
 
 
 #: The empty volume that is mounted over the service account's token.
-_TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME, "emptyDir": {}}
+_TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME_NAME, "emptyDir": {}}
 
 
 def _added_volumes(facts: PodFacts, plan: Plan, size: str | None) -> dict[str, dict[str, Any]]:
@@ -233,9 +240,9 @@ def _added_volumes(facts: PodFacts, plan: Plan, size: str | None) -> dict[str, d
         volumes[volume["name"]] = volume
     if sidecar.hides_token(facts.spec, profile):
         volumes[_TOKEN_MASK["name"]] = _TOKEN_MASK
-    taken = volumes.keys() & facts.volumes.keys()
-    if taken:
-        message = f"the pod has a volume {quote_untrusted(min(taken), 63)} that is not Pillion's; rename it"
+    present = volumes.keys() & facts.volumes.keys()
+    if present:
+        message = f"the pod has a volume {quote_untrusted(min(present), 63)} that is not Pillion's; rename it"
         raise NotInjectable(Finding(Reason.NAME_TAKEN, message))
     return volumes
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from webhook.injection import mistakes
+from webhook.injection.dns_labels import is_dns_label
 from webhook.injection.memoised import memoised
-from webhook.injection.names import is_dns_label
 from webhook.injection.paths import Components, components
 from webhook.injection.quantity import parse_quantity
-from webhook.injection.reasons import Finding, Reason, clean_untrusted
+from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 
 __all__ = [
     "KEYS",
@@ -86,9 +86,9 @@ class LogEntry(Struct, frozen=True, gc=False):
 
     def matches(self, path: Components) -> bool:
         """Return whether the entry matches a file of that path."""
-        own = self.directory_parts
-        below = len(path) - len(own)
-        if below < 1 or path[: len(own)] != own or (below > 1 and not self.recursive):
+        directory = self.directory_parts
+        below = len(path) - len(directory)
+        if below < 1 or path[: len(directory)] != directory or (below > 1 and not self.recursive):
             return False
         return fnmatchcase(path[-1], self.file_glob)
 
@@ -220,8 +220,13 @@ def _parse_log_entry(entry: str) -> LogEntry:
     container, colon, path = entry.partition(":") if not entry.startswith("/") else ("", "", entry)
     container, path = container.strip(), path.strip()
     if colon and not is_dns_label(container):
-        if container in mistakes.EVERY:
-            raise InvalidValueError(entry, mistakes.WITHOUT_CONTAINER)
+        if container in mistakes.WORDS_FOR_ALL:
+            raise InvalidValueError(entry, mistakes.ADVICE_TO_OMIT_CONTAINER)
+        if container:
+            name = quote_untrusted(container, 24)
+            raise InvalidValueError(
+                entry, f"{name} is not a valid container name; write lower-case letters, digits and -"
+            )
         raise InvalidValueError(entry, "has no container name before the colon; write container:/dir/pattern")
     if not path.startswith("/"):
         raise InvalidValueError(
@@ -318,7 +323,7 @@ OPTIONS: Mapping[str, Option] = {**_OPTIONS, **_RESOURCES}
 KEYS = (*OPTIONS, STATUS)
 
 
-def _unknown(key: str, prefix: str) -> Finding:
+def _unknown_key_finding(key: str, prefix: str) -> Finding:
     known, text = [known for known in KEYS if known != STATUS], key[:64].lower()
     near = difflib.get_close_matches(text, known, n=1, cutoff=HINT_RATIO)
     message = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
@@ -342,7 +347,7 @@ def parse_options(annotations: Mapping[str, str] | None, prefix: str) -> Request
         if key not in KEYS:
             # finding the nearest known key is slow, and thousands of keys are not typing errors
             if len(warnings) < MAX_UNKNOWN_KEYS:
-                warnings.append(_unknown(key, prefix))
+                warnings.append(_unknown_key_finding(key, prefix))
             continue
         try:
             _apply_annotation(options, key, text)

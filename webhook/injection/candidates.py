@@ -20,14 +20,14 @@ import msgspec
 
 from webhook.injection.annotations import LogEntry, RequestedOptions
 from webhook.injection.edit import ContainerRef
-from webhook.injection.mistakes import EVERY, WITHOUT_CONTAINER, advice_on_container_name
+from webhook.injection.mistakes import ADVICE_TO_OMIT_CONTAINER, WORDS_FOR_ALL, advice_on_container_name
 from webhook.injection.paths import Components, components, literal_components
 from webhook.injection.pod import Container, EnvVar, PodSpec, VolumeMount
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.variables import added_variables
 
-__all__ = ["Candidate", "Mounts", "candidates"]
+__all__ = ["Candidate", "Mounts", "find_candidates"]
 
 #: A container's mounts by path; None stands for a block device.
 Mounts = dict[Components, VolumeMount | None]
@@ -51,7 +51,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
     parse_path: Callable[[str], Components] = components
 
     @classmethod
-    def of(
+    def from_container(
         cls,
         container: Container,
         pointer: str,
@@ -63,18 +63,18 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
         """Return the container with its mounts by path."""
         paths = [mount.mountPath for mount in container.volumeMounts or ()]
         parse_path = literal_components if any(components(path) == _VAR for path in paths) else components
-        own: Mounts = {}
+        own_mounts: Mounts = {}
         for mount in container.volumeMounts or ():
-            own[parse_path(mount.mountPath)] = mount
+            own_mounts[parse_path(mount.mountPath)] = mount
         for device in container.volumeDevices or ():
-            own[parse_path(device.devicePath)] = None
+            own_mounts[parse_path(device.devicePath)] = None
         return cls(
             container,
             pointer,
             selected=selected,
             takes_general_entries=takes_general_entries,
             added_variables=added_variables,
-            own_mounts=own,
+            own_mounts=own_mounts,
             parse_path=parse_path,
         )
 
@@ -82,7 +82,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
 _VAR: Components = ("var",)
 
 
-def candidates(
+def find_candidates(
     spec: PodSpec, options: RequestedOptions, entries: Sequence[LogEntry], configuration: Configuration
 ) -> list[Candidate]:
     """Return the candidates, ordinary containers before init containers.
@@ -90,11 +90,11 @@ def candidates(
     Raises :class:`NotInjectable` for a container name that the pod does not have, and where no container is selected.
     """
     ordinary, init_containers = spec.containers or (), spec.initContainers or ()
-    ignored = configuration.ignored_containers
-    own = {container.name for container in ordinary if container.name not in ignored}
+    others = configuration.other_injectors_containers
+    app_containers = {container.name for container in ordinary if container.name not in others}
     named_in_logs = {entry.container for entry in entries if entry.container}
     if named_in_logs or options.containers:
-        _reject_unknown_names(
+        _decline_unknown_names(
             options, entries, [container.name for container in (*ordinary, *init_containers)], configuration.prefix
         )
     if options.containers is not None:
@@ -102,7 +102,7 @@ def candidates(
     elif named_in_logs and all(entry.container for entry in entries):
         general = set()
     else:
-        general = own
+        general = app_containers
     selected = general | named_in_logs
     if not selected:
         first = next(iter((*ordinary, *init_containers)), None)
@@ -119,7 +119,7 @@ def candidates(
             if name in selected:
                 variables = added_variables(container) if options.add_variables else ()
                 result.append(
-                    Candidate.of(
+                    Candidate.from_container(
                         container,
                         pointer,
                         selected=True,
@@ -127,21 +127,23 @@ def candidates(
                         added_variables=variables,
                     )
                 )
-            elif name not in own:
-                result.append(Candidate.of(container, pointer, selected=False, takes_general_entries=True))
+            elif name not in app_containers:
+                # init containers and other injectors' are examined for volumes at a log directory. The pod's other
+                # ordinary containers take no part if ``containers`` or each entry of ``logs`` names containers.
+                result.append(Candidate.from_container(container, pointer, selected=False, takes_general_entries=True))
     return result
 
 
-def _reject_unknown_names(
+def _decline_unknown_names(
     options: RequestedOptions, entries: Sequence[LogEntry], names: Sequence[str], prefix: str
 ) -> None:
     """Raise :class:`NotInjectable` for a name of no container, and for one in ``logs`` that ``containers`` lacks."""
     for name in options.containers or ():
-        _reject_unknown_name(name, names, "containers", name)
+        _decline_unknown_name(name, names, "containers", name)
     for entry in entries:
         if not entry.container:
             continue
-        _reject_unknown_name(entry.container, names, "logs", entry.text)
+        _decline_unknown_name(entry.container, names, "logs", entry.text)
         if options.containers is not None and entry.container not in options.containers:
             message = f"container {quote_untrusted(entry.container)} is not in {prefix}containers; add it there"
             raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation="logs", value=entry.text))
@@ -150,11 +152,11 @@ def _reject_unknown_names(
 MAX_COMPARED_NAMES = 64
 
 
-def _reject_unknown_name(name: str, names: Sequence[str], where: str, value: str) -> None:
+def _decline_unknown_name(name: str, names: Sequence[str], where: str, value: str) -> None:
     if name in names:
         return
-    if name in EVERY:
-        message = advice_on_container_name(name, name) if where == "containers" else WITHOUT_CONTAINER
+    if name in WORDS_FOR_ALL:
+        message = advice_on_container_name(name, name) if where == "containers" else ADVICE_TO_OMIT_CONTAINER
         raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation=where, value=value))
     # comparing thousands of names would be slow
     near = difflib.get_close_matches(name, names[:MAX_COMPARED_NAMES], n=1) or list(names[:1])

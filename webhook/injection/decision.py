@@ -1,4 +1,7 @@
-"""Whether a pod is injected: rules in order, of which the first that rejects the pod decides.
+"""Whether a pod is injected: rules in order, of which the first that the pod does not pass decides.
+
+A pod that does not pass a rule is *declined*: it is created without the sidecar. Only ``strict`` denies a pod, by its
+verdict (:mod:`webhook.injection.verdict`).
 
 Whether injection is requested, by the pod's annotation ``inject`` and by the namespace's label:
 
@@ -29,7 +32,7 @@ from webhook.injection.review import Request
 from webhook.injection.status import parse_status
 from webhook.injection.windows import windows_evidence
 
-__all__ = ["RULES", "PodFacts", "Rule", "first_rejection"]
+__all__ = ["RULES", "PodFacts", "Rule", "first_declining_finding"]
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 #: The key, below the prefix, of the label on Pillion's own pods; its value does not matter.
@@ -56,7 +59,7 @@ class PodFacts(Struct):
 
     @property
     def profile(self) -> Profile:
-        """Return the profile. Only after the rule that rejects unknown profiles."""
+        """Return the profile. Only after the rule that declines pods with unknown profiles."""
         return self.configuration.profiles[self.profile_name]
 
 
@@ -65,7 +68,7 @@ def _no_description(_: PodFacts) -> str:
 
 
 class Rule(NamedTuple):
-    """A question about the pod; ``check`` returns the finding that rejects the pod, or None.
+    """A question about the pod; ``check`` returns the finding that declines the pod, or None.
 
     An error of msgspec that it raises means ``unreadable_pod``, see ``Admission.run``. ``describe`` returns, for
     ``explain``, why the pod passed. It is called only if ``check`` returned None.
@@ -76,21 +79,26 @@ class Rule(NamedTuple):
     describe: Callable[[PodFacts], str] = _no_description
 
 
-def _reject_non_pod(facts: PodFacts) -> Finding | None:
+def _decline_non_pod(facts: PodFacts) -> Finding | None:
     kind = facts.request.kind
     if kind.kind == "Pod" and not kind.group:
         return None
     return Finding(Reason.NOT_A_POD, f"only pods are injected, this is a {quote_untrusted(kind.kind)}")
 
 
-def _reject_non_creation(facts: PodFacts) -> Finding | None:
+def _decline_non_creation(facts: PodFacts) -> Finding | None:
     request = facts.request
     if request.operation == "CREATE" and not request.subResource:
         return None
     return Finding(Reason.NOT_CREATE)
 
 
-def _reject_unrequested(facts: PodFacts) -> Finding | None:
+def _decline_unrequested(facts: PodFacts) -> Finding | None:
+    """Decline a pod for which nobody requests injection.
+
+    This is the first rule that reads the pod: it decodes the metadata and parses the annotations for all later ones.
+    Without an object the pod is unreadable.
+    """
     if not _load_metadata(facts):
         return Finding(Reason.UNREADABLE_POD, "the request has no object")
     options = facts.options
@@ -146,16 +154,16 @@ def _labels_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _reject_own_pod(facts: PodFacts) -> Finding | None:
+def _decline_own_pod(facts: PodFacts) -> Finding | None:
     labels = facts.metadata.labels
     return Finding(Reason.OWN_POD) if labels and f"{facts.configuration.prefix}{OWN_POD_LABEL}" in labels else None
 
 
-def _reject_mirror_pod(facts: PodFacts) -> Finding | None:
+def _decline_mirror_pod(facts: PodFacts) -> Finding | None:
     return Finding(Reason.MIRROR_POD) if MIRROR_ANNOTATION in (facts.metadata.annotations or {}) else None
 
 
-def _reject_unusable_annotation(facts: PodFacts) -> Finding | None:
+def _decline_unusable_annotation(facts: PodFacts) -> Finding | None:
     invalid = facts.options.invalid
     if invalid:
         return invalid[0]
@@ -164,7 +172,7 @@ def _reject_unusable_annotation(facts: PodFacts) -> Finding | None:
     return next(misspelt, None) if facts.configuration.strict else None
 
 
-def _reject_unknown_profile(facts: PodFacts) -> Finding | None:
+def _decline_unknown_profile(facts: PodFacts) -> Finding | None:
     name, profiles = facts.profile_name, facts.configuration.profiles
     profile = profiles.get(name)
     if profile is None:
@@ -178,13 +186,11 @@ def _reject_unknown_profile(facts: PodFacts) -> Finding | None:
     return None
 
 
-def _reject_unreadable_spec(facts: PodFacts) -> Finding | None:
-    _load_spec(facts)
-    return None
+def _decline_unreadable_spec(facts: PodFacts) -> Finding | None:
+    """Decode the spec.
 
-
-def _load_spec(facts: PodFacts) -> None:
-    """Decode the spec. Raises msgspec's error if it is invalid."""
+    An unreadable one raises msgspec's error, which ``Admission.run`` turns into ``unreadable_pod``.
+    """
     raw = facts.pod.spec if facts.pod is not None else b""
     spec = facts.spec = (_decode_spec(raw) if raw else None) or PodSpec()
     for volume in spec.volumes or ():
@@ -193,29 +199,30 @@ def _load_spec(facts: PodFacts) -> None:
             raise msgspec.ValidationError("a volume has no name")
         facts.volumes[name] = volume
     facts.containers = [*(spec.containers or ()), *(spec.initContainers or ())]
+    return None
 
 
-def _reject_windows(facts: PodFacts) -> Finding | None:
+def _decline_windows(facts: PodFacts) -> Finding | None:
     evidence = windows_evidence(facts.spec)
     return Finding(Reason.WINDOWS, f"the pod runs on Windows, by its {evidence}") if evidence else None
 
 
-def _reject_pod_without_logs(facts: PodFacts) -> Finding | None:
-    """Reject a pod without logs if only its namespace asks: most of these pods write no log files."""
+def _decline_pod_without_logs(facts: PodFacts) -> Finding | None:
+    """Decline a pod without logs if only its namespace asks: most of these pods write no log files."""
     options, profile = facts.options, facts.profile
-    ignored = facts.configuration.ignored_containers
-    own = [container for container in facts.spec.containers or () if container.name not in ignored]
-    if has_log_location(options, profile, own, facts.volumes):
+    others = facts.configuration.other_injectors_containers
+    app_containers = [container for container in facts.spec.containers or () if container.name not in others]
+    if has_log_location(options, profile, app_containers, facts.volumes):
         return None
     directory = profile.logs[0].directory
-    elsewhere = probable_log_directory(own, facts.volumes)
+    elsewhere = probable_log_directory(app_containers, facts.volumes)
     instead = f"{facts.configuration.prefix}logs: {elsewhere or '/dir'}/*.log"
     message = f"nothing is mounted at {clean_untrusted(directory, 40)}; if the pod writes log files, write {instead}"
     return Finding(Reason.NO_LOG_LOCATION, message)
 
 
-def _reject_injected(facts: PodFacts) -> Finding | None:
-    """Reject a pod that has a sidecar of ours, of any profile and revision, or somebody else's container of its name.
+def _decline_injected(facts: PodFacts) -> Finding | None:
+    """Decline a pod that has a sidecar of ours, of any profile and revision, or somebody else's container of its name.
 
     A sidecar of ours has our name, and our volumes or variables. The status annotation is never evidence.
     """
@@ -250,7 +257,7 @@ def _other_installation(facts: PodFacts, sidecar: str) -> Finding | None:
     return None
 
 
-def _reject_never_ending(facts: PodFacts) -> Finding | None:
+def _decline_would_not_complete(facts: PodFacts) -> Finding | None:
     if facts.profile.native or (facts.spec.restartPolicy or "Always") == "Always":
         return None
     policy = clean_untrusted(facts.spec.restartPolicy or "")
@@ -259,7 +266,7 @@ def _reject_never_ending(facts: PodFacts) -> Finding | None:
     return Finding(Reason.WOULD_NOT_COMPLETE, message)
 
 
-def _reject_taken_port(facts: PodFacts) -> Finding | None:
+def _decline_taken_port(facts: PodFacts) -> Finding | None:
     ports = facts.profile.ports
     if not ports:
         return None
@@ -307,7 +314,7 @@ def _which_profile(facts: PodFacts) -> str:
     )
 
 
-def _which_system(facts: PodFacts) -> str:
+def _which_os(facts: PodFacts) -> str:
     return "spec.os says so" if facts.spec.os is not None else "nothing says Windows"
 
 
@@ -318,31 +325,31 @@ def _which_ports(facts: PodFacts) -> str:
 
 #: The rules, in order. Each may rely on what those before it stored in the facts.
 RULES = (
-    Rule("Is it a pod?", _reject_non_pod, lambda facts: facts.request.pod_name),
-    Rule("Is it being created?", _reject_non_creation),
-    Rule("Is injection requested?", _reject_unrequested, _who_asks),
-    Rule("Is it not one of Pillion's own pods?", _reject_own_pod),
-    Rule("Is it not a mirror pod?", _reject_mirror_pod),
-    Rule("Can its spec be read?", _reject_unreadable_spec),
-    Rule("Does it run on Linux?", _reject_windows, _which_system),
-    Rule("Is every annotation valid?", _reject_unusable_annotation, _which_annotations),
-    Rule("Does the profile exist, and is it complete?", _reject_unknown_profile, _which_profile),
-    Rule("Is it known where the logs are?", _reject_pod_without_logs),
-    Rule("Is there no sidecar yet?", _reject_injected),
-    Rule("Can the pod complete with the sidecar?", _reject_never_ending),
-    Rule("Is the profile's port free?", _reject_taken_port, _which_ports),
+    Rule("Is it a pod?", _decline_non_pod, lambda facts: facts.request.pod_name),
+    Rule("Is it being created?", _decline_non_creation),
+    Rule("Is injection requested?", _decline_unrequested, _who_asks),
+    Rule("Is it not one of Pillion's own pods?", _decline_own_pod),
+    Rule("Is it not a mirror pod?", _decline_mirror_pod),
+    Rule("Can its spec be read?", _decline_unreadable_spec),
+    Rule("Does it run on Linux?", _decline_windows, _which_os),
+    Rule("Is every annotation valid?", _decline_unusable_annotation, _which_annotations),
+    Rule("Does the profile exist, and is it complete?", _decline_unknown_profile, _which_profile),
+    Rule("Is it known where the logs are?", _decline_pod_without_logs),
+    Rule("Is there no sidecar yet?", _decline_injected),
+    Rule("Can the pod complete with the sidecar?", _decline_would_not_complete),
+    Rule("Is the profile's port free?", _decline_taken_port, _which_ports),
 )
 
 
 _CHECKS = tuple(rule.check for rule in RULES)
 
 
-def first_rejection(facts: PodFacts) -> Finding | None:
-    """Return the finding that rejects the pod, or None; ``facts.rules_passed`` counts the rules that it passed."""
+def first_declining_finding(facts: PodFacts) -> Finding | None:
+    """Return the finding that declines the pod, or None; ``facts.rules_passed`` counts the rules that it passed."""
     for number, check in enumerate(_CHECKS):
         facts.rules_passed = number
-        rejection = check(facts)
-        if rejection is not None:
-            return rejection
+        finding = check(facts)
+        if finding is not None:
+            return finding
     facts.rules_passed = len(_CHECKS)
     return None

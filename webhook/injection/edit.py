@@ -1,7 +1,7 @@
 """The pod editor, which records each edit as an RFC 6902 operation.
 
 The patch is recorded, not computed from two versions: a diff costs a hundred times more, and may choose other
-operations than were meant. Property: the operations applied to the original give the working copy.
+operations than were meant. Property: the operations applied to the original give the edited pod.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ from webhook.json_values import json_pointer
 
 __all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
 
-#: A non-standard member of a removal's operations, ignored by patch implementations: how ``webhook.documents`` spells
-#: the null.
+#: A non-standard member of an operation that sets a value to null, ignored by patch implementations: how
+#: ``webhook.documents`` spells the null. ``webhook.injection.removal`` writes it.
 NULL_SPELLING = "nullSpelling"
 
 _encode = msgspec.json.Encoder().encode
@@ -44,10 +44,10 @@ def encode_patch(operations: Sequence[Operation]) -> bytes:
 
 
 class PodEditor:
-    """The working copy (``metadata``, ``spec``) and the ``operations`` that made it.
+    """The decoded pod (``metadata``, ``spec``), edited in place, and the ``operations`` that made it so.
 
-    Containers are edited by their original pointers, so the sidecar is inserted last. Added values are put into the
-    working copy as they are, not as typed views: no decision reads them.
+    Containers are edited by their original pointers, so the sidecar is inserted last. Added values are put into
+    the spec as they are, not as typed views: no decision reads them. The request's own metadata stays as it was sent.
     """
 
     def __init__(self, metadata: Metadata | None, spec: PodSpec) -> None:
@@ -109,7 +109,6 @@ class PodEditor:
             self.metadata = replace(self.metadata, annotations=annotations)
             self.operations.append(Operation("add", "/metadata/annotations", annotations))
         else:
-            # the request's own metadata stays as it was sent
             self.metadata = replace(self.metadata, annotations={**self.metadata.annotations, **annotations})
             for key, value in annotations.items():
                 self.operations.append(Operation("add", f"/metadata/annotations{json_pointer((key,))}", value))

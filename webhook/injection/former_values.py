@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.pod_annotations import are_short_enough
+from webhook.injection.pod_annotations import fit_annotation_limit
 from webhook.injection.status import parse_status
 from webhook.json_values import Path, as_mapping, at, exists, json_pointer, parse_pointer, with_indexes
 
-__all__ = ["NULL_SPELLINGS", "note_former_values"]
+__all__ = ["YAML_NULLS", "note_former_values"]
 
 #: The spellings of null in YAML.
-NULL_SPELLINGS = frozenset({"null", "Null", "NULL", "~"})
+YAML_NULLS = frozenset({"null", "Null", "NULL", "~"})
 
 
 def note_former_values(
@@ -26,9 +26,9 @@ def note_former_values(
     """
     before: dict[str, Any] = {}
     null_spellings: dict[str, str] = {}
-    own = ("metadata", "annotations", f"{prefix}{STATUS}")
-    if isinstance(at(pod, own), str):
-        before[json_pointer(own)] = at(pod, own)
+    status_path = ("metadata", "annotations", f"{prefix}{STATUS}")
+    if isinstance(at(pod, status_path), str):
+        before[json_pointer(status_path)] = at(pod, status_path)
     for operation in operations:
         path = parse_pointer(operation["path"])
         for place in (path, path[:-1]):
@@ -36,14 +36,14 @@ def note_former_values(
             if found in (None, [], {}) and exists(pod, place):
                 before[json_pointer(place)] = found
                 word = scalar_text(with_indexes(pod, place)) if found is None else ""
-                if word in NULL_SPELLINGS:
+                if word in YAML_NULLS:
                     null_spellings[json_pointer(place)] = word
-    annotations = {key: value for key, value in as_mapping(at(pod, own[:-1])).items() if isinstance(value, str)}
+    annotations = {key: value for key, value in as_mapping(at(pod, status_path[:-1])).items() if isinstance(value, str)}
     noted = []
     for operation in operations:
         path, value = parse_pointer(operation["path"]), copy.deepcopy(operation["value"])
         # it adds an annotation, all of them, or all metadata
-        added = as_mapping(at(_nested(path, value), own[:-1]))
+        added = as_mapping(at(_nested(path, value), status_path[:-1]))
         status = parse_status(added, prefix) if before else None
         annotations.update(added)
         if status is None:
@@ -51,9 +51,9 @@ def note_former_values(
             continue
         status.former_values = {**status.former_values, **before}
         status.null_spellings = null_spellings
-        added[own[-1]] = annotations[own[-1]] = status.text()
-        noted.append(operation | {"value": at(_nested(own[:-1], added), path)})
-    return noted if are_short_enough(annotations) else list(operations)
+        added[status_path[-1]] = annotations[status_path[-1]] = status.text()
+        noted.append(operation | {"value": at(_nested(status_path[:-1], added), path)})
+    return noted if fit_annotation_limit(annotations) else list(operations)
 
 
 def _nested(path: Path, value: Any) -> Any:

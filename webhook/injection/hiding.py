@@ -1,4 +1,4 @@
-"""What a new, empty volume would hide of a container's image: where it is rejected, and where it causes a warning."""
+"""What a new, empty volume would hide of a container's image: when the pod is declined, and when it gets a warning."""
 
 import re
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from webhook.injection.annotations import LogEntry
 from webhook.injection.paths import (
-    OWNED_DIRECTORIES,
+    IMAGE_SYSTEM_DIRECTORIES,
     PATH_MAX,
-    SYSTEM_DIRECTORIES,
+    RUNTIME_DIRECTORIES,
     components,
     is_database_directory,
     memoised_by_path,
@@ -19,7 +19,7 @@ from webhook.injection.pod import Container
 from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.targets import Target, enclosing_mount_path
 
-__all__ = ["reject_hidden_program", "reject_system_directory", "warning_if_application_hidden"]
+__all__ = ["decline_hidden_program", "decline_system_directory", "warning_if_application_hidden"]
 
 #: A longer example does not fit into a warning of 120 characters.
 MAX_EXAMPLE_LENGTH = 28
@@ -27,23 +27,23 @@ _SHELL_OPTION = re.compile(r"-[a-z]*c")
 
 
 @memoised_by_path
-def _is_system(directory: str) -> bool:
+def _is_system_directory(directory: str) -> bool:
     """Return whether every container needs its image's files in the directory."""
-    return SYSTEM_DIRECTORIES.any_at_or_below(directory) or OWNED_DIRECTORIES.any_at_or_above(directory)
+    return IMAGE_SYSTEM_DIRECTORIES.any_at_or_below(directory) or RUNTIME_DIRECTORIES.any_at_or_above(directory)
 
 
-def reject_system_directory(entry: LogEntry) -> None:
+def decline_system_directory(entry: LogEntry) -> None:
     """Raise :class:`NotInjectable` for a directory where an empty volume would break every container."""
-    if _is_system(entry.directory):
+    if _is_system_directory(entry.directory):
         message = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, message, annotation="logs", value=entry.text))
 
 
-def reject_hidden_program(target: Target) -> None:
-    """Raise :class:`NotInjectable` if an empty volume at the directory would hide a program of the container."""
+def decline_hidden_program(target: Target) -> None:
+    """Raise :class:`NotInjectable` if an empty volume at the directory would hide what the container runs or reads."""
     candidate, directory, entries = target.candidate, target.directory, target.entries
     name = directory[-1]
-    for what, path in _programs(candidate.container, name):
+    for what, path in _needed_paths(candidate.container, name):
         if name not in path or len(path) > PATH_MAX:
             continue  # the directory's name is not in it, so it is elsewhere; or the kernel could not open it
         parts = candidate.parse_path(path)
@@ -62,15 +62,15 @@ def warning_if_application_hidden(directory: str) -> Finding | None:
     """Return a warning if an image probably has its application in the directory, None otherwise."""
     if not probably_holds_application(directory):
         return None
-    has_no_safe_subdirectory = components(directory) == ("var", "log") or is_database_directory(directory)
-    own = "/var/log/app" if has_no_safe_subdirectory else f"{directory}/logs"
-    example = f", such as {own}" if len(own) <= MAX_EXAMPLE_LENGTH and own.isprintable() else ""
+    suggest_default = components(directory) == ("var", "log") or is_database_directory(directory)
+    suggested = "/var/log/app" if suggest_default else f"{directory}/logs"
+    example = f", such as {suggested}" if len(suggested) <= MAX_EXAMPLE_LENGTH and suggested.isprintable() else ""
     where = clean_untrusted(directory, 30)
     message = f"hides what the image has in {where}; use a directory for logs{example}"
     return Finding(Reason.HIDES_APPLICATION, message, annotation="logs")
 
 
-def _programs(container: Container, name: str) -> list[tuple[str, str]]:
+def _needed_paths(container: Container, name: str) -> list[tuple[str, str]]:
     """Return what the pod tells the container to run or to read: what it is, and its path.
 
     Arguments are included only if ``name``, the last component of the log directory, is in them.

@@ -5,11 +5,11 @@ A namespace that opts in asks for all its pods, and most pods write no log file.
 ================================================  ==========================================================
 the pod, or its profile                           because
 ================================================  ==========================================================
-says ``logs``, ``profile`` or ``containers``      its author wants logs to be read
+says inject, logs, profile or containers          its author wants logs to be read
 mounts a writable volume around its logs          at, above or below their directory; the node's own, a
                                                   hostPath, doesn't count
 has a profile that reads no logs                  there is nothing to look for
-has a profile with ``injectAll``                  the operator says that all pods write there
+has a profile with ``injectAll``                  it says that all pods write there
 ================================================  ==========================================================
 """
 
@@ -17,10 +17,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from webhook.injection.annotations import RequestedOptions
-from webhook.injection.kinds import HOST_PATH, WRITABLE_KINDS, is_mount_read_only, kind_of
 from webhook.injection.paths import components, is_named_after_logs, normalised_path, overlap
 from webhook.injection.pod import Container, VolumeMount
 from webhook.injection.profile import Profile
+from webhook.injection.volume_types import HOST_PATH, WRITABLE_TYPES, is_mount_read_only, type_of
 
 __all__ = ["has_log_location", "probable_log_directory"]
 
@@ -45,7 +45,7 @@ def has_log_location(
 
 
 def probable_log_directory(containers: Iterable[Container], volumes: Volumes) -> str:
-    """Return the path of a mounted volume that is named after logs, or ""."""
+    """Return the path of a writable mount with a directory named after logs in it, or ""."""
     for mount in _writable_mounts(containers, volumes):
         if any(map(is_named_after_logs, components(mount.mountPath))):
             return normalised_path(mount.mountPath)
@@ -55,6 +55,6 @@ def probable_log_directory(containers: Iterable[Container], volumes: Volumes) ->
 def _writable_mounts(containers: Iterable[Container], volumes: Volumes) -> Iterable[VolumeMount]:
     for container in containers:
         for mount in container.volumeMounts or ():
-            kind = kind_of(volumes, mount)
-            if kind in WRITABLE_KINDS and kind != HOST_PATH and not is_mount_read_only(volumes, mount):
+            volume_type = type_of(volumes, mount)
+            if volume_type in WRITABLE_TYPES and volume_type != HOST_PATH and not is_mount_read_only(volumes, mount):
                 yield mount

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from webhook.injection.names import is_dns_label
+from webhook.injection.dns_labels import is_dns_label
 from webhook.injection.paths import (
-    IMAGE_DIRECTORIES,
-    SIDECAR_OWNED_DIRECTORIES,
+    SIDECAR_IMAGE_DIRECTORIES,
+    SIDECAR_RELOCATED_DIRECTORIES,
     Components,
     components,
     memoised_by_path,
@@ -33,18 +33,21 @@ _UNMOUNTABLE_CHARACTERS = frozenset("*?[]{}\\$:")
 
 
 class FilePattern(NamedTuple):
-    """The files of a glob in a directory of a mount, or also in all directories below."""
+    """The files that match ``file_glob`` in ``directory``, a path relative to the mount.
+
+    With ``recursive`` those in all directories below it, too.
+    """
 
     directory: Components
     recursive: bool
-    name: str
+    file_glob: str
 
 
 #: The mount is a single file.
-MOUNT_ITSELF = FilePattern((), recursive=False, name="")
+MOUNT_ITSELF = FilePattern((), recursive=False, file_glob="")
 
 
-class SeenAt(NamedTuple):
+class ContainerMount(NamedTuple):
     """A container, and the path at which it mounts a log source."""
 
     container: str
@@ -58,12 +61,12 @@ class LogSource(Struct, gc=False):
     #: Whether the volume is added by this injection.
     new: bool
     #: The candidates that mount it, and where; never empty.
-    seen_by: list[SeenAt]
+    seen_by: list[ContainerMount]
     patterns: list[FilePattern]
     variables: tuple[EnvVar, ...] = ()
     #: Whether the volume outlives the pod, and may have files from before it.
     persistent: bool = False
-    #: Where the sidecar mounts it.
+    #: The path at which the sidecar mounts it; the application's is ``application_path``.
     path: str = ""
     #: The files as the sidecar sees them: a path, a glob, or ``DIR/**/NAME`` each.
     sidecar_patterns: list[str] = []
@@ -86,11 +89,14 @@ def too_many_sources(what: str) -> NotInjectable:
 
 
 def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None:
-    """Set ``path`` and ``sidecar_patterns`` of each source."""
+    """Set ``path`` and ``sidecar_patterns`` of each source.
+
+    Raises :class:`NotInjectable` for too many sources, or too many bytes of patterns.
+    """
     if len(sources) > MAX_LOG_SOURCES:
         raise too_many_sources(f"{len(sources)} volumes or subPaths")
     taken = profile.reserved_directories.copy()
-    directories: set[str] = set()
+    taken_names: set[str] = set()
     root = profile.logs_mount_path
     size = 0
     for source in sources:
@@ -101,7 +107,7 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
         elif root is not None and len(sources) == 1 and MOUNT_ITSELF not in source.patterns:
             path = root
         else:
-            path = _relocated_path(source, root or RELOCATION_ROOT, directories)
+            path = _relocated_path(source, root or RELOCATION_ROOT, taken_names)
         source.path = path
         source.sidecar_patterns = [_sidecar_pattern(path, pattern) for pattern in source.patterns]
         size += sum(map(len, source.sidecar_patterns))
@@ -112,12 +118,12 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
 
 def _sidecar_pattern(path: str, pattern: FilePattern) -> str:
     """Return the pattern as the sidecar sees it, which has the mount at the path."""
-    directory, recursive, name = pattern
+    directory, recursive, file_glob = pattern
     if directory:
         path = "/".join((path, *directory))
     if recursive:
         path += "/**"
-    return f"{path}/{name}" if name else path
+    return f"{path}/{file_glob}" if file_glob else path
 
 
 def _size_of(sources: Iterable[LogSource]) -> int:
@@ -125,16 +131,16 @@ def _size_of(sources: Iterable[LogSource]) -> int:
     return sum(len(pattern.encode()) for source in sources for pattern in source.sidecar_patterns)
 
 
-def _relocated_path(source: LogSource, root: str, directories: set[str]) -> str:
-    """Return a path for the source in a new directory below the root."""
+def _relocated_path(source: LogSource, root: str, taken_names: set[str]) -> str:
+    """Return a path for the source in a new directory below the root; add the directory's name to ``taken_names``."""
     container, path = source.seen_by[0]
     # the API server validates names after this webhook; "" or "." would collide with the root
     name = directory = container if is_dns_label(container) else "container"
     number = 1
-    while directory in directories:
+    while directory in taken_names:
         number += 1
         directory = f"{name}-{number}"
-    directories.add(directory)
+    taken_names.add(directory)
     if MOUNT_ITSELF not in source.patterns:
         return f"{root}/{directory}"
     # a single file keeps its name, unless the name would be a glob
@@ -147,6 +153,6 @@ def _suits_sidecar(path: str) -> bool:
     """Return whether a log source may be mounted at the path in any sidecar."""
     return (
         _UNMOUNTABLE_CHARACTERS.isdisjoint(path)
-        and not IMAGE_DIRECTORIES.any_at_or_below(path)
-        and not SIDECAR_OWNED_DIRECTORIES.any_at_or_above(path)
+        and not SIDECAR_IMAGE_DIRECTORIES.any_at_or_below(path)
+        and not SIDECAR_RELOCATED_DIRECTORIES.any_at_or_above(path)
     )

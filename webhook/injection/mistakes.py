@@ -6,10 +6,17 @@ variables. Advice is given only if the advised value could be a path.
 
 import re
 
-from webhook.injection.names import is_dns_label
+from webhook.injection.dns_labels import is_dns_label
 from webhook.injection.reasons import clean_untrusted
 
-__all__ = ["EVERY", "EXAMPLE", "WITHOUT_CONTAINER", "advice_on_container_name", "advice_on_entry", "advice_on_value"]
+__all__ = [
+    "ADVICE_TO_OMIT_CONTAINER",
+    "EXAMPLE",
+    "WORDS_FOR_ALL",
+    "advice_on_container_name",
+    "advice_on_entry",
+    "advice_on_value",
+]
 
 EXAMPLE = "/var/log/app/*.log"
 
@@ -51,13 +58,13 @@ _MAX_EXAMINED = 1024
 _MAX_NESTING = 4
 
 #: What people write for all containers.
-EVERY = frozenset({"*", "**", ".*", "all", "any", "each", "every", "everything"})
-WITHOUT_CONTAINER = "leave the container out: then all of the pod's own containers are meant"
+WORDS_FOR_ALL = frozenset({"*", "**", ".*", "all", "any", "each", "every", "everything"})
+ADVICE_TO_OMIT_CONTAINER = "leave the container out: then all of the pod's own containers are meant"
 
 
 def advice_on_container_name(name: str, text: str) -> str:
     """Return the advice on ``name``, which is not a valid container name, in the ``containers`` value ``text``."""
-    if name.strip(_QUOTES).lower() in EVERY:
+    if name.strip(_QUOTES).lower() in WORDS_FOR_ALL:
         return "leave it out: all of the pod's own containers take part"
     if not _WILDCARD.isdisjoint(name):
         return "has a wildcard; write names with commas between them"
@@ -67,15 +74,15 @@ def advice_on_container_name(name: str, text: str) -> str:
     return f"is no container name; write {clean_untrusted(','.join(names), _MAX_ADVICE)}"
 
 
-def separated(text: str) -> list[str]:
+def _split_paths(text: str) -> list[str]:
     """Return the paths in a text, without separators, quotes and list marks of any kind."""
-    parts = [_cleaned(part) for part in re.split(r"[,\n]", text)]
+    parts = [_without_list_syntax(part) for part in re.split(r"[,\n]", text)]
     pieces = [piece for part in parts for piece in _SEPARATOR.split(part)]
     pieces = [piece for part in pieces for piece in _COLON.sub("\\1\n", part).split("\n")]
-    return [cleaned for piece in pieces if (cleaned := _cleaned(piece)) and cleaned != "/"]
+    return [cleaned for piece in pieces if (cleaned := _without_list_syntax(piece)) and cleaned != "/"]
 
 
-def _cleaned(text: str) -> str:
+def _without_list_syntax(text: str) -> str:
     """Return an entry without the syntax of a list or URL around it."""
     for _ in range(_MAX_NESTING):
         text = _COMMENT.sub("", text.strip()).strip(f"{_QUOTES}()").removeprefix("[")
@@ -106,7 +113,7 @@ def advice_on_entry(entry: str) -> str:
 
 def _advice_on_notation(entry: str) -> str:
     """Return the advice on an entry, or a whole value, that is in another notation, "" for any other."""
-    pieces = separated(entry) if len(entry) <= _MAX_EXAMINED else []
+    pieces = _split_paths(entry) if len(entry) <= _MAX_EXAMINED else []
     paths = [piece for piece in pieces if _BEGINS_AS_PATH.match(piece)]
     if not paths or pieces == [entry]:
         return ""

@@ -24,7 +24,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # the server's fault: a deadline, a bug
 
     @classmethod
-    def of(cls, reason: Reason, *, strict: bool, shadow: bool) -> Self:
+    def from_reason(cls, reason: Reason, *, strict: bool, shadow: bool) -> Self:
         """Return the outcome of a review that ends with this reason.
 
         ===============================================  ==================

@@ -11,6 +11,8 @@ already as it is               second sidecar must never be added, not even besi
 remove an injection            two of these hold: it mounts a volume of ours in our form, it has the
                                sidecar's variables, the status names it: what is removed must be ours
 =============================  ==============================================================================
+
+The rows are ``decision._decline_injected`` and ``removal._Remover.sidecars``.
 """
 
 import re
@@ -19,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, TOKEN_MASK_VOLUME, Configuration
+from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, TOKEN_MASK_VOLUME_NAME, Configuration
 from webhook.injection.variables import SIDECAR_VARIABLES
 from webhook.json_values import as_mapping
 
@@ -29,7 +31,7 @@ __all__ = [
     "is_our_variable",
     "is_our_volume",
     "is_our_volume_name",
-    "would_be_added",
+    "is_volume_we_add",
 ]
 
 _LOG_VOLUME_NAME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME_STEM}-[0-9]+")
@@ -59,7 +61,7 @@ def is_log_volume_name(name: str) -> bool:
 def is_our_volume_name(name: str, configuration: Configuration) -> bool:
     """Return whether we give a volume this name, whatever the volume's content is."""
     return name.startswith(NAME_PREFIX) and (
-        name == TOKEN_MASK_VOLUME
+        name == TOKEN_MASK_VOLUME_NAME
         or is_log_volume_name(name)
         or any(volume["name"] == name for profile in configuration.profiles.values() for volume in profile.volumes)
     )
@@ -74,24 +76,24 @@ def is_our_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
     name = volume["name"]
     if not name.startswith(NAME_PREFIX):
         return False
-    if name == TOKEN_MASK_VOLUME:
+    if name == TOKEN_MASK_VOLUME_NAME:
         return volume == {"name": name, "emptyDir": {}}
     source = volume.get("emptyDir")
     if volume.keys() == {"name", "emptyDir"} and isinstance(source, dict) and source.keys() <= _EMPTY_DIR_FIELDS:
         return True
-    return not is_log_volume_name(name) and _is_of_a_profile(volume, configuration)
+    return not is_log_volume_name(name) and _is_profile_volume(volume, configuration)
 
 
-def would_be_added(volume: dict[str, Any], configuration: Configuration) -> bool:
+def is_volume_we_add(volume: dict[str, Any], configuration: Configuration) -> bool:
     """Return whether an injection with this configuration would add this volume.
 
     It has a log volume's or the token mask's name, or a profile defines it, with or without the API server's defaults.
     """
     name = volume["name"]
-    return is_log_volume_name(name) or name == TOKEN_MASK_VOLUME or _is_of_a_profile(volume, configuration)
+    return is_log_volume_name(name) or name == TOKEN_MASK_VOLUME_NAME or _is_profile_volume(volume, configuration)
 
 
-def _is_of_a_profile(volume: dict[str, Any], configuration: Configuration) -> bool:
+def _is_profile_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
     """Return whether a profile defines the volume for its sidecar."""
     return any(
         one["name"] == volume["name"] and _equals_but_for_defaults(volume, one)
@@ -107,7 +109,10 @@ def has_sidecar_variables(variables: Iterable[Any]) -> bool:
 
 
 def is_our_variable(variable: Any, ours: dict[str, Any]) -> bool:
-    """Return whether a variable equals ours, with or without the API server's defaults."""
+    """Return whether a variable equals ours, with or without the API server's defaults.
+
+    ``variables._definition`` does the same to typed variables.
+    """
     if not isinstance(variable, dict) or variable.keys() != {"name", "valueFrom"}:
         return False
     reference = as_mapping(as_mapping(variable["valueFrom"]).get("fieldRef"))

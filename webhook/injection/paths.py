@@ -5,12 +5,12 @@ import re
 from webhook.injection.memoised import memoised
 
 __all__ = [
-    "IMAGE_DIRECTORIES",
-    "OWNED_DIRECTORIES",
+    "IMAGE_SYSTEM_DIRECTORIES",
     "PATH_MAX",
     "PROGRAM_DIRECTORIES",
-    "SIDECAR_OWNED_DIRECTORIES",
-    "SYSTEM_DIRECTORIES",
+    "RUNTIME_DIRECTORIES",
+    "SIDECAR_IMAGE_DIRECTORIES",
+    "SIDECAR_RELOCATED_DIRECTORIES",
     "Components",
     "Directories",
     "components",
@@ -139,15 +139,15 @@ class Directories:
         return self.any_at_or_below(path) or self.any_at_or_above(path)
 
 
-_PROGRAMS = (
+_PROGRAM_PATHS = (
     *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
 )
 #: No program starts without these of its image: not even an operator's profile mounts anything over them.
-PROGRAM_DIRECTORIES = Directories(*_PROGRAMS)
+PROGRAM_DIRECTORIES = Directories(*_PROGRAM_PATHS)
 #: Every image needs these: no new volume is mounted at or above them.
-SYSTEM_DIRECTORIES = Directories(
-    *_PROGRAMS,
+IMAGE_SYSTEM_DIRECTORIES = Directories(
+    *_PROGRAM_PATHS,
     *("/boot", "/etc/ssl", "/etc/ssl/certs", "/opt", "/root", "/run", "/usr", "/usr/local/sbin", "/var", "/var/lib"),
 )
 #: Each subdirectory of these is an application's home: ``/opt/app``, ``/home/node``, ``/var/www``.
@@ -161,7 +161,7 @@ _PARENTS_OF_APPLICATIONS = frozenset(
         ),
     )
 )
-#: Images have directories for their servers in it, although its name says logs.
+#: /var/log itself: images have directories for their servers in it, although its name says logs.
 _APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
 #: Names of directories that hold an application's files, at any depth.
 _APPLICATION_NAMES = frozenset({"app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"})
@@ -216,9 +216,9 @@ def probably_holds_application(directory: str) -> bool:
 
 
 #: No new log volume is mounted at or below these: the kernel, the runtime or the kubelet owns them.
-OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
+RUNTIME_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
 #: The sidecar's image needs these: no log source is mounted at or above them. /var/run/secrets is among them because
 #: the API server and other webhooks mount tokens there, which is impossible inside one of our read-only mounts.
-IMAGE_DIRECTORIES = Directories(*_PROGRAMS, "/boot", "/root", "/usr/local", "/var/run/secrets")
+SIDECAR_IMAGE_DIRECTORIES = Directories(*_PROGRAM_PATHS, "/boot", "/root", "/usr/local", "/var/run/secrets")
 #: A log source whose path in the application is at or below these is relocated in the sidecar.
-SIDECAR_OWNED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")
+SIDECAR_RELOCATED_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets", "/pillion")

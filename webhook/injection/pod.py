@@ -1,8 +1,9 @@
 """The typed view of a pod: the fields that decisions need.
 
-The view is decoded from the request and never encoded back: the pod stays the document that the client sent. Values
-that are only copied (an ``emptyDir``'s content, a ``fieldRef``) are plain dictionaries. Every list and object may be
-null, as in JSON that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
+The pod is never encoded back: it stays the document that the client sent. Only ``EnvVar`` with its source,
+``VolumeMount`` and ``LocalObjectReference`` are encoded, into patches, so they omit defaults. Values that are only
+copied (an ``emptyDir``'s content, a ``fieldRef``) are plain dictionaries. Every list and object may be null, as in JSON
+that a controller wrote. Source: the Kubernetes API, core/v1 Pod.
 
 No view refers to itself, so the garbage collector need not track them (``gc=False``).
 """
@@ -27,7 +28,7 @@ __all__ = [
 Quantity = str | int | float
 
 
-class Metadata(Struct, omit_defaults=True, gc=False):
+class Metadata(Struct, gc=False):
     """``metadata``; the API server sends no name where the pod has ``generateName``."""
 
     name: str | None = None
@@ -37,7 +38,7 @@ class Metadata(Struct, omit_defaults=True, gc=False):
     annotations: dict[str, str] | None = None
 
 
-class WindowsOptions(Struct, omit_defaults=True, gc=False):
+class WindowsOptions(Struct, gc=False):
     """``securityContext.windowsOptions``: only Windows has these."""
 
     hostProcess: bool | None = None
@@ -46,7 +47,7 @@ class WindowsOptions(Struct, omit_defaults=True, gc=False):
     gmsaCredentialSpecName: str | None = None
 
 
-class SecurityContext(Struct, omit_defaults=True, gc=False):
+class SecurityContext(Struct, gc=False):
     """The fields of a container's or a pod's ``securityContext`` that decisions need."""
 
     runAsUser: int | None = None
@@ -86,40 +87,40 @@ class VolumeMount(Struct, omit_defaults=True, gc=False):
     mountPropagation: str | None = None
 
 
-class VolumeDevice(Struct, omit_defaults=True, gc=False):
+class VolumeDevice(Struct, gc=False):
     """A block device in a container."""
 
     name: str
     devicePath: str
 
 
-class ContainerPort(Struct, omit_defaults=True, gc=False):
+class ContainerPort(Struct, gc=False):
     """A declared port."""
 
     containerPort: int
     protocol: str | None = None
 
 
-class Resources(Struct, omit_defaults=True, gc=False):
+class Resources(Struct, gc=False):
     """``resources``."""
 
     requests: dict[str, Quantity] | None = None
     limits: dict[str, Quantity] | None = None
 
 
-class ExecAction(Struct, omit_defaults=True, gc=False):
+class ExecAction(Struct, gc=False):
     """``exec`` of a probe or a lifecycle handler."""
 
     command: list[str] | None = None
 
 
-class ProbeAction(Struct, omit_defaults=True, gc=False):
+class ProbeAction(Struct, gc=False):
     """The target of a probe. A port may be a port's name."""
 
     port: int | str | None = None
 
 
-class Probe(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}):
+class Probe(Struct, gc=False, rename={"exec_action": "exec"}):
     """A probe."""
 
     exec_action: ExecAction | None = None
@@ -128,20 +129,20 @@ class Probe(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}
     grpc: ProbeAction | None = None
 
 
-class LifecycleHandler(Struct, omit_defaults=True, gc=False, rename={"exec_action": "exec"}):
+class LifecycleHandler(Struct, gc=False, rename={"exec_action": "exec"}):
     """A lifecycle hook."""
 
     exec_action: ExecAction | None = None
 
 
-class Lifecycle(Struct, omit_defaults=True, gc=False):
+class Lifecycle(Struct, gc=False):
     """``lifecycle``."""
 
     postStart: LifecycleHandler | None = None
     preStop: LifecycleHandler | None = None
 
 
-class Container(Struct, omit_defaults=True, gc=False):
+class Container(Struct, gc=False):
     """A container or an init container."""
 
     name: str
@@ -168,13 +169,13 @@ class LocalObjectReference(Struct, omit_defaults=True, gc=False):
     name: str = ""
 
 
-class PodOS(Struct, omit_defaults=True, gc=False):
+class PodOS(Struct, gc=False):
     """``spec.os``."""
 
     name: str = ""
 
 
-class NodeSelectorRequirement(Struct, omit_defaults=True, gc=False):
+class NodeSelectorRequirement(Struct, gc=False):
     """One requirement on a node's labels."""
 
     key: str = ""
@@ -182,32 +183,32 @@ class NodeSelectorRequirement(Struct, omit_defaults=True, gc=False):
     values: list[str] | None = None
 
 
-class NodeSelectorTerm(Struct, omit_defaults=True, gc=False):
+class NodeSelectorTerm(Struct, gc=False):
     """Requirements that a node has to meet together."""
 
     matchExpressions: list[NodeSelectorRequirement] | None = None
     matchFields: list[dict[str, Any]] | None = None
 
 
-class NodeSelector(Struct, omit_defaults=True, gc=False):
+class NodeSelector(Struct, gc=False):
     """Terms of which a node has to meet one."""
 
     nodeSelectorTerms: list[NodeSelectorTerm] | None = None
 
 
-class NodeAffinity(Struct, omit_defaults=True, gc=False):
+class NodeAffinity(Struct, gc=False):
     """``affinity.nodeAffinity``, without preferences."""
 
     requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None = None
 
 
-class Affinity(Struct, omit_defaults=True, gc=False):
+class Affinity(Struct, gc=False):
     """``spec.affinity``."""
 
     nodeAffinity: NodeAffinity | None = None
 
 
-class PodSpec(Struct, omit_defaults=True, gc=False):
+class PodSpec(Struct, gc=False):
     """``spec``."""
 
     containers: list[Container] | None = None
@@ -226,7 +227,7 @@ class PodSpec(Struct, omit_defaults=True, gc=False):
     securityContext: SecurityContext | None = None
 
 
-class Pod(Struct, omit_defaults=True, gc=False):
+class Pod(Struct, gc=False):
     """A pod with a raw spec: most reviews are decided by the annotations alone."""
 
     metadata: Metadata | None = None

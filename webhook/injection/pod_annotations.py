@@ -6,7 +6,6 @@ from itertools import chain
 from webhook.injection.annotations import STATUS
 from webhook.injection.candidates import Candidate
 from webhook.injection.edit import PodEditor
-from webhook.injection.pod import Container
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.status import Status
@@ -14,19 +13,19 @@ from webhook.injection.variables import POD_VARIABLES
 from webhook.json_values import json_pointer
 
 __all__ = [
-    "ANNOTATIONS_SIZE",
     "DEFAULT_CONTAINER",
+    "MAX_ANNOTATIONS_BYTES",
     "SAFE_TO_EVICT",
     "add_annotations",
     "add_volume_names",
-    "are_short_enough",
+    "fit_annotation_limit",
     "remove_volume_names",
 ]
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 #: k8s.io/apimachinery TotalAnnotationSizeLimitB: keys and values of all annotations, in bytes.
-ANNOTATIONS_SIZE = 256 * 1024
+MAX_ANNOTATIONS_BYTES = 256 * 1024
 
 
 def add_annotations(
@@ -64,8 +63,8 @@ def add_annotations(
         if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
             status.former_values[json_pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
     if not profile.native and DEFAULT_CONTAINER not in present:
-        default = status.containers[0] if selected else _first_name(editor.spec.containers)
-        ours[DEFAULT_CONTAINER] = status.default_container = default
+        # there is a selected container: ``find_candidates`` sees to it
+        ours[DEFAULT_CONTAINER] = status.default_container = status.containers[0]
     ours[f"{prefix}{STATUS}"] = status.text()
     fitting = _fitting(present, ours)
     if fitting:
@@ -89,27 +88,23 @@ def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, s
     """Return our annotations that fit beside the pod's own within the size limit."""
     # a character is at most four bytes, so counting characters is enough for almost every pod
     texts = chain(present, present.values(), ours, ours.values())
-    if 4 * sum(map(len, texts)) <= ANNOTATIONS_SIZE:
+    if 4 * sum(map(len, texts)) <= MAX_ANNOTATIONS_BYTES:
         return dict(ours)
     size = sum(map(_size, present.items()))
     fitting: dict[str, str] = {}
     for item in ours.items():
         key, value = item
         grown = size + _size(item) - (_size((key, present[key])) if key in present else 0)
-        if grown <= ANNOTATIONS_SIZE:
+        if grown <= MAX_ANNOTATIONS_BYTES:
             size = grown
             fitting[key] = value
     return fitting
 
 
-def are_short_enough(annotations: Mapping[str, str]) -> bool:
+def fit_annotation_limit(annotations: Mapping[str, str]) -> bool:
     """Return whether the annotations are within the API server's size limit."""
-    return sum(map(_size, annotations.items())) <= ANNOTATIONS_SIZE
+    return sum(map(_size, annotations.items())) <= MAX_ANNOTATIONS_BYTES
 
 
 def _size(item: tuple[str, str]) -> int:
     return len(item[0].encode()) + len(item[1].encode())
-
-
-def _first_name(containers: list[Container] | None) -> str:
-    return containers[0].name if containers else ""

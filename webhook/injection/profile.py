@@ -9,18 +9,37 @@ from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
 
-__all__ = ["Bound", "Configuration", "Profile"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "IMAGE_PLACEHOLDER",
+    "LOG_VOLUME_STEM",
+    "NAME_PREFIX",
+    "OTHER_INJECTORS_CONTAINERS",
+    "PLACEHOLDERS",
+    "POD_PLACEHOLDERS",
+    "RELOCATION_ROOT",
+    "START",
+    "TOKEN_MASK_VOLUME_NAME",
+    "TOKEN_PATH",
+    "Bounds",
+    "Configuration",
+    "Profile",
+]
 
 DEFAULT_PREFIX = "pillion.dev/"
+LOG_FILES = "<log-files>"
+LOG_DIRECTORIES = "<log-directories>"
+LOG_VOLUMES = "<log-volumes>"
+PERSISTENT_DIRECTORIES = "<persistent-directories>"
+START = "<start>"
 #: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
 POD_PLACEHOLDERS = {
-    "<log-files>": "the log files, a path or a glob each",
-    "<log-directories>": "the directories that the log files lie in",
-    "<log-volumes>": "the volumes that the log files lie in",
-    "<persistent-directories>": "where volumes that outlive the pod are mounted",
-    "<start>": "beginning or end, if the pod or the profile says where reading begins",
+    LOG_FILES: "the log files, a path or a glob each",
+    LOG_DIRECTORIES: "the directories that the log files lie in",
+    LOG_VOLUMES: "the volumes that the log files lie in",
+    PERSISTENT_DIRECTORIES: "where volumes that outlive the pod are mounted",
+    START: "beginning or end, if the pod or the profile says where reading begins",
 }
-START = "<start>"
 #: All placeholders of command, args and env; ``<native>`` is replaced when the profile is loaded.
 PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
 #: Written as the image of a profile's sidecar, it is replaced by the configuration's image and pull policy.
@@ -30,16 +49,17 @@ IMAGE_PLACEHOLDER = "<image>"
 NAME_PREFIX = "pillion-"
 #: Log volumes are called pillion-logs-1, pillion-logs-2 and so on.
 LOG_VOLUME_STEM = "logs"
-#: The empty volume that is mounted over the service account's token.
-TOKEN_MASK_VOLUME = f"{NAME_PREFIX}no-token"
+#: The name of the empty volume that is mounted over the service account's token.
+TOKEN_MASK_VOLUME_NAME = f"{NAME_PREFIX}no-token"
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a path
 
 #: Log sources that can't be mounted at the application's path are mounted below this directory.
 RELOCATION_ROOT = "/pillion/logs"
 
-#: Names that other injectors give their containers, which are selected only where an annotation names them. Names that
+#: Names that other injectors give their containers, which are selected only where an annotation names them
+#: (``ignoredContainers``, for users; their volumes at a log directory are read all the same). Names that
 #: people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
-IGNORED_CONTAINERS = (
+OTHER_INJECTORS_CONTAINERS = (
     *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
     *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
     *("kuma-init", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
@@ -47,7 +67,7 @@ IGNORED_CONTAINERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class Bounds:
     """The smallest and the largest quantity that an annotation may ask for."""
 
     minimum: str | None = None
@@ -56,12 +76,12 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A sidecar that an operator wrote, prepared for use in each review."""
+    """The definition of a sidecar, prepared for use in each review."""
 
     name: str
     revision: str
     description: str
-    #: The container's fixed fields, as JSON values.
+    #: The fixed fields of the configuration's ``sidecar``, as JSON values.
     container: Mapping[str, Any]
     command: tuple[str, ...]
     args: tuple[str, ...]
@@ -87,7 +107,7 @@ class Profile:
     volume_size_limit: str | None
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
-    bounds: Mapping[str, Bound]
+    bounds: Mapping[str, Bounds]
     allow_root: bool
     #: Whether pods without a log location are injected, too, in a namespace that opted in.
     inject_all: bool
@@ -101,16 +121,16 @@ class Profile:
     container_name: str = field(init=False)
     #: The sidecar's resources in most pods: no resource annotation, not Guaranteed, and not every container limits
     #: ephemeral storage.
-    resources: Mapping[str, Mapping[str, str]] = field(init=False)
+    usual_resources: Mapping[str, Mapping[str, str]] = field(init=False)
     #: Whether the command has placeholders that are replaced for each pod.
     has_command_placeholders: bool = field(init=False)
-    #: The container without the fields that depend on the pod.
+    #: ``container`` with name, restartPolicy and, if it has no placeholders, the command.
     container_template: Mapping[str, Any] = field(init=False)
     #: All variables of the sidecar, and whether some have placeholders that are replaced for each pod.
     variables: tuple[EnvVar, ...] = field(init=False)
     has_variable_placeholders: bool = field(init=False)
     #: Whether the sidecar is told where reading begins.
-    fills_start: bool = field(init=False)
+    passes_start: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what is the same for every pod."""
@@ -126,12 +146,12 @@ class Profile:
             container_template["command"] = list(self.command)
         computed = {
             "container_name": container_template["name"],
-            "resources": amounts,
+            "usual_resources": amounts,
             "has_command_placeholders": has_command_placeholders,
             "container_template": container_template,
             "variables": (*SIDECAR_VARIABLES, *self.env),
             "has_variable_placeholders": any(variable.value in POD_PLACEHOLDERS for variable in self.env),
-            "fills_start": START in (*self.command, *self.args, *(variable.value for variable in self.env)),
+            "passes_start": START in (*self.command, *self.args, *(variable.value for variable in self.env)),
         }
         for name, value in computed.items():
             object.__setattr__(self, name, value)
@@ -146,9 +166,9 @@ class Configuration:
     prefix: str = DEFAULT_PREFIX
     strict: bool = False
     shadow: bool = False
-    ignored_containers: frozenset[str] = frozenset(IGNORED_CONTAINERS)
+    other_injectors_containers: frozenset[str] = frozenset(OTHER_INJECTORS_CONTAINERS)
     #: What the server logs about the profiles when it loads them.
-    notes: tuple[str, ...] = field(default=())
+    log_messages: tuple[str, ...] = field(default=())
 
     @property
     def revisions(self) -> str:

@@ -28,13 +28,13 @@ import msgspec
 
 from webhook.injection.annotations import STATUS
 from webhook.injection.edit import NULL_SPELLING
-from webhook.injection.former_values import NULL_SPELLINGS
+from webhook.injection.former_values import YAML_NULLS
 from webhook.injection.ownership import (
     has_sidecar_variables,
     is_log_volume_name,
     is_our_variable,
     is_our_volume,
-    would_be_added,
+    is_volume_we_add,
 )
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
@@ -69,14 +69,14 @@ class Removal(NamedTuple):
     kept: list[Kept]
 
 
-def remove(pod: Mapping[str, Any], configuration: Configuration) -> Removal:
+def remove(pod: Any, configuration: Configuration) -> Removal:
     """Return the operations that remove an injection from a pod or pod template; none if it has no injection.
 
     ``pod`` may be any JSON and is not changed. Never raises.
     """
-    removal = _Removing(pod, configuration)
-    removal.run()
-    return Removal(removal.operations, removal.kept)
+    remover = _Remover(as_mapping(pod), configuration)
+    remover.run()
+    return Removal(remover.operations, remover.kept)
 
 
 class _Container(NamedTuple):
@@ -96,7 +96,7 @@ class _Mount(NamedTuple):
     value: dict[str, Any]
 
 
-class _Removing:
+class _Remover:
     """A pod from which values are removed, from back to front so that the indexes before them stay."""
 
     def __init__(self, pod: Mapping[str, Any], configuration: Configuration) -> None:
@@ -137,30 +137,30 @@ class _Removing:
         volumes, mounts = self.added_volumes(sidecars, others)
         if not sidecars and not volumes:
             if status_key in self.annotations:
-                self.keep(
+                self.report_kept(
                     ("metadata", "annotations", status_key),
                     f"{status_key} stays: the pod has nothing else that Pillion adds",
                 )
             return
         self.find_former_names(others, mounts)
-        taken: dict[Path, set[int]] = {}
+        to_remove: dict[Path, set[int]] = {}
         for mount in mounts:
-            taken.setdefault((*mount.container.path, "volumeMounts"), set()).add(mount.number)
+            to_remove.setdefault((*mount.container.path, "volumeMounts"), set()).add(mount.number)
         for container in others:
-            found = self.added_variables(container)
+            found = self._our_variable_indexes(container)
             if found:
-                taken[(*container.path, "env")] = found
-        taken[("spec", "imagePullSecrets")] = self.added_pull_secrets()
-        taken[("spec", "volumes")] = {
+                to_remove[(*container.path, "env")] = found
+        to_remove[("spec", "imagePullSecrets")] = self.added_pull_secrets()
+        to_remove[("spec", "volumes")] = {
             index
             for index, volume in enumerate(as_list(at(self.pod, ("spec", "volumes"))))
             if isinstance(volume, dict) and volume.get("name") in volumes
         }
-        for path, indexes in taken.items():
+        for path, indexes in to_remove.items():
             self.remove_items(path, indexes)
         self.remove_annotations(status_key, sidecars, volumes)
 
-    def keep(self, path: Path, reason: str) -> None:
+    def report_kept(self, path: Path, reason: str) -> None:
         """Report something that is kept, with its path in the original pod."""
         if len(path) > 2 and isinstance(path[2], int):  # noqa: PLR2004 — spec, the list, the item's index
             index = path[2]
@@ -179,7 +179,7 @@ class _Removing:
                 continue
             evidence = (
                 any(
-                    self.is_our_volume(mount["name"]) and self.would_be_added(mount["name"])
+                    self._is_our_pod_volume(mount["name"]) and self._would_add(mount["name"])
                     for mount in _mounts(container.value)
                 ),
                 has_sidecar_variables(as_list(container.value.get("env"))),
@@ -188,30 +188,30 @@ class _Removing:
             if sum(evidence) >= 2:  # noqa: PLR2004 — two agree, as the table says
                 found.append(container)
             else:
-                self.keep(
+                self.report_kept(
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
                 )
         ordinary = as_list(at(self.pod, ("spec", "containers")))
-        last = [one for one in found if one.list_name == "containers"]
-        if last and len(last) == len(ordinary):
-            for container in last:
-                self.keep(
+        ordinary_sidecars = [sidecar for sidecar in found if sidecar.list_name == "containers"]
+        if ordinary_sidecars and len(ordinary_sidecars) == len(ordinary):
+            for container in ordinary_sidecars:
+                self.report_kept(
                     container.path,
                     f"container {quote_untrusted(container.name)} stays: it is the pod's only ordinary container",
                 )
-            found = [one for one in found if one.list_name != "containers"]
+            found = [sidecar for sidecar in found if sidecar.list_name != "containers"]
         return found
 
-    def is_our_volume(self, name: str) -> bool:
+    def _is_our_pod_volume(self, name: str) -> bool:
         """Return whether the pod has a volume of this name that has our form, and that the status does not disown."""
         if name not in self.volumes or (self.status is not None and name in self.status.reused_volumes):
             return False
         return is_our_volume(self.volumes[name], self.configuration)
 
-    def would_be_added(self, name: str) -> bool:
+    def _would_add(self, name: str) -> bool:
         """Return whether the present configuration would add this volume; a former profile may have had others."""
-        return would_be_added(self.volumes[name], self.configuration)
+        return is_volume_we_add(self.volumes[name], self.configuration)
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -225,10 +225,10 @@ class _Removing:
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self.would_be_added(name))
-            if not self.is_our_volume(name) or not known:
+            known = name in mounted or (name in listed and self._would_add(name))
+            if not self._is_our_pod_volume(name) or not known:
                 if sidecars:
-                    self.keep(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
+                    self.report_kept(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
             mounts = [
                 _Mount(container, number, mount)
@@ -242,7 +242,9 @@ class _Removing:
                 found += mounts
             else:
                 container = quote_untrusted(strange.container.name)
-                self.keep(path, f"volume {quote_untrusted(name)} stays: container {container} mounts it differently")
+                self.report_kept(
+                    path, f"volume {quote_untrusted(name)} stays: container {container} mounts it differently"
+                )
         return names, found
 
     def is_our_mount(self, mount: _Mount) -> bool:
@@ -269,7 +271,7 @@ class _Removing:
             if directory not in present:
                 self.former_names[mount.container.name] = directory
 
-    def added_variables(self, container: _Container) -> set[int]:
+    def _our_variable_indexes(self, container: _Container) -> set[int]:
         """Return the indexes of our variables in a container's list."""
         if container.list_name not in _CONTAINER_LISTS:
             return set()
@@ -286,7 +288,7 @@ class _Removing:
         if taking_part or not front:
             return set(range(front))
         names = " and ".join(as_mapping(variable).get("name", "") for variable in variables[:front])
-        self.keep(
+        self.report_kept(
             (*container.path, "env", 0), f"container {quote_untrusted(container.name)} keeps {names}: it could be yours"
         )
         return set()
@@ -302,7 +304,7 @@ class _Removing:
                 found.add(indexes[-1])
             elif indexes:
                 path = ("spec", "imagePullSecrets", indexes[-1])
-                self.keep(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
+                self.report_kept(path, f"image pull secret {quote_untrusted(name)} stays: no profile has it")
         return found
 
     # --- how it is removed -----------------------------------------------------------------------------------------
@@ -331,7 +333,7 @@ class _Removing:
     def set_null(self, path: Path) -> None:
         """Set a value to null, in its former spelling."""
         word = self.status.null_spellings.get(json_pointer(path), "") if self.status is not None else ""
-        hint = {NULL_SPELLING: word} if word in NULL_SPELLINGS else {}
+        hint = {NULL_SPELLING: word} if word in YAML_NULLS else {}
         self.operations.append({"op": "replace", "path": json_pointer(path), "value": None} | hint)
 
     def former_value(self, path: Path) -> Any:
@@ -349,23 +351,23 @@ class _Removing:
             if self.status is not None and self.status.default_container == default:
                 changed[DEFAULT_CONTAINER] = None
             elif self.status is None or default in [one.name for one in sidecars]:
-                self.keep(
+                self.report_kept(
                     ("metadata", "annotations", DEFAULT_CONTAINER), f"{DEFAULT_CONTAINER} stays: it could be yours"
                 )
         if status_key in self.annotations:
-            own = (
+            former_status = (
                 self.status.former_values.get(json_pointer(("metadata", "annotations", status_key)))
                 if self.status
                 else None
             )
-            changed[status_key] = own if isinstance(own, str) else None
+            changed[status_key] = former_status if isinstance(former_status, str) else None
         path: Path = ("metadata", "annotations")
-        kept = [
+        remaining = [
             key
             for key in self.annotations
             if changed.get(key, "") is not None or self.former_value((*path, key)) is None
         ]
-        if kept or not changed or self.former_value(path) == {}:
+        if remaining or not changed or self.former_value(path) == {}:
             for key, value in changed.items():
                 self.change_annotation(key, value)
             return

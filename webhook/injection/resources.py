@@ -6,7 +6,7 @@ from math import ceil
 
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import PodSpec
-from webhook.injection.profile import Bound, Profile
+from webhook.injection.profile import Bounds, Profile
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding, NotInjectable, Reason
 
@@ -20,19 +20,19 @@ _RESOURCE_ANNOTATIONS = (
 )
 
 
-def clamp(key: str, value: str, bound: Bound | None, findings: list[Finding]) -> str:
+def clamp(key: str, value: str, bounds: Bounds | None, findings: list[Finding]) -> str:
     """Return the annotation's value, or the bound that it is beyond; then append a warning to ``findings``."""
-    if bound is None:
+    if bounds is None:
         return value
     amount = parse_quantity(value)
-    for limit, word in ((bound.minimum, "below"), (bound.maximum, "above")):
-        end = parse_quantity(limit)
-        if amount is None or end is None or limit is None:
+    for bound, word in ((bounds.minimum, "below"), (bounds.maximum, "above")):
+        bound_value = parse_quantity(bound)
+        if amount is None or bound_value is None or bound is None:
             continue
-        if (amount < end) if word == "below" else (amount > end):
-            message = f"is {word} the profile's bound; {limit} is used"
+        if (amount < bound_value) if word == "below" else (amount > bound_value):
+            message = f"is {word} the profile's bound; {bound} is used"
             findings.append(Finding(Reason.BOUNDED, message, annotation=key, value=value))
-            return limit
+            return bound
     return value
 
 
@@ -53,57 +53,57 @@ def sidecar_resources(
     The pod keeps its QoS class: in a Guaranteed pod the sidecar's requests equal its limits, too
     (k8s.io/kubernetes pkg/apis/core/v1/helper/qos).
     """
-    requested = options.resource_annotations
+    annotated = options.resource_annotations
     if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
         # the API server rejects a pod whose containers request more than the pod-level resources (KEP-2837)
         message = "has no effect: the pod has pod-level resources"
         findings += [
-            Finding(Reason.NO_EFFECT, message, annotation=key, value=requested[key])
+            Finding(Reason.NO_EFFECT, message, annotation=key, value=annotated[key])
             for key, _, _ in _RESOURCE_ANNOTATIONS
-            if key in requested
+            if key in annotated
         ]
         return None
     guaranteed = _is_guaranteed(spec)
-    if not requested and not guaranteed and not _every_container_limits_storage(spec):
-        return profile.resources
+    if not annotated and not guaranteed and not _every_container_limits_storage(spec):
+        return profile.usual_resources
     resources = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
     _adjust_storage(spec, _amount(volume_size_limit) * new_volume_count, resources)
     for key, kind, name in _RESOURCE_ANNOTATIONS:
-        if key in requested:
-            resources[kind][name] = clamp(key, requested[key], profile.bounds.get(key), findings)
-    if guaranteed and profile.guaranteed_cpu_limit and requested.keys().isdisjoint(("cpu-request", "cpu-limit")):
+        if key in annotated:
+            resources[kind][name] = clamp(key, annotated[key], profile.bounds.get(key), findings)
+    if guaranteed and profile.guaranteed_cpu_limit and annotated.keys().isdisjoint(("cpu-request", "cpu-limit")):
         resources["limits"].setdefault("cpu", profile.guaranteed_cpu_limit)
     for name in ("cpu", "memory"):
-        _lower_request_to_limit(name, requested, resources)
+        _lower_request_to_limit(name, annotated, resources)
     if guaranteed:
-        _set_requests_to_limits(requested, resources, findings)
+        _set_requests_to_limits(annotated, resources, findings)
     return resources
 
 
 def _set_requests_to_limits(
-    requested: Mapping[str, str], resources: dict[str, dict[str, str]], findings: list[Finding]
+    annotated: Mapping[str, str], resources: dict[str, dict[str, str]], findings: list[Finding]
 ) -> None:
     """Set the requests to the limits, as in a Guaranteed pod."""
     for name in ("cpu", "memory"):
         limit = resources["limits"].setdefault(name, resources["requests"][name])
         key = f"{name}-request"
-        if key in requested and _amount(resources["requests"][name]) != _amount(limit):
+        if key in annotated and _amount(resources["requests"][name]) != _amount(limit):
             message = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
-            findings.append(Finding(Reason.NO_EFFECT, message, annotation=key, value=requested[key]))
+            findings.append(Finding(Reason.NO_EFFECT, message, annotation=key, value=annotated[key]))
         resources["requests"][name] = limit
 
 
-def _lower_request_to_limit(name: str, requested: Mapping[str, str], resources: dict[str, dict[str, str]]) -> None:
+def _lower_request_to_limit(name: str, annotated: Mapping[str, str], resources: dict[str, dict[str, str]]) -> None:
     """Lower the profile's request to the limit; raise :class:`NotInjectable` if an annotation requests more."""
     limit, request = resources["limits"].get(name), resources["requests"][name]
     if limit is None or _amount(request) <= _amount(limit):
         return
     key = f"{name}-request"
-    if key not in requested:
+    if key not in annotated:
         resources["requests"][name] = limit
         return
     message = f"is above the limit {limit}; write less, or a higher {name}-limit"
-    raise NotInjectable(Finding(Reason.REQUEST_ABOVE_LIMIT, message, annotation=key, value=requested[key]))
+    raise NotInjectable(Finding(Reason.REQUEST_ABOVE_LIMIT, message, annotation=key, value=annotated[key]))
 
 
 def _amount(text: object) -> Fraction:

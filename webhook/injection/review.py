@@ -154,7 +154,7 @@ def _no_number(_: str) -> None:
 
 
 def _parse_leniently(body: bytes) -> tuple[Request, str]:
-    """Find uid and kind in a body that the strict decoder rejected: only attackers send one, no API server."""
+    """Find uid and kind in a body that the strict decoder rejected: no API server sends one."""
     if len(body) > MAX_LENIENT_BYTES:
         raise ReviewError("the body is not an AdmissionReview: a field has the wrong type, or it is not JSON")
     try:

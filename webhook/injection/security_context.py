@@ -8,7 +8,7 @@ from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 
-__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "reject_unstartable_user", "security_context"]
+__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "decline_unstartable_user", "security_context"]
 
 #: The sidecar's user and group if the pod does not say who writes the files: a non-root user, and the group that images
 #: give files which any user may read (a convention of OpenShift).
@@ -32,18 +32,19 @@ def security_context(
 ) -> dict[str, Any]:
     """Return a security context that the restricted Pod Security Standard accepts unless the user is root.
 
-    ``log_containers`` are the containers whose logs are read, in pod order. The profile's own keys win; one that
-    it sets to null is left out. Raises :class:`NotInjectable` for a user id that the profile does not allow.
+    ``log_containers`` are those of ``Plan.log_containers``, ordinary containers before init containers. The profile's
+    own keys win; one that it sets to null is left out. Raises :class:`NotInjectable` for a user id that the profile
+    does not allow.
     """
     pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     users: list[int | None] = []
     # user, group and SELinux options are copied from one container, as they belong together
     source_context, first_known_user = _EMPTY_SECURITY_CONTEXT, None
     for container in log_containers:
-        own = container.securityContext or _EMPTY_SECURITY_CONTEXT
-        user = own.runAsUser if own.runAsUser is not None else pod_context.runAsUser
+        container_context = container.securityContext or _EMPTY_SECURITY_CONTEXT
+        user = container_context.runAsUser if container_context.runAsUser is not None else pod_context.runAsUser
         if not users or (first_known_user is None and user is not None):
-            source_context, first_known_user = own, user
+            source_context, first_known_user = container_context, user
         users.append(user)
     user = _user(profile, options, users, first_known_user, findings)
     group = source_context.runAsGroup if source_context.runAsGroup is not None else pod_context.runAsGroup
@@ -124,7 +125,7 @@ def _user(
     return first_known_user
 
 
-def reject_unstartable_user(
+def decline_unstartable_user(
     context: Mapping[str, Any], spec: PodSpec, profile: Profile, options: RequestedOptions
 ) -> None:
     """Raise :class:`NotInjectable` for a finished sidecar whose user would keep the kubelet from starting it.

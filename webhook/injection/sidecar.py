@@ -10,14 +10,23 @@ from msgspec.structs import replace
 
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.candidates import Candidate
-from webhook.injection.container_rules import problems_in
+from webhook.injection.container_schema import problems_in
 from webhook.injection.log_sources import LogSource
 from webhook.injection.pod import Container, EnvVar, PodSpec
-from webhook.injection.profile import TOKEN_MASK_VOLUME, TOKEN_PATH, Profile
+from webhook.injection.profile import (
+    LOG_DIRECTORIES,
+    LOG_FILES,
+    LOG_VOLUMES,
+    PERSISTENT_DIRECTORIES,
+    START,
+    TOKEN_MASK_VOLUME_NAME,
+    TOKEN_PATH,
+    Profile,
+)
+from webhook.injection.reading_start import effective_start
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.resources import sidecar_resources
-from webhook.injection.security_context import reject_unstartable_user, security_context
-from webhook.injection.start import requested_start
+from webhook.injection.security_context import decline_unstartable_user, security_context
 from webhook.injection.variables import Environment, escape_references
 from webhook.injection.volumes import Plan
 
@@ -44,7 +53,7 @@ def build(
     ``size_limit`` is the size limit of each new volume.
     """
     findings: list[Finding] = []
-    start = requested_start(profile, options, findings)
+    start = effective_start(profile, options, findings)
     environment = Environment(
         _fill_variables(profile.variables, plan, start) if profile.has_variable_placeholders else profile.variables
     )
@@ -67,15 +76,15 @@ def build(
     container["volumeMounts"] = mounts
     if profile.patch:
         unpatched, container = container, _patched(container, profile)
-        reject_unstartable_user(_patched_security_context(container), spec, profile, options)
-        _reject_defects(container, unpatched, profile, plan)
+        decline_unstartable_user(_patched_security_context(container), spec, profile, options)
+        _decline_problems(container, unpatched, profile, plan)
     else:
-        reject_unstartable_user(container["securityContext"], spec, profile, options)
+        decline_unstartable_user(container["securityContext"], spec, profile, options)
     return container, findings
 
 
 #: Mounts the empty volume over the service account's token.
-TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}
+TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME_NAME, "mountPath": TOKEN_PATH, "readOnly": True}
 
 
 def hides_token(spec: PodSpec, profile: Profile) -> bool:
@@ -99,16 +108,18 @@ def _patched_security_context(patched: Mapping[str, Any]) -> Mapping[str, Any]:
     return context if isinstance(context, dict) else {}
 
 
-def _reject_defects(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
+def _decline_problems(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
     """Raise :class:`NotInjectable` for a patched container that could not start, or that is no longer ours."""
     volumes = {volume["name"] for volume in profile.volumes} | {source.mount.name for source in plan.sources}
     volumes |= {mount["name"] for mount in unpatched["volumeMounts"]}
-    renamed = any(patched.get(key) != unpatched.get(key) for key in ("name", "restartPolicy"))
-    if renamed or problems_in(patched, volumes):
-        message = (
-            f"the patch of profile {quote_untrusted(profile.name)} makes a sidecar that can't start; ask your operator"
-        )
-        raise NotInjectable(Finding(Reason.PROFILE_PATCH, message))
+    if any(patched.get(key) != unpatched.get(key) for key in ("name", "restartPolicy")):
+        problem = "changes the sidecar's name or restartPolicy"
+    elif problems_in(patched, volumes):
+        problem = "makes a sidecar that can't start"
+    else:
+        return
+    message = f"the patch of profile {quote_untrusted(profile.name)} {problem}; ask your operator"
+    raise NotInjectable(Finding(Reason.PROFILE_PATCH, message))
 
 
 # --- logs ------------------------------------------------------------------------------------------------------
@@ -127,7 +138,7 @@ def _log_mount(source: LogSource, environment: Environment) -> dict[str, Any]:
 
 
 def _log_containers(candidates: Sequence[Candidate], plan: Plan) -> list[Container]:
-    """Return the containers whose logs are read."""
+    """Return the containers of ``Plan.log_containers``, ordinary ones before init containers."""
     log_containers = []
     for candidate in candidates:
         if candidate.selected and candidate.container.name in plan.log_containers:
@@ -135,11 +146,11 @@ def _log_containers(candidates: Sequence[Candidate], plan: Plan) -> list[Contain
     return log_containers
 
 
-def _files(plan: Plan, _start: str) -> list[str]:
+def _fill_files(plan: Plan, _reading_start: str) -> list[str]:
     return [pattern for source in plan.sources for pattern in source.sidecar_patterns]
 
 
-def _directories(plan: Plan, _start: str) -> list[str]:
+def _fill_directories(plan: Plan, _reading_start: str) -> list[str]:
     # a file that is mounted by itself has no directory of its own to show
     return [
         "/".join((source.path, *directory)) if name else source.path
@@ -148,28 +159,28 @@ def _directories(plan: Plan, _start: str) -> list[str]:
     ]
 
 
-def _volumes(plan: Plan, _start: str) -> list[str]:
+def _fill_volumes(plan: Plan, _reading_start: str) -> list[str]:
     return [source.mount.name for source in plan.sources]
 
 
-def _persistent_directories(plan: Plan, _start: str) -> list[str]:
+def _fill_persistent_directories(plan: Plan, _reading_start: str) -> list[str]:
     return [source.path for source in plan.sources if source.persistent]
 
 
-def _start(_plan: Plan, start: str) -> list[str]:
-    return [start] if start else []
+def _fill_start(_plan: Plan, reading_start: str) -> list[str]:
+    return [reading_start] if reading_start else []
 
 
 _FILLERS = {
-    "<log-files>": _files,
-    "<log-directories>": _directories,
-    "<log-volumes>": _volumes,
-    "<persistent-directories>": _persistent_directories,
-    "<start>": _start,
+    LOG_FILES: _fill_files,
+    LOG_DIRECTORIES: _fill_directories,
+    LOG_VOLUMES: _fill_volumes,
+    PERSISTENT_DIRECTORIES: _fill_persistent_directories,
+    START: _fill_start,
 }
 #: In a variable, the items of these are joined by colons, which no mount's path contains. Those of the others become a
 #: JSON list, as log shippers read it.
-_JOINED_BY_COLONS = frozenset({"<persistent-directories>", "<start>"})
+_JOINED_BY_COLONS = frozenset({PERSISTENT_DIRECTORIES, START})
 
 
 def _fill_arguments(items: Sequence[str], plan: Plan, start: str) -> list[str]:

@@ -9,7 +9,7 @@ from webhook.injection.candidates import Candidate, Mounts
 from webhook.injection.log_sources import too_many_sources
 from webhook.injection.paths import Components, components
 
-__all__ = ["Target", "enclosing_mount_path", "files_are_mounts", "targets"]
+__all__ = ["Target", "enclosing_mount_path", "files_are_mounts", "find_targets"]
 
 #: Containers times directories. Planning more would take as long as a thousand ordinary pods.
 MAX_TARGETS = 2048
@@ -28,9 +28,10 @@ class Target(Struct, gc=False):
     below: Mounts
 
 
-def targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -> list[Target]:
+def find_targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -> list[Target]:
     """Return each log directory in each candidate that its entries apply to."""
     directories: dict[Components, list[LogEntry]] = {}
+    # where no entry names a container, all entries match: the filtering is saved
     named: set[Components] = set()
     for entry in entries:
         directories.setdefault(entry.directory_parts, []).append(entry)
@@ -40,18 +41,17 @@ def targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -> lis
         raise too_many_sources(f"{len(directories)} directories in {len(candidates)} containers")
     found = []
     for directory, inside in directories.items():
-        for one in candidates:
-            matching = (
-                inside if one.takes_general_entries and directory not in named else _matching_entries(one, inside)
-            )
-            for path, files in _directories_of(one, directory, matching):
+        for candidate in candidates:
+            all_match = candidate.takes_general_entries and directory not in named
+            matching = inside if all_match else _matching_entries(candidate, inside)
+            for path, files in _directories_of(candidate, directory, matching):
                 found.append(
                     Target(
-                        one,
+                        candidate,
                         path,
                         files,
-                        enclosing_mount_path(path, one.own_mounts),
-                        _mounts_below(path, one.own_mounts),
+                        enclosing_mount_path(path, candidate.own_mounts),
+                        _mounts_below(path, candidate.own_mounts),
                     )
                 )
     return found
@@ -85,9 +85,9 @@ def _matching_entries(candidate: Candidate, entries: Sequence[LogEntry]) -> list
 def enclosing_mount_path(path: Components, mounts: Mounts) -> Components | None:
     """Return the path of the deepest mount at the path or above it, None if there is none."""
     nearest: Components | None = None
-    for own in mounts:
-        if path[: len(own)] == own and (nearest is None or len(own) > len(nearest)):
-            nearest = own
+    for mount_path in mounts:
+        if path[: len(mount_path)] == mount_path and (nearest is None or len(mount_path) > len(nearest)):
+            nearest = mount_path
     return nearest
 
 

@@ -44,7 +44,7 @@ def escape_references(text: str) -> str:
     return _EXPANDED_DOLLAR.sub("$$", text) if "$" in text else text
 
 
-#: Resolving a subPathExpr is quadratic in the container's variables; with more than these it is rejected.
+#: Resolving a subPathExpr is quadratic in the container's variables; a pod with more than these is declined.
 MAX_VARIABLES = 500
 
 
@@ -75,10 +75,10 @@ def added_variables(container: Container) -> Sequence[EnvVar]:
     has ``envFrom``, does not use it                        is not added: ``env`` would override it
     ======================================================  =====================================
     """
-    own = {variable.name for variable in container.env or ()}
+    present = {variable.name for variable in container.env or ()}
     missing: Sequence[EnvVar] = POD_VARIABLES
-    if not own.isdisjoint(_POD_NAMES):
-        missing = [variable for variable in POD_VARIABLES if variable.name not in own]
+    if not present.isdisjoint(_POD_NAMES):
+        missing = [variable for variable in POD_VARIABLES if variable.name not in present]
     if not container.envFrom or not missing:
         return missing
     texts = [*(container.command or ()), *(container.args or ())]
@@ -136,7 +136,7 @@ def _for_another_container(
 
 
 def _definition(variable: EnvVar) -> EnvVar:
-    """Return the variable without the defaults that the API server adds."""
+    """Return the variable without the defaults that the API server adds (``ownership.is_our_variable``: in JSON)."""
     source = variable.valueFrom
     if source is not None and source.fieldRef and source.fieldRef.get("apiVersion") == "v1":
         reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}

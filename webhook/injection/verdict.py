@@ -27,7 +27,7 @@ class Verdict(Struct):
     configuration: Configuration
     reason: Reason
     findings: list[Finding]
-    #: The profile's name and revision; empty if a rule rejected the pod.
+    #: The profile's name and revision; empty if a rule declined the pod.
     profile_name: str = ""
     revision: str = ""
     operations: list[Operation] = []
@@ -42,7 +42,7 @@ class Verdict(Struct):
 
     @property
     def injected(self) -> bool:
-        """Return whether there is a patch (in shadow mode: whether there would be one)."""
+        """Return whether the injection succeeded. In shadow mode its patch is not sent: the outcome says so."""
         return self.reason is Reason.INJECTED
 
     @property
@@ -53,7 +53,7 @@ class Verdict(Struct):
     @property
     def outcome(self) -> Outcome:
         """Return the outcome."""
-        return Outcome.of(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
+        return Outcome.from_reason(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
 
     @property
     def warned(self) -> list[Finding]:

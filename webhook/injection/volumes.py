@@ -23,22 +23,22 @@ from msgspec import Struct
 from webhook.injection.annotations import LogEntry
 from webhook.injection.candidates import Candidate
 from webhook.injection.edit import ContainerRef
-from webhook.injection.hiding import reject_hidden_program, reject_system_directory, warning_if_application_hidden
-from webhook.injection.kinds import (
-    HOST_PATH,
-    PERSISTENT_KINDS,
-    WRITABLE_KINDS,
-    describe_kind,
-    is_mount_read_only,
-    kind_of,
-)
-from webhook.injection.log_sources import MOUNT_ITSELF, FilePattern, LogSource, SeenAt, assign_sidecar_paths
+from webhook.injection.hiding import decline_hidden_program, decline_system_directory, warning_if_application_hidden
+from webhook.injection.log_sources import MOUNT_ITSELF, ContainerMount, FilePattern, LogSource, assign_sidecar_paths
 from webhook.injection.paths import Components, components, normalised_path, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
-from webhook.injection.targets import Target, files_are_mounts, targets
+from webhook.injection.targets import Target, files_are_mounts, find_targets
 from webhook.injection.variables import needed_variables
+from webhook.injection.volume_types import (
+    HOST_PATH,
+    PERSISTENT_TYPES,
+    WRITABLE_TYPES,
+    describe_type,
+    is_mount_read_only,
+    type_of,
+)
 
 __all__ = ["NewVolume", "Plan", "plan_volumes"]
 
@@ -61,7 +61,7 @@ class Plan(Struct, gc=False):
     #: Reused volumes of which a subPath is mounted. The kubelet creates a missing subPath for the first container that
     #: mounts it.
     reused_subpath_volumes: set[str]
-    #: The names of the containers that can write the logs or, where there are none, of those that can read them.
+    #: The names of the selected containers that can write to a log source or, if none can, of those that can read one.
     log_containers: set[str]
     findings: list[Finding]
 
@@ -97,29 +97,29 @@ def plan_volumes(
     volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
     *,
-    host_paths: bool = True,
+    read_host_paths: bool = True,
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.chooses_logs``. Raises
+    ``read_host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.chooses_logs``. Raises
     :class:`NotInjectable` if a new volume would break a container, or if the logs can't be read.
     """
-    planning = _Planning(volumes, host_paths=host_paths)
-    found = targets(candidates, entries)
+    planning = _Planner(volumes, read_host_paths=read_host_paths)
+    found = find_targets(candidates, entries)
     for target in found:
-        planning.add_new_volumes(target)
+        planning.add_new_volume(target)
     # after all new volumes are known: an entry with ** also matches files in those inside its directory
     for target in found:
         planning.add_sources(target)
     return planning.result(profile)
 
 
-class _Planning:
+class _Planner:
     """Collects first the new volumes, then the log sources."""
 
-    def __init__(self, volumes: Mapping[str, dict[str, Any]], *, host_paths: bool) -> None:
+    def __init__(self, volumes: Mapping[str, dict[str, Any]], *, read_host_paths: bool) -> None:
         self.volumes = volumes
-        self.host_paths = host_paths
+        self.read_host_paths = read_host_paths
         self.new_volumes: dict[Components, NewVolume] = {}
         self.new_mounts: list[tuple[ContainerRef, VolumeMount]] = []
         self.sources: dict[tuple[Any, ...], LogSource] = {}
@@ -132,7 +132,7 @@ class _Planning:
         #: The first read-only mount of a volume by a selected container.
         self.read_only_mounts: dict[str, tuple[Container, VolumeMount]] = {}
 
-    def add_new_volumes(self, target: Target) -> None:
+    def add_new_volume(self, target: Target) -> None:
         """Add a volume if the container has none at the directory or above, and its log files are not mounts."""
         candidate, directory, entries = target.candidate, target.directory, target.entries
         if (
@@ -144,10 +144,10 @@ class _Planning:
         directory_path = entries[0].directory
         volume = self.new_volumes.get(directory)
         if volume is None:
-            reject_system_directory(entries[0])
+            decline_system_directory(entries[0])
             name = f"{NAME_PREFIX}{LOG_VOLUME_STEM}-{len(self.new_volumes) + 1}"
             volume = self.new_volumes[directory] = NewVolume(name, directory_path)
-        reject_hidden_program(target)
+        decline_hidden_program(target)
         # a subPath for each container: two that write the same file name must not share the file
         mount = VolumeMount(volume.name, directory_path, subPath=candidate.container.name)
         candidate.new_mounts[directory] = mount
@@ -209,11 +209,11 @@ class _Planning:
         if mount is None:
             message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
             raise NotInjectable(Finding(Reason.BLOCK_DEVICE, message, annotation="logs", value=entry.text))
-        kind = kind_of(self.volumes, mount)
-        if kind not in WRITABLE_KINDS:
-            message = f"{describe_kind(kind)} is mounted there, which can't hold logs"
+        volume_type = type_of(self.volumes, mount)
+        if volume_type not in WRITABLE_TYPES:
+            message = f"{describe_type(volume_type)} is mounted there, which can't hold logs"
             raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, message, annotation="logs", value=entry.text))
-        if kind == HOST_PATH and not self.host_paths:
+        if volume_type == HOST_PATH and not self.read_host_paths:
             return
         read_only = is_mount_read_only(self.volumes, mount)
         variables: tuple[EnvVar, ...] = ()
@@ -221,7 +221,7 @@ class _Planning:
             variables = needed_variables(container, candidate.added_variables, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
             self.reused_subpath_volumes.add(mount.name)
-        persistent = kind in PERSISTENT_KINDS
+        persistent = volume_type in PERSISTENT_TYPES
         self._add_source(container.name, mount, patterns, new=False, variables=variables, persistent=persistent)
         if not read_only:
             self.writable_volumes.add(mount.name)
@@ -243,8 +243,8 @@ class _Planning:
         """Add a log source, or add the container and the patterns to the one that has the same directory."""
         key: tuple[Any, ...] = (mount.name, components(mount.subPath or ""), mount.subPathExpr or "")
         if variables:
-            key += tuple((one.name, one.value, repr(one.valueFrom)) for one in variables)
-        seen = SeenAt(container, normalised_path(mount.mountPath))
+            key += tuple((variable.name, variable.value, repr(variable.valueFrom)) for variable in variables)
+        seen = ContainerMount(container, normalised_path(mount.mountPath))
         source = self.sources.get(key)
         if source is None:
             self.sources[key] = LogSource(mount, new, [seen], patterns, variables, persistent)
@@ -256,18 +256,18 @@ class _Planning:
         self, path: Components, directory: Components, mount: VolumeMount | None, entries: Sequence[LogEntry]
     ) -> list[FilePattern]:
         """Return the patterns of the files that can be in a mount below the directory; none if it can't hold logs."""
-        kind = kind_of(self.volumes, mount) if mount is not None else ""
-        if mount is None or kind not in WRITABLE_KINDS:
+        volume_type = type_of(self.volumes, mount) if mount is not None else ""
+        if mount is None or volume_type not in WRITABLE_TYPES:
             return []
         # only these mounts can be a file: the root of any other volume is a directory
-        can_be_file = bool(mount.subPath or mount.subPathExpr) or kind == HOST_PATH
+        can_be_file = bool(mount.subPath or mount.subPathExpr) or volume_type == HOST_PATH
         patterns: list[FilePattern] = []
         for entry in entries:
             reached = entry.recursive or len(path) == len(directory) + 1
             if can_be_file and reached and fnmatchcase(path[-1], entry.file_glob):
                 patterns.append(MOUNT_ITSELF)
             if entry.recursive:
-                patterns.append(FilePattern((), recursive=True, name=entry.file_glob))
+                patterns.append(FilePattern((), recursive=True, file_glob=entry.file_glob))
         return list(dict.fromkeys(patterns))
 
     def result(self, profile: Profile) -> Plan:

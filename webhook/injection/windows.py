@@ -7,7 +7,7 @@ from webhook.injection.pod import NodeSelectorTerm, PodSpec, SecurityContext
 __all__ = ["windows_evidence"]
 
 #: Labels of nodes, set by the kubelet: the operating system, and the build of Windows.
-_SYSTEM = ("kubernetes.io/os", "beta.kubernetes.io/os")
+_OS_LABELS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 _BUILD = "node.kubernetes.io/windows-build"
 _WINDOWS = "windows"
 
@@ -29,7 +29,7 @@ def windows_evidence(spec: PodSpec) -> str:
     if spec.os is not None and spec.os.name:
         return "os.name" if spec.os.name == _WINDOWS else ""
     selector = spec.nodeSelector or {}
-    if _WINDOWS in (selector.get(label) for label in _SYSTEM) or _BUILD in selector:
+    if _WINDOWS in (selector.get(label) for label in _OS_LABELS) or _BUILD in selector:
         return "nodeSelector"
     if _by_affinity(spec):
         return "nodeAffinity"
@@ -52,7 +52,7 @@ def _term_demands_windows(term: NodeSelectorTerm) -> bool:
     for requirement in term.matchExpressions or ():
         if requirement.key == _BUILD and requirement.operator in ("In", "Exists", "Gt", "Lt"):
             return True
-        if requirement.key in _SYSTEM:
+        if requirement.key in _OS_LABELS:
             values = set(requirement.values or ())
             systems = {"In": systems & values, "NotIn": systems - values}.get(requirement.operator, systems)
     return systems == {_WINDOWS}

@@ -18,7 +18,7 @@ TRIM_INTERVAL = 5.0
 
 
 class MemoryTrimmer:
-    """A poller that makes the C library return free pages when the process has grown much since its start.
+    """A periodic task that makes the C library return free pages when the process has grown much since its start.
 
     By itself, glibc returns free memory only from the end of its heap. After hundreds of simultaneous connections, or
     bodies of megabytes, the free memory before the end is many times the memory in use.
@@ -29,7 +29,7 @@ class MemoryTrimmer:
         self._limit = resident() + ALLOWED_GROWTH
         self._next = clock()
 
-    async def poll(self) -> None:
+    async def run(self) -> None:
         """Trim if the resident memory exceeds the limit and ``TRIM_INTERVAL`` is over."""
         if self._clock() >= self._next and resident() > self._limit:
             self._next = self._clock() + TRIM_INTERVAL

@@ -25,7 +25,7 @@ PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
 
 
 class Limit(StrEnum):
-    """The limits that clients can exceed."""
+    """The limits that clients can exceed, and clients that have none of the allowed names."""
 
     BODY_SIZE = "body_size"
     BUFFERED_BODIES = "buffered_bodies"
@@ -35,15 +35,15 @@ class Limit(StrEnum):
     HEADER_TIME = "header_time"
     RESPONSE_TIME = "response_time"
     PIPELINE = "pipeline"
-    CONNECTIONS = "connections"
-    CLIENT_NAME = "client_name"
+    CONNECTIONS = "connections"  # the setting, or the file descriptors or memory that there are
+    CLIENT_NAME = "client_name"  # no limit, but counted here because the connection is closed in the same way
 
 
 class ExceptionSource(StrEnum):
     """The place where an unexpected exception was caught."""
 
     REVIEW = "review"
-    POLL = "poll"  # reloading files, trimming memory
+    POLL = "poll"  # a periodic task: reloading files, trimming memory, logging readiness
     LIBRARY = "library"  # caught by uvicorn or asyncio
 
 
@@ -113,7 +113,8 @@ class Metrics:
         )
         self._configuration_reloads = Counter(
             "pillion_configuration_reloads",
-            "Reloads of the configuration file after a change, by result.",
+            "Reloads of the configuration file after a change, by result; failures also at the start, for the file and "
+            "for its backup.",
             ["result"],
             registry=registry,
         )
@@ -137,7 +138,8 @@ class Metrics:
         self._certificate_not_after.set(float("nan"))
         self._certificate_reloads = Counter(
             "pillion_certificate_reloads",
-            "Reloads of the certificate files after a change, by result.",
+            "Attempts to load certificate files that have changed or were unusable, by result; a repeated failure "
+            "counts once.",
             ["result"],
             registry=registry,
         )
@@ -248,7 +250,7 @@ class Metrics:
         self._certificate_not_after.set(not_after)
 
     def record_certificate_reload(self, *, success: bool) -> None:
-        """Count a reload of the certificate files, and set whether the last one succeeded."""
+        """Count an attempt to load the certificate files, and set whether the last one succeeded."""
         self._certificate_reloads.labels("success" if success else "failure").inc()
         self._certificate_good.set(success)
 
@@ -281,8 +283,9 @@ class _KeeperCollector(Collector):
             "pillion_keeper_last_success_timestamp_seconds",
             "When the certificate keeper last reconciled successfully.",
         )
-        is_leader = GaugeMetricFamily(
-            "pillion_keeper_is_leader", "Whether this server's certificate keeper holds the Lease."
+        may_rotate = GaugeMetricFamily(
+            "pillion_keeper_is_leader",
+            "Whether this server's certificate keeper may rotate: it holds the Lease, or can't use it.",
         )
         if self.read_status is not None:
             status = self.read_status()
@@ -294,5 +297,5 @@ class _KeeperCollector(Collector):
             # no time is no time in 1970
             if status.last_success:
                 last_success.add_metric([], status.last_success)
-            is_leader.add_metric([], status.is_leader)
-        yield from (steps, failures, last_success, is_leader)
+            may_rotate.add_metric([], status.may_rotate)
+        yield from (steps, failures, last_success, may_rotate)

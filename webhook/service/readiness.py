@@ -9,7 +9,7 @@ __all__ = ["ReadinessLogger"]
 
 
 class ReadinessLogger:
-    """A poller that logs the reason why the server is not ready whenever it changes, and that it is ready.
+    """A periodic task that logs the reason why the server is not ready whenever it changes, and that it is ready.
 
     A draining server is left out: the event ``draining`` says so.
     """
@@ -19,7 +19,7 @@ class ReadinessLogger:
         self._log = log
         self._logged: str | None = None
 
-    async def poll(self) -> None:
+    async def run(self) -> None:
         """Log a change."""
         error = self._state.readiness_error(datetime.now(UTC))
         if error == self._logged or self._state.draining:

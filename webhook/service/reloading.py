@@ -21,21 +21,21 @@ from webhook.service.tls.sources import CertificateSource
 __all__ = [
     "CertificateReloader",
     "ConfigurationReloader",
-    "Poller",
+    "PeriodicTask",
     "WatchedFiles",
-    "poll_forever",
     "put_in_force",
+    "run_forever",
 ]
 
 #: Logged in place of an unexpected exception's message, which may quote a key, or a secret variable of a profile.
 UNEXPECTED = "unexpected exception while reading it: a bug in Pillion"
 
 
-class Poller(Protocol):
-    """An object that checks for changes whenever it is polled."""
+class PeriodicTask(Protocol):
+    """Work that the server repeats every ``reload_interval``, such as looking for changed files."""
 
-    async def poll(self) -> None:
-        """Check for changes, and apply them."""
+    async def run(self) -> None:
+        """Do it once."""
 
 
 class WatchedFiles:
@@ -84,7 +84,7 @@ class ConfigurationReloader:
         self._metrics = metrics
         self._log = log
 
-    def load_first(self) -> None:
+    def load_initial(self) -> None:
         """Apply the configuration to start with: the file's, otherwise the backup's, otherwise none."""
         self._watch.reload()
         content = self._watch.content[self._file]
@@ -96,7 +96,7 @@ class ConfigurationReloader:
         else:
             self._apply(configuration, content)
 
-    async def poll(self) -> None:
+    async def run(self) -> None:
         """Load the configuration if its file has changed."""
         if not self._watch.reload():
             return
@@ -104,7 +104,7 @@ class ConfigurationReloader:
         try:
             # in another thread: parsing YAML would delay reviews
             configuration = await asyncio.to_thread(self._parse, content, str(self._file))
-        except Exception as error:  # noqa: BLE001 — a bug must not end the polling
+        except Exception as error:  # noqa: BLE001 — a bug must not end the periodic tasks
             message = self._reject("configuration reload failed", self._file, error)
             if self._state.configuration is None:
                 self._state.configuration_error = message
@@ -119,7 +119,7 @@ class ConfigurationReloader:
         if self._backup is None or isinstance(content, ReadFailure):
             return
         try:
-            files.replace(self._backup, content)
+            files.write_atomically(self._backup, content)
         except OSError as error:
             self._log.warning("configuration backup failed", file=str(self._backup), message=error.strerror)
 
@@ -156,11 +156,11 @@ class ConfigurationReloader:
 def put_in_force(
     configuration: Configuration, state: LiveState, metrics: Metrics, log: Log, *, from_backup: bool = False
 ) -> None:
-    """Use a configuration from now on, and log its notes."""
+    """Use a configuration from now on, and log its messages."""
     state.configuration = configuration
     metrics.set_profiles(configuration.profiles.values(), from_backup=from_backup)
-    for note in configuration.notes:
-        log.info("configuration", message=note)
+    for message in configuration.log_messages:
+        log.info("configuration", message=message)
 
 
 class CertificateReloader:
@@ -189,7 +189,7 @@ class CertificateReloader:
         self._last_failure = ""
         """The last failure that was logged; empty after a success."""
 
-    def load_first(self) -> None:
+    def load_initial(self) -> None:
         """Load the certificate to start with, if there is one.
 
         Raises :class:`certs.verify.UnusablePairError` if the source requires one.
@@ -202,7 +202,7 @@ class CertificateReloader:
             if self._source.required:
                 raise
 
-    async def poll(self) -> None:
+    async def run(self) -> None:
         """Prepare the files; load them if they changed, or if the last attempt failed.
 
         Unchanged files may become usable: a certificate becomes valid, or a disk error passes.
@@ -218,10 +218,10 @@ class CertificateReloader:
             self._loaded = False
             certificate = self._load()
         except UnusablePairError as error:
-            self._reload_failed(changed, message=str(error))
+            self._record_failure(changed, message=str(error))
             return
-        except Exception as error:  # noqa: BLE001 — a bug must not end the polling
-            if self._reload_failed(changed, message=UNEXPECTED, **traceback_fields(type(error), error.__traceback__)):
+        except Exception as error:  # noqa: BLE001 — a bug must not end the periodic tasks
+            if self._record_failure(changed, message=UNEXPECTED, **traceback_fields(type(error), error.__traceback__)):
                 self._metrics.count_exception(ExceptionSource.POLL)
             return
         self._last_failure = ""
@@ -249,7 +249,7 @@ class CertificateReloader:
             self._last_failure = ""
             self._metrics.record_certificate_reload(success=True)
 
-    def _reload_failed(self, changed: bool, *, message: str, **fields: Field) -> bool:
+    def _record_failure(self, changed: bool, *, message: str, **fields: Field) -> bool:
         """Count and log a failure, unless it repeats the last one; return whether it was logged."""
         failure = f"{message} {fields.get('trace', '')}"
         if not changed and failure == self._last_failure:
@@ -260,13 +260,13 @@ class CertificateReloader:
         return True
 
 
-async def poll_forever(interval: float, log: Log, metrics: Metrics, *pollers: Poller) -> None:
-    """Poll each poller every ``interval`` seconds until cancelled."""
+async def run_forever(interval: float, log: Log, metrics: Metrics, *tasks: PeriodicTask) -> None:
+    """Run each task every ``interval`` seconds until cancelled."""
     while True:
         await asyncio.sleep(interval)
-        for poller in pollers:
+        for task in tasks:
             try:
-                await poller.poll()
-            except Exception as error:  # noqa: BLE001 — a bug in one poller must not end the polling
+                await task.run()
+            except Exception as error:  # noqa: BLE001 — a bug in one task must not end the others
                 log.error("unexpected exception", **traceback_fields(type(error), error.__traceback__))  # noqa: TRY400 — not the stdlib's log
                 metrics.count_exception(ExceptionSource.POLL)

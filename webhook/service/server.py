@@ -35,7 +35,7 @@ from webhook.service.reviews import ReviewService
 from webhook.service.settings import Address, Settings
 from webhook.service.state import LiveState
 from webhook.service.tls.context import ServingContext
-from webhook.service.tls.local_certificates import NAMES, LocalCertificates
+from webhook.service.tls.local_certificates import LOCAL_HOST_NAMES, LocalCertificates
 from webhook.service.tls.sources import CertificateFiles, CertificateSource, SharedFolderSource
 
 __all__ = ["Server", "build", "run"]
@@ -56,18 +56,18 @@ class Server:
     state: LiveState
     review_listener: Listener
     health_listener: Listener
-    pollers: tuple[reloading.Poller, ...]
+    tasks: tuple[reloading.PeriodicTask, ...]
     log: Log
     metrics: Metrics
-    source: CertificateSource
+    certificate_source: CertificateSource
 
     def start(self) -> "asyncio.Task[None]":
-        """Start to serve in the running event loop; return the task that polls for changed files."""
+        """Start to serve in the running event loop; return the asyncio task that runs the periodic ones."""
         self.review_listener.start()
         self.health_listener.start()
         loop = asyncio.get_running_loop()
-        polling = reloading.poll_forever(self.settings.reload_interval, self.log, self.metrics, *self.pollers)
-        return loop.create_task(polling)
+        running = reloading.run_forever(self.settings.reload_interval, self.log, self.metrics, *self.tasks)
+        return loop.create_task(running)
 
     async def shutdown(self, *, time_limit: float) -> None:
         """Become unready, drain connections for at most ``time_limit`` seconds, and close both listeners."""
@@ -87,8 +87,8 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     """Return a server whose sockets are bound, and which does not serve yet.
 
     An invalid configuration file does not keep it from starting: it is not ready until the file is corrected.
-    Raises :class:`ConfigurationError` for invalid settings of the built-in configuration, :class:`StartError` for
-    anything else, even for an unexpected exception, so that every failure to start ends with a readable message.
+    Raises :class:`ConfigurationError` for an invalid ``--prefix`` with the built-in configuration, :class:`StartError`
+    for anything else, even for an unexpected exception, so that every failure to start ends with a readable message.
     """
     try:
         return _build(settings, metrics, log)
@@ -103,7 +103,7 @@ def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
 
 def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     state = LiveState()
-    pollers: list[reloading.Poller] = [MemoryTrimmer()]
+    tasks: list[reloading.PeriodicTask] = [MemoryTrimmer()]
     if settings.config is None:
         reloading.put_in_force(_builtin_configuration(settings), state, metrics, log)
     else:
@@ -111,8 +111,8 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         configurations = reloading.ConfigurationReloader(
             settings.config, settings.config_backup, parse, state=state, metrics=metrics, log=log
         )
-        configurations.load_first()
-        pollers.append(configurations)
+        configurations.load_initial()
+        tasks.append(configurations)
     source = _certificate_source(settings)
     context = ServingContext(verify_clients=settings.client_ca is not None)
     certificates = reloading.CertificateReloader(
@@ -125,7 +125,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         log=log,
     )
     try:
-        certificates.load_first()
+        certificates.load_initial()
     except UnusablePairError as error:
         files = " and the key ".join(map(str, dict.fromkeys(source.files)))
         raise StartError(f"can't serve with the certificate {files}: {error}") from None
@@ -133,8 +133,8 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     metrics.observe_readiness(state.is_ready)
     if isinstance(source, SharedFolderSource):
         metrics.observe_keeper(lambda: source.status)
-    pollers.append(certificates)
-    pollers.append(ReadinessLogger(state, log))  # the last, which sees what the others have changed
+    tasks.append(certificates)
+    tasks.append(ReadinessLogger(state, log))  # the last, which sees what the others have changed
     reviews = webhook_app(ReviewService(state, settings, metrics, log))
     health = health_app(state, metrics)
     return Server(
@@ -142,7 +142,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
         state,
         _listener(settings.listen, reviews, settings, metrics, context.listener_context),
         _listener(settings.health_listen, health, settings, metrics, None),
-        tuple(pollers),
+        tuple(tasks),
         log,
         metrics,
         source,
@@ -175,7 +175,7 @@ async def _until_signalled(server: Server, announce: Callable[[Server], None]) -
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    polling = server.start()
+    periodic = server.start()
     # Objects that exist now live as long as the process: exclude them from garbage collections.
     trim()
     gc.freeze()
@@ -192,7 +192,7 @@ async def _until_signalled(server: Server, announce: Callable[[Server], None]) -
     else:
         stopping.cancel()
         server.abort()
-    for task in (polling, second):
+    for task in (periodic, second):
         task.cancel()
     server.log.info("stopped")
 
@@ -252,5 +252,5 @@ def _certificate_source(settings: Settings) -> CertificateSource:
     if settings.state_folder is None:
         raise StartError("there is no certificate; set --tls-cert and --tls-key, --shared-folder or --state-folder")
     hosts = (settings.listen.host,) if settings.listen.host else ()
-    names = dict.fromkeys((*NAMES, *hosts, *(settings.tls_names or ())))
+    names = dict.fromkeys((*LOCAL_HOST_NAMES, *hosts, *(settings.tls_names or ())))
     return LocalCertificates(settings.state_folder, tuple(names))

@@ -89,8 +89,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:10]) <= 10**9:
-        raise ValueError("not a count; write a whole number above 0")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise ValueError("not a count; write a whole number from 1 to 999999999")
     return int(text)
 
 
@@ -187,10 +187,10 @@ class Settings:
     handshake_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a TLS handshake")
     header_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a request's headers")
     body_timeout: float = _setting("10s", duration.seconds, "DURATION", "the time limit for a request's body")
-    # 7 MiB: the API server accepts requests of up to 3 MiB, and a review of an update has the object twice
+    # 7 MiB: the API server accepts requests of up to 3 MiB, and a review of an update would have the object twice
     max_body_size: int = _setting("7MiB", _size, "SIZE", "the largest request body")
     max_buffered_bodies_size: int = _setting("64MiB", _size, "SIZE", "the total size of request bodies being received")
-    max_header_size: int = _setting("32KiB", _size, "SIZE", "the total size of a request's headers")
+    max_header_size: int = _setting("32KiB", _size, "SIZE", "the total size of a request's line and headers")
     max_header_count: int = _setting("64", _count, "COUNT", "the largest number of headers of a request")
     max_connections: int = _setting(
         "512", _count, "COUNT", "the largest number of open connections, handshakes included"
@@ -207,7 +207,7 @@ class Settings:
         for row in SETTINGS:
             option, variable = options.get(row.name), environment.get(row.variable)
             text, where = (option, row.option) if option is not None else (variable, row.variable)
-            if not text:  # in a manifest, an empty variable means "not set"
+            if not text:  # an empty option or variable means "not set", as in a manifest
                 continue
             try:
                 values[row.name] = row.parse(text)

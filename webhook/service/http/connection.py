@@ -45,7 +45,7 @@ class ConnectionOwner(Protocol):
     def response_buffered(self, connection: "Connection", size: int) -> None:
         """Account for a large response, which the connection is about to write."""
 
-    def closed(self, connection: "Connection") -> None:
+    def forget_large_response(self, connection: "Connection") -> None:
         """Remove the connection from the account of large responses."""
 
 
@@ -164,7 +164,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the listener that the connection is closed."""
-        self._owner.closed(self)
+        self._owner.forget_large_response(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

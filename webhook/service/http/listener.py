@@ -118,7 +118,7 @@ class Listener:
         self._accept()
         self._sock.close()
         if self._handshaking:
-            await asyncio.wait([each.task for each in self._handshaking.values()], timeout=time_limit)
+            await asyncio.wait([handshake.task for handshake in self._handshaking.values()], timeout=time_limit)
         # read what has arrived: a connection that seems idle may have sent a request
         await asyncio.sleep(0.01)
         for connection in list(self._connections):
@@ -182,8 +182,8 @@ class Listener:
         The oldest without a response yet, because an API server's connection has its first within milliseconds; if
         there is none, the one that has been idle for longest. So stalled connections can't keep API servers out.
         """
-        unserved = [each for each in (*self._handshaking, *self._connections) if not each.served]
-        idle = [each for each in self._connections if each.idle_since is not None]
+        unserved = [connection for connection in (*self._handshaking, *self._connections) if not connection.served]
+        idle = [connection for connection in self._connections if connection.idle_since is not None]
         if unserved:
             self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
             self._drop(min(unserved, key=lambda connection: connection.accepted))
@@ -218,14 +218,14 @@ class Listener:
         while len(self._large_responses) > 1 and sum(self._large_responses.values()) > MAX_BUFFERED_RESPONSES:
             # an idle connection loses no response
             first = next(
-                (each for each in self._large_responses if each.idle_since is not None),
+                (large for large in self._large_responses if large.idle_since is not None),
                 next(iter(self._large_responses)),
             )
             self.metrics.count_exceeded_limit(Limit.BUFFERED_RESPONSES)
-            self.closed(first)
+            self.forget_large_response(first)
             first.transport.abort()
 
-    def closed(self, connection: Connection) -> None:
+    def forget_large_response(self, connection: Connection) -> None:
         """Remove the connection from the account of large responses."""
         self._large_responses.pop(connection, None)
 

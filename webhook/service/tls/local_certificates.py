@@ -7,10 +7,10 @@ from certs import files
 from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
 from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
 
-__all__ = ["NAMES", "LocalCertificates"]
+__all__ = ["LOCAL_HOST_NAMES", "LocalCertificates"]
 
 #: The host names by which clients on this machine may call the server.
-NAMES = ("localhost", "127.0.0.1", "::1")
+LOCAL_HOST_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class LocalCertificates:
@@ -21,7 +21,7 @@ class LocalCertificates:
 
     required = True
 
-    def __init__(self, folder: Path, names: tuple[str, ...] = NAMES) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...] = LOCAL_HOST_NAMES) -> None:
         self.folder = folder
         self.ca_file = folder / "ca.pem"
         """The CA's certificate without its key, which clients must trust."""
@@ -35,7 +35,7 @@ class LocalCertificates:
         return ""
 
     def prepare(self, now: datetime, _in_use: VerifiedLeaf | None = None) -> None:
-        """Create the CA and the leaf, or replace what is broken, due for renewal, or for other names.
+        """Create the CA and the pair, or replace what is broken, due for renewal, or for other names.
 
         Raises :class:`certs.verify.UnusablePairError` if the folder can't be written, or if it has a CA's key that
         Pillion did not create, which is not replaced.
@@ -52,14 +52,14 @@ class LocalCertificates:
         renew_leaf = False
         if ca is None or is_due_for_renewal(ca.certificate, now):
             ca = CA.create(now)
-            files.replace(self._ca_with_key, ca.certificate_pem + ca.key_pem)
+            files.write_atomically(self._ca_with_key, ca.certificate_pem + ca.key_pem)
             renew_leaf = True
         # clients read this copy
         if _read(self.ca_file) != ca.certificate_pem:
-            files.replace(self.ca_file, ca.certificate_pem)
-        if renew_leaf or not self._has_valid_leaf(ca, now):
+            files.write_atomically(self.ca_file, ca.certificate_pem)
+        if renew_leaf or not self._has_valid_pair(ca, now):
             leaf = ca.issue(self._names, now)
-            files.replace(self.pair_file, leaf.certificate_pem + leaf.key_pem)
+            files.write_atomically(self.pair_file, leaf.certificate_pem + leaf.key_pem)
 
     def _read_ca(self) -> CA | None:
         pem = _read(self._ca_with_key)
@@ -70,7 +70,7 @@ class LocalCertificates:
         except ValueError:
             return None
 
-    def _has_valid_leaf(self, ca: CA, now: datetime) -> bool:
+    def _has_valid_pair(self, ca: CA, now: datetime) -> bool:
         pem = _read(self.pair_file)
         try:
             leaf = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)

@@ -44,7 +44,7 @@ function mountRow(mount, ends) {
 }
 
 function volumeBox(volume, sources) {
-  const what = volume.detail ? `${volume.kind}, ${volume.detail}` : volume.kind;
+  const what = volume.detail ? `${volume.type}, ${volume.detail}` : volume.type;
   const made = element("li", volume.new ? "box new" : "box", head(volume.name, what, volume.new));
   for (const source of sources.filter((each) => each.volume === volume.name)) {
     made.append(element("p", "sub", "the sidecar reads ", element("code", "", source.reads.join(", "))));

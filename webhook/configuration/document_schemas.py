@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from webhook.injection.annotations import MAX_COMPONENT_BYTES
-from webhook.injection.container_rules import (
+from webhook.injection.container_schema import (
     IMAGE,
     OBJECT_NAME,
     PULL_POLICY,
@@ -12,7 +12,7 @@ from webhook.injection.container_rules import (
     SIDECAR_FIELDS,
     check_cross_references,
 )
-from webhook.injection.names import DNS_LABEL
+from webhook.injection.dns_labels import DNS_LABEL
 from webhook.injection.paths import PATH_MAX, components, normalised_path
 from webhook.schema import (
     ANYTHING,
@@ -227,7 +227,7 @@ def _check_source(fields: dict[str, Any], path: Path, report: Report) -> None:
         report(path, f"has both {sources[0]} and {sources[1]}; remove one")
 
 
-_VOLUME = Object({"name": STRING, **VOLUME_SOURCES}, rule=_check_source)
+_VOLUME = Object({"name": STRING, **VOLUME_SOURCES}, check=_check_source)
 
 
 # --- patch -----------------------------------------------------------------------------------------------------
@@ -260,13 +260,13 @@ _OPERATION = Object(
     {"op": one_of(*_OPERATIONS), "path": _POINTER, "from": _POINTER, "value": ANYTHING},
     ("op", "path"),
     keeps_null=True,
-    rule=_check_operation,
+    check=_check_operation,
 )
 
 
 # --- the documents ---------------------------------------------------------------------------------------------
 
-SIDECAR = Object(SIDECAR_FIELDS, rule=check_cross_references)
+SIDECAR = Object(SIDECAR_FIELDS, check=check_cross_references)
 _BOUND = Object({"min": QUANTITY, "max": QUANTITY})
 PROFILE = Object(
     {

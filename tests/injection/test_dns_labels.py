@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.injection.names import MAX_LABEL_LENGTH, is_dns_label
+from webhook.injection.dns_labels import MAX_LABEL_LENGTH, is_dns_label
 
 
 @pytest.mark.parametrize("text", ["a", "0", "a-b", "a--b", "x" * MAX_LABEL_LENGTH])

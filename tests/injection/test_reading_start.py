@@ -11,8 +11,8 @@ from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import RequestedOptions
-from webhook.injection.kinds import PERSISTENT_KINDS, WRITABLE_KINDS
-from webhook.injection.start import start_in_words
+from webhook.injection.reading_start import start_in_words
+from webhook.injection.volume_types import PERSISTENT_TYPES, WRITABLE_TYPES
 from webhook.profiles import builtins
 
 
@@ -43,11 +43,11 @@ def variables(admission: Admission, pod: dict[str, Any] | None = None) -> dict[s
     return {one["name"]: one["value"] for one in env if one["name"] in ("PILLION_START", "PILLION_PERSISTENT")}
 
 
-@pytest.mark.parametrize("kind", sorted(WRITABLE_KINDS))
+@pytest.mark.parametrize("kind", sorted(WRITABLE_TYPES))
 def test_a_volume_that_outlives_the_pod_is_named(kind: str) -> None:
     """All kinds but emptyDir, gitRepo, ephemeral and inline csi can have files from before the pod."""
     outlives = kind not in ("emptyDir", "gitRepo", "ephemeral", "csi")
-    assert (kind in PERSISTENT_KINDS) == outlives
+    assert (kind in PERSISTENT_TYPES) == outlives
     admission = run({kind: {"driver": "csi.example.com"}})
     assert variables(admission) == ({"PILLION_PERSISTENT": "/logs"} if outlives else {})
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.container_rules import problems_in
+from webhook.injection.container_schema import problems_in
 
 CONTAINER: dict[str, Any] = {
     "name": "pillion-own",

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from webhook.configuration.schema import BOUNDED, CONFIGURATION, PROFILE, VOLUME_SOURCES
+from webhook.configuration.document_schemas import BOUNDED, CONFIGURATION, PROFILE, VOLUME_SOURCES
 from webhook.injection.annotations import KEYS
-from webhook.injection.kinds import WRITABLE_KINDS
+from webhook.injection.volume_types import WRITABLE_TYPES
 from webhook.schema import Path, Schema
 
 
@@ -55,7 +55,7 @@ def test_every_kind_of_volume_has_a_case() -> None:
     """And there is a shape for each kind that logs can be written to, but for those that are gone from Kubernetes."""
     assert SOURCES.keys() == VOLUME_SOURCES.keys()
     gone = {"flocker", "gitRepo", "photonPersistentDisk", "quobyte", "scaleIO", "storageos"}
-    assert WRITABLE_KINDS - VOLUME_SOURCES.keys() == gone
+    assert WRITABLE_TYPES - VOLUME_SOURCES.keys() == gone
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -1,4 +1,4 @@
-"""Kinds of volumes: to which an application can write its logs."""
+"""Types of volumes (the API's volume sources): to which an application can write its logs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,18 +8,18 @@ from webhook.injection.reasons import clean_untrusted
 
 __all__ = [
     "HOST_PATH",
-    "PERSISTENT_KINDS",
-    "WRITABLE_KINDS",
-    "describe_kind",
+    "PERSISTENT_TYPES",
+    "WRITABLE_TYPES",
+    "describe_type",
     "is_mount_read_only",
     "is_volume_read_only",
-    "kind_of",
+    "type_of",
 ]
 
 HOST_PATH = "hostPath"
 
-#: An application can write its logs to these. Any other kind is never mounted into the sidecar: it may hold secrets.
-WRITABLE_KINDS = frozenset(
+#: An application can write its logs to these. Any other type is never mounted into the sidecar: it may hold secrets.
+WRITABLE_TYPES = frozenset(
     {
         *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
         *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
@@ -31,12 +31,12 @@ WRITABLE_KINDS = frozenset(
 #: (KEP-596).
 #:
 #: ==================================================  ===============
-#: kind                                                outlives the pod
+#: type                                                outlives the pod
 #: ==================================================  ===============
 #: emptyDir, gitRepo, ephemeral, csi                   no
 #: persistentVolumeClaim, hostPath, nfs, all others    yes
 #: ==================================================  ===============
-PERSISTENT_KINDS = WRITABLE_KINDS - {"emptyDir", "gitRepo", "ephemeral", "csi"}
+PERSISTENT_TYPES = WRITABLE_TYPES - {"emptyDir", "gitRepo", "ephemeral", "csi"}
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
@@ -52,7 +52,7 @@ SECRET_DRIVERS = frozenset(
 
 _DESCRIPTIONS = {
     "secret": "a Secret",
-    "secrets": "a CSI volume that is read-only or holds secrets",
+    "unusableCsi": "a CSI volume that is read-only or holds secrets",
     "configMap": "a ConfigMap",
     "downwardAPI": "a downward-API volume",
     "hugePages": "a huge-pages volume",
@@ -60,44 +60,44 @@ _DESCRIPTIONS = {
 }
 
 
-def describe_kind(kind: str) -> str:
-    """Return a description of a kind, for a message."""
-    return _DESCRIPTIONS.get(kind, f"a volume of kind {clean_untrusted(kind, 24)}")
+def describe_type(volume_type: str) -> str:
+    """Return a description of a type, for a message."""
+    return _DESCRIPTIONS.get(volume_type, f"a volume of kind {clean_untrusted(volume_type, 24)}")
 
 
-def kind_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
-    """Return the kind of the mounted volume: the key beside its name, or why the volume can't hold logs.
+def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
+    """Return the type of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume without a kind is an emptyDir (core/v1 defaults). ``missing``, ``secrets`` (a CSI volume that is
-    read-only, malformed or of a driver for secrets) and ``hugePages`` are not kinds of Kubernetes: they stand for
-    volumes that can't hold logs, and are not in :data:`WRITABLE_KINDS`.
+    A volume without a type is an emptyDir (core/v1 defaults). ``missing``, ``unusableCsi`` (a CSI volume that is
+    read-only, malformed or of a driver for secrets) and ``hugePages`` are not types of Kubernetes: they stand for
+    volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
     """
     volume = volumes.get(mount.name)
     if volume is None:
         return "missing"
-    kind = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
-    if kind == "csi" and _holds_no_logs(volume[kind]):
-        return "secrets"
-    if kind == "emptyDir" and _is_huge_pages(volume.get(kind)):
+    volume_type = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
+    if volume_type == "csi" and _holds_no_logs(volume[volume_type]):
+        return "unusableCsi"
+    if volume_type == "emptyDir" and _is_huge_pages(volume.get(volume_type)):
         return "hugePages"
-    return kind
+    return volume_type
 
 
 def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
-    """Return whether the container can't write to the mount."""
-    source = volumes.get(mount.name, {}).get(kind_of(volumes, mount))
+    """Return whether the mount or its volume says ``readOnly``; only for a volume of :data:`WRITABLE_TYPES`."""
+    source = volumes.get(mount.name, {}).get(type_of(volumes, mount))
     return bool(mount.readOnly) or (isinstance(source, dict) and source.get("readOnly") is True)
 
 
 def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     """Return whether the kubelet mounts the volume read-only, whatever a mount says (pkg/kubelet, makeMounts)."""
-    if not _READ_ONLY_KINDS.isdisjoint(key for key, value in volume.items() if value is not None):
+    if not _READ_ONLY_TYPES.isdisjoint(key for key, value in volume.items() if value is not None):
         return True
     return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
 
 
 #: Volumes with content that Kubernetes writes.
-_READ_ONLY_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
+_READ_ONLY_TYPES = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _holds_no_logs(csi: Any) -> bool:

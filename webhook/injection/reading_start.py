@@ -5,16 +5,21 @@ from webhook.injection.log_sources import LogSource
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, Reason, quote_untrusted
 
-__all__ = ["requested_start", "start_in_words"]
+__all__ = ["effective_start", "start_in_words"]
 
 
-def requested_start(profile: Profile, options: RequestedOptions, findings: list[Finding]) -> str:
-    """Return ``beginning`` or ``end``, from the annotation or else the profile; empty if the sidecar decides."""
+def effective_start(profile: Profile, options: RequestedOptions, findings: list[Finding]) -> str:
+    """Return ``beginning`` or ``end``, from the annotation or else the profile; empty if the sidecar decides.
+
+    Appends a warning to ``findings`` if the annotation has no effect, because the profile does not pass it on.
+    """
     asked = options.start
-    if asked is not None and not profile.fills_start:
+    if profile.passes_start:
+        return asked or profile.start
+    if asked is not None:
         message = f"has no effect: the sidecar of profile {quote_untrusted(profile.name)} does not take it"
         findings.append(Finding(Reason.NO_EFFECT, message, annotation="start", value=asked))
-    return asked or profile.start
+    return ""
 
 
 def start_in_words(source: LogSource, profile: Profile, options: RequestedOptions) -> str:
@@ -29,7 +34,7 @@ def start_in_words(source: LogSource, profile: Profile, options: RequestedOption
     nothing                         ends with the pod   at the beginning
     ==============================  ==================  ==================================
     """
-    if not profile.fills_start:
+    if not profile.passes_start:
         return ""
     start = options.start or profile.start
     if start:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.mount_rules import Mounted, check_hidden, check_mounts, mounted
+from webhook.injection.mount_checks import Mounted, check_hiding_mounts, check_mounts, mounted
 from webhook.schema import Path
 
 
@@ -121,6 +121,6 @@ def test_a_mount_that_hides_a_program_is_reported(path: str, command: list[str],
     """What no container can do without, and what this one runs."""
     reports = Reports()
     fields = {"command": command, "volumeMounts": [{"name": "v"}, {"name": "v", "mountPath": path}]}
-    check_hidden(fields, ("sidecar",), reports)
+    check_hiding_mounts(fields, ("sidecar",), reports)
     assert [where for where, _ in reports] == (["sidecar.volumeMounts.1.mountPath"] if said else [])
     assert not said or reports[0][1].startswith(said)

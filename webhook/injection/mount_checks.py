@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from webhook.injection.paths import PROGRAM_DIRECTORIES, Components, Directories, mount_points
 from webhook.schema import Path, Report
 
-__all__ = ["TERMINATION_LOG", "Mounted", "check_hidden", "check_mounts", "mounted"]
+__all__ = ["TERMINATION_LOG", "Mounted", "check_hiding_mounts", "check_mounts", "mounted"]
 
 #: Where the kubelet mounts a file for a container that says nothing else.
 TERMINATION_LOG = "/dev/termination-log"
 
 
 class Mounted(NamedTuple):
-    """A mount: its source in the document (None: the runtime makes it), its path, and whether it is read-only."""
+    """A mount: where the document has it (None: the runtime makes it), its path, and whether it is read-only."""
 
-    source: Path | None
+    document_path: Path | None
     path: str
     read_only: bool = False
 
@@ -27,18 +27,20 @@ _RUNTIME_MOUNTS = tuple(
 )
 
 
-def check_hidden(fields: Mapping[str, Any], path: Path, report: Report) -> None:
+def check_hiding_mounts(fields: Mapping[str, Any], path: Path, report: Report) -> None:
     """Report mounts that hide what no program can do without, or the very program that the container runs."""
     command = fields.get("command") or ()
     program = command[0] if command and command[0].startswith("/") else ""
     for index, mount in enumerate(fields.get("volumeMounts", ())):
-        where, at = (*path, "volumeMounts", index, "mountPath"), mount.get("mountPath")
-        if not isinstance(at, str):
+        where, mount_path = (*path, "volumeMounts", index, "mountPath"), mount.get("mountPath")
+        if not isinstance(mount_path, str):
             continue
-        if PROGRAM_DIRECTORIES.any_at_or_below(at):
-            report(where, f"{at[:60]} hides what the image needs to start; write a directory of its own")
-        elif program and Directories(at).any_at_or_above(program):
-            report(where, f"{at[:60]} hides {program[:60]}, which the container runs; write a directory of its own")
+        if PROGRAM_DIRECTORIES.any_at_or_below(mount_path):
+            report(where, f"{mount_path[:60]} hides what the image needs to start; write a directory of its own")
+        elif program and Directories(mount_path).any_at_or_above(program):
+            report(
+                where, f"{mount_path[:60]} hides {program[:60]}, which the container runs; write a directory of its own"
+            )
 
 
 def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
@@ -59,18 +61,18 @@ def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: R
     """
     everything = [*mounts, *others, *_RUNTIME_MOUNTS]
     found: dict[tuple[Path, str], None] = {}
-    at: dict[Components, Mounted] = {}
-    for one in everything:
-        for point in mount_points(one.path):
-            twin = at.setdefault(point, one)
-            where = one.source or twin.source
-            if twin is not one and where is not None and one not in _RUNTIME_MOUNTS:
-                found[where, f"{one.path[:60]} is mounted twice"] = None
+    by_point: dict[Components, Mounted] = {}
+    for mount in everything:
+        for point in mount_points(mount.path):
+            twin = by_point.setdefault(point, mount)
+            where = mount.document_path or twin.document_path
+            if twin is not mount and where is not None and mount not in _RUNTIME_MOUNTS:
+                found[where, f"{mount.path[:60]} is mounted twice"] = None
     for inner in everything:
         for point in mount_points(inner.path):
             for depth in range(len(point)):
-                outer = at.get(point[:depth])
-                where = inner.source or (outer.source if outer is not None else None)
+                outer = by_point.get(point[:depth])
+                where = inner.document_path or (outer.document_path if outer is not None else None)
                 if outer is not None and outer.read_only and where is not None:
                     message = f"{inner.path[:60]} can't be mounted inside {outer.path[:60]}, which is read-only"
                     found[where, message] = None

@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.kinds import WRITABLE_KINDS, describe_kind, is_mount_read_only, is_volume_read_only, kind_of
 from webhook.injection.pod import VolumeMount
+from webhook.injection.volume_types import (
+    WRITABLE_TYPES,
+    describe_type,
+    is_mount_read_only,
+    is_volume_read_only,
+    type_of,
+)
 
 MOUNT = VolumeMount("data", "/data")
 
@@ -26,11 +32,11 @@ def volumes(**source: Any) -> dict[str, dict[str, Any]]:
         pytest.param({"secret": None, "nfs": {}}, "nfs", id="a null before the kind"),
         pytest.param({"futureKind": {}}, "futureKind", id="a kind that nobody knows yet"),
         pytest.param({"csi": {"driver": "csi.example.com"}}, "csi", id="csi"),
-        pytest.param({"csi": {"driver": "csi.example.com", "readOnly": True}}, "secrets", id="csi, read-only"),
+        pytest.param({"csi": {"driver": "csi.example.com", "readOnly": True}}, "unusableCsi", id="csi, read-only"),
         pytest.param({"csi": {"driver": "csi.example.com", "readOnly": False}}, "csi", id="csi, writable"),
-        pytest.param({"csi": {"driver": "secrets-store.csi.k8s.io"}}, "secrets", id="csi of secrets"),
-        pytest.param({"csi": {"driver": 5}}, "secrets", id="csi without a driver's name"),
-        pytest.param({"csi": []}, "secrets", id="csi that is no object"),
+        pytest.param({"csi": {"driver": "secrets-store.csi.k8s.io"}}, "unusableCsi", id="csi of secrets"),
+        pytest.param({"csi": {"driver": 5}}, "unusableCsi", id="csi without a driver's name"),
+        pytest.param({"csi": []}, "unusableCsi", id="csi that is no object"),
         pytest.param({"emptyDir": {"medium": "HugePages-2Mi"}}, "hugePages", id="huge pages"),
         pytest.param({"emptyDir": {"medium": "Memory"}}, "emptyDir", id="memory"),
         pytest.param({"emptyDir": []}, "emptyDir", id="emptyDir that is no object"),
@@ -38,25 +44,25 @@ def volumes(**source: Any) -> dict[str, dict[str, Any]]:
 )
 def test_a_volume_has_a_kind(source: dict[str, Any], kind: str) -> None:
     """The key beside its name, or why no log can be in it."""
-    assert kind_of(volumes(**source), MOUNT) == kind
+    assert type_of(volumes(**source), MOUNT) == kind
 
 
 def test_a_mount_of_no_volume_has_a_kind_too() -> None:
     """The API server refuses such a pod; a manifest may be of that kind."""
-    assert kind_of({}, MOUNT) == "missing"
+    assert type_of({}, MOUNT) == "missing"
 
 
 @pytest.mark.parametrize("kind", ["secret", "configMap", "projected", "downwardAPI", "image"])
 def test_what_may_hold_secrets_is_no_place_for_logs(kind: str) -> None:
     """Nor is it writable at all, whatever its mounts say."""
-    assert kind not in WRITABLE_KINDS
+    assert kind not in WRITABLE_TYPES
     assert is_volume_read_only({"name": "data", kind: {}})
 
 
-@pytest.mark.parametrize("kind", ["missing", "secrets", "hugePages", "futureKind"])
+@pytest.mark.parametrize("kind", ["missing", "unusableCsi", "hugePages", "futureKind"])
 def test_what_is_no_kind_of_kubernetes_is_no_place_for_logs(kind: str) -> None:
     """A sidecar would print what it must not see."""
-    assert kind not in WRITABLE_KINDS
+    assert kind not in WRITABLE_TYPES
 
 
 @pytest.mark.parametrize(
@@ -106,4 +112,4 @@ def test_a_volume_is_read_only_whatever_its_mounts_say(source: dict[str, Any], *
 )
 def test_a_kind_has_words_for_people(kind: str, words: str) -> None:
     """A tenant can write anything as one."""
-    assert describe_kind(kind) == words
+    assert describe_type(kind) == words

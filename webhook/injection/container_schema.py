@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from webhook.injection.mount_rules import TERMINATION_LOG, Mounted, check_hidden, check_mounts, mounted
-from webhook.injection.names import DNS_LABEL
+from webhook.injection.dns_labels import DNS_LABEL
+from webhook.injection.mount_checks import TERMINATION_LOG, Mounted, check_hiding_mounts, check_mounts, mounted
 from webhook.injection.paths import PATH_MAX, components
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.variables import references
@@ -145,7 +145,7 @@ _SOURCES = {
     "resourceFieldRef": Object(
         {"containerName": STRING, "resource": _RESOURCE, "divisor": Scalar("a quantity", (str, int))},
         ("resource",),
-        rule=_check_divisor,
+        check=_check_divisor,
     ),
     "configMapKeyRef": Object(_KEY_SELECTOR, ("name", "key")),
     "secretKeyRef": Object(_KEY_SELECTOR, ("name", "key")),
@@ -164,7 +164,7 @@ def _check_variable(fields: dict[str, Any], path: Path, report: Report) -> None:
 _VARIABLE = Object(
     {"name": _ENV_NAME, "value": STRING, "valueFrom": Object(_SOURCES, exactly_one_of=tuple(_SOURCES))},
     ("name",),
-    rule=_check_variable,
+    check=_check_variable,
 )
 _OBJECT_REFERENCE = Object({"name": OBJECT_NAME, "optional": BOOL}, ("name",))
 _ENV_FROM = Object(
@@ -249,7 +249,7 @@ def _check_localhost(fields: dict[str, Any], path: Path, report: Report) -> None
 _SECURITY_PROFILE = Object(
     {"type": one_of("RuntimeDefault", "Unconfined", "Localhost"), "localhostProfile": STRING},
     ("type",),
-    rule=_check_localhost,
+    check=_check_localhost,
 )
 
 
@@ -275,7 +275,7 @@ _SECURITY = Object(
         "appArmorProfile": _SECURITY_PROFILE,
     },
     keeps_null=True,
-    rule=_check_security,
+    check=_check_security,
 )
 
 
@@ -317,7 +317,7 @@ _MOUNT = Object(
         "mountPropagation": one_of("None", "HostToContainer", "Bidirectional"),
     },
     ("name", "mountPath"),
-    rule=_check_mount,
+    check=_check_mount,
 )
 
 
@@ -358,7 +358,7 @@ SIDECAR_FIELDS: dict[str, Schema] = {
     "args": ListOf(_ARGUMENT),
     "env": ListOf(_VARIABLE),
     "envFrom": ListOf(_ENV_FROM),
-    "resources": Object({"requests": _AMOUNTS, "limits": _AMOUNTS}, rule=_check_amounts),
+    "resources": Object({"requests": _AMOUNTS, "limits": _AMOUNTS}, check=_check_amounts),
     "securityContext": _SECURITY,
     "ports": ListOf(_CONTAINER_PORT),
     "livenessProbe": _PROBE,
@@ -381,7 +381,7 @@ _CONTAINER = Object(
         "resizePolicy": ListOf(Object({"resourceName": STRING, "restartPolicy": STRING})),
     },
     ("image",),
-    rule=check_cross_references,
+    check=check_cross_references,
 )
 
 
@@ -402,7 +402,7 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
             report(("volumeMounts", index, "name"), f"{mount['name'][:63]!r} is not a volume of the pod")
     termination_log = Mounted(None, fields.get("terminationMessagePath", TERMINATION_LOG))
     check_mounts(mounted(mounts, ("volumeMounts",)), [termination_log], report)
-    check_hidden(fields, (), report)
+    check_hiding_mounts(fields, (), report)
     found += _undefined_references(fields)
     size = len(msgspec.json.encode(container))
     if size > MAX_CONTAINER_BYTES:

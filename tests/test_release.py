@@ -1,0 +1,57 @@
+"""The version stands where `make release` changes it, and nowhere else."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from webhook import __version__
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+BUMPED = [entry["filename"] for entry in PROJECT["tool"]["bumpversion"]["files"]]
+#: What was measured stays what it was.
+ELSEWHERE = {"docs/benchmarks.md", "docs/test-results.md"}
+#: Where a user would copy it from; a version in a test is the test's own.
+USED = ("webhook", "certs", "charts", "docs", "examples", "tail/src", "tail/README.md", "README.md", "Dockerfile")
+VERSION = re.compile(rf"(?<![\d.]){re.escape(__version__)}(?![\d.]\d)")
+
+
+def test_all_have_the_same() -> None:
+    """The package, the project, the release tool, the chart and the sidecar's program."""
+    cargo = tomllib.loads((ROOT / "tail/Cargo.toml").read_text())
+    chart = yaml.safe_load((ROOT / "charts/pillion/Chart.yaml").read_text())
+    found = {
+        PROJECT["project"]["version"],
+        PROJECT["tool"]["bumpversion"]["current_version"],
+        cargo["package"]["version"],
+        chart["version"],
+        chart["appVersion"],
+    }
+    assert found == {__version__}
+
+
+@pytest.mark.parametrize("name", BUMPED)
+def test_a_release_changes_it(name: str) -> None:
+    """A file that lacks it would end `make release` in the middle."""
+    assert VERSION.search((ROOT / name).read_text())
+
+
+def test_it_stands_nowhere_else() -> None:
+    """Else the next release would leave an old one behind."""
+    paths = [path for name in USED for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))]
+    texts = {
+        str(path.relative_to(ROOT)): path.read_text()
+        for path in paths
+        if path.suffix in {".py", ".md", ".yaml", ".toml", ".rs", ".sh", ".txt", ".json", ""} and path.is_file()
+    }
+    assert len(texts) > 200
+    found = {name for name, text in texts.items() if VERSION.search(text)}
+    assert found - set(BUMPED) - ELSEWHERE == set()
+
+
+def test_the_changelog_has_a_place_for_what_is_next() -> None:
+    """`make release` puts the version and the date below it."""
+    assert (ROOT / "CHANGELOG.md").read_text().count("## Unreleased\n") == 1
