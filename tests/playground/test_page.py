@@ -559,7 +559,7 @@ def test_another_page_cannot_ask(browser: Browser, server: Playground) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "scheme", "example"),
     [
-        ("light", (1360, 1330), "light", "Several containers"),
+        ("light", (1360, 1470), "light", "Several containers"),
         ("dark", (1360, 1330), "dark", "Web page"),
         ("narrow", (390, 1180), "light", "Mistakes"),
     ],
