@@ -19,6 +19,7 @@ from webhook.injection.annotations import (
     MAX_UNKNOWN_KEYS,
     MAX_USER_ID,
     MISSPELT_RATIO,
+    OPTIONS,
     InvalidValueError,
     LogEntry,
     RequestedOptions,
@@ -43,6 +44,20 @@ def refusal(key: str, text: str) -> str:
     found.invalid = ()
     assert found == RequestedOptions()
     return finding.text()
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+def test_what_people_are_told_of_an_annotation_is_true(key: str) -> None:
+    """Its choices and its example are valid, and where it has choices nothing else is."""
+    option = OPTIONS[key]
+    assert option.meaning
+    assert bool(option.choices) != bool(option.example)
+    for text in option.choices or [option.example]:
+        assert not options(**{key: text}).invalid, text
+    several = options(**{key: "\n".join([option.example or option.choices[0]] * 2)})
+    assert bool(several.invalid) != option.is_list
+    if option.choices:
+        assert options(**{key: "anything-else"}).invalid
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ GROUPS = {
         "uninject": "remove from manifests what inject added",
         "explain": "show why pods are injected or not, rule by rule",
         "lint": "name what the webhook would warn about or refuse",
+        "playground": "serve a page that shows the webhook's decisions as you type",
         "config": "check profiles and the chart's values",
     },
     "in a cluster, through kubectl": {
@@ -48,6 +49,7 @@ _EXAMPLES = """\
   %(prog)s uninject -f app.yaml               print the original manifest
   %(prog)s explain -f app.yaml                show why
   %(prog)s lint -f app.yaml                   name what is wrong
+  %(prog)s playground                         try it in the browser
   %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine

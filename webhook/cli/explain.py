@@ -20,7 +20,7 @@ from webhook.injection.verdict import WARNING_PREFIX
 from webhook.workloads.objects import Remark, Severity, dotted
 from webhook.workloads.reports import Report, Review
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "as_json", "run"]
 
 #: The namespaces that the chart's webhook configuration leaves out whatever its values are: kube-system, and the
 #: release's own, which docs call so.
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     _, reports = examined(configuration, arguments)
     if arguments.output == "json":
         tell([report._replace(reviews=[]) for report in reports], strict=strict)
-        found = [_as_json(review, strict=strict) for report in reports for review in report.reviews]
+        found = [as_json(review, strict=strict) for report in reports for review in report.reviews]
         deliver(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     elif reports:
         paint = painter(sys.stdout)
@@ -225,7 +225,8 @@ def _source_as_text(source: LogSource) -> str:
 # --- JSON --------------------------------------------------------------------------------------------------------
 
 
-def _as_json(review: Review, *, strict: bool) -> dict[str, Any]:
+def as_json(review: Review, *, strict: bool) -> dict[str, Any]:
+    """Return all that the webhook found out about a pod, as ``-o json`` prints it."""
     verdict, workload = review.verdict, review.workload
     plan, prefix = review.admission.plan, verdict.configuration.prefix
     return {

@@ -20,7 +20,7 @@ from webhook.workloads.objects import Severity
 from webhook.workloads.reports import Report, examine
 from webhook.workloads.workload import Change, operations, patched
 
-__all__ = ["COLOURS", "add_arguments", "add_output_options", "examined", "fails", "render", "run", "tell"]
+__all__ = ["COLOURS", "add_arguments", "add_output_options", "examined", "fails", "lines", "render", "run", "tell"]
 
 #: The exit code where ``strict`` is not met.
 DENIED = 1
@@ -193,12 +193,12 @@ def _diff(files: Sequence[File], changes: Sequence[Change], done: str) -> str:
 
 def _unified(before: str, after: str, names: tuple[str, str]) -> Iterable[str]:
     """Yield the lines of a diff, without their ends."""
-    for line in difflib.unified_diff(_lines(before), _lines(after), *names):
+    for line in difflib.unified_diff(lines(before), lines(after), *names):
         yield line.rstrip("\r\n")
         if not line.endswith("\n"):
             yield "\\ No newline at end of file"
 
 
-def _lines(text: str) -> list[str]:
+def lines(text: str) -> list[str]:
     """Return a text's lines with their ends: only those that every program sees."""
     return re.findall(r"[^\n]*\n|[^\n]+", text)

@@ -18,7 +18,17 @@ from webhook.injection.paths import Components, components
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 
-__all__ = ["KEYS", "STATUS", "InvalidValueError", "LogEntry", "RequestedOptions", "parse_logs", "parse_options"]
+__all__ = [
+    "KEYS",
+    "OPTIONS",
+    "STATUS",
+    "InvalidValueError",
+    "LogEntry",
+    "Option",
+    "RequestedOptions",
+    "parse_logs",
+    "parse_options",
+]
 
 STATUS = "status"
 
@@ -39,6 +49,9 @@ MAX_UNKNOWN_KEYS = 8
 #: How similar two keys must be, by difflib's ratio: for a hint, and to count as a misspelling, which ``strict`` denies.
 #: A key of a newer Pillion must not count as one: after a rollback it is unknown, and pods that have it are created.
 HINT_RATIO, MISSPELT_RATIO = 0.5, 0.8
+
+BOOLEANS = ("true", "false")
+STARTS = ("beginning", "end")
 
 _WILDCARDS = frozenset("*?[]")
 #: Characters that look like nothing or like a blank, although Unicode counts them as printable.
@@ -109,11 +122,9 @@ class RequestedOptions(Struct):
 
 
 def _parse_boolean(text: str) -> bool:
-    if text == "true":
-        return True
-    if text == "false":
-        return False
-    raise InvalidValueError(text, 'write "true" or "false"')
+    if text not in BOOLEANS:
+        raise InvalidValueError(text, 'write "true" or "false"')
+    return text == "true"
 
 
 def _parse_profile_name(text: str) -> str:
@@ -158,7 +169,7 @@ def _parse_user_id(text: str) -> int:
 
 
 def _parse_start(text: str) -> str:
-    if text not in ("beginning", "end"):
+    if text not in STARTS:
         raise InvalidValueError(text, "write beginning or end: where reading begins in files from before the pod")
     return text
 
@@ -264,32 +275,52 @@ def _probably_directory(entry: LogEntry) -> bool:
     return not entry.is_glob and "." not in entry.file_glob
 
 
-class _Option(NamedTuple):
-    """The field of :class:`RequestedOptions` that an annotation sets, and the parser of its value."""
+class Option(NamedTuple):
+    """An annotation: the parser of its value, and what people are told of it.
+
+    ``field`` is the one of :class:`RequestedOptions` that it sets. ``choices`` are all valid values, none where there
+    are too many to name; ``is_list`` says that a value may have several items, each on a line of its own.
+    """
 
     field: str
     parse: Callable[[str], Any]
+    meaning: str
+    example: str = ""
+    choices: tuple[str, ...] = ()
+    is_list: bool = False
+
+
+def _resource(meaning: str, example: str) -> Option:
+    return Option("resource_annotations", _parse_positive_quantity(example), meaning, example)
 
 
 _OPTIONS = {
-    "inject": _Option("inject", _parse_boolean),
-    "profile": _Option("profile", _parse_profile_name),
-    "logs": _Option("logs", _parse_logs_memoised),
-    "containers": _Option("containers", _parse_container_names),
-    "env": _Option("add_variables", _parse_boolean),
-    "volume-size-limit": _Option("volume_size_limit", _parse_positive_quantity("1Gi")),
-    "run-as-user": _Option("run_as_user", _parse_user_id),
-    "start": _Option("start", _parse_start),
+    "inject": Option("inject", _parse_boolean, "whether the pod gets the sidecar", choices=BOOLEANS),
+    "profile": Option("profile", _parse_profile_name, "which sidecar it gets", "tail"),
+    "logs": Option("logs", _parse_logs_memoised, "the log files, each on a line", mistakes.EXAMPLE, is_list=True),
+    "containers": Option(
+        "containers", _parse_container_names, "whose logs are read, each on a line", "app", is_list=True
+    ),
+    "env": Option(
+        "add_variables", _parse_boolean, "whether containers get POD_NAME and POD_NAMESPACE", choices=BOOLEANS
+    ),
+    "volume-size-limit": Option(
+        "volume_size_limit", _parse_positive_quantity("1Gi"), "how large a new log volume may become", "1Gi"
+    ),
+    "run-as-user": Option("run_as_user", _parse_user_id, "the user id of the sidecar", "1000"),
+    "start": Option("start", _parse_start, "where reading begins in files from before the pod", choices=STARTS),
 }
 _RESOURCES = {
-    "cpu-request": _parse_positive_quantity("50m"),
-    "cpu-limit": _parse_positive_quantity("500m"),
-    "memory-request": _parse_positive_quantity("32Mi"),
-    "memory-limit": _parse_positive_quantity("64Mi"),
+    "cpu-request": _resource("the sidecar's CPU request", "50m"),
+    "cpu-limit": _resource("the sidecar's CPU limit", "500m"),
+    "memory-request": _resource("the sidecar's memory request", "32Mi"),
+    "memory-limit": _resource("the sidecar's memory limit", "64Mi"),
 }
 
+#: Every key that a pod's author may write under the prefix.
+OPTIONS: Mapping[str, Option] = {**_OPTIONS, **_RESOURCES}
 #: Every key that a pod may have under the prefix.
-KEYS = (*_OPTIONS, *_RESOURCES, STATUS)
+KEYS = (*OPTIONS, STATUS)
 
 
 def _unknown_key_finding(key: str, prefix: str) -> Finding:
@@ -334,7 +365,7 @@ def parse_options(annotations: Mapping[str, str] | None, prefix: str) -> Request
 def _apply_annotation(options: RequestedOptions, key: str, text: str) -> None:
     """Parse one annotation and store its value; raise :class:`InvalidValueError` for one that can't be used."""
     if key in _OPTIONS:
-        field, parse = _OPTIONS[key]
-        setattr(options, field, parse(text.strip()))
+        option = _OPTIONS[key]
+        setattr(options, option.field, option.parse(text.strip()))
     elif key in _RESOURCES:
-        options.resource_annotations[key] = _RESOURCES[key](text.strip())
+        options.resource_annotations[key] = _RESOURCES[key].parse(text.strip())
