@@ -133,3 +133,9 @@ def test_a_wrong_example_is_found() -> None:
     """The comparison itself can fail."""
     assert not re.fullmatch(pattern("one\n…\nthree\n"), "one\ntwo\n")
     assert re.fullmatch(pattern("one\n…\nthr…\n"), "one\ntwo\nthree\n")
+
+
+def test_the_readmes_first_example_is_the_one_in_the_repository() -> None:
+    """Who reads the page and who takes the tour see the same."""
+    files = next(example.files for example in EXAMPLES if example.page.name == "README.md")
+    assert files["app.yaml"] == (ROOT / "examples" / "app.yaml").read_text()
