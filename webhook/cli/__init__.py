@@ -25,6 +25,7 @@ COMMANDS = {
     "uninject": "remove from manifests what inject added; needs no cluster",
     "explain": "show why pods are injected or not, rule by rule; needs no cluster",
     "lint": "name what the webhook would warn about or refuse; needs no cluster",
+    "status": "show which pods in a cluster have their sidecar, and why others have not",
     "config": "check profiles and the chart's values; needs no cluster",
     "certs": "show, verify and rotate certificates",
 }
@@ -36,6 +37,7 @@ examples:
   %(prog)s uninject -f app.yaml               print the original manifest
   %(prog)s explain -f app.yaml                show why
   %(prog)s lint -f app.yaml                   name what is wrong
+  %(prog)s status -A                          show which pods have their sidecar
   %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine
