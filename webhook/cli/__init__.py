@@ -23,7 +23,7 @@ COMMANDS = {
     "serve": "run the webhook; without options on this machine, with a certificate of a local CA",
     "inject": "print manifests as the webhook would change them; needs no cluster",
     "uninject": "remove from manifests what inject added; needs no cluster",
-    "explain": "show why pods are injected or not, rule by rule; needs no cluster",
+    "explain": "show why pods are injected or not, rule by rule: of manifests, or of a cluster",
     "lint": "name what the webhook would warn about or refuse; needs no cluster",
     "status": "show which pods in a cluster have their sidecar, and why others have not",
     "config": "check profiles and the chart's values; needs no cluster",

@@ -124,9 +124,15 @@ def _with_revision(made: Row, basis: Basis) -> Row:
 
 def _request(pod: Pod, item: Raw, *, opted_in: bool) -> Request:
     """Return the review request that the API server would send if the pod were created now."""
-    kind, metadata = Kind("", "v1", "Pod"), pod.metadata
-    asked = {"uid": metadata.uid, "namespace": metadata.namespace, "name": metadata.name}
-    return Request(**asked, kind=kind, operation="CREATE", object=item, namespace_opted_in=opted_in)
+    return Request(
+        uid=pod.metadata.uid,
+        kind=Kind("", "v1", "Pod"),
+        operation="CREATE",
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        object=item,
+        namespace_opted_in=opted_in,
+    )
 
 
 def without_sidecar(document: dict[str, Any], configuration: Configuration) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Show which pods in a cluster ask for a sidecar, which of them have it, and why the others have not. Pods\n"
-        "that have finished are left out. It reads through kubectl, with your own rights, and says what it may not read.\n"
+        "that have finished are left out. It reads through kubectl, with your own rights, and says which are missing.\n"
         "Exit code 1: with --check, a pod that asks is without; 2: the cluster can't be read."
     )
     parser.epilog = _EXAMPLES
