@@ -16,7 +16,9 @@ CONFIGURATIONS = "mutatingwebhookconfigurations.v1.admissionregistration.k8s.io"
 
 #: The options of each verb that are understood.
 _OPTIONS = {
-    "get": {"kubeconfig", "context", "namespace", "output", "ignore-not-found", "raw", "request-timeout"},
+    "get": {"kubeconfig", "context", "namespace", "output", "ignore-not-found", "raw", "request-timeout"}
+    | {"show-managed-fields"},
+    "create": {"kubeconfig", "context", "request-timeout", "dry-run", "filename", "output"},
     "patch": {"kubeconfig", "context", "namespace", "type", "patch", "request-timeout"},
     "config": {"kubeconfig", "context", "minify", "output", "request-timeout"},
 }
@@ -29,7 +31,9 @@ class FakeKubectl:
     ``cluster`` holds documents by ``RESOURCE`` (a list) or ``NAMESPACE/NAME`` (a Secret), the names of contexts, and
     the message with which everything is refused, if there is one. What ``--raw`` reads is in ``raw`` by path: an
     object, a list of objects, or text that is printed as it is. ``failures`` has what kubectl says instead, by path;
-    ``page`` is the most that a page has, and ``expiries`` how many continued lists are too old.
+    ``page`` is the most that a page has, and ``expiries`` how many continued lists are too old. A dry run is answered
+    with ``created``, or with the pod as it was sent, and with ``warnings``; where ``refused`` has text, with that. What
+    is read by ``KIND/NAME`` is in ``objects`` as ``NAMESPACE/KIND/NAME``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +41,7 @@ class FakeKubectl:
         self._file = folder / "cluster.json"
         self.cluster: dict[str, Any] = {"contexts": ["test"], "refusal": "", "objects": {}, "raw": {}, "failures": {}}
         self.cluster |= {"namespace": "", "page": 500, "expiries": 0}
+        self.cluster |= {"created": None, "warnings": [], "refused": ""}
         program = folder / "kubectl"
         program.write_text(f"#!{sys.executable} -I\n{Path(__file__).read_text()}\n\nsys.exit(main(sys.argv[1:]))\n")
         program.chmod(0o755)
@@ -115,7 +120,24 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         return _raw(cluster, options["raw"]) if "raw" in options else str(cluster["namespace"])
     if verb == "get" and names == [CONFIGURATIONS]:
         return json.dumps({"kind": "List", "items": cluster["objects"].get(CONFIGURATIONS, [])})
+    if verb == "create":
+        return _dry_run(cluster)
+    if len(names) == 1:
+        found = cluster["objects"].get(f"{options.get('namespace', 'default')}/{names[0]}")
+        if found is None:
+            raise _CallError(f'Error from server (NotFound): {names[0]} "" not found')
+        return json.dumps(found)
     return _secret(cluster, verb, options, *names)
+
+
+def _dry_run(cluster: dict[str, Any]) -> str:
+    pod = json.load(sys.stdin)
+    if cluster["refused"]:
+        raise _CallError(cluster["refused"])
+    for warning in cluster["warnings"]:
+        sys.stderr.write(f"Warning: {warning}\n")
+    pod["metadata"]["name"] = f"{pod['metadata']['generateName']}x2x7k"
+    return json.dumps(cluster["created"] or pod)
 
 
 def _secret(cluster: dict[str, Any], verb: str, options: dict[str, str], kind: str, name: str) -> str:
