@@ -166,7 +166,8 @@ def _decided(pod: Pod, basis: Basis) -> Iterator[str]:
     else:
         state = next(iter(kubelet.state or {}), "unknown")
         ready = "ready" if kubelet.ready else "not ready"
-        yield f"sidecar {sidecar.name}: {state}, {ready}, {kubelet.restart_count} restarts"
+        restarts = f"{kubelet.restart_count} restart{'' if kubelet.restart_count == 1 else 's'}"
+        yield f"sidecar {sidecar.name}: {state}, {ready}, {restarts}"
 
 
 def _contents(status: Status) -> Iterator[str]:
