@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.cli.conftest import Call
 from tests.cli.fake_kubectl import FakeKubectl
 from tests.cli.pods import ASKING, CONFIG_MAP, WEBHOOKS, injected, install, owned, pod, put
+from webhook.cli.standing import Standing
 
 HASHED = owned("ReplicaSet", "web-5c9d8", pod_template_hash="5c9d8")
 FORBIDDEN = 'Error from server (Forbidden): User "ann" cannot list this'
@@ -399,6 +401,21 @@ def test_no_kubectl_is_one_sentence(pillion: Call, monkeypatch: pytest.MonkeyPat
     assert "there is no kubectl on PATH" in err
 
 
-def test_a_result_type(pillion: Call) -> None:
-    """An unknown form is usage."""
+def test_the_page_has_each_standing() -> None:
+    """With its sentence, and whether it fails --check."""
+    page = (Path(__file__).parents[2] / "docs/status.md").read_text()
+    rows = re.findall(r"^\| ([^|`]+) \| `(\w+)` \| [^|]+ \| (yes)? ?\|$", page, re.MULTILINE)
+    assert rows == [(one.sentence, one.value, "yes" if one.fails else "") for one in _LISTED]
+    assert set(_LISTED) == set(Standing)
+
+
+#: As the page has them: what is in order first, and then what somebody has to do something about.
+_LISTED = [
+    *(Standing.CURRENT, Standing.OLD, Standing.INJECTED, Standing.UNNEEDED, Standing.MISSED),
+    *(Standing.DECLINED, Standing.REMOVED, Standing.EXCLUDED, Standing.UNKNOWN),
+]
+
+
+def test_an_unknown_form_is_usage(pillion: Call) -> None:
+    """As for every command."""
     assert pillion("status", "-o", "yaml").code == 2
