@@ -242,9 +242,9 @@ def test_what_can_not_be_explained_is_one_sentence(
     cluster: FakeKubectl, pillion: Call, words: tuple[str, ...], says: str
 ) -> None:
     """Wrong usage, and what is not there."""
-    cluster.cluster["objects"]["default/deployment/list"] = []
+    cluster.cluster["objects"]["shop/deployment/list"] = []
     cluster.save()
-    code, out, err = pillion("explain", *words)
+    code, out, err = pillion("explain", *words, *(("-n", "shop") if words else ()))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert says in err
     assert err.rstrip().isprintable()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.fake_kubectl import CONFIGURATIONS, FakeKubectl
 from tests.cli.kubectl_calls import CALLS, Call, configuration, secret
-from webhook.cli.kubectl import FORBIDDEN, Kubectl
+from webhook.cli.kubectl import FORBIDDEN, Kubectl, path
 from webhook.errors import ClusterError
 
 NAMESPACE = "pillion-system"
@@ -20,8 +20,8 @@ def fake(fake_kubectl: FakeKubectl) -> FakeKubectl:
     """Return the fake with what the calls need in its cluster."""
     objects = {f"{NAMESPACE}/one": secret(NAMESPACE), CONFIGURATIONS: [configuration(NAMESPACE)]}
     fake_kubectl.cluster["objects"] = objects
-    path = f"/api/v1/namespaces/{NAMESPACE}/secrets"
-    fake_kubectl.cluster["raw"] = {path: [secret(NAMESPACE)], f"{path}/one": secret(NAMESPACE)}
+    secrets = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+    fake_kubectl.cluster["raw"] = {secrets: [secret(NAMESPACE)], f"{secrets}/one": secret(NAMESPACE)}
     fake_kubectl.save()
     return fake_kubectl
 
@@ -123,6 +123,13 @@ def test_a_list_that_always_expires_is_an_error(fake: FakeKubectl) -> None:
     fake.save()
     with pytest.raises(ClusterError, match="too old"):
         list(Kubectl().pages("api", "v1", "pods"))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../secrets", "a%2Fb", "\x1b[2J/"])
+def test_a_step_that_is_no_name_is_an_error(name: str) -> None:
+    """Kubectl would resolve it, and read something else."""
+    with pytest.raises(ClusterError, match='^"[^\x1b]*" is no name of an object$'):
+        path("api", "v1", "namespaces", name, "pods")
 
 
 @pytest.mark.parametrize("answer", ["", "[]", '{"items": 1}', "<html>", '{"metadata": {}, "items": [1]}'])

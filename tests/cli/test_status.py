@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.cli.fake_kubectl import FakeKubectl
-from tests.cli.pods import ASKING, CONFIG_MAP, WEBHOOKS, injected, install, owned, pod, put
+from tests.cli.pods import ASKING, CONFIG_MAP, CREATED, WEBHOOKS, injected, install, owned, pod, put
 from webhook.cli.standing import Standing
 
 HASHED = owned("ReplicaSet", "web-5c9d8", pod_template_hash="5c9d8")
@@ -61,6 +61,7 @@ PODS = {
     "excluded": (pod("a", ASKING, namespace="kube-system"), False, "excluded", ""),
     "opted out": (pod("a", {"pillion.dev/inject": "false"}), True, None, ""),
     "not asking": (pod("a", {"pillion.dev/logs": "/logs/*.log"}), False, None, ""),
+    "leaves": (pod("a", ASKING, deletionTimestamp=CREATED), False, None, ""),
     "Pillion's own": (pod("a", ASKING, labels={"pillion.dev/component": "webhook"}), False, None, ""),
 }
 del PODS["without status"][0]["metadata"]["annotations"]["pillion.dev/status"]

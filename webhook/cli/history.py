@@ -53,11 +53,11 @@ def read(arguments: argparse.Namespace) -> Story:
     kind, slash, name = arguments.target.partition("/")
     if not (kind and slash and name):
         raise ClusterError(f"{visible(arguments.target)}: write what to explain as kubectl does, as pod/NAME")
+    basis = Basis.read(kubectl, arguments)
+    home = _Home.read(kubectl, namespace, basis.configuration.prefix)
     document = kubectl.get(arguments.target, namespace=namespace, show_managed_fields="true")
     if not isinstance(document, dict) or not isinstance(document.get("metadata"), dict):
         raise ClusterError(f"{visible(arguments.target)}: kubectl printed no object")
-    basis = Basis.read(kubectl, arguments)
-    home = _Home.read(kubectl, namespace, basis.configuration.prefix)
     notes = [*basis.notes, *([home.missing] if home.missing else [])]
     if document.get("kind") == "Pod":
         return _pod_story(kubectl, document, basis, home, notes)
@@ -250,7 +250,7 @@ def _rows(kubectl: Kubectl, own: Workload, basis: Basis, home: _Home) -> Iterato
         for item in page:
             pod = decode(item)
             owners = {Workload(own.namespace, one.kind, one.name) for one in pod.metadata.owner_references or ()}
-            if made & {pod.workload, *owners}:
+            if not pod.leaves and made & {pod.workload, *owners}:
                 found = row(pod, item, basis, opted_in=home.opted_in)
                 yield found or Row(pod.workload, pod.metadata.name, Standing.UNNEEDED, "asks for none")
 

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 
 from webhook.cli.terminal import visible
 from webhook.errors import ClusterError
+from webhook.injection.reasons import quote_untrusted
 
 __all__ = ["FORBIDDEN", "NOT_FOUND", "TIME_LIMIT", "Answer", "Kubectl", "add_options", "path"]
 
@@ -53,7 +54,14 @@ def add_options(group: argparse._ArgumentGroup) -> None:
 
 
 def path(*steps: str, **query: str | None) -> str:
-    """Return a path for :meth:`Kubectl.raw`, whatever text its steps are; a query that is None is left out."""
+    """Return a path for :meth:`Kubectl.raw`; a query that is None is left out.
+
+    :class:`ClusterError` for a step that is no name: kubectl resolves ``..`` and ``%2F`` itself.
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names
+    """
+    wrong = next((step for step in steps if step in ("", ".", "..") or "/" in step or "%" in step), None)
+    if wrong is not None:
+        raise ClusterError(f"{quote_untrusted(wrong)} is no name of an object")
     found = {name: value for name, value in query.items() if value is not None}
     return "/" + "/".join(quote(step, safe="") for step in steps) + (f"?{urlencode(found)}" if found else "")
 

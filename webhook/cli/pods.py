@@ -33,6 +33,7 @@ class Metadata(Struct, gc=False, rename="camel"):
     namespace: str
     uid: str = ""
     creation_timestamp: str = ""
+    deletion_timestamp: str = ""
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owner_references: list[Owner] | None = None
@@ -82,6 +83,11 @@ class Pod(Struct, gc=False):
     def annotations(self) -> dict[str, str]:
         """Return the annotations."""
         return self.metadata.annotations or {}
+
+    @property
+    def leaves(self) -> bool:
+        """Return whether it is being deleted: what it lacks does not matter any more."""
+        return bool(self.metadata.deletion_timestamp)
 
     @property
     def workload(self) -> Workload:

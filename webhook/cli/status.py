@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Show which pods in a cluster ask for a sidecar, which of them have it, and why the others have not. Pods\n"
-        "that have finished are left out. It reads through kubectl, with your own rights, and says which are missing.\n"
-        "Exit code 1: with --check, a pod that asks is without; 2: the cluster can't be read."
+        "that have finished or are being deleted are left out. It reads through kubectl, with your own rights, and\n"
+        "says which are missing. Exit code 1: with --check, a pod that asks is without; 2: the cluster can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -112,6 +112,8 @@ class _Survey:
         for page in self._scope.pods(self._kubectl):
             for item in page:
                 pod = decode(item)
+                if pod.leaves:
+                    continue
                 found = row(pod, item, self._basis, opted_in=bool(namespaces.opted_in(pod.metadata.namespace)))
                 if found is not None:
                     rows.append(found if self._basis.decides else self._sent_again(found, bytes(item)))
