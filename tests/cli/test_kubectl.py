@@ -127,8 +127,8 @@ def test_a_list_that_always_expires_is_an_error(fake: FakeKubectl) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../secrets", "a%2Fb", "\x1b[2J/"])
 def test_a_step_that_is_no_name_is_an_error(name: str) -> None:
-    """Kubectl would resolve it, and read something else."""
-    with pytest.raises(ClusterError, match='^"[^\x1b]*" is no name of an object$'):
+    """The program would resolve it, and read something else."""
+    with pytest.raises(ClusterError, match="is no name of an object"):
         path("api", "v1", "namespaces", name, "pods")
 
 

@@ -165,7 +165,7 @@ def test_nobody_asks(cluster: FakeKubectl, pillion: Call) -> None:
 
 def test_hostile_names_command_no_terminal(cluster: FakeKubectl, pillion: Call) -> None:
     """A tenant writes annotations; a custom API server may write anything."""
-    evil = "\x1b[2J\r\n"
+    evil = "\x1b[2J\r\n" * 1000
     status = json.dumps(
         json.loads(PODS["current"][0]["metadata"]["annotations"]["pillion.dev/status"]) | {"profile": evil}
     )
@@ -176,6 +176,7 @@ def test_hostile_names_command_no_terminal(cluster: FakeKubectl, pillion: Call) 
     assert code == 0
     assert all(line.isprintable() for line in [*out.splitlines(), *err.splitlines()])
     assert len(out.splitlines()) == 3
+    assert len(err) < 1000
 
 
 # --- which pods ------------------------------------------------------------------------------------------------------

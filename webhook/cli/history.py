@@ -19,6 +19,7 @@ from webhook.cli.standing import Row, Standing, row, without_sidecar
 from webhook.cli.terminal import visible
 from webhook.cli.workloads import Report, examine
 from webhook.errors import ClusterError
+from webhook.injection.reasons import clean_untrusted
 from webhook.injection.status import Status
 from webhook.json_values import as_list, as_mapping, at
 
@@ -155,7 +156,8 @@ def _decided(pod: Pod, basis: Basis) -> Iterator[str]:
     if status is None:
         yield "injected; the status annotation is not there, so nothing tells with which profile"
     else:
-        yield f"injected with profile {status.profile}, revision {status.revision} (by the status annotation)"
+        profile, revision = clean_untrusted(status.profile, 63), clean_untrusted(status.revision, 63)
+        yield f"injected with profile {profile}, revision {revision} (by the status annotation)"
         yield from _contents(status)
     if sidecar is None:
         yield "the sidecar is not in the pod"
@@ -177,7 +179,7 @@ def _contents(status: Status) -> Iterator[str]:
         ("volumes of the pod's own:", status.reused_volumes),
     ):
         if names:
-            yield f"{words} {', '.join(names)}"
+            yield f"{words} {clean_untrusted(', '.join(names), 500)}"
 
 
 def _differences(pod: Pod, document: Any, stands: Row | None, basis: Basis, home: _Home) -> Iterator[str]:

@@ -12,7 +12,7 @@ from webhook.cli.pods import ContainerStatus, Pod, Workload
 from webhook.injection.admission import admit
 from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Reason, Severity
+from webhook.injection.reasons import Reason, Severity, clean_untrusted
 from webhook.injection.removal import remove
 from webhook.injection.review import Kind, Request
 from webhook.injection.verdict import Verdict
@@ -87,13 +87,13 @@ def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
     sidecar, status = pod.sidecar(configuration), pod.injection(configuration)
     if sidecar is not None:
         if status is not None:
-            made = made._replace(profile=status.profile, revision=status.revision)
+            made = made._replace(profile=_cut(status.profile), revision=_cut(status.revision))
         kubelet = pod.container_status(sidecar.name) or ContainerStatus(sidecar.name)
         made = made._replace(ready=kubelet.ready, restarts=kubelet.restart_count)
         return _with_revision(made, basis) if status is not None and basis.decides else made
     verdict = admit(_request(pod, item, opted_in=opted_in), configuration)
     if status is not None and verdict.reason is not Reason.OPTED_OUT:
-        return made._replace(standing=Standing.REMOVED, profile=status.profile, revision=status.revision)
+        return made._replace(standing=Standing.REMOVED, profile=_cut(status.profile), revision=_cut(status.revision))
     if verdict.reason in _NOT_ASKING:
         return None
     if pod.metadata.namespace in basis.excluded:
@@ -101,6 +101,11 @@ def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
     if not basis.decides:
         return made._replace(standing=Standing.UNKNOWN)
     return _judged(made, verdict)
+
+
+def _cut(text: str) -> str:
+    """Return a tenant's text for a table's cell: nothing of ours is as long as what an annotation may hold."""
+    return clean_untrusted(text, 63)
 
 
 def _judged(made: Row, verdict: Verdict) -> Row:
