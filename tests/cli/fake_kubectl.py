@@ -30,7 +30,8 @@ class FakeKubectl:
 
     ``cluster`` holds documents by ``RESOURCE`` (a list) or ``NAMESPACE/NAME`` (a Secret), the names of contexts, and
     the message with which everything is refused, if there is one. What ``--raw`` reads is in ``raw`` by path: an
-    object, a list of objects, or text that is printed as it is. ``failures`` has what kubectl says instead, by path;
+    object, a list of objects, or text that is printed as it is. ``failures`` has what kubectl says instead, by path or
+    verb;
     ``page`` is the most that a page has, and ``expiries`` how many continued lists are too old. A dry run is answered
     with ``created``, or with the pod as it was sent, and with ``warnings``; where ``refused`` has text, with that. What
     is read by ``KIND/NAME`` is in ``objects`` as ``NAMESPACE/KIND/NAME``.
@@ -116,6 +117,8 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         raise _CallError(f"error: stat {options['kubeconfig']}: no such file or directory")
     if cluster["refusal"]:
         raise _CallError(f"Error from server (Forbidden): {cluster['refusal']}")
+    if verb in cluster["failures"]:
+        raise _CallError(cluster["failures"][verb])
     if verb == "config" or "raw" in options:
         return _raw(cluster, options["raw"]) if "raw" in options else str(cluster["namespace"])
     if verb == "get" and names == [CONFIGURATIONS]:

@@ -82,7 +82,8 @@ def install(fake: FakeKubectl, configuration: str = "{}", *, prefix: str = "pill
     }
     annotations = {"pillion.dev/certificate": "pillion-certificate"}
     metadata = {"uid": "2", "name": "pillion", "annotations": annotations, "creationTimestamp": "2026-11-01T10:00:00Z"}
-    fake.cluster["raw"][WEBHOOKS] = [{"metadata": metadata, "webhooks": [entry]}]
+    other = {"metadata": {"uid": "somebody else's"}, "webhooks": [entry]}
+    fake.cluster["raw"][WEBHOOKS] = [other, {"metadata": metadata, "webhooks": [{"name": "by url"}, entry]}]
     fake.cluster["raw"][CONFIG_MAP] = {"metadata": {"labels": {}}, "data": {"configuration.yaml": configuration}}
     fake.save()
 

@@ -128,7 +128,7 @@ def test_a_namespace_that_opted_in_later(cluster: FakeKubectl, pillion: Call, ti
 
 def test_pillion_came_later(cluster: FakeKubectl, explain: Explain) -> None:
     """Its webhook configuration is younger than the pod."""
-    cluster.cluster["raw"][WEBHOOKS][0]["metadata"]["creationTimestamp"] = LATER
+    cluster.cluster["raw"][WEBHOOKS][1]["metadata"]["creationTimestamp"] = LATER
     said = f"Pillion's webhook configuration was created after the pod, at {LATER}"
     assert different(explain, pod("a", ASKING, **HASHED)) == [said, ROLLOUT]
 

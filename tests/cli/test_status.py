@@ -191,6 +191,22 @@ def test_the_contexts_namespace_is_the_default(cluster: FakeKubectl, pillion: Ca
     assert pillion("status", "-n", "shop", "-A").code == 2
 
 
+def test_without_a_context_it_is_default(cluster: FakeKubectl, pillion: Call) -> None:
+    """In a pod there is no kubeconfig."""
+    cluster.cluster["failures"]["config"] = "error: current-context must exist in order to minify"
+    put(cluster, pod("a", ASKING, namespace="default"))
+    assert "pod/a" in pillion("status").out
+
+
+def test_a_kubeconfig_that_is_broken_is_one_sentence(cluster: FakeKubectl, pillion: Call) -> None:
+    """In kubectl's words."""
+    cluster.cluster["failures"]["config"] = "error: error loading config file: yaml: line 1"
+    cluster.save()
+    code, out, err = pillion("status")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.endswith("error loading config file: yaml: line 1\n")
+
+
 def test_the_selectors_are_the_api_servers(cluster: FakeKubectl, pillion: Call) -> None:
     """Pods that have finished are not even sent."""
     assert pillion("status", "-n", "shop", "-l", "app=web").code == 0
@@ -241,7 +257,7 @@ def test_the_releases_prefix_counts(fake_kubectl: FakeKubectl, pillion: Call) ->
 
 def test_of_two_releases_one_is_chosen(cluster: FakeKubectl, pillion: Call) -> None:
     """By its name or its prefix."""
-    (first,) = cluster.cluster["raw"][WEBHOOKS]
+    _, first = cluster.cluster["raw"][WEBHOOKS]
     second = json.loads(
         json.dumps(first).replace("pillion.dev/inject", "b.org/inject").replace('"name": "pillion"', '"name": "b"')
     )

@@ -5,10 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-import msgspec
-
 from webhook import __version__
-from webhook.cli.kubectl import FORBIDDEN, NOT_FOUND, Kubectl, path
+from webhook.cli.kubectl import FORBIDDEN, NOT_FOUND, Kubectl, document, path
 from webhook.cli.releases import CERTIFICATE_ANNOTATION
 from webhook.cli.terminal import visible
 from webhook.configuration import load, parse
@@ -101,7 +99,7 @@ class Basis:
 def _installation(kubectl: Kubectl, arguments: argparse.Namespace, notes: list[str]) -> Installation | None:
     try:
         steps = ("apis", "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations")
-        found = [one for page in kubectl.pages(*steps) for item in page for one in _of(msgspec.json.decode(item))]
+        found = [one for page in kubectl.pages(*steps) for item in page for one in _of(document(item))]
     except ClusterError as error:
         if error.reason != FORBIDDEN:
             raise
@@ -114,12 +112,12 @@ def _installation(kubectl: Kubectl, arguments: argparse.Namespace, notes: list[s
     return chosen[0] if chosen else None
 
 
-def _of(document: Mapping[str, Any]) -> Iterator[Installation]:
+def _of(configuration: Mapping[str, Any]) -> Iterator[Installation]:
     """Yield what a webhook configuration says, nothing where it is not Pillion's."""
-    metadata = as_mapping(document.get("metadata"))
+    metadata = as_mapping(configuration.get("metadata"))
     if CERTIFICATE_ANNOTATION not in as_mapping(metadata.get("annotations")):
         return
-    for entry in map(as_mapping, as_list(document.get("webhooks"))):
+    for entry in map(as_mapping, as_list(configuration.get("webhooks"))):
         service = as_mapping(at(entry, ("clientConfig", "service")))
         selectors = [as_mapping(one) for one in as_list(at(entry, ("namespaceSelector", "matchExpressions")))]
         labels = [str(one.get("key")) for one in selectors if one.get("values") == ["true"]]

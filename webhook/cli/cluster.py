@@ -2,13 +2,12 @@
 
 import argparse
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 from msgspec import Raw
 
 from webhook.cli import kubectl
-from webhook.cli.kubectl import FORBIDDEN, Kubectl, path
+from webhook.cli.kubectl import FORBIDDEN, Kubectl, document, path
 from webhook.errors import ClusterError
 from webhook.json_values import as_mapping, at
 
@@ -107,5 +106,4 @@ class Namespaces:
             return
         for page in kubectl.pages("api", "v1", "namespaces", labelSelector=f"{self._label}=true"):
             for item in page:
-                name: Any = at(msgspec.json.decode(item), ("metadata", "name"))
-                self._opted_in.add(str(name))
+                self._opted_in.add(str(at(document(item), ("metadata", "name"))))

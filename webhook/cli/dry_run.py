@@ -1,11 +1,11 @@
 """What the webhook itself says of a pod: the pod is sent again as a dry run, and nothing is created."""
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
+from msgspec import Raw
 
-from webhook.cli.kubectl import Kubectl
+from webhook.cli.kubectl import Kubectl, document
 from webhook.cli.pods import decode
 from webhook.cli.standing import without_sidecar
 from webhook.errors import ClusterError
@@ -30,11 +30,11 @@ class DryRun(NamedTuple):
 
 def dry_run(kubectl: Kubectl, pod: bytes, configuration: Configuration) -> DryRun:
     """Send a pod that is there once more, without its sidecar; :class:`ClusterError` where the cluster refuses it."""
-    document: dict[str, Any] = without_sidecar(msgspec.json.decode(pod), configuration)
-    metadata = as_mapping(document["metadata"])
+    bare = without_sidecar(document(Raw(pod)), configuration)
+    metadata = as_mapping(bare["metadata"])
     kept = {key: metadata[key] for key in _OF_THE_AUTHOR if key in metadata}
     # a node, and ephemeral containers, are given to a pod that is there
-    spec = {key: document["spec"][key] for key in document["spec"] if key not in ("nodeName", "ephemeralContainers")}
+    spec = {key: bare["spec"][key] for key in bare["spec"] if key not in ("nodeName", "ephemeralContainers")}
     again = {"apiVersion": "v1", "kind": "Pod", "metadata": kept | {"generateName": "probe-"}, "spec": spec}
     options = {"dry_run": "server", "filename": "-", "output": "json"}
     answer = kubectl.call("create", (), options, stdin=json.dumps(again).encode(), hold_warnings=True)

@@ -13,7 +13,7 @@ from webhook.cli import cluster
 from webhook.cli.basis import Basis
 from webhook.cli.cluster import Scope
 from webhook.cli.dry_run import dry_run
-from webhook.cli.kubectl import FORBIDDEN, Kubectl, path
+from webhook.cli.kubectl import FORBIDDEN, Kubectl, document, path
 from webhook.cli.pods import Pod, Workload, decode
 from webhook.cli.standing import Row, Standing, row, without_sidecar
 from webhook.cli.terminal import visible
@@ -56,13 +56,13 @@ def read(arguments: argparse.Namespace) -> Story:
         raise ClusterError(f"{visible(arguments.target)}: write what to explain as kubectl does, as pod/NAME")
     basis = Basis.read(kubectl, arguments)
     home = _Home.read(kubectl, namespace, basis.configuration.prefix)
-    document = kubectl.get(arguments.target, namespace=namespace, show_managed_fields="true")
-    if not isinstance(document, dict) or not isinstance(document.get("metadata"), dict):
+    manifest = kubectl.get(arguments.target, namespace=namespace, show_managed_fields="true")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("metadata"), dict):
         raise ClusterError(f"{visible(arguments.target)}: kubectl printed no object")
     notes = [*basis.notes, *([home.missing] if home.missing else [])]
-    if document.get("kind") == "Pod":
-        return _pod_story(kubectl, document, basis, home, notes)
-    return _workload_story(kubectl, document, basis, home, notes)
+    if manifest.get("kind") == "Pod":
+        return _pod_story(kubectl, manifest, basis, home, notes)
+    return _workload_story(kubectl, manifest, basis, home, notes)
 
 
 class _Home(NamedTuple):
@@ -87,14 +87,14 @@ class _Home(NamedTuple):
         return cls(opted_in, _written(found, "labels", label))
 
 
-def _written(document: Any, holder: str, key: str) -> str:
+def _written(manifest: Any, holder: str, key: str) -> str:
     """Return when somebody last wrote an object's label or annotation; or what he wrote together with it, later.
 
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
     """
     times = [
         str(one.get("time") or "")
-        for one in map(as_mapping, as_list(at(document, ("metadata", "managedFields"))))
+        for one in map(as_mapping, as_list(at(manifest, ("metadata", "managedFields"))))
         if f"f:{key}" in as_mapping(at(one, ("fieldsV1", "f:metadata", f"f:{holder}")))
     ]
     return max(times, default="")
@@ -103,11 +103,11 @@ def _written(document: Any, holder: str, key: str) -> str:
 # --- a pod -------------------------------------------------------------------------------------------------------
 
 
-def _pod_story(kubectl: Kubectl, document: dict[str, Any], basis: Basis, home: _Home, notes: list[str]) -> Story:
-    item = json.dumps(document).encode()
+def _pod_story(kubectl: Kubectl, manifest: dict[str, Any], basis: Basis, home: _Home, notes: list[str]) -> Story:
+    item = json.dumps(manifest).encode()
     pod = decode(item)
     stands = row(pod, msgspec.Raw(item), basis, opted_in=home.opted_in)
-    bare = without_sidecar(document, basis.configuration)
+    bare = without_sidecar(manifest, basis.configuration)
     reports: Sequence[Report] = []
     said = ""
     if basis.decides:
@@ -116,7 +116,7 @@ def _pod_story(kubectl: Kubectl, document: dict[str, Any], basis: Basis, home: _
         said = _dry_run(kubectl, item, basis)
     maker = "" if pod.workload.kind == "Pod" else f", made by {pod.workload.title}"
     where = f"namespace {pod.metadata.namespace}, created {pod.metadata.creation_timestamp}{maker}"
-    different = list(_differences(pod, document, stands, basis, home))
+    different = list(_differences(pod, manifest, stands, basis, home))
     if not all(review.verdict.injected for report in reports for review in report.reviews) and pod.sidecar(
         basis.configuration
     ):
@@ -125,10 +125,10 @@ def _pod_story(kubectl: Kubectl, document: dict[str, Any], basis: Basis, home: _
     return Story(f"pod/{pod.metadata.name}", where, decided, basis.source, reports, said, different, notes)
 
 
-def _examined(document: Mapping[str, Any], basis: Basis, home: _Home) -> list[Report]:
+def _examined(manifest: Mapping[str, Any], basis: Basis, home: _Home) -> list[Report]:
     """Return what ``pillion explain -f`` would find in an object, without a place: it is in no file."""
-    metadata = {key: value for key, value in document["metadata"].items() if key not in _OF_THE_SERVER}
-    kept = {key: value for key, value in document.items() if key != "status"} | {"metadata": metadata}
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in _OF_THE_SERVER}
+    kept = {key: value for key, value in manifest.items() if key != "status"} | {"metadata": metadata}
     read = documents.read(json.dumps(kept), "")
     namespace = str(metadata.get("namespace") or "")
     return examine(read, basis.configuration, namespace=namespace, namespace_opt_in=home.opted_in)
@@ -182,7 +182,7 @@ def _contents(status: Status) -> Iterator[str]:
             yield f"{words} {clean_untrusted(', '.join(names), 500)}"
 
 
-def _differences(pod: Pod, document: Any, stands: Row | None, basis: Basis, home: _Home) -> Iterator[str]:
+def _differences(pod: Pod, manifest: Any, stands: Row | None, basis: Basis, home: _Home) -> Iterator[str]:
     """Yield what is different now from when the pod was created, as far as the cluster tells."""
     if stands is None:
         return
@@ -196,21 +196,21 @@ def _differences(pod: Pod, document: Any, stands: Row | None, basis: Basis, home
         )
     if stands.standing is Standing.MISSED:
         created = pod.metadata.creation_timestamp
-        known = list(_later(document, created, basis, home))
+        known = list(_later(manifest, created, basis, home))
         yield from known or ["nothing here tells why: no server answered, or what is decided has changed since then"]
         yield _next_pod(pod.workload)
 
 
-def _later(document: Any, created: str, basis: Basis, home: _Home) -> Iterator[str]:
+def _later(manifest: Any, created: str, basis: Basis, home: _Home) -> Iterator[str]:
     """Yield what came after the pod; times of the API server compare as text."""
     prefix = basis.configuration.prefix
-    annotations = as_mapping(at(document, ("metadata", "annotations")))
+    annotations = as_mapping(at(manifest, ("metadata", "annotations")))
     if basis.installed > created:
         yield f"Pillion's webhook configuration was created after the pod, at {basis.installed}"
     if f"{prefix}inject" not in annotations and home.written > created:
         yield f"the namespace opted in later: its label {prefix}inject was written at {home.written}"
     for key in (key for key in annotations if key.startswith(prefix)):
-        written = _written(document, "annotations", key)
+        written = _written(manifest, "annotations", key)
         if written > created:
             yield f"the annotation {key} came later: it was written at {written}"
 
@@ -226,10 +226,10 @@ def _next_pod(workload: Workload) -> str:
 # --- a workload --------------------------------------------------------------------------------------------------
 
 
-def _workload_story(kubectl: Kubectl, document: dict[str, Any], basis: Basis, home: _Home, notes: list[str]) -> Story:
-    metadata = document["metadata"]
-    own = Workload(str(metadata.get("namespace")), str(document.get("kind")), str(metadata.get("name")))
-    reports = _examined(document, basis, home) if basis.decides else []
+def _workload_story(kubectl: Kubectl, manifest: dict[str, Any], basis: Basis, home: _Home, notes: list[str]) -> Story:
+    metadata = manifest["metadata"]
+    own = Workload(str(metadata.get("namespace")), str(manifest.get("kind")), str(metadata.get("name")))
+    reports = _examined(manifest, basis, home) if basis.decides else []
     rows = list(_rows(kubectl, own, basis, home))
     said = "" if basis.decides else "unknown: no configuration can be read; explain one of its pods"
     where = f"namespace {own.namespace}, created {metadata.get('creationTimestamp')}"
@@ -245,7 +245,7 @@ def _rows(kubectl: Kubectl, own: Workload, basis: Basis, home: _Home) -> Iterato
         made |= {
             Workload(own.namespace, "Job", str(at(job, ("metadata", "name"))))
             for page in pages
-            for job in map(msgspec.json.decode, page)
+            for job in map(document, page)
             if own in _owners(own.namespace, as_list(at(job, ("metadata", "ownerReferences"))))
         }
     for page in Scope(own.namespace).pods(kubectl):

@@ -19,7 +19,7 @@ from webhook.cli.terminal import visible
 from webhook.errors import ClusterError
 from webhook.injection.reasons import quote_untrusted
 
-__all__ = ["FORBIDDEN", "NOT_FOUND", "TIME_LIMIT", "Answer", "Kubectl", "add_options", "path"]
+__all__ = ["FORBIDDEN", "NOT_FOUND", "TIME_LIMIT", "Answer", "Kubectl", "add_options", "document", "path"]
 
 #: For one call, in seconds: somebody may have to log in meanwhile.
 TIME_LIMIT = 120.0
@@ -66,6 +66,14 @@ def path(*steps: str, **query: str | None) -> str:
     return "/" + "/".join(quote(step, safe="") for step in steps) + (f"?{urlencode(found)}" if found else "")
 
 
+def document(item: Raw) -> dict[str, Any]:
+    """Return an object of :meth:`Kubectl.pages`; :class:`ClusterError` for what is none."""
+    try:
+        return msgspec.json.decode(item, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        raise ClusterError("the API server's answer has something that is no object") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Kubectl:
     """kubectl with the options that choose a cluster; None leaves the choice to kubectl.
@@ -83,7 +91,7 @@ class Kubectl:
         output = self.run("get", *names, output="json", **options)
         try:
             return json.loads(output) if output else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ClusterError(f"`{_text(['kubectl', 'get', *names])}` printed no JSON") from None
 
     def raw(self, path: str) -> bytes:
@@ -94,7 +102,7 @@ class Kubectl:
         """Return the object that the API server answers to a GET of a path."""
         try:
             return json.loads(self.raw(path))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ClusterError(f"the API server's answer to {visible(path)} is no JSON") from None
 
     def pages(self, *steps: str, **query: str | None) -> Iterator[list[Raw]]:

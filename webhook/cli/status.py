@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
+from msgspec import Raw
 
 from webhook.cli import basis as judging
 from webhook.cli import cluster
 from webhook.cli.basis import Basis
 from webhook.cli.cluster import Namespaces, Scope
 from webhook.cli.dry_run import DryRun, dry_run
-from webhook.cli.kubectl import FORBIDDEN, Kubectl
+from webhook.cli.kubectl import FORBIDDEN, Kubectl, document
 from webhook.cli.pods import Workload, decode
 from webhook.cli.standing import Row, Standing, row
 from webhook.cli.terminal import DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
 from webhook.errors import ClusterError
-from webhook.json_values import as_list, as_mapping, at
+from webhook.json_values import as_list, as_mapping
 
 __all__ = ["add_arguments", "run"]
 
@@ -172,9 +172,9 @@ class _Survey:
             yield one._replace(workload=makers.get(one.workload, one.workload))
 
 
-def _maker(job: msgspec.Raw) -> Iterator[tuple[Workload, Workload]]:
+def _maker(job: Raw) -> Iterator[tuple[Workload, Workload]]:
     """Yield a Job and the workload that made it, nothing for a Job of its own."""
-    metadata = as_mapping(at(msgspec.json.decode(job), ("metadata",)))
+    metadata = as_mapping(document(job).get("metadata"))
     for owner in map(as_mapping, as_list(metadata.get("ownerReferences"))):
         if owner.get("controller"):
             namespace = str(metadata.get("namespace"))
