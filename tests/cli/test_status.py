@@ -47,6 +47,12 @@ def without_sidecar(document: Any) -> Any:
     return document
 
 
+def on_windows(document: Any) -> Any:
+    """Return a pod that says it runs on Windows."""
+    document["spec"]["os"] = {"name": "windows"}
+    return document
+
+
 #: Each pod, whether its namespace opted in, how it stands (None: not shown), and what else is said.
 PODS = {
     "current": (injected(pod("a", ASKING)), False, "current", ""),
@@ -57,6 +63,8 @@ PODS = {
     "declined": (pod("a", {**ASKING, "pillion.dev/logs": "x.log"}), False, "declined", "must begin with /"),
     "bad inject": (pod("a", {"pillion.dev/inject": "yes"}), False, "declined", "pillion.dev/inject"),
     "no logs, namespace": (pod("a"), True, "unneeded", "nothing is mounted"),
+    "Windows": (on_windows(pod("a", ASKING)), False, "declined", "Windows"),
+    "Windows, namespace": (on_windows(pod("a", {"pillion.dev/logs": "/logs/*.log"})), True, "unneeded", "Windows"),
     "sidecar taken out": (without_sidecar(injected(pod("a", ASKING))), False, "removed", ""),
     "excluded": (pod("a", ASKING, namespace="kube-system"), False, "excluded", ""),
     "opted out": (pod("a", {"pillion.dev/inject": "false"}), True, None, ""),
@@ -102,6 +110,7 @@ MAKERS = {
     "Job": (owned("Job", "once"), "job/once"),
     "custom": (owned("Workflow", "x"), "workflow/x"),
     "nobody": ({}, "pod/a"),
+    "an owner that does not control it": ({"ownerReferences": [{"kind": "ConfigMap", "name": "x"}]}, "pod/a"),
 }
 
 
