@@ -325,8 +325,9 @@ def test_an_api_server_that_hangs_is_one_sentence(
 def test_restarts_and_readiness(pillion: Release, node: RunningCluster, namespace: str, say: Say) -> None:
     """As the kubelet reports them of the sidecar, after it was killed once; found by the workload and by the pod."""
     kubectl, release = node.kubectl, ("--release", f"{pillion.namespace}/{pillion.deployment}")
-    template = annotated_pod(pillion.annotations(logs="/logs/app.log"))
-    template["metadata"] = {"annotations": template["metadata"]["annotations"], "labels": {"app": "web"}}
+    pod = annotated_pod(pillion.annotations(logs="/logs/app.log"))
+    metadata = {"annotations": pod["metadata"]["annotations"], "labels": {"app": "web"}}
+    template = {"metadata": metadata, "spec": pod["spec"]}
     spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
     document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
     kubectl("create", "-n", namespace, "-f", "-", stdin=document)
