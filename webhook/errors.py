@@ -7,7 +7,8 @@ Control-flow exceptions, and the errors of ``certs/``, are defined where they ar
     PillionError
     ├── ReviewError         a request for a review that can't be answered with 200
     ├── ConfigurationError  the configuration can't be used; holds every problem at once
-    ├── CertificateError    certificates in files or in a cluster can't be read
+    ├── CertificateError    certificates can't be read, or are not what a command needs
+    ├── ClusterError        a cluster can't be read or changed through kubectl
     ├── ManifestError       a manifest can't be read: says file, line and column
     ├── MissingPackageError a command needs a Python package that is not installed
     ├── OutputError         a result can't be written, for example to a full disk
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "CertificateError",
+    "ClusterError",
     "ConfigurationError",
     "ManifestError",
     "MissingPackageError",
@@ -92,7 +94,20 @@ class ConfigurationError(PillionError):
 
 
 class CertificateError(PillionError):
-    """Certificates can't be read, from a file or from a cluster; the text says which and why."""
+    """Certificates can't be read, or are not what a command needs; the text says which and why."""
+
+
+class ClusterError(PillionError):
+    """A cluster can't be read or changed through kubectl.
+
+    ``reason`` is the API server's (``Forbidden``, ``NotFound``), empty where it was not the API server that refused;
+    ``sentence`` is why, in its or in kubectl's words, cleaned: ``pods is forbidden: User "a" cannot list resource …``.
+    """
+
+    def __init__(self, text: str, reason: str = "", sentence: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.sentence = sentence or text
 
 
 class ManifestError(PillionError):

@@ -1,4 +1,4 @@
-"""As much of kubectl as ``pillion certs`` calls: a program on PATH, whose cluster is a JSON file.
+"""As much of kubectl as Pillion calls: a program on PATH, whose cluster is a JSON file.
 
 ``kubectl_calls.py`` holds what it has in common with the real one.
 """
@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 __all__ = ["CONFIGURATIONS", "FakeKubectl"]
 
@@ -18,8 +19,11 @@ CONFIGURATIONS = (
 
 #: The options of each verb that are understood.
 _OPTIONS = {
-    "get": {"kubeconfig", "context", "namespace", "output", "ignore-not-found"},
-    "patch": {"kubeconfig", "context", "namespace", "type", "patch"},
+    "get": {"kubeconfig", "context", "namespace", "output", "ignore-not-found", "raw", "request-timeout"}
+    | {"show-managed-fields"},
+    "create": {"kubeconfig", "context", "request-timeout", "dry-run", "filename", "output"},
+    "patch": {"kubeconfig", "context", "namespace", "type", "patch", "request-timeout"},
+    "config": {"kubeconfig", "context", "minify", "output", "request-timeout"},
 }
 _CLUSTER_VARIABLE = "FAKE_KUBECTL_CLUSTER"
 
@@ -28,13 +32,20 @@ class FakeKubectl:
     """The program and its cluster.
 
     ``cluster`` holds documents by ``RESOURCE`` (a list) or ``NAMESPACE/NAME`` (a Secret), the names of contexts, and
-    the message with which everything is refused, if there is one.
+    the message with which everything is refused, if there is one. What ``--raw`` reads is in ``raw`` by path: an
+    object, a list of objects, or text that is printed as it is. ``failures`` has what kubectl says instead, by path or
+    verb;
+    ``page`` is the most that a page has, and ``expiries`` how many continued lists are too old. A dry run is answered
+    with ``created``, or with the pod as it was sent, and with ``warnings``; where ``refused`` has text, with that. What
+    is read by ``KIND/NAME`` is in ``objects`` as ``NAMESPACE/KIND/NAME``.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = folder / "cluster.json"
-        self.cluster: dict[str, Any] = {"contexts": ["test"], "refusal": "", "objects": {}}
+        self.cluster: dict[str, Any] = {"contexts": ["test"], "refusal": "", "objects": {}, "raw": {}, "failures": {}}
+        self.cluster |= {"namespace": "", "page": 500, "expiries": 0}
+        self.cluster |= {"created": None, "warnings": [], "refused": ""}
         program = folder / "kubectl"
         program.write_text(f"#!{sys.executable} -I\n{Path(__file__).read_text()}\n\nsys.exit(main(sys.argv[1:]))\n")
         program.chmod(0o755)
@@ -77,12 +88,15 @@ def main(words: list[str]) -> int:
     except _CallError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    file.write_text(json.dumps(cluster))
+    finally:
+        file.write_text(json.dumps(cluster))
     return 0
 
 
 def _parsed(verb: str, words: list[str]) -> tuple[dict[str, str], list[str]]:
     """Return options and names; an option may stand anywhere before ``--``."""
+    if verb == "config":
+        words = words[1:]
     options: dict[str, str] = {}
     names: list[str] = []
     for number, word in enumerate(words):
@@ -106,9 +120,33 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         raise _CallError(f"error: stat {options['kubeconfig']}: no such file or directory")
     if cluster["refusal"]:
         raise _CallError(f"Error from server (Forbidden): {cluster['refusal']}")
+    if verb in cluster["failures"]:
+        raise _CallError(cluster["failures"][verb])
+    if verb == "config" or "raw" in options:
+        return _raw(cluster, options["raw"]) if "raw" in options else str(cluster["namespace"])
     if verb == "get" and names == [CONFIGURATIONS]:
         return json.dumps({"kind": "List", "items": cluster["objects"].get(CONFIGURATIONS, [])})
-    kind, name = names
+    if verb == "create":
+        return _dry_run(cluster)
+    if len(names) == 1:
+        found = cluster["objects"].get(f"{options.get('namespace', 'default')}/{names[0]}")
+        if found is None:
+            raise _CallError(f'Error from server (NotFound): {names[0]} "" not found')
+        return json.dumps(found)
+    return _secret(cluster, verb, options, *names)
+
+
+def _dry_run(cluster: dict[str, Any]) -> str:
+    pod = json.load(sys.stdin)
+    if cluster["refused"]:
+        raise _CallError(cluster["refused"])
+    for warning in cluster["warnings"]:
+        sys.stderr.write(f"Warning: {warning}\n")
+    pod["metadata"]["name"] = f"{pod['metadata']['generateName']}x2x7k"
+    return json.dumps(cluster["created"] or pod)
+
+
+def _secret(cluster: dict[str, Any], verb: str, options: dict[str, str], kind: str, name: str) -> str:
     if kind != "secret" or "/" in name:
         raise _CallError("error: there is no need to specify a resource type as a separate argument")
     found = cluster["objects"].get(f"{options.get('namespace', 'default')}/{name}")
@@ -121,3 +159,23 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         found["metadata"]["annotations"] = {**found["metadata"].get("annotations", {}), **given}
         return f"secret/{name} patched\n"
     return json.dumps(found)
+
+
+def _raw(cluster: dict[str, Any], address: str) -> str:
+    """Return what the API server answers to a GET."""
+    parts = urlsplit(address)
+    path, query = unquote(parts.path), parse_qs(parts.query)
+    if path in cluster["failures"]:
+        raise _CallError(cluster["failures"][path])
+    found = cluster["raw"].get(path)
+    if found is None:
+        raise _CallError("Error from server (NotFound): the server could not find the requested resource")
+    if isinstance(found, list):
+        start = int(query.get("continue", ["0"])[0])
+        if start and cluster["expiries"]:
+            cluster["expiries"] -= 1
+            raise _CallError("Error from server (Expired): The provided continue parameter is too old")
+        end = start + min(int(query["limit"][0]), cluster["page"])
+        metadata = {"continue": str(end)} if end < len(found) else {}
+        return json.dumps({"kind": "List", "metadata": metadata, "items": found[start:end]})
+    return found if isinstance(found, str) else json.dumps(found)

@@ -235,13 +235,13 @@ def test_options_go_to_kubectl(certs: Certs, objects: dict[str, Any], fake_kubec
 def test_what_kubectl_refuses_ends_the_command(
     certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA
 ) -> None:
-    """With one line that says what was asked for, below kubectl's own."""
+    """With one line that says what was asked for, and why not."""
     install(objects, ca)
     fake_kubectl.cluster["refusal"] = 'User "somebody" cannot list this'
     code, out, err = certs("show")
     assert (code, out) == (2, "")
     assert err.startswith("pillion: `kubectl get ")
-    assert err.endswith("` failed with exit code 1\n")
+    assert err.endswith('` failed with exit code 1: Error from server (Forbidden): User "somebody" cannot list this\n')
 
 
 def test_a_documents_names_stay_names(certs: Certs, objects: dict[str, Any], fake_kubectl: FakeKubectl, ca: CA) -> None:

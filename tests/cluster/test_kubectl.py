@@ -1,4 +1,4 @@
-"""What `pillion certs` relies on in kubectl, by a real one and a real API server."""
+"""What Pillion relies on in kubectl, by a real one and a real API server."""
 
 import sys
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.kubectl_calls import CALLS, Call, configuration, secret
 from webhook.cli.kubectl import Kubectl
-from webhook.errors import CertificateError
+from webhook.errors import ClusterError
 
 from .client import Client
 from .conftest import Cluster
@@ -62,18 +62,15 @@ def test_a_credential_plugin_is_asked(
     plugged = Kubectl(path, "plugged")
     assert plugged.get("configmap", namespace=calls_namespace)["kind"] == "List"
     # a reader of Secrets is somebody else
-    with pytest.raises(CertificateError, match="failed with exit code 1"):
+    with pytest.raises(ClusterError, match="failed with exit code 1"):
         plugged.get("secret", "one", namespace=calls_namespace)
 
 
-def test_an_api_server_that_is_not_there_is_an_error(
-    apiserver: Cluster, kubectl: Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_api_server_that_is_not_there_is_an_error(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> None:
     """The address that was tried is in its words."""
     path = str(tmp_path / "kubeconfig")
     (tmp_path / "kubeconfig").write_bytes(apiserver.kubeconfig.read_bytes())
     cluster = kubectl("config", "view", "-o", "json")["clusters"][0]["name"]
     kubectl("config", "set-cluster", cluster, "--server=https://127.0.0.1:9", f"--kubeconfig={path}")
-    with pytest.raises(CertificateError, match="failed with exit code 1"):
+    with pytest.raises(ClusterError, match=r"failed with exit code 1: .*127\.0\.0\.1:9"):
         Kubectl(path).get("secret", "one")
-    assert "127.0.0.1:9" in capfd.readouterr().err

@@ -31,6 +31,7 @@ GROUPS = {
         "config": "check profiles and the chart's values",
     },
     "in a cluster, through kubectl": {
+        "status": "show which pods have their sidecar, and why others have not",
         "certs": "show, verify and rotate certificates",
     },
     "run the webhook": {
@@ -50,6 +51,7 @@ _EXAMPLES = """\
   %(prog)s explain -f app.yaml                show why
   %(prog)s lint -f app.yaml                   name what is wrong
   %(prog)s playground                         try it in the browser
+  %(prog)s status -A                          show which pods have their sidecar
   %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine

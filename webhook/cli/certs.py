@@ -10,7 +10,7 @@ from typing import Any
 
 from certs.inspection import CertificateInfo, InspectionProblem, Item, KeyInfo, certificate_of, inspect_pem
 from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
-from webhook.cli.kubectl import Kubectl
+from webhook.cli.kubectl import Kubectl, add_options
 from webhook.cli.releases import CERTIFICATE_ANNOTATION, Entry, Release, find_releases, request_rotation
 from webhook.cli.terminal import BOLD, GREEN, RED, Paint, complain, describe, painter, visible
 from webhook.errors import CertificateError
@@ -82,8 +82,7 @@ def _add_rotate(parser: argparse.ArgumentParser) -> None:
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("in a cluster, which is reached through kubectl")
-    group.add_argument("--kubeconfig", metavar="FILE", help="passed on to kubectl")
-    group.add_argument("--context", metavar="NAME", help="passed on to kubectl")
+    add_options(group)
     group.add_argument("-n", "--namespace", metavar="NAME", help="the release's namespace; default: all namespaces")
 
 

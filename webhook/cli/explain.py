@@ -8,9 +8,12 @@ from typing import Any
 
 import msgspec
 
-from webhook.cli import manifests
+from webhook.cli import basis, cluster, history, manifests
+from webhook.cli.history import Story
 from webhook.cli.inject import DENIED, examined, fails, tell
 from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, describe, painter, visible
+from webhook.documents import Position
+from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
 from webhook.injection.edit import Operation
 from webhook.injection.log_sources import LogSource
@@ -31,7 +34,8 @@ _VAGUE = frozenset({Reason.NO_CONTAINERS, Reason.UNREADABLE_POD})
 
 _EXAMPLES = """\
   pillion explain -f app.yaml
-  kubectl get deployment web -o yaml | pillion explain -f -
+  pillion explain pod/web-5c9d8-x2x7k -n shop      a pod in the cluster: what was decided, and what would be now
+  pillion explain deployment/web -n shop
   pillion explain -f app.yaml -o json | jq '.[].reason'
 """
 
@@ -41,15 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe(
         parser,
         "Show for each pod in manifests why it is injected or not: each rule with its result, where the logs are, and\n"
-        "the verdict. Exit code 1: with --strict, a pod is not injected as requested; 2: input can't be read.",
+        "the verdict. Of what is in a cluster it also shows what was decided, and what is different now. Exit code 1:\n"
+        "with --strict, a pod is not injected as requested; 2: input can't be read.",
         _EXAMPLES,
     )
-    manifests.add_options(parser)
+    parser.add_argument(
+        "target", nargs="?", metavar="KIND/NAME", help="a pod or a workload in the cluster, as kubectl names it"
+    )
+    manifests.add_options(parser, required=False)
+    parser.set_defaults(namespace=None)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
+    group = parser.add_argument_group("in a cluster, which is reached through kubectl")
+    cluster.add_connection_options(group)
+    basis.add_release_option(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the explanations and return the exit code."""
+    if bool(arguments.target) == bool(arguments.filename):
+        raise ManifestError("write either -f FILE, or what to explain in the cluster, as pod/NAME")
+    if arguments.target:
+        return _tell_story(history.read(arguments), arguments)
+    arguments.namespace = arguments.namespace or "default"
     configuration = manifests.configuration(arguments)
     strict = arguments.strict
     _, reports = examined(configuration, arguments)
@@ -64,6 +81,18 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         complain("pillion explain: no pods and no workloads in the input")
     return DENIED if fails(reports, strict=strict) else 0
+
+
+def _tell_story(story: Story, arguments: argparse.Namespace) -> int:
+    """Print what is known of something in a cluster and return the exit code."""
+    strict = arguments.strict
+    for note in story.notes:
+        complain(f"note: {visible(note)}")
+    if arguments.output == "json":
+        deliver(json.dumps(_story_as_json(story), indent=2, ensure_ascii=False) + "\n")
+    else:
+        deliver("\n".join(_story_lines(story, painter(sys.stdout), strict=strict)) + "\n")
+    return DENIED if fails(story.reports, strict=strict) else 0
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -99,20 +128,26 @@ def _blocks(report: Report, paint: Paint, *, strict: bool) -> Iterator[Iterable[
 
 def _remark(remark: Remark, source: str, paint: Paint) -> str:
     word = paint(f"{remark.severity}:", {"error": RED, "warning": YELLOW}.get(remark.severity, DIM))
-    return f"  {visible(source)}:{remark.position}: {word} {visible(remark.text)}"
+    return f"  {visible(_place(source, remark.position))}{word} {visible(remark.text)}"
+
+
+def _place(source: str, position: Position) -> str:
+    """Return ``app.yaml:2:3: ``, nothing for what is in no file."""
+    return f"{source}:{position}: " if source else ""
 
 
 def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[str]:
     verdict, workload = review.verdict, review.workload
     template = "" if workload.is_only else f", {dotted(workload.template_path)}"
-    where = f"{workload.document.source}:{workload.template_position()}{template}, namespace {workload.namespace}"
-    yield f"{paint(visible(workload.title), BOLD)} {paint(visible(f'({where})'), DIM)}"
+    if workload.document.source:
+        where = f"{workload.document.source}:{workload.template_position()}{template}, namespace {workload.namespace}"
+        yield f"{paint(visible(workload.title), BOLD)} {paint(visible(f'({where})'), DIM)}"
     decisive = _decisive(review, remarks)
     answers = [answer for answer in _rule_results(review) if answer["passed"] is not None]
     width = max(len(answer["question"]) for answer in answers)
     for question, passed, found in map(dict.values, answers):
         word = paint("yes", GREEN) if passed else paint("no ", RED)
-        place = f"{workload.document.source}:{decisive.position}: " if decisive is not None and not passed else ""
+        place = _place(workload.document.source, decisive.position) if decisive is not None and not passed else ""
         answer = visible(f"{place}{found}")
         yield f"  {word} {question:<{width}}  {paint(answer, DIM) if passed else answer}".rstrip()
     if review.admission.plan is not None and verdict.injected:
@@ -222,6 +257,20 @@ def _source_as_text(source: LogSource) -> str:
     return f"volume {mount.name}{folder} ({'new, an emptyDir' if source.new else 'reused from the pod'})"
 
 
+def _story_lines(story: Story, paint: Paint, *, strict: bool) -> Iterator[str]:
+    """Yield what was decided, what would be decided now, and what is different."""
+    yield f"{paint(visible(story.title), BOLD)} {paint(visible(f'({story.where})'), DIM)}"
+    yield paint("What was decided", BOLD)
+    yield from (f"  {visible(line)}" for line in story.decided)
+    by = f", by {visible(story.by)}" if story.by else ""
+    yield f"{paint('What would be decided now', BOLD)}{by}"
+    yield from (line for report in story.reports for block in _blocks(report, paint, strict=strict) for line in block)
+    if story.said:
+        yield f"  {visible(story.said)}"
+    yield paint("What is different", BOLD)
+    yield from (f"  {visible(line)}" for line in story.different or ["nothing"])
+
+
 # --- JSON --------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +310,18 @@ def as_json(review: Review, *, strict: bool) -> dict[str, Any]:
             for remark in review.remarks_for(strict=strict)
         ],
         "operations": len(verdict.operations),
+    }
+
+
+def _story_as_json(story: Story) -> dict[str, Any]:
+    return {
+        "name": story.title,
+        "decided": story.decided,
+        "judgedBy": story.by or None,
+        "now": [as_json(review, strict=False) for report in story.reports for review in report.reviews],
+        "said": story.said,
+        "different": story.different,
+        "notes": story.notes,
     }
 
 

@@ -41,9 +41,9 @@ class File:
         return bool(self.documents) and all(document.is_json for document in self.documents)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``inject``, ``explain`` and ``lint`` have in common."""
-    add_input_options(parser)
+def add_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add what ``inject``, ``explain`` and ``lint`` have in common; ``-f`` may be left out where it is not required."""
+    add_input_options(parser, required=required)
     parser.add_argument(
         "--namespace-opt-in",
         action="store_true",
@@ -57,13 +57,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_input_options(parser: argparse.ArgumentParser) -> None:
+def add_input_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add what every command has that reads manifests."""
     parser.add_argument(
         *("-f", "--filename"),
         action="extend",
         nargs="+",
-        required=True,
+        required=required,
         metavar="FILE",
         help="files, folders (their *.yaml, *.yml and *.json), patterns, or - for standard input; may be repeated, and "
         "commas separate names as well",

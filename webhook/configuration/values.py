@@ -35,6 +35,7 @@ CHART_ONLY = frozenset(
         "serviceAccount",
         "serviceMonitor",
         "shadow",
+        "status",
         "tail",
         "test",
         "tolerations",

@@ -24,9 +24,9 @@ from msgspec import Struct
 
 from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, parse_options
 from webhook.injection.log_detection import has_log_location, probable_log_directory
-from webhook.injection.ownership import has_sidecar_variables, is_our_volume_name
+from webhook.injection.ownership import is_sidecar
 from webhook.injection.pod import Container, Metadata, Pod, PodSpec
-from webhook.injection.profile import NAME_PREFIX, Configuration, Profile
+from webhook.injection.profile import Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
 from webhook.injection.status import parse_status
@@ -228,11 +228,7 @@ def _decline_injected(facts: PodFacts) -> Finding | None:
     """
     taken = False
     for container in facts.containers:
-        if not container.name.startswith(NAME_PREFIX):
-            continue
-        ours = any(is_our_volume_name(mount.name, facts.configuration) for mount in container.volumeMounts or ())
-        # a sidecar of ours may mount only the pod's own volumes
-        if ours or has_sidecar_variables(msgspec.to_builtins(container.env or ())):
+        if is_sidecar(container, facts.configuration):
             return _other_installation(facts, container.name) or Finding(Reason.ALREADY_INJECTED)
         taken = taken or container.name == facts.profile.container_name
     if not taken:

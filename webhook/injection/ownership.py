@@ -12,7 +12,7 @@ remove an injection            two of these hold: it mounts a volume of ours in 
                                sidecar's variables, the status names it: what is removed must be ours
 =============================  ==============================================================================
 
-The rows are ``decision._decline_injected`` and ``removal._Remover.sidecars``.
+The first row is :func:`is_sidecar`, the second ``removal._Remover.sidecars``.
 """
 
 import re
@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from webhook.injection.pod import Container
 from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, TOKEN_MASK_VOLUME_NAME, Configuration
 from webhook.injection.variables import SIDECAR_VARIABLES
 from webhook.json_values import as_mapping
@@ -31,6 +32,7 @@ __all__ = [
     "is_our_variable",
     "is_our_volume",
     "is_our_volume_name",
+    "is_sidecar",
     "is_volume_we_add",
 ]
 
@@ -51,6 +53,18 @@ _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
     "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
 }
+
+
+def is_sidecar(container: Container, configuration: Configuration) -> bool:
+    """Return whether a container is a sidecar of ours, of any profile and revision: our name, and one more proof.
+
+    That is a mount of a volume with one of our names, or the sidecar's variables: a sidecar of ours may mount only the
+    pod's own volumes.
+    """
+    if not container.name.startswith(NAME_PREFIX):
+        return False
+    ours = any(is_our_volume_name(mount.name, configuration) for mount in container.volumeMounts or ())
+    return ours or has_sidecar_variables(msgspec.to_builtins(container.env or ()))
 
 
 def is_log_volume_name(name: str) -> bool:

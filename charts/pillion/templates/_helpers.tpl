@@ -134,6 +134,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{- define "pillion.statusName" -}}
+{{ include "pillion.fullname" . }}-status
+{{- end }}
+
 {{- define "pillion.testName" -}}
 {{ include "pillion.fullname" . }}-test
 {{- end }}
