@@ -179,6 +179,15 @@ class TestLines:
         ship(record_start="^[0-9]").end()
         assert list(dict.fromkeys(store.lines)) == list(self.JOINED)
 
+    def test_truncated_while_it_may_go_on(self, ship: Ship, store: Store, logs: Path) -> None:
+        """What was seen of it is not lost, though no copy is there."""
+        append(logs / "app.log", *self.TRACE[:3])
+        sidecar = ship(record_start="^[0-9]")
+        sidecar.looks()
+        (logs / "app.log").write_text("9 new\n")
+        sidecar.end()
+        assert store.lines == [self.JOINED[0], "9 new"]
+
     def test_printed_as_json(self, shipping_program: Path, logs: Path, tmp_path: Path) -> None:
         """And on standard output."""
         append(logs / "app.log", *self.TRACE)

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import programs
+from tests.promtool import REQUIRED
 
 from .sidecar import Sidecar, until
 from .stores import COLLECTOR, VICTORIA_LOGS, Collector, VictoriaLogs
@@ -22,9 +24,13 @@ Ship = Callable[..., Sidecar]
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[VictoriaLogs]:
     """Return an empty store, or skip the test where it can't be built."""
-    cached = all((source.cache / name).exists() for source in (VICTORIA_LOGS, COLLECTOR) for name in source.packages)
-    if not cached and (go := programs.missing_go()):
-        pytest.skip(f"needs {go[0]} to build VictoriaLogs and the collector ({go[1]})")
+    try:
+        for source in (VICTORIA_LOGS, COLLECTOR):
+            programs.built_from(source, source.packages)
+    except programs.BuildError as error:
+        if os.environ.get(REQUIRED):
+            raise
+        pytest.skip(str(error))
     one = VictoriaLogs(tmp_path)
     yield one
     one.stop()
@@ -84,6 +90,7 @@ def count(store: VictoriaLogs, to: str, pod: str) -> tuple[int, int, int]:
     return LINES - len(times), len(numbers) - len(times), reordered
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize("to", ["elasticsearch", "otlp"])
 def test_two_pods(ship: Ship, store: VictoriaLogs, tmp_path: Path, to: str) -> None:
     """With rotations, a sidecar that is killed, a store that goes and comes, also while the pods end."""

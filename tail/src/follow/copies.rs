@@ -27,7 +27,9 @@ impl Follower {
         if found || tail.is_empty() {
             return None;
         }
-        tail.push(b'\n');
+        if tail.last() != Some(&b'\n') {
+            tail.push(b'\n');
+        }
         Some(tail)
     }
 
