@@ -6,14 +6,21 @@ ARG RUST=docker.io/library/rust:1.95-slim-trixie
 
 FROM ${RUST} AS tail-build
 ARG SSL_CERT_FILE
+# shipping: pillion-tail sends lines to a store by itself; then the CAs of the system come with it
+ARG TAIL_FEATURES
 WORKDIR /build
 COPY tail .
 # A static program: with musl where rustup can add it, which is half as large; Debian's Rust has only glibc.
 RUN set -eu; \
     target=$(uname -m)-unknown-linux-gnu; \
     if command -v rustup >/dev/null; then target=${target%gnu}musl; rustup target add "$target"; fi; \
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked --target "$target"; \
-    install -D "target/$target/release/pillion-tail" /image/usr/bin/pillion-tail
+    export "CC_$(echo "$target" | tr - _)=cc"; \
+    RUSTFLAGS='-C target-feature=+crt-static' \
+      cargo build --quiet --release --locked --target "$target" --features "${TAIL_FEATURES:-}"; \
+    install -D "target/$target/release/pillion-tail" /image/usr/bin/pillion-tail; \
+    if [ -n "${TAIL_FEATURES:-}" ]; then \
+      install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
+    fi
 
 FROM ${BASE} AS build
 ARG UV_VERSION=0.13.8

@@ -72,7 +72,7 @@ screenshots: $(VENV)/.installed ## draw the pictures of the playground in docs/i
 test: $(VENV)/.installed ## run the tests that need no Kubernetes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST)
 ifneq ($(CARGO),)
-	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) test --locked --quiet
+	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) test --locked --quiet --features shipping
 else
 	@$(call without_cargo,the tests of tail/ and those that run it)
 endif
@@ -88,6 +88,7 @@ check: $(VENV)/.installed ## style, types, import contracts, lock file and gener
 ifneq ($(CARGO),)
 	cd tail && $(CARGO) fmt --check
 	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) clippy --locked --quiet --all-targets -- -D warnings
+	cd tail && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) $(CARGO) clippy --locked --quiet --all-targets --features shipping -- -D warnings
 else
 	@$(call without_cargo,style and lints of tail/)
 endif

@@ -38,6 +38,8 @@ pub struct Position {
     pub born: i64,
     /// Up to where it was printed.
     pub at: u64,
+    /// How often it was written anew.
+    pub version: u64,
     /// The hash of the bytes before that, by which it is known again.
     pub context: u64,
     /// The path that its lines are known by.
@@ -66,6 +68,8 @@ pub enum Record {
     Forget(Id),
     /// So many bytes were never printed, in all.
     Dropped(u64),
+    /// So many records were rejected by a store, in all. Programs without stores can't read it.
+    Rejected(u64),
 }
 
 /// What a checkpoint says.
@@ -77,6 +81,8 @@ pub struct State {
     pub known: BTreeMap<Id, Known>,
     /// How many bytes were never printed.
     pub dropped: u64,
+    /// How many records a store rejected.
+    pub rejected: u64,
     /// Lines at its end that can't be read.
     pub torn: usize,
 }
@@ -127,6 +133,7 @@ impl State {
                 self.known.remove(&id);
             }
             Record::Dropped(total) => self.dropped = total,
+            Record::Rejected(total) => self.rejected = total,
         }
     }
 }
@@ -148,6 +155,7 @@ impl Record {
             }
             Self::Forget(id) => format!("x {} {} ", id.device, id.inode),
             Self::Dropped(total) => format!("d {total} "),
+            Self::Rejected(total) => format!("r {total} "),
         };
         to.extend_from_slice(numbers.as_bytes());
         if let Self::File(_, position) = self {
@@ -158,6 +166,9 @@ impl Record {
                 escape(&position.path, to);
             }
             to.push(b' ');
+            if position.version > 0 {
+                to.extend_from_slice(format!("{} ", position.version).as_bytes());
+            }
         }
         let sum = checksum(&to[begin..]);
         to.extend_from_slice(format!("{sum:08x}\n").as_bytes());
@@ -177,6 +188,9 @@ impl Record {
         if kind == b"d" {
             return Some(Self::Dropped(number(words.next()?)?));
         }
+        if kind == b"r" {
+            return Some(Self::Rejected(number(words.next()?)?));
+        }
         let id = Id { device: number(words.next()?)?, inode: number(words.next()?)? };
         match kind {
             b"f" => {
@@ -184,7 +198,8 @@ impl Record {
                 let origin = unescape(words.next()?)?;
                 let path = unescape(words.next()?)?;
                 let path = if path.is_empty() { origin.clone() } else { path };
-                Some(Self::File(id, Position { born, at, context, origin, path }))
+                let version = words.next().filter(|word| !word.is_empty()).map_or(Some(0), number)?;
+                Some(Self::File(id, Position { born, at, version, context, origin, path }))
             }
             b"k" => {
                 let (born, copy) = (number(words.next()?)?, words.next()? == b"1");
@@ -368,10 +383,11 @@ mod tests {
 
     fn records() -> impl Strategy<Value = Record> {
         let id = (any::<u64>(), 0u64..5).prop_map(|(device, inode)| Id { device: device % 2, inode });
-        let position = (any::<i64>(), any::<u64>(), any::<u64>(), any::<Vec<u8>>(), any::<Vec<u8>>()).prop_map(
-            |(born, at, context, origin, path)| {
+        let numbers = (any::<u64>(), 0u64..3, any::<u64>());
+        let position = (any::<i64>(), numbers, any::<Vec<u8>>(), any::<Vec<u8>>()).prop_map(
+            |(born, (at, version, context), origin, path)| {
                 let path = if path.is_empty() { origin.clone() } else { path };
-                Position { born, at, context, origin, path }
+                Position { born, at, version, context, origin, path }
             },
         );
         prop_oneof![
@@ -380,6 +396,7 @@ mod tests {
                 .prop_map(|(id, born, copy)| Record::Known(id, Known { born, copy })),
             id.prop_map(Record::Forget),
             any::<u64>().prop_map(Record::Dropped),
+            any::<u64>().prop_map(Record::Rejected),
         ]
     }
 

@@ -24,7 +24,12 @@ pub struct Complaints {
 impl Complaints {
     /// Say it, unless it was said already, or too much was.
     pub fn once(&mut self, text: &str) {
-        let key = hash(text.as_bytes());
+        self.once_of(text, text);
+    }
+
+    /// Say it, unless something of this kind was said already, or too much was.
+    pub fn once_of(&mut self, kind: &str, text: &str) {
+        let key = hash(kind.as_bytes());
         if self.said.contains(&key) {
             return;
         }

@@ -6,7 +6,8 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, pread};
 
 use crate::checkpoint::hash;
-use crate::output::whole_characters;
+use crate::output::{Location, whole_characters};
+use crate::records::Records;
 use crate::stat::{Growth, Id, Stat};
 
 /// A file is known again by so many bytes before the position.
@@ -117,6 +118,10 @@ pub struct Followed {
     pub dirty: bool,
     /// It was in use since the search for idle descriptors came by.
     pub used: bool,
+    /// How often it was written anew.
+    pub version: u64,
+    /// What stands behind the position is a record that may go on.
+    pub is_joining: bool,
     /// A hash of the bytes before the position.
     context: u64,
     /// What stands behind the position, a line without an end.
@@ -161,6 +166,8 @@ impl Followed {
             target: u64::MAX,
             dirty: true,
             used: true,
+            version: 0,
+            is_joining: false,
             context,
             tail: Vec::new(),
             scanned: 0,
@@ -172,6 +179,12 @@ impl Followed {
             allocated: 0,
             rewrite: Rewrite::No,
         }
+    }
+
+    /// Return where its position is.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        Location { id: self.id, born: self.born, version: self.version, at: self.at }
     }
 
     /// Return the hash by which it is known again at its position.
@@ -236,11 +249,17 @@ impl Followed {
     }
 
     /// Read what is to be printed next: whole lines, or a piece of a line longer than the buffer; with `all` also what
-    /// has no end. Nothing behind `limit` counts.
+    /// has no end; with records only whole ones, or what of one fills the buffer. Nothing behind `limit` counts.
     ///
     /// # Errors
     /// What pread(2) returns.
-    pub fn next(&mut self, file: BorrowedFd<'_>, buffer: &mut Buffer, all: bool, limit: u64) -> Result<Next, Errno> {
+    pub fn next(
+        &mut self,
+        file: BorrowedFd<'_>,
+        buffer: &mut Buffer,
+        (all, records): (bool, Option<&Records>),
+        limit: u64,
+    ) -> Result<Next, Errno> {
         if self.shrunk {
             return Ok(Next::Restart);
         }
@@ -265,7 +284,8 @@ impl Followed {
                 return Ok(Next::Restart);
             }
             let reached = begin + count as u64;
-            if data.is_empty() || (known == data.len() && !all && reached == size) {
+            let known_rest = known == data.len() && !all && !(self.is_joining && records.is_none());
+            if data.is_empty() || (known_rest && reached == size) {
                 self.unread = false;
                 let rewritten = self.rewrite == Rewrite::Confirmed(self.growth.modified);
                 self.rewrite = if rewritten { Rewrite::No } else { self.rewrite };
@@ -287,7 +307,20 @@ impl Followed {
                 return Ok(Next::Print(Piece { from: context, to: context + length, last, goes_on }));
             }
             if let Some(newline) = memchr::memrchr(b'\n', data) {
-                let to = context + newline + 1;
+                let mut to = context + newline + 1;
+                if let Some(records) = records {
+                    match records.last_start(&data[..=newline]) {
+                        Some(start) => to = context + start,
+                        None if reached < size => {}
+                        None => {
+                            self.is_joining = true;
+                            self.unread = false;
+                            let tail = data.to_vec();
+                            self.keep(tail, buffer);
+                            return Ok(Next::Nothing);
+                        }
+                    }
+                }
                 return Ok(Next::Print(Piece { from: context, to, last: false, goes_on: false }));
             }
             let zeros = data.iter().rev().take_while(|&&byte| byte == 0).count();
@@ -383,6 +416,7 @@ impl Followed {
         self.context = hash(&buffer.bytes[piece.to - context..piece.to]);
         self.keep(Vec::new(), buffer);
         self.dirty = true;
+        self.is_joining = false;
         self.unread = self.at < self.growth.size;
         self.rewrite = Rewrite::No;
     }
@@ -398,6 +432,8 @@ impl Followed {
     pub fn restart(&mut self, serial: u64, buffer: &mut Buffer) {
         self.keep(Vec::new(), buffer);
         self.serial = serial;
+        self.version += 1;
+        self.is_joining = false;
         (self.at, self.context) = (0, hash(b""));
         (self.scanned, self.long_until, self.long_is_last) = (0, 0, false);
         (self.headed, self.restarted, self.blank) = (false, true, None);

@@ -21,7 +21,7 @@ use crate::complaints::{Complaints, say};
 use crate::discovery::Discovery;
 use crate::file::{Buffer, Piece};
 use crate::options::Options;
-use crate::output::{Output, Sink};
+use crate::output::{Location, Output};
 use crate::signals::Signals;
 use crate::stat::{Id, Stat};
 use crate::table::Table;
@@ -76,6 +76,7 @@ enum Place {
 struct Batch {
     stream: u32,
     serial: u64,
+    location: Location,
     what: Text,
     done: usize,
 }
@@ -112,8 +113,15 @@ enum Phase {
     Flushing,
 }
 
+impl Phase {
+    /// Return whether a record that has no end yet may still go on.
+    fn may_grow(self) -> bool {
+        matches!(self, Self::Running | Self::Calm(_))
+    }
+}
+
 /// The program at work.
-pub struct Follower<S> {
+pub struct Follower {
     options: Options,
     volumes: Volumes,
     discovery: Discovery,
@@ -126,8 +134,9 @@ pub struct Follower<S> {
     records: Vec<Record>,
     dirty: bool,
     dropped: u64,
+    rejected: u64,
     saved_at: u64,
-    output: Output<S>,
+    output: Box<dyn Output>,
     buffer: Buffer,
     batch: Option<Batch>,
     ready: VecDeque<u32>,
@@ -154,9 +163,10 @@ pub struct Follower<S> {
     state_born: i64,
 }
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// Make ready: read the checkpoint.
-    pub fn new(options: Options, sink: S) -> Self {
+    #[must_use]
+    pub fn new(options: Options, output: Box<dyn Output>) -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20).saturating_sub(OWN_DESCRIPTORS).max(1);
         let now = Instant::now();
         let state_born = Stat::of_path(&options.state).map_or(0, |stat| stat.born);
@@ -170,8 +180,9 @@ impl<S: Sink> Follower<S> {
             records: Vec::new(),
             dirty: true,
             dropped: 0,
+            rejected: 0,
             saved_at: 0,
-            output: Output::new(sink, options.format),
+            output,
             buffer: Buffer::default(),
             batch: None,
             ready: VecDeque::new(),
@@ -213,6 +224,9 @@ impl<S: Sink> Follower<S> {
             } else if due {
                 self.look();
                 next_look = now + self.interval();
+            }
+            if let Some(rejected) = self.output.acknowledged() {
+                self.settle(rejected);
             }
             let pumped = self.pump();
             match pumped {
@@ -261,6 +275,7 @@ impl<S: Sink> Follower<S> {
 
     /// The signal came: all that is there now is printed.
     fn begin_end(&mut self) {
+        self.output.hurry();
         self.look();
         if self.options.native {
             for file in self.table.files_mut() {
@@ -321,8 +336,7 @@ impl<S: Sink> Follower<S> {
     fn wait(&self, signals: &Signals, until: Instant, for_output: bool) -> bool {
         let pause = until.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: pause.as_secs().min(3600) as i64, tv_nsec: pause.subsec_nanos().into() };
-        let output = self.output.descriptor();
-        let mut polled = [PollFd::new(signals, PollFlags::IN), PollFd::from_borrowed_fd(output, PollFlags::OUT)];
+        let mut polled = [PollFd::new(signals, PollFlags::IN), self.output.wakes()];
         let count = if for_output { 2 } else { 1 };
         // an error, as EINTR, is a pause that was short
         let woken = poll(&mut polled[..count], Some(&timeout)) != Ok(0);

@@ -10,10 +10,13 @@
 //! | [`volume`] | opening what lies inside a volume, and nothing else |
 //! | [`discovery`] | which files there are |
 //! | [`checkpoint`] | how far files were printed, across a restart |
+//! | [`records`] | which lines belong together |
 //! | [`output`] | whole lines to a sink, which says what is durably out |
 //! | [`file`] | what is read of one file next, and whether it is still the same |
 //! | [`table`] | the files that are followed, in order |
 //! | [`follow`] | the loop |
+//!
+//! With the feature `shipping` there is one more output, which sends to a store: `shipping`.
 
 pub mod checkpoint;
 pub mod complaints;
@@ -23,7 +26,10 @@ pub mod follow;
 pub mod options;
 pub mod output;
 pub mod pattern;
+pub mod records;
 pub mod rotation;
+#[cfg(feature = "shipping")]
+pub mod shipping;
 pub mod signals;
 pub mod stat;
 pub mod status;

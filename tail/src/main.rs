@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use pillion_tail::complaints::say;
 use pillion_tail::follow::Follower;
-use pillion_tail::options::Command;
-use pillion_tail::output::Stdout;
+use pillion_tail::options::{Command, Options};
+use pillion_tail::output::{Output, Printer, Stdout};
+#[cfg(feature = "shipping")]
+use pillion_tail::shipping::Shipper;
 use pillion_tail::signals::Signals;
 use pillion_tail::status::status;
 
@@ -34,12 +36,29 @@ fn main() -> ExitCode {
                 Ok(signals) => signals,
                 Err(error) => return fail(&format!("can't catch SIGTERM: {error}")),
             };
-            match Stdout::open() {
+            match open(&options) {
                 Ok(output) => Follower::new(*options, output).run(&signals),
-                Err(error) => return fail(&format!("there is no standard output: {}", std::io::Error::from(error))),
+                Err(text) => return fail(&text),
             }
             ExitCode::SUCCESS
         }
+    }
+}
+
+/// Return where lines go.
+fn open(options: &Options) -> Result<Box<dyn Output>, String> {
+    let records = options.records.clone();
+    #[cfg(feature = "shipping")]
+    if let Some(encoding) = options.destination.encoding() {
+        let shipper = Shipper::new(options.destination.target.clone(), encoding, records);
+        return match shipper {
+            Ok(shipper) => Ok(Box::new(shipper)),
+            Err(error) => Err(format!("can't start to send: {error}")),
+        };
+    }
+    match Stdout::open() {
+        Ok(stdout) => Ok(Box::new(Printer::new(stdout, options.format, records))),
+        Err(error) => Err(format!("there is no standard output: {}", std::io::Error::from(error))),
     }
 }
 

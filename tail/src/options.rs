@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::output::Format;
 use crate::pattern::Pattern;
+use crate::records::Records;
+#[cfg(feature = "shipping")]
+use crate::shipping::destination::{self, Destination};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -54,6 +57,11 @@ pub struct Options {
     pub unfinished_after: Option<Duration>,
     /// Without any file for so long, that is said.
     pub notice_after: Duration,
+    /// How lines are joined to records.
+    pub records: Option<Records>,
+    /// Where lines are sent instead of standard output.
+    #[cfg(feature = "shipping")]
+    pub destination: Destination,
     /// What is wrong with the settings.
     pub problems: Vec<String>,
 }
@@ -72,13 +80,16 @@ impl Default for Options {
             persistent: Vec::new(),
             unfinished_after: None,
             notice_after: Duration::from_secs(60),
+            records: None,
+            #[cfg(feature = "shipping")]
+            destination: Destination::default(),
             problems: Vec::new(),
         }
     }
 }
 
 /// An option: its name, what its value is, its default, and what it does.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+pub(crate) type Row = (&'static str, &'static str, &'static str, &'static str);
 
 /// The options; each is an environment variable, too: `--held-bytes` is `PILLION_HELD_BYTES`.
 const OPTIONS: [Row; 11] = [
@@ -95,11 +106,21 @@ const OPTIONS: [Row; 11] = [
     ("--notice-after", "SECONDS", "60", "say that no file matches after so long"),
 ];
 
+/// Those of a program that is built with stores, and of one that is not.
+#[cfg(feature = "shipping")]
+const MORE: &[Row] = &destination::OPTIONS;
+#[cfg(not(feature = "shipping"))]
+const MORE: &[Row] = &[];
+
+fn rows() -> impl Iterator<Item = &'static Row> {
+    OPTIONS.iter().chain(MORE)
+}
+
 impl Command {
     /// Read the command line, without the program's name, and the environment.
     pub fn read(arguments: impl Iterator<Item = Vec<u8>>, variable: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
         let mut options = Options::default();
-        for (name, ..) in OPTIONS {
+        for &(name, ..) in rows() {
             let named = format!("PILLION_{}", name[2..].to_uppercase().replace('-', "_"));
             if let Some(value) = variable(&named).filter(|value| !value.is_empty()) {
                 options.set(name, &named, &value);
@@ -123,6 +144,14 @@ impl Command {
         if status {
             return Self::Status(options.state);
         }
+        #[cfg(feature = "shipping")]
+        options.destination.read_fields(variable);
+        #[cfg(not(feature = "shipping"))]
+        for named in ["PILLION_TO", "PILLION_RECORD_START"] {
+            if variable(named).is_some_and(|value| !value.is_empty()) {
+                options.problems.push(format!("this program is built without stores: {named} has no effect"));
+            }
+        }
         if options.patterns.is_empty() {
             options.problems.push("no files are named; say pillion-tail /DIR/NAME".to_owned());
         }
@@ -138,7 +167,7 @@ impl Options {
             None => (argument, None),
         };
         let shown = String::from_utf8_lossy(name).into_owned();
-        let Some(&(name, kind, ..)) = OPTIONS.iter().find(|row| row.0.as_bytes() == name) else {
+        let Some(&(name, kind, ..)) = rows().find(|row| row.0.as_bytes() == name) else {
             self.problems.push(format!("there is no option {shown}; see --help"));
             return;
         };
@@ -146,6 +175,20 @@ impl Options {
             Some(value) => self.set(name, name, &value),
             None => self.problems.push(format!("{name} needs a value; the default is used")),
         }
+    }
+
+    #[cfg(feature = "shipping")]
+    fn set_more(&mut self, name: &str, text: &str) -> bool {
+        if name == "--record-start" {
+            return put(&mut self.records, Records::parse(text).map(Some));
+        }
+        self.destination.set(name, text)
+    }
+
+    #[cfg(not(feature = "shipping"))]
+    #[allow(clippy::unused_self)]
+    fn set_more(&mut self, _name: &str, _text: &str) -> bool {
+        false
     }
 
     /// Set an option; `named` is what the user called it.
@@ -176,10 +219,11 @@ impl Options {
             }
             "--unfinished-after" if text == "never" => put(&mut self.unfinished_after, Some(None)),
             "--unfinished-after" => put(&mut self.unfinished_after, seconds(text).map(Some)),
-            _ => put(&mut self.notice_after, seconds(text)),
+            "--notice-after" => put(&mut self.notice_after, seconds(text)),
+            _ => self.set_more(name, text),
         };
         if !done {
-            let wanted = OPTIONS.iter().find(|row| row.0 == name).map_or("", |row| row.1);
+            let wanted = rows().find(|row| row.0 == name).map_or("", |row| row.1);
             let wanted = if wanted.is_empty() { "true|false" } else { wanted };
             self.problems.push(format!("{named} can't be {text:?}; write {wanted}; the default is used"));
         }
@@ -187,15 +231,15 @@ impl Options {
 }
 
 /// Take over a value, if there is one; say whether.
-fn put<T>(to: &mut T, value: Option<T>) -> bool {
+pub(crate) fn put<T>(to: &mut T, value: Option<T>) -> bool {
     value.map(|value| *to = value).is_some()
 }
 
-fn choose<T: Copy>(value: &[u8], words: &[(&str, T)]) -> Option<T> {
+pub(crate) fn choose<T: Copy>(value: &[u8], words: &[(&str, T)]) -> Option<T> {
     words.iter().find(|(word, _)| word.as_bytes() == value.trim_ascii()).map(|&(_, meaning)| meaning)
 }
 
-fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
@@ -204,7 +248,7 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// Read a number of seconds, up to a year.
-fn seconds(text: &str) -> Option<Duration> {
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
     let number: f64 = text.parse().ok()?;
     (0.0..=366.0 * 86400.0).contains(&number).then(|| Duration::from_secs_f64(number))
 }
@@ -219,9 +263,9 @@ pub fn help() -> String {
 
 "
     .to_owned();
-    for (name, value, default, what) in OPTIONS {
+    for (name, value, default, what) in rows() {
         let left = format!("{name} {value}");
-        text += &["  ", &format!("{left:<30}"), " ", what, " (default: ", default, ")\n"].concat();
+        text += &["  ", &format!("{left:<40}"), " ", what, " (default: ", default, ")\n"].concat();
     }
     text += "  --help, --version              print that, and end
 

@@ -1,9 +1,83 @@
-//! Where lines go: a sink takes bytes and says what of them is durably out; the output makes whole lines of pieces.
+//! Where lines go: an output takes pieces of files and says what of them is durably out. The printer is the output that
+//! makes whole lines of pieces, for a sink that takes bytes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat, open};
 use rustix::io::Errno;
+
+use crate::records::Records;
+use crate::stat::Id;
+
+/// Where a piece stands: the same after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    /// The file.
+    pub id: Id,
+    /// When it was made.
+    pub born: i64,
+    /// How often it was written anew.
+    pub version: u64,
+    /// The position in it.
+    pub at: u64,
+}
+
+/// Which file a piece is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file's number in this run, another one each time it is written anew.
+    pub serial: u64,
+    /// The path that its lines are known by.
+    pub path: &'a [u8],
+    /// Where the piece begins.
+    pub location: Location,
+}
+
+/// Something that takes pieces of files: whole lines, the beginning or the middle of one, or, with `last`, also a line
+/// without an end that gets none any more.
+pub trait Output {
+    /// Take of a piece as much as it can without waiting; return how many bytes, 0 if it is busy. What was not taken has
+    /// to be offered again before anything else.
+    ///
+    /// # Errors
+    /// The output is broken.
+    fn offer(&mut self, source: &Source<'_>, piece: &[u8], last: bool) -> Result<usize, Errno>;
+
+    /// Write what is left of the end of a line; return whether nothing is left.
+    ///
+    /// # Errors
+    /// The output is broken.
+    fn flush(&mut self) -> Result<bool, Errno>;
+
+    /// Note that the line on the output that belongs to this file will not go on.
+    fn abandon(&mut self, file: u64);
+
+    /// End the line on the output that belongs to this file, with the next flush.
+    fn finish(&mut self, file: u64);
+
+    /// Return whether all that was taken is durably out: only then a checkpoint may be written.
+    fn is_durable(&self) -> bool;
+
+    /// Return how many bytes were taken.
+    fn taken(&self) -> u64;
+
+    /// Return what to poll for while it is busy.
+    fn wakes(&self) -> PollFd<'_>;
+
+    /// Note that nothing else is there to be taken for now; return whether that may be the end.
+    fn rest(&mut self) -> bool {
+        true
+    }
+
+    /// Note that the end has begun.
+    fn hurry(&mut self) {}
+
+    /// Return, once for each time that a receiver answered for what was taken, how many records it rejected.
+    fn acknowledged(&mut self) -> Option<u64> {
+        None
+    }
+}
 
 /// Something that takes bytes.
 pub trait Sink {
@@ -89,11 +163,13 @@ const STEP: usize = 4 << 10;
 /// The number of no file.
 const NOBODY: u64 = 0;
 
-/// The output: lines of several files never mix in it.
+/// The printer: lines of several files never mix in its output.
 #[derive(Debug)]
-pub struct Output<S> {
+pub struct Printer<S> {
     sink: S,
     format: Format,
+    /// With JSON: lines are joined to records.
+    records: Option<Records>,
     /// How many bytes the sink took.
     taken: u64,
     /// Whose line at the end of the output has no end yet.
@@ -107,31 +183,13 @@ pub struct Output<S> {
     consumed: usize,
     /// The line that is encoded has begun.
     begun: bool,
+    /// So many lines of the record that is encoded have ended.
+    lines: usize,
 }
 
-impl<S: Sink> Output<S> {
-    /// Print to a sink.
-    pub fn new(sink: S, format: Format) -> Self {
-        Self {
-            sink,
-            format,
-            taken: 0,
-            unfinished: None,
-            ending: b"",
-            encoded: Vec::new(),
-            written: 0,
-            consumed: 0,
-            begun: false,
-        }
-    }
-
-    /// Offer a piece of a file: whole lines, the beginning or the middle of one, or, with `last`, also a line without an
-    /// end that gets none any more. Return how many bytes of it were taken, 0 if the sink is busy. What was not taken has
-    /// to be offered again before anything else.
-    ///
-    /// # Errors
-    /// The sink is broken.
-    pub fn offer(&mut self, file: u64, path: &[u8], piece: &[u8], last: bool) -> Result<usize, Errno> {
+impl<S: Sink> Output for Printer<S> {
+    fn offer(&mut self, source: &Source<'_>, piece: &[u8], last: bool) -> Result<usize, Errno> {
+        let file = source.serial;
         if self.unfinished.is_some_and(|other| other != file) {
             self.ending = if self.format == Format::Json { b"\"}\n" } else { b"\n" };
             self.unfinished = None;
@@ -148,7 +206,7 @@ impl<S: Sink> Output<S> {
             return Ok(count);
         }
         if self.encoded.is_empty() {
-            self.encode(path, piece, last);
+            self.encode(source.path, piece, last);
         }
         while self.written < self.encoded.len() {
             let count = self.sink.take(&self.encoded[self.written..])?;
@@ -167,18 +225,13 @@ impl<S: Sink> Output<S> {
         Ok(std::mem::take(&mut self.consumed))
     }
 
-    /// Note that the line on the output that belongs to this file will not go on.
-    pub fn abandon(&mut self, file: u64) {
+    fn abandon(&mut self, file: u64) {
         if self.unfinished == Some(file) {
             self.unfinished = Some(NOBODY);
         }
     }
 
-    /// Write what is left of the end of a line; say whether nothing is left.
-    ///
-    /// # Errors
-    /// The sink is broken.
-    pub fn flush(&mut self) -> Result<bool, Errno> {
+    fn flush(&mut self) -> Result<bool, Errno> {
         while !self.ending.is_empty() {
             let count = self.sink_take(self.ending)?;
             if count == 0 {
@@ -189,8 +242,7 @@ impl<S: Sink> Output<S> {
         Ok(true)
     }
 
-    /// End the line on the output that belongs to this file, with the next flush.
-    pub fn finish(&mut self, file: u64) {
+    fn finish(&mut self, file: u64) {
         if self.format != Format::Json && self.unfinished == Some(file) {
             self.ending = b"\n";
             self.unfinished = None;
@@ -198,19 +250,35 @@ impl<S: Sink> Output<S> {
         }
     }
 
-    /// Say whether all that was taken is durably out.
-    pub fn is_durable(&self) -> bool {
+    fn is_durable(&self) -> bool {
         self.sink.durable() == self.taken
     }
 
-    /// Return the sink's descriptor.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.sink.descriptor()
+    fn wakes(&self) -> PollFd<'_> {
+        PollFd::from_borrowed_fd(self.sink.descriptor(), PollFlags::OUT)
     }
 
-    /// Return how many bytes were taken.
-    pub fn taken(&self) -> u64 {
+    fn taken(&self) -> u64 {
         self.taken
+    }
+}
+
+impl<S: Sink> Printer<S> {
+    /// Print to a sink; JSON with these records.
+    pub fn new(sink: S, format: Format, records: Option<Records>) -> Self {
+        Self {
+            sink,
+            format,
+            records,
+            taken: 0,
+            unfinished: None,
+            ending: b"",
+            encoded: Vec::new(),
+            written: 0,
+            consumed: 0,
+            begun: false,
+            lines: 0,
+        }
     }
 
     fn sink_take(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -239,7 +307,10 @@ impl<S: Sink> Output<S> {
                 self.encoded.extend_from_slice(text);
             }
             rest = &rest[used..];
-            if ends {
+            if ends && self.goes_on(rest) {
+                self.encoded.extend_from_slice(b"\\n");
+                self.lines += 1;
+            } else if ends {
                 self.end_line();
             }
         }
@@ -247,6 +318,12 @@ impl<S: Sink> Output<S> {
         if last && rest.is_empty() && self.begun && self.format == Format::Json {
             self.end_line();
         }
+    }
+
+    /// Return whether the record that is encoded goes on after the end of a line, with the rest of its piece.
+    fn goes_on(&self, rest: &[u8]) -> bool {
+        let records = self.records.as_ref().filter(|_| self.format == Format::Json && !rest.is_empty());
+        records.is_some_and(|records| records.goes_on(self.lines + 1, rest))
     }
 
     fn begin_line(&mut self, path: &[u8]) {
@@ -262,7 +339,7 @@ impl<S: Sink> Output<S> {
     }
 
     fn end_line(&mut self) {
-        self.begun = false;
+        (self.begun, self.lines) = (false, 0);
         self.encoded.extend_from_slice(if self.format == Format::Json { b"\"}\n" } else { b"\n" });
     }
 }
@@ -286,7 +363,7 @@ pub fn whole_characters(text: &[u8]) -> usize {
 }
 
 /// Write text as the inside of a JSON string, with U+FFFD for what is no UTF-8.
-fn escape(text: &[u8], to: &mut Vec<u8>) {
+pub fn escape(text: &[u8], to: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         let mut begin = 0;
         let valid = chunk.valid().as_bytes();
@@ -343,13 +420,14 @@ mod tests {
         }
     }
 
-    fn output(format: Format, step: usize) -> Output<Slow> {
-        Output::new(Slow { printed: Vec::new(), step, busy: false }, format)
+    fn output(format: Format, step: usize) -> Printer<Slow> {
+        Printer::new(Slow { printed: Vec::new(), step, busy: false }, format, None)
     }
 
-    fn print(output: &mut Output<Slow>, file: u64, mut piece: &[u8], last: bool) {
+    fn print(output: &mut Printer<Slow>, serial: u64, mut piece: &[u8], last: bool) {
+        let source = Source { serial, path: b"/a.log", location: Location::default() };
         while !piece.is_empty() {
-            piece = &piece[output.offer(file, b"/a.log", piece, last).unwrap()..];
+            piece = &piece[output.offer(&source, piece, last).unwrap()..];
         }
     }
 

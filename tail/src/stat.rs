@@ -6,7 +6,7 @@ use rustix::fs::{self, AtFlags, CWD, FileType, StatxFlags};
 use rustix::io;
 
 /// Which file it is: unique among the files that there are now, and used again after a removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// The device that its file system is on.
     pub device: u64,

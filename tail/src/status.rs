@@ -38,7 +38,11 @@ pub fn status(folder: &[u8]) -> Result<String, String> {
         let shown = |number: Option<u64>| number.map_or_else(|| "removed".to_owned(), |number| number.to_string());
         let _ = writeln!(text, "{at:>14} {:>14} {:>14}  {path}", shown(*size), shown(behind));
     }
-    let _ = writeln!(text, "{} files, {sum} bytes behind, {} bytes dropped", rows.len(), state.dropped);
+    let _ = write!(text, "{} files, {sum} bytes behind, {} bytes dropped", rows.len(), state.dropped);
+    if state.rejected > 0 {
+        let _ = write!(text, ", {} records rejected by the store", state.rejected);
+    }
+    text.push('\n');
     Ok(text)
 }
 
@@ -57,13 +61,21 @@ mod tests {
         std::fs::write(&path, "twelve bytes").unwrap();
         let path = path.as_os_str().as_bytes().to_vec();
         let stat = Stat::of_path(&path).unwrap();
-        let at = |born| Position { born, at: 5, context: 0, origin: path.clone(), path: path.clone() };
+        let at = |born| Position { born, at: 5, version: 0, context: 0, origin: path.clone(), path: path.clone() };
         let removed = Id { device: stat.id.device, inode: stat.id.inode + 1 };
-        let records = [Record::File(stat.id, at(stat.born)), Record::File(removed, at(1)), Record::Dropped(9)];
+        let records = [
+            Record::File(stat.id, at(stat.born)),
+            Record::File(removed, at(1)),
+            Record::Dropped(9),
+            Record::Rejected(3),
+        ];
         Journal::new(place).rewrite(records.into_iter()).unwrap();
         let text = status(place).unwrap();
         assert!(text.contains("5             12              7  /"), "{text}");
         assert!(text.contains("5        removed        removed  /"), "{text}");
-        assert!(text.ends_with("2 files, 7 bytes behind, 9 bytes dropped\n"), "{text}");
+        assert!(
+            text.ends_with("2 files, 7 bytes behind, 9 bytes dropped, 3 records rejected by the store\n"),
+            "{text}"
+        );
     }
 }

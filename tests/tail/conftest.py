@@ -24,8 +24,18 @@ class Start(Protocol):
 @pytest.fixture(scope="session")
 def program() -> Path:
     """Return the built program, or skip the tests where it can't be built."""
+    return _built()
+
+
+@pytest.fixture(scope="session")
+def shipping_program() -> Path:
+    """Return the program that can send to a store, or skip the tests where it can't be built."""
+    return _built(shipping=True)
+
+
+def _built(*, shipping: bool = False) -> Path:
     try:
-        return build()
+        return build(shipping=shipping)
     except BuildError as error:
         if os.environ.get(REQUIRED):
             raise

@@ -13,12 +13,13 @@ TARGETS = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
 BUILD_SECONDS = 1800.0
 
 
-def program() -> Path:
+def program(*, shipping: bool = False) -> Path:
     """Return the program: $PILLION_TAIL, or what cargo builds now (nothing, if no source has changed).
 
-    Raises BuildError with cargo's words, or with what to install.
+    With `shipping` it can send to a store; $PILLION_TAIL_SHIPPING then. Raises BuildError with cargo's words, or with
+    what to install.
     """
-    if given := os.environ.get("PILLION_TAIL"):
+    if given := os.environ.get("PILLION_TAIL_SHIPPING" if shipping else "PILLION_TAIL"):
         return Path(given)
     builder = cargo()
     if builder is None:
@@ -26,9 +27,12 @@ def program() -> Path:
     # beside rustup's cargo is rustup's rustc
     path = f"{Path(builder).parent}:{os.environ.get('PATH', '')}"
     # each checkout has a folder of its own: their programs have the same name
-    target = cache() / f"tail-{hashlib.sha256(os.fsencode(SOURCE)).hexdigest()[:8]}"
+    name = "tail-shipping" if shipping else "tail"
+    target = cache() / f"{name}-{hashlib.sha256(os.fsencode(SOURCE)).hexdigest()[:8]}"
     environment = {**os.environ, "PATH": path, "CARGO_TARGET_DIR": str(target)}
     flags, folder = static_target(environment)
+    if shipping:
+        flags = [*flags, "--features", "shipping"]
     built = subprocess.run(
         [builder, "build", "--release", "--locked", "--quiet", *flags],
         cwd=SOURCE,
@@ -54,6 +58,8 @@ def static_target(environment: dict[str, str]) -> tuple[list[str], str]:
     machine = os.uname().machine
     for target in TARGETS:
         if target.startswith(machine) and Path(told, "lib/rustlib", target).is_dir():
+            # ring has some C that needs no C library: any compiler of this machine does
+            environment.setdefault(f"CC_{target.replace('-', '_')}", "cc")
             return ["--target", target], target
     # with a target named, the flags are for the program alone and not for what runs during the build
     target = f"{machine}-unknown-linux-gnu"

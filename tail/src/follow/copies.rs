@@ -3,11 +3,10 @@
 use super::{Follower, Phase};
 use crate::checkpoint::hash;
 use crate::file::Followed;
-use crate::output::Sink;
 use crate::rotation::origins;
 use crate::stat::Stat;
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// A file was written anew. If a copy of what it held is found, that is read from where we were; otherwise return the
     /// line that had no end.
     pub(super) fn restart(&mut self, number: u32, index: usize) -> Option<Vec<u8>> {
@@ -28,7 +27,9 @@ impl<S: Sink> Follower<S> {
         if found || tail.is_empty() {
             return None;
         }
-        tail.push(b'\n');
+        if tail.last() != Some(&b'\n') {
+            tail.push(b'\n');
+        }
         Some(tail)
     }
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::Follower;
 use crate::complaints::shown;
-use crate::output::Sink;
 use crate::volume::Refused;
 
 /// Who has to wait for a descriptor for so long is named.
 const WAITED: Duration = Duration::from_secs(5);
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// Open a file that was closed to save its descriptor.
     pub(super) fn reopen(&mut self, number: u32, index: usize) -> bool {
         let Some(file) = self.table.stream(number).and_then(|stream| stream.files.get(index)) else { return false };

@@ -10,7 +10,7 @@ use crate::checkpoint::Record;
 use crate::complaints::{say, shown};
 use crate::discovery::{Known, Trouble};
 use crate::file::Followed;
-use crate::output::Sink;
+use crate::records::WAIT;
 use crate::stat::{Growth, Id, Stat};
 
 /// All folders are listed so often although none changed: some file systems don't keep the time of a change.
@@ -19,7 +19,7 @@ const LIST_ALL_MICROSECONDS_EACH: u64 = 10_000;
 /// So many renamed files stay open: the application may go on in them.
 const RENAMED_OPEN: usize = 100;
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// Look at all files and folders.
     pub(super) fn look(&mut self) {
         self.looks += 1;
@@ -258,6 +258,9 @@ impl<S: Sink> Follower<S> {
         let after = self.options.unfinished_after.map(|after| after.as_millis() as u64);
         for number in 0..self.table.bound() {
             let Some(stream) = self.table.stream_mut(number) else { continue };
+            for file in &mut stream.files {
+                file.unread |= file.is_joining && now.saturating_sub(file.since) >= WAIT.as_millis() as u64;
+            }
             let stale = |file: &Followed| {
                 after.is_some_and(|after| file.is_behind() && now.saturating_sub(file.since) >= after)
             };

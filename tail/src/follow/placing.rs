@@ -9,7 +9,6 @@ use crate::complaints::shown;
 use crate::discovery::Found;
 use crate::file::{Followed, begin_alike, end_of_lines};
 use crate::options::Start;
-use crate::output::Sink;
 use crate::rotation::{number, origins};
 use crate::stat::Growth;
 use crate::volume::Refused;
@@ -19,7 +18,7 @@ const MOST_FILE_BYTES: usize = 24 << 20;
 /// So many files that are not printed are known again; each takes memory, too.
 const MOST_NEIGHBOURS: usize = 4096;
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// Take over what listings showed: files under other names, new ones, those that were rotated.
     pub(super) fn absorb(&mut self, found: Vec<Found>) {
         let mut new = Vec::new();
@@ -90,6 +89,8 @@ impl<S: Sink> Follower<S> {
         for (one, position) in ours {
             if !self.begin(&one, &position.origin, position.at, position.context) {
                 self.remembered.insert(one.stat.id, position);
+            } else if let Some(file) = self.table.file_mut(one.stat.id) {
+                file.version = position.version;
             }
         }
     }

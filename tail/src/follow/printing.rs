@@ -8,9 +8,10 @@ use super::{Batch, Follower, Neighbour, Phase, Pumped, Text};
 use crate::checkpoint::{Known, Record};
 use crate::complaints::shown;
 use crate::file::{Followed, Next};
-use crate::output::Sink;
+use crate::output::{Location, Source};
+use crate::records::WAIT;
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// Print what is next.
     pub(super) fn pump(&mut self) -> Pumped {
         match self.output.flush() {
@@ -21,7 +22,9 @@ impl<S: Sink> Follower<S> {
         if self.batch.is_none() {
             self.batch = self.choose();
         }
-        let Some(batch) = &mut self.batch else { return Pumped::Nothing };
+        let Some(batch) = &mut self.batch else {
+            return if self.output.rest() { Pumped::Nothing } else { Pumped::Busy };
+        };
         let Some(stream) = self.table.stream(batch.stream) else {
             self.batch = None;
             return Pumped::Printed;
@@ -31,7 +34,9 @@ impl<S: Sink> Follower<S> {
             Text::Tail(text) => (text.as_slice(), false),
         };
         while batch.done < bytes.len() {
-            match self.output.offer(batch.serial, &stream.origin, &bytes[batch.done..], last) {
+            let location = Location { at: batch.location.at + batch.done as u64, ..batch.location };
+            let source = Source { serial: batch.serial, path: &stream.origin, location };
+            match self.output.offer(&source, &bytes[batch.done..], last) {
                 Ok(0) => return Pumped::Busy,
                 Ok(count) => batch.done += count,
                 Err(error) => return self.broken(error),
@@ -89,17 +94,18 @@ impl<S: Sink> Follower<S> {
             let file = stream.files.get(index)?;
             let (serial, is_copy, closing) = (file.serial, file.is_copy, file.closing);
             let newer = stream.files[index + 1..].iter().any(Followed::is_behind);
-            let limit = file.target;
+            let (limit, location) = (file.target, file.location());
             let waited = self.milliseconds().saturating_sub(file.since);
             let stale = self.options.unfinished_after.is_some_and(|after| waited >= after.as_millis() as u64);
             let all = newer || is_copy || closing || stale || self.phase == Phase::Flushing;
-            match self.next_of_file(number, index, all, limit) {
+            let join = !all && waited < WAIT.as_millis() as u64 && self.phase.may_grow();
+            match self.next_of_file(number, index, (all, join), limit) {
                 Next::Print(piece) => {
-                    return Some(Batch { stream: number, serial, what: Text::Piece(piece), done: 0 });
+                    return Some(Batch { stream: number, serial, location, what: Text::Piece(piece), done: 0 });
                 }
                 Next::Restart => {
                     if let Some(tail) = self.restart(number, index) {
-                        return Some(Batch { stream: number, serial, what: Text::Tail(tail), done: 0 });
+                        return Some(Batch { stream: number, serial, location, what: Text::Tail(tail), done: 0 });
                     }
                     // a copy may stand before it now
                     index = 0;
@@ -144,7 +150,7 @@ impl<S: Sink> Follower<S> {
         }
     }
 
-    pub(super) fn next_of_file(&mut self, number: u32, index: usize, all: bool, limit: u64) -> Next {
+    pub(super) fn next_of_file(&mut self, number: u32, index: usize, (all, join): (bool, bool), limit: u64) -> Next {
         let behind = |file: &Followed| file.unread || file.shrunk || (all && file.is_behind());
         let file = self.table.stream(number).and_then(|stream| stream.files.get(index));
         let Some(file) = file.filter(|file| behind(file)) else { return Next::Nothing };
@@ -155,7 +161,8 @@ impl<S: Sink> Follower<S> {
             return Next::Nothing;
         };
         let Some(descriptor) = file.descriptor.take() else { return Next::Nothing };
-        let next = file.next(descriptor.as_fd(), &mut self.buffer, all, limit);
+        let records = self.options.records.as_ref().filter(|_| join);
+        let next = file.next(descriptor.as_fd(), &mut self.buffer, (all, records), limit);
         file.descriptor = Some(descriptor);
         next.unwrap_or_else(|error| {
             let path = shown(&file.path);

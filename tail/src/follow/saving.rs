@@ -6,9 +6,8 @@ use super::{Follower, Neighbour};
 use crate::checkpoint::{Journal, Known, Position, Record, State, Unusable};
 use crate::complaints::{say, shown};
 use crate::file::Followed;
-use crate::output::Sink;
 
-impl<S: Sink> Follower<S> {
+impl Follower {
     /// Take over what a sidecar before us wrote down.
     pub(super) fn resume(&mut self) {
         let place = shown(&self.options.state);
@@ -29,6 +28,7 @@ impl<S: Sink> Follower<S> {
                 }
                 self.remembered = state.files;
                 self.dropped = state.dropped;
+                self.rejected = state.rejected;
                 let neighbour = |known: Known| Neighbour {
                     born: known.born,
                     copy: known.copy,
@@ -49,6 +49,16 @@ impl<S: Sink> Follower<S> {
                 ));
             }
         }
+    }
+
+    /// A receiver answered for all that was taken: count what it rejected, and write down how far each file is sent.
+    pub(super) fn settle(&mut self, rejected: u64) {
+        if rejected > 0 {
+            self.rejected += rejected;
+            self.records.push(Record::Rejected(self.rejected));
+            self.dirty = true;
+        }
+        self.save();
     }
 
     /// Write down how far each file is printed, if that changed, and all of it is durably out.
@@ -78,12 +88,14 @@ impl<S: Sink> Follower<S> {
     }
 
     pub(super) fn save_all(&mut self) -> Result<usize, Errno> {
-        let Self { table, neighbours, remembered, journal, dropped, .. } = self;
+        let Self { table, neighbours, remembered, journal, dropped, rejected, .. } = self;
         let files =
             table.streams().flat_map(|(_, stream)| stream.files.iter().map(|file| position(&stream.origin, file)));
         let known = neighbours.iter().map(|(id, one)| Record::Known(*id, Known { born: one.born, copy: one.copy }));
         let remembered = remembered.iter().map(|(id, position)| Record::File(*id, position.clone()));
-        journal.rewrite(std::iter::once(Record::Dropped(*dropped)).chain(remembered).chain(known).chain(files))
+        let rejected = (*rejected > 0).then_some(Record::Rejected(*rejected));
+        let sums = std::iter::once(Record::Dropped(*dropped)).chain(rejected);
+        journal.rewrite(sums.chain(remembered).chain(known).chain(files))
     }
 
     pub(super) fn save_changes(&mut self) -> Result<usize, Errno> {
@@ -104,6 +116,7 @@ fn position(origin: &[u8], file: &Followed) -> Record {
     let position = Position {
         born: file.born,
         at: file.at,
+        version: file.version,
         context: file.context(),
         origin: origin.to_vec(),
         path: file.path.to_vec(),

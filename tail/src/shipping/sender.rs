@@ -1,0 +1,200 @@
+//! A thread that sends a batch until each record of it is accepted or rejected.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::batch::Body;
+use super::client::{Answer, Client, Outcome};
+use super::encoding::Encoding;
+use crate::complaints::{Complaints, say};
+
+/// The pause after a failure: the first one, doubled each time up to the other. Each is cut by chance to a half at least.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause that a store can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+/// The longest pause while the pod ends, whatever the store asks for: what is not sent then is lost.
+const LONGEST_AT_THE_END: Duration = Duration::from_secs(1);
+/// After so many refused requests in a row it is not the records that are to blame.
+const TRUST: u32 = 10;
+/// A failure that goes on is said again after so long.
+const SAID_AGAIN: Duration = Duration::from_secs(600);
+
+/// Whether the end has begun.
+#[derive(Debug, Default)]
+pub struct Haste {
+    begun: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Haste {
+    /// Note that the end has begun: pauses are short from now on.
+    pub fn set(&self) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Return whether the end has begun.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pause(&self, pause: Duration) {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *begun;
+        let limit = |begun: bool| if begun { pause.min(LONGEST_AT_THE_END) } else { pause };
+        // where the end begins meanwhile, it tries at once
+        drop(self.changed.wait_timeout_while(begun, limit(before), |begun| *begun == before));
+    }
+}
+
+/// Sends batches.
+#[derive(Debug)]
+pub struct Sender {
+    client: Client,
+    encoding: Arc<Encoding>,
+    haste: Arc<Haste>,
+    complaints: Complaints,
+    /// So many requests can be refused before it is not the records that are to blame: none, until one was accepted.
+    trust: u32,
+    failures: u32,
+    failing: Option<(String, Instant)>,
+}
+
+impl Sender {
+    /// Make ready.
+    #[must_use]
+    pub fn new(client: Client, encoding: Arc<Encoding>, haste: Arc<Haste>) -> Self {
+        Self { client, encoding, haste, complaints: Complaints::default(), trust: 0, failures: 0, failing: None }
+    }
+
+    /// Send a batch until each record is accepted or rejected; return how many were rejected.
+    pub fn deliver(&mut self, body: Body) -> u64 {
+        let mut rejected = 0;
+        let mut left = vec![body];
+        while let Some(body) = left.pop() {
+            match self.client.post(&body.gzip) {
+                Answer::Accepted(count, reason) => {
+                    self.succeeded();
+                    if count > 0 {
+                        self.reject(&mut rejected, count.min(body.records as u64), "partialSuccess", &reason);
+                    }
+                }
+                Answer::Each(outcomes) if outcomes.len() == body.records => {
+                    let again = self.sort_out(&outcomes, &mut rejected);
+                    if let Some(why) = again {
+                        let later = |number: usize| matches!(outcomes[number], Outcome::Later(_));
+                        let rest = body.select(&self.encoding, later);
+                        if rest.records < body.records {
+                            (self.failures, self.trust) = (0, TRUST);
+                        }
+                        left.push(rest);
+                        self.failed(&why, None);
+                    } else {
+                        self.succeeded();
+                    }
+                }
+                Answer::Each(outcomes) => {
+                    let why = format!("it answered for {} of {} records", outcomes.len(), body.records);
+                    left.push(body);
+                    self.failed(&why, None);
+                }
+                Answer::Refused(why) if self.trust == 0 => {
+                    left.push(body);
+                    self.failed(&why, None);
+                }
+                Answer::Refused(reason) | Answer::TooLarge(reason) if body.records <= 1 => {
+                    self.trust = self.trust.saturating_sub(1);
+                    self.reject(&mut rejected, 1, reason.split(':').next().unwrap_or_default(), &reason);
+                }
+                // one of them is to blame, or they are too large together
+                Answer::Refused(_) | Answer::TooLarge(_) => {
+                    let half = body.records / 2;
+                    left.push(body.select(&self.encoding, |number| number >= half));
+                    left.push(body.select(&self.encoding, |number| number < half));
+                }
+                Answer::Later(why, after) => {
+                    left.push(body);
+                    self.failed(&why, after);
+                }
+            }
+        }
+        rejected
+    }
+
+    /// Count what is rejected of a batch; return why some of it has to be sent again.
+    fn sort_out(&mut self, outcomes: &[Outcome], rejected: &mut u64) -> Option<String> {
+        let mut again = None;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Stored => {}
+                Outcome::Later(why) => again = Some(why.clone()),
+                Outcome::Rejected(kind, reason) => self.reject(rejected, 1, kind, &format!("{kind}: {reason}")),
+            }
+        }
+        again
+    }
+
+    fn reject(&mut self, rejected: &mut u64, count: u64, kind: &str, reason: &str) {
+        *rejected += count;
+        let text = format!("{} rejected a record, which is not sent again ({reason})", self.client.address());
+        self.complaints.once_of(kind, &text);
+    }
+
+    fn succeeded(&mut self) {
+        (self.failures, self.trust) = (0, TRUST);
+        if self.failing.take().is_some() {
+            say(&format!("{} takes records again", self.client.address()));
+        }
+    }
+
+    /// Say what failed, and pause.
+    fn failed(&mut self, why: &str, after: Option<Duration>) {
+        let known = self.failing.as_ref().is_some_and(|(said, at)| said == why && at.elapsed() < SAID_AGAIN);
+        if !known {
+            say(&format!("can't send to {}, and tries again: {why}", self.client.address()));
+            self.failing = Some((why.to_owned(), Instant::now()));
+        }
+        let pause = pause_after(self.failures, chance());
+        self.failures += 1;
+        self.haste.pause(after.map_or(pause, |after| after.min(LONGEST_ASKED).max(pause / 2)));
+    }
+}
+
+/// Return the pause after so many failures before.
+fn pause_after(failures: u32, chance: f64) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    longest.mul_f64(0.5 + chance / 2.0)
+}
+
+/// Return a number from 0 to 1 by chance, so that the sidecars of a thousand pods don't try again all at once.
+fn chance() -> f64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    let mixed = (u64::from(clock) << 20 | u64::from(std::process::id())).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    f64::from((mixed >> 32) as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_an_end() {
+        assert_eq!(pause_after(0, 0.0), FIRST_PAUSE / 2);
+        assert_eq!(pause_after(1, 1.0), 2 * FIRST_PAUSE);
+        assert_eq!(pause_after(u32::MAX, 1.0), LONGEST_PAUSE);
+        assert!((0.0..=1.0).contains(&chance()));
+    }
+
+    #[test]
+    fn the_end_makes_pauses_short() {
+        let haste = Arc::new(Haste::default());
+        let other = Arc::clone(&haste);
+        let waiting = std::thread::spawn(move || other.pause(Duration::from_secs(3600)));
+        haste.set();
+        waiting.join().unwrap();
+        haste.pause(Duration::ZERO);
+        assert!(haste.is_set());
+    }
+}
