@@ -189,7 +189,9 @@ def test_no_shape_of_a_custom_object_is_refused(apiserver: ApiServer, webhook: L
     assert webhook.bugs() == []
 
 
-def test_what_a_controller_owns_is_never_sent(apply: Apply, apiserver: ApiServer, namespace: str) -> None:
+def test_what_a_controller_owns_is_never_sent(
+    apply: Apply, apiserver: ApiServer, webhook: LocalWebhook, namespace: str
+) -> None:
     """The author of the Deployment has been told; its ReplicaSets tell nobody."""
     kubectl = apiserver.kubectl
     apply(deployment(WRONG))
@@ -197,7 +199,9 @@ def test_what_a_controller_owns_is_never_sent(apply: Apply, apiserver: ApiServer
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": made["metadata"]["uid"]}
     owned = controller("ReplicaSet")
     owned["metadata"]["ownerReferences"] = [owner | {"controller": True}]
+    before = len(webhook.lints())
     assert apply(owned) == []
+    assert len(webhook.lints()) == before
     owned["metadata"] |= {"name": "loose", "ownerReferences": [owner]}
     assert apply(owned) == [f"ReplicaSet/loose: {TOLD}"]
 
