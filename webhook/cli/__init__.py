@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "show why pods are injected or not, rule by rule: of manifests, or of a cluster",
     "lint": "name what the webhook would warn about or refuse; needs no cluster",
     "status": "show which pods in a cluster have their sidecar, and why others have not",
+    "upgrade": "give running pods the present sidecar, without restarting applications",
     "config": "check profiles and the chart's values; needs no cluster",
     "certs": "show, verify and rotate certificates",
 }
@@ -38,6 +39,7 @@ examples:
   %(prog)s explain -f app.yaml                show why
   %(prog)s lint -f app.yaml                   name what is wrong
   %(prog)s status -A                          show which pods have their sidecar
+  %(prog)s upgrade --dry-run                  show which running pods can get the present sidecar
   %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine
