@@ -35,8 +35,8 @@ class FakeKubectl:
     ``page`` is the most that a page has, and ``expiries`` how many continued lists are too old. A dry run is answered
     with ``created``, or with the pod as it was sent, and with ``warnings``; where ``refused`` has text, with that. What
     is read by ``KIND/NAME`` is in ``objects`` as ``NAMESPACE/KIND/NAME``.
-    After a container's image was changed, ``replaced`` becomes part of its status, ``afterwards`` part of the pod's, and
-    where there is ``breaks`` the pod can't be read any more; ``keeps`` is the image that it gets, whatever is asked for.
+    After a container's image was changed, ``replaced`` becomes part of its status and ``afterwards`` part of the pod's;
+    where there is ``breaks``, the pod can't be read any more. ``keeps`` is the image that it gets, whatever is wanted.
     """
 
     def __init__(self, folder: Path) -> None:

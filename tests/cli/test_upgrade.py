@@ -13,7 +13,7 @@ from tests.cli.fake_kubectl import FakeKubectl
 from tests.injection.reviews import patched, verdict_on
 from tests.tables import rows
 from webhook.cli import in_place
-from webhook.cli.in_place import Outcome
+from webhook.cli.in_place import InPlace, Outcome
 from webhook.configuration import parse
 
 OLD, NEW = "registry.example.com/pillion:0.1.0-tail", "registry.example.com/pillion:0.2.0-tail"
@@ -262,6 +262,33 @@ class TestLeft:
         assert "web-1: has ended meanwhile\n" in answer.out
         assert (answer.code, cluster.patches()) == (0, ["web-2"])
 
+    @pytest.mark.parametrize(
+        ("meanwhile", "said", "code"),
+        [
+            ({"image": NEW}, "web-1: has been upgraded meanwhile\n", 0),
+            ({"profile": "sidecar: {args: [x]}"}, "1 pod has to be created anew: initContainers.pillion-tail.args", 1),
+        ],
+        ids=["upgraded", "other"],
+    )
+    def test_pods_that_were_changed_meanwhile(
+        self, cluster: Cluster, pillion: Call, meanwhile: dict[str, str], said: str, code: int
+    ) -> None:
+        """What counts is the pod as it is when its turn comes."""
+        cluster.has(pod("web-1", **meanwhile), pod("web-2"))
+        cluster.fake.cluster["raw"][PODS] = [pod("web-1"), pod("web-2")]
+        cluster.fake.save()
+        answer = pillion("upgrade")
+        assert said in answer.out
+        assert (answer.code, cluster.patches()) == (code, ["web-2"])
+
+    def test_pods_that_end_while_it_waits(self, cluster: Cluster, pillion: Call) -> None:
+        """Nothing is left to upgrade."""
+        cluster.fake.cluster["breaks"] = 'Error from server (NotFound): pods "web-1" not found'
+        cluster.has(pod("web-1"), pod("web-2"))
+        answer = pillion("upgrade")
+        assert "web-1: has ended meanwhile\n" in answer.out
+        assert answer.code == 0
+
     def test_pods_that_others_change(self, cluster: Cluster, pillion: Call) -> None:
         """The patch is for the pod as it was read; after some conflicts it is left."""
         cluster.has(pod("web-1"), pod("web-2"))
@@ -407,6 +434,18 @@ class TestStops:
         assert (
             "web-1: not back after 0 s: Unable to connect to the server: EOF\n  to go back: kubectl patch" in answer.out
         )
+
+    def test_an_interrupt(self, cluster: Cluster, pillion: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever does not wait for the end is told how to go back."""
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(InPlace, "_wait", interrupt)
+        cluster.has(pod("web-1"), pod("web-2"))
+        answer = pillion("upgrade")
+        assert (answer.code, cluster.patches()) == (130, ["web-1"])
+        assert "if web-1 does not come back: kubectl patch pod web-1 --namespace=shop -p " in answer.err
 
     def test_an_image_that_somebody_changes_back(self, cluster: Cluster, pillion: Call) -> None:
         """Another webhook may rewrite images; a change that changes nothing is not waited for."""

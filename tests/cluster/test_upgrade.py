@@ -1,18 +1,339 @@
-"""`pillion upgrade`: sidecars of running pods, replaced in place."""
+"""`pillion upgrade` on a real API server and a real kubelet: what is replaced, and that nothing else is touched."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.goldens import CASES
 from tests.injection.reviews import all_containers, patched
+from webhook.cli.kubectl import Kubectl
+from webhook.errors import ClusterError
 from webhook.injection.comparison import State, compare
+from webhook.profiles import RELEASED_IMAGE
 
-from .conftest import Cluster
+from . import images
+from .client import Client
+from .conftest import Cluster, RunningCluster
+from .image import REPOSITORY
 from .judge import UNREVIEWED, judge
+from .node import Node
+from .node_logs import NodeLogs
+from .processes import wait_until
+from .registry import ABSENT, registry
 
 pytestmark = pytest.mark.cluster
 
-
+BUSYBOX = "docker.io/library/busybox:1.36"
+SIDECAR = "pillion-tail"
 FORMER = "registry.example.com/pillion:former"
+NEXT = "registry.example.com/pillion:next-tail"
+#: So many pods in Deployments of five are upgraded; ``make test-cluster`` takes fewer, in Deployments of two.
+PODS = int(os.environ.get("PILLION_UPGRADED", "4"))
+SECONDS = 120.0
+#: How long the slow registry takes for each of the image's two parts.
+SLOW_SECONDS = 3.0
+STATUS = "pillion.dev/status"
+#: It numbers its lines, answers requests, and writes one more line when it is told to end.
+WRITER = """
+trap 'i=$((i + 1)); echo "last $i" >>/var/log/app/app.log; exit 0' TERM
+echo served >/tmp/index.html; httpd -p 8080 -h /tmp
+while :; do i=$((i + 1)); echo "line $i"; usleep 20000; done >>/var/log/app/app.log
+"""
+#: It asks without end, over a new connection each time, and counts from the first answer on.
+CLIENT = """
+import signal, sys, time, urllib.request
+counts, end = {True: 0, False: 0}, []
+signal.signal(signal.SIGTERM, lambda *_: end.append(1))
+while not end:
+    try:
+        good = urllib.request.urlopen(sys.argv[1], timeout=2).status == 200
+    except OSError:
+        good = False
+    counts[good] += good or counts[True] > 0
+    time.sleep(0.02)
+print(counts[True], counts[False])
+"""
+PROGRAM = "import sys; from webhook.cli import main; sys.exit(main())"
+
+
+def pillion(
+    cluster: Cluster, *words: str, kubeconfig: Path | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of Pillion's, with the cluster's own kubectl on PATH."""
+    path = f"{cluster.kubectl.program.parent}{os.pathsep}{os.environ['PATH']}"
+    chosen = {"KUBECONFIG": str(kubeconfig or cluster.kubeconfig), "PATH": path}
+    environment = {**os.environ, **cluster.kubectl.environment, **chosen}
+    command = [sys.executable, "-c", PROGRAM, *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment, input=stdin
+    )
+
+
+def injected(cluster: Cluster, manifest: Mapping[str, Any], file: str = "") -> dict[str, Any]:
+    """Return the manifest as `pillion inject` prints it, by a configuration file or the built-in one."""
+    answer = pillion(cluster, "inject", "-f", "-", *(["--config", file] if file else []), stdin=json.dumps(manifest))
+    assert SIDECAR in answer.stdout, answer.stderr
+    made: dict[str, Any] = json.loads(answer.stdout)
+    return made
+
+
+def configuration(folder: Path, image: str, **profile: object) -> str:
+    """Return the name of a configuration file with this image for sidecars."""
+    file = folder / f"{abs(hash((image, str(profile))))}.yaml"
+    file.write_text(json.dumps({"image": image, "profiles": {"tail": profile}}))
+    return str(file)
+
+
+def deployment(name: str, replicas: int) -> dict[str, Any]:
+    """Return a Deployment that asks for the sidecar."""
+    app = {"name": "app", "image": BUSYBOX, "command": ["sh", "-c", WRITER], "securityContext": {"runAsUser": 1000}}
+    labels = {"app": name}
+    template = {
+        "metadata": {"annotations": {"pillion.dev/inject": "true"}, "labels": labels},
+        "spec": {"containers": [app]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Deployments that write numbered lines, injected with the released image, in a namespace of a node."""
+
+    node: Node
+    namespace: str
+    logs: NodeLogs
+    folder: Path
+
+    def create(self, *deployments: dict[str, Any]) -> None:
+        """Return when all of them are ready, and have written."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(deployments)}
+        self.node.kubectl("create", "-n", self.namespace, "-f", "-", stdin=injected(self.node, listed))
+        for each in deployments:
+            name = each["metadata"]["name"]
+            self.node.kubectl("rollout", "status", "-n", self.namespace, f"deployment/{name}")
+        self.have_written(50)
+
+    def have_written(self, count: int) -> None:
+        """Return when each pod's sidecar has printed so many more lines."""
+        wanted = {name: len(self.logs.lines(name)) + count for name in self.pods()}
+        assert wait_until(lambda: all(len(self.logs.lines(name)) >= least for name, least in wanted.items()), SECONDS)
+
+    def pods(self) -> dict[str, dict[str, Any]]:
+        """Return the pods, by name."""
+        found = self.node.kubectl("get", "pods", "-n", self.namespace, "-o", "json")["items"]
+        return {pod["metadata"]["name"]: pod for pod in found}
+
+    def upgrade(self, image: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Upgrade to an image, show what is said, and return it."""
+        file = configuration(self.folder, image)
+        answer = pillion(self.node, "upgrade", "-n", self.namespace, "--config", file, *words)
+        sys.stdout.write(f"\n$ pillion upgrade {' '.join(words)}\n{answer.stdout}{answer.stderr}")
+        return answer
+
+    @contextmanager
+    def asked(self, name: str) -> Iterator[list[int]]:
+        """Ask a Deployment's Service all the time; the list has how often it answered and failed, afterwards."""
+        words = ("-n", self.namespace, f"deployment/{name}", "--port=80", "--target-port=8080")
+        self.node.kubectl("expose", *words)
+        query = ("get", "service", name, "-n", self.namespace, "-o", "jsonpath={.spec.clusterIP}")
+        url = f"http://{self.node.kubectl(*query)}/"
+        client = subprocess.Popen(
+            [*self.node.network.enter, sys.executable, "-c", CLIENT, url], stdout=subprocess.PIPE, text=True
+        )
+        counts: list[int] = []
+        try:
+            yield counts
+        finally:
+            client.terminate()
+            counts += map(int, client.communicate()[0].split())
+
+    def assert_nothing_lost(self) -> None:
+        """End the pods, and check that each line of theirs was printed once and in order."""
+        names = list(self.pods())
+        self.node.kubectl("delete", "deployments", "--all", "-n", self.namespace)
+        self.node.kubectl("wait", "-n", self.namespace, "--for=delete", "pods", "--all", "--timeout=60s")
+        assert wait_until(lambda: all(self.logs.lines(name)[-1].startswith("last ") for name in names), SECONDS)
+        for name in names:
+            lines = self.logs.lines(name)
+            assert [int(line.split()[1]) for line in lines] == list(range(1, len(lines) + 1)), name
+
+
+@pytest.fixture
+def shop(node: RunningCluster, namespace: str, tmp_path: Path) -> Iterator[Shop]:
+    """Return a namespace whose sidecars' logs are read."""
+    if not isinstance(node, Node):
+        pytest.skip("a cluster of one's own does not show its log files")
+    logs = NodeLogs(node.pod_logs, namespace, SIDECAR)
+    with logs:
+        yield Shop(node, namespace, logs, tmp_path)
+
+
+def statuses(pod: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the kubelet says of a pod's application and of its sidecar."""
+    (app,), (sidecar,) = pod["status"]["containerStatuses"], pod["status"]["initContainerStatuses"]
+    return app, sidecar
+
+
+@pytest.mark.minutes
+def test_many_pods(shop: Shop) -> None:
+    """No line is lost or printed twice, no application restarts, no request fails."""
+    size = 5 if PODS > 4 else 2
+    shop.create(*(deployment(f"app-{number}", size) for number in range(PODS // size)))
+    shop.node.import_image(replace(images.tail(), name=NEXT, environment={"VERSION": "next"}))
+    before = shop.pods()
+    begin = time.monotonic()
+    with shop.asked("app-0") as counts:
+        answer = shop.upgrade(NEXT)
+    seconds = time.monotonic() - begin
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert f"{PODS} pods: {PODS} upgraded" in answer.stderr
+    after = shop.pods()
+    assert after.keys() == before.keys()
+    made = injected(shop.node, deployment("app-0", 1), configuration(shop.folder, NEXT))
+    wanted = made["spec"]["template"]["metadata"]["annotations"][STATUS]
+    for name, pod in after.items():
+        (former_app, former), (app, sidecar) = statuses(before[name]), statuses(pod)
+        assert (app["containerID"], app["restartCount"]) == (former_app["containerID"], 0)
+        assert sidecar["containerID"] != former["containerID"]
+        assert sidecar["imageID"] != former["imageID"]
+        assert pod["spec"]["initContainers"][0]["image"] == NEXT
+        assert pod["metadata"]["annotations"][STATUS] == wanted
+    again = shop.upgrade(NEXT)
+    assert (again.returncode, again.stdout) == (0, "")
+    shop.have_written(20)
+    shop.assert_nothing_lost()
+    lines = sum(len(shop.logs.lines(name)) for name in after)
+    requests = f"requests: {counts[0]} answered, {counts[1]} failed"
+    sys.stdout.write(f"\n{PODS} pods in {seconds:.0f} s: {lines} lines, each once; {requests}\n")
+    assert counts[0] > 0
+    assert counts[1] == 0
+
+
+def test_an_image_that_comes_slowly(shop: Shop) -> None:
+    """The other pod answers meanwhile; a pod alone is left, unless its absence is allowed."""
+    shop.create(deployment("two", 2), deployment("one", 1))
+    with registry(
+        shop.node, replace(images.tail(), environment={"VERSION": "slow"}), shop.folder, seconds=SLOW_SECONDS
+    ) as repository:
+        with shop.asked("two") as counts:
+            answer = shop.upgrade(f"{repository}:slow")
+        assert answer.returncode == 1
+        assert "3 pods: 2 upgraded, 1 left as they are" in answer.stderr
+        with shop.asked("one") as alone:
+            # the node has the image by now, so this is the least that it takes
+            answer = shop.upgrade(f"{repository}:slow", "deployment/one", "--allow-unavailable")
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    sys.stdout.write(f"\nanswered and failed, of two pods: {counts}; of one: {alone}\n")
+    assert counts[1] == 0
+    shop.assert_nothing_lost()
+
+
+def test_an_image_that_does_not_come(shop: Shop) -> None:
+    """It stops at the first pod; the command that it shows brings the former sidecar back, and no line is lost."""
+    shop.create(deployment("web", 2))
+    before = shop.pods()
+    with (
+        registry(shop.node, images.tail(), shop.folder, seconds=0) as repository,
+        shop.asked("web") as counts,
+    ):
+        answer = shop.upgrade(f"{repository}:{ABSENT}")
+        assert answer.returncode == 1
+        assert "BackOff: " in answer.stdout
+        assert "2 pods: 1 not back, 1 not tried" in answer.stderr
+        (back,) = [line for line in answer.stdout.splitlines() if "to go back: " in line]
+        command = shlex.split(back.partition(": ")[2])
+        shop.node.kubectl(*command[1:])
+        shop.node.kubectl("wait", "-n", shop.namespace, "--for=condition=Ready", "pods", "--all", "--timeout=60s")
+    sys.stdout.write(f"\nanswered and failed: {counts}\n")
+    for name, pod in shop.pods().items():
+        assert pod["spec"] == before[name]["spec"]
+        assert pod["metadata"]["annotations"] == before[name]["metadata"]["annotations"]
+        assert statuses(pod)[0]["containerID"] == statuses(before[name])[0]["containerID"]
+    assert counts[1] == 0
+    shop.assert_nothing_lost()
+
+
+def stored_pod(kubectl: Client, namespace: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Create a pod and return it as it is stored."""
+    kubectl("create", "-n", namespace, "-f", "-", stdin=manifest)
+    stored: dict[str, Any] = kubectl("get", "pod", "app", "-n", namespace, "-o", "json")
+    return stored
+
+
+@pytest.fixture
+def former_pod(apiserver: Cluster, kubectl: Client, namespace: str) -> dict[str, Any]:
+    """Return a pod that is stored with the built-in sidecar; nothing runs it."""
+    template = deployment("app", 1)["spec"]["template"]
+    template["metadata"]["name"] = "app"
+    return stored_pod(kubectl, namespace, injected(apiserver, {"apiVersion": "v1", "kind": "Pod", **template}))
+
+
+def test_a_status_is_brought_up_to_date(
+    apiserver: Cluster, kubectl: Client, former_pod: dict[str, Any], tmp_path: Path
+) -> None:
+    """Where the sidecar would be the same; the API server first says that it would take it."""
+    namespace = former_pod["metadata"]["namespace"]
+    file = configuration(tmp_path, RELEASED_IMAGE, description="other words")
+    words = ("upgrade", "-n", namespace, "--config", file)
+    trial = pillion(apiserver, *words, "--dry-run")
+    assert (trial.returncode, trial.stdout.count("app: would be upgraded")) == (0, 1), trial.stderr
+    assert kubectl("get", "pod", "app", "-n", namespace, "-o", "json") == former_pod
+    assert pillion(apiserver, *words).returncode == 0
+    after = kubectl("get", "pod", "app", "-n", namespace, "-o", "json")
+    made = injected(apiserver, {**former_pod, "spec": {"containers": former_pod["spec"]["containers"]}}, file)
+    assert after["spec"] == former_pod["spec"]
+    revisions = [json.loads(pod["metadata"]["annotations"][STATUS])["revision"] for pod in (former_pod, after, made)]
+    assert revisions[0] != revisions[1] == revisions[2]
+
+
+def test_a_refusal_is_shown(apiserver: Cluster, kubectl: Client, former_pod: dict[str, Any], tmp_path: Path) -> None:
+    """In the API server's words: who only looks at pods may not change them."""
+    namespace = former_pod["metadata"]["namespace"]
+    kubectl("create", "serviceaccount", "viewer", "-n", namespace)
+    viewer = ("--clusterrole=view", f"--serviceaccount={namespace}:viewer", "-n", namespace)
+    kubectl("create", "rolebinding", "viewer", *viewer)
+    config = kubectl("config", "view", "--raw", "-o", "json")
+    for user in config["users"]:
+        user["user"] = {"token": kubectl("create", "token", "viewer", "-n", namespace).strip()}
+    (tmp_path / "viewer").write_text(json.dumps(config))
+    file = configuration(tmp_path, RELEASED_IMAGE, description="other words")
+    answer = pillion(apiserver, "upgrade", "-n", namespace, "--config", file, kubeconfig=tmp_path / "viewer")
+    assert answer.returncode == 1, answer.stderr
+    assert 'app: the API server refuses the change: pods "app" is forbidden: User ' in answer.stdout
+    assert 'cannot patch resource "pods"' in answer.stdout
+    assert kubectl("get", "pod", "app", "-n", namespace, "-o", "json") == former_pod
+
+
+def test_a_change_is_for_the_pod_that_was_read(
+    apiserver: Cluster, kubectl: Client, former_pod: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conflict has its reason, by which it is told from a refusal."""
+    namespace = former_pod["metadata"]["namespace"]
+    monkeypatch.setenv("PATH", str(kubectl.program.parent), prepend=":")
+    kubectl("label", "pod", "app", "-n", namespace, "changed=meanwhile")
+    change = json.dumps(
+        {"metadata": {"resourceVersion": former_pod["metadata"]["resourceVersion"], "labels": {"a": "b"}}}
+    )
+    with pytest.raises(ClusterError) as raised:
+        Kubectl(str(apiserver.kubeconfig)).run(
+            "patch", "pod", "app", namespace=namespace, type="strategic", patch=change, output="json"
+        )
+    assert raised.value.reason == "Conflict"
 
 
 def test_what_the_api_server_adds_is_no_difference(apiserver: Cluster) -> None:
