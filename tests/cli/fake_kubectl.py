@@ -37,6 +37,7 @@ class FakeKubectl:
     is read by ``KIND/NAME`` is in ``objects`` as ``NAMESPACE/KIND/NAME``.
     After a container's image was changed, ``replaced`` becomes part of its status and ``afterwards`` part of the pod's;
     where there is ``breaks``, the pod can't be read any more. ``keeps`` is the image that it gets, whatever is wanted.
+    ``events`` are there from then on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +46,7 @@ class FakeKubectl:
         self.cluster: dict[str, Any] = {"contexts": ["test"], "refusal": "", "objects": {}, "raw": {}, "failures": {}}
         self.cluster |= {"namespace": "", "page": 500, "expiries": 0}
         self.cluster |= {"created": None, "warnings": [], "refused": ""}
-        self.cluster |= {"replaced": {}, "afterwards": {}, "breaks": "", "keeps": ""}
+        self.cluster |= {"replaced": {}, "afterwards": {}, "breaks": "", "keeps": "", "events": []}
         program = folder / "kubectl"
         program.write_text(f"#!{sys.executable} -I\n{Path(__file__).read_text()}\n\nsys.exit(main(sys.argv[1:]))\n")
         program.chmod(0o755)
@@ -178,6 +179,7 @@ def _patch_pod(cluster: dict[str, Any], options: dict[str, str], name: str) -> s
         cluster["raw"][everything] = [
             pod if one["metadata"]["name"] == name else one for one in cluster["raw"][everything]
         ]
+    cluster["raw"][f"/api/v1/namespaces/{options['namespace']}/events"] = cluster["events"]
     if cluster["breaks"]:
         cluster["failures"][path] = cluster["breaks"]
     return json.dumps(pod)

@@ -20,6 +20,7 @@ OLD, NEW = "registry.example.com/pillion:0.1.0-tail", "registry.example.com/pill
 NAMESPACE = "shop"
 IN = f"--namespace={NAMESPACE}"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
 STATUS = "pillion.dev/status"
 HASH = "6d4cf56db6"
 #: What a kubelet says of the sidecar that it has replaced.
@@ -72,6 +73,11 @@ def sidecar(made: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def event(version: str, message: str) -> dict[str, Any]:
+    """Return an event."""
+    return {"metadata": {"uid": version, "resourceVersion": version}, "message": message}
+
+
 class Cluster:
     """A fake cluster whose release has a new image."""
 
@@ -84,6 +90,7 @@ class Cluster:
         raw = fake.cluster["raw"]
         raw["/api/v1/nodes/node-1"] = {"status": {"nodeInfo": {"kubeletVersion": "v1.35.4"}}}
         raw["/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"] = []
+        raw[EVENTS] = []
         raw[f"/api/v1/namespaces/{NAMESPACE}"] = {"metadata": {"name": NAMESPACE}}
         self.has()
 
@@ -406,6 +413,27 @@ class TestStops:
         assert change["spec"] == {"initContainers": [{"name": "pillion-tail", "image": OLD}]}
         assert change["metadata"]["annotations"] == {STATUS: pod("web-1")["metadata"]["annotations"][STATUS]}
 
+    def test_an_image_that_can_not_be_pulled(self, cluster: Cluster, pillion: Call) -> None:
+        """Of a native sidecar only events say so; those from before count for nothing."""
+        cluster.fake.cluster["replaced"] = {"state": {"terminated": {}}, "ready": False}
+        failed, back_off = f'Failed to pull image "{NEW}": not\x1bfound', f'Back-off pulling image "{NEW}"'
+        cluster.fake.cluster["events"] = [event("1", failed), event("2", back_off), event("3", "Back-off restarting")]
+        cluster.has(pod("web-1"), pod("web-2"))
+        answer = pillion("upgrade")
+        assert (answer.code, cluster.patches()) == (1, ["web-1"])
+        said = f'Failed to pull image "{NEW}": not\N{REPLACEMENT CHARACTER}found'
+        assert f"web-1: not back after 0 s: {said}\n  to go back: " in answer.out
+        cluster.fake.cluster["raw"][EVENTS] = cluster.fake.cluster["events"]
+        cluster.has(pod("web-1"), pod("web-2"))
+        assert "not back after 0 s: the new image is not there yet" in pillion("upgrade", "--timeout", "0s").out
+
+    def test_without_the_right_to_read_events(self, cluster: Cluster, pillion: Call) -> None:
+        """The pod's status has to do."""
+        cluster.fake.cluster["failures"][EVENTS] = "Error from server (Forbidden): events is forbidden"
+        cluster.fake.cluster["replaced"] = {"state": {"terminated": {}}, "ready": False}
+        cluster.has(pod("web-1"), pod("web-2"))
+        assert "not back after 0 s: the new image is not there yet" in pillion("upgrade", "--timeout", "0s").out
+
     def test_a_pod_that_is_not_ready_as_a_whole(self, cluster: Cluster, pillion: Call) -> None:
         """The next one has to wait for it."""
         cluster.fake.cluster["afterwards"] = {"conditions": [{"type": "Ready", "status": "False"}]}
@@ -508,6 +536,17 @@ class TestUsage:
         answer = pillion("upgrade")
         assert (answer.code, cluster.patches()) == (2, [])
         assert "give the webhook's configuration with --config" in answer.err
+
+    def test_a_release_of_another_version(self, cluster: Cluster, pillion: Call) -> None:
+        """Its webhook may make another sidecar of the same configuration, so nothing is changed by guess."""
+        config_map = cluster.fake.cluster["raw"]["/api/v1/namespaces/pillion-system/configmaps/pillion"]
+        config_map["metadata"] = {"labels": {"app.kubernetes.io/version": "99.0.0"}}
+        cluster.has(pod("web-1"), pod("web-2"))
+        answer = pillion("upgrade")
+        assert (answer.code, cluster.patches()) == (2, [])
+        assert "only Pillion 99.0.0 knows what the webhook adds: use its command, or give --config" in answer.err
+        cluster.file.write_text(settings(NEW))
+        assert pillion("upgrade", "--config", str(cluster.file)).code == 0
 
     @pytest.mark.parametrize(
         "name", ["deploy/web", "deployments/web", "Deployment/web", "deployments.apps/web", "po/web-1"]

@@ -22,7 +22,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -56,6 +56,8 @@ _VERSION = re.compile(r"v([0-9]{1,4})\.([0-9]{1,4})")
 _IN_VAIN = frozenset(
     {"CrashLoopBackOff", "CreateContainerConfigError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
 )
+#: How the kubelet's event begins that says the same of an image.
+_BACK_OFF = "Back-off pulling image"
 #: Labels that all pods of a workload's revision have in common, to ask for these pods alone.
 _OF_A_REVISION = ("pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash")
 #: So many differences are named.
@@ -179,6 +181,7 @@ class InPlace:
             objection = self._objection(key, pod, found, str(at(msgspec.json.decode(item), ("spec", "nodeName"))))
             if objection is not None:
                 return objection
+        seen = {} if self.dry_run else self._warnings(key, found)
         try:
             answer = self._patch(key, pod.metadata.resource_version, found)
         except ClusterError as error:
@@ -191,7 +194,7 @@ class InPlace:
             return Result(Outcome.POSSIBLE)
         if found.state is State.STATUS:
             return Result(Outcome.UPGRADED)
-        return self._wait(key, found, pod.container_status(found.sidecar) or ContainerStatus(found.sidecar))
+        return self._wait(key, found, pod.container_status(found.sidecar) or ContainerStatus(found.sidecar), seen)
 
     def _read(self, key: PodKey) -> bytes | None:
         """Return a pod, in JSON; None where it has ended."""
@@ -275,12 +278,14 @@ class InPlace:
 
     # --- after it ------------------------------------------------------------------------------------------------
 
-    def _wait(self, key: PodKey, found: Comparison, before: ContainerStatus) -> Result:
-        """Return what became of a pod that was changed, when it is back or the time is over."""
+    def _wait(self, key: PodKey, found: Comparison, before: ContainerStatus, seen: Collection[str]) -> Result:
+        """Return what became of a pod that was changed, when it is back or the time is over.
+
+        ``seen`` are the warnings that were there before.
+        """
         begin = time.monotonic()
         settling, since = "", begin
         while True:
-            why = "the cluster can't be read"
             passed = time.monotonic() - begin
             try:
                 item = self._read(key)
@@ -288,13 +293,15 @@ class InPlace:
                     return Result(Outcome.GONE)
                 pod = decode(item)
                 now = pod.container_status(found.sidecar) or before
-                why = _why_not_back(pod, now, before)
+                why, in_vain = _why_not_back(pod, now, before), _waiting(now).get("reason") in _IN_VAIN
                 if not why and now.container_id != settling:
                     settling, since = now.container_id, time.monotonic()
-                settled = now.image_id != before.image_id or time.monotonic() - since >= SETTLED_SECONDS
-                if not why and settled:
+                if not why and (now.image_id != before.image_id or time.monotonic() - since >= SETTLED_SECONDS):
                     return Result(Outcome.UPGRADED, seconds=passed)
-                in_vain = _waiting(now).get("reason") in _IN_VAIN
+                if not in_vain and "running" not in (now.state or {}):
+                    new = [text for one, text in self._warnings(key, found).items() if one not in seen]
+                    in_vain = any(text.startswith(_BACK_OFF) for text in new)
+                    why = visible(new[0][:_MAX_WORDS]) if new else why
             except ClusterError as error:
                 # what was changed is not left alone because of one answer
                 why, in_vain = error.sentence, False
@@ -302,6 +309,25 @@ class InPlace:
                 why = why or "its image is the one that it had, and it has just started"
                 return Result(Outcome.FAILED, why, passed, self.way_back(key, found))
             time.sleep(POLL_SECONDS)
+
+    def _warnings(self, key: PodKey, found: Comparison) -> dict[str, str]:
+        """Return the warnings about pulling a pod's new image, by their versions; none where they may not be read.
+
+        Of a native sidecar that can't be started again the kubelet says nothing in the pod's status.
+        """
+        query = {"fieldSelector": f"involvedObject.uid={key.uid},type=Warning"}
+        try:
+            pages = list(self.kubectl.pages("api", "v1", "namespaces", key.namespace, "events", **query))
+        except ClusterError as error:
+            if error.reason != FORBIDDEN:
+                raise
+            return {}
+        events = [msgspec.json.decode(item) for page in pages for item in page]
+        return {
+            str(at(event, ("metadata", "resourceVersion"))): str(event.get("message"))
+            for event in events
+            if f'image "{found.made_image}"' in str(event.get("message"))
+        }
 
 
 def _image(pod: Any, found: Comparison) -> str:

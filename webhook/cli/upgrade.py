@@ -88,6 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"note: {visible(note)}")
     if not basis.decides:
         raise ClusterError("what a pod would get now is unknown; give the webhook's configuration with --config")
+    if basis.version:
+        # another version makes other sidecars of the same configuration
+        version = visible(basis.version)
+        raise ClusterError(f"only Pillion {version} knows what the webhook adds: use its command, or give --config")
     namespaces = Namespaces(kubectl, scope, basis.configuration.prefix)
     in_place = InPlace(
         kubectl,
@@ -112,10 +116,11 @@ def _title(name: str) -> str:
 
 
 class _Candidate(NamedTuple):
-    """A pod with a sidecar of ours."""
+    """A pod with a sidecar of ours; ``why`` is why it can't be upgraded in place, or empty."""
 
     key: PodKey
     found: Comparison
+    why: str
 
 
 def _survey(kubectl: Kubectl, scope: Scope, in_place: InPlace, names: set[str]) -> dict[Workload, list[_Candidate]]:
@@ -134,7 +139,10 @@ def _survey(kubectl: Kubectl, scope: Scope, in_place: InPlace, names: set[str]) 
             key = PodKey(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
             found = in_place.compared(bytes(item))
             if found.state is not State.FOREIGN:
-                workloads.setdefault(pod.workload, []).append(_Candidate(key, found))
+                why = why_not(found, in_place.configuration.prefix)
+                # of many pods only this much is kept
+                one = _Candidate(key, found._replace(differences=()), why)
+                workloads.setdefault(pod.workload, []).append(one)
     if missing:
         where = visible(f"{', '.join(sorted(missing))}: no such pods in namespace {scope.namespace}")
         raise ClusterError(where)
@@ -172,8 +180,7 @@ class _Report:
             deliver(f"  {visible(stored)} -> {visible(made)}\n")
         anew: dict[str, list[str]] = {}
         for one in waiting:
-            why = why_not(one.found, self._basis.configuration.prefix)
-            result = Result(Outcome.ANEW, why) if why else self._tried(one)
+            result = Result(Outcome.ANEW, one.why) if one.why else self._tried(one)
             self._counts[result.outcome] += 1
             if result.outcome is Outcome.ANEW:
                 anew.setdefault(result.why, []).append(one.key.name)
@@ -188,7 +195,8 @@ class _Report:
         try:
             return self._in_place.upgrade(one.key)
         except KeyboardInterrupt:
-            complain(f"interrupted; if {visible(one.key.name)} does not come back: {self._in_place.way_back(*one)}")
+            back = self._in_place.way_back(one.key, one.found)
+            complain(f"interrupted; if {visible(one.key.name)} does not come back: {back}")
             raise
 
     def _lines(self, one: _Candidate, result: Result) -> Iterator[str]:
@@ -211,7 +219,7 @@ class _Report:
     def _anew(self, workload: Workload, why: str, names: Sequence[str]) -> Iterator[str]:
         count = "1 pod has" if len(names) == 1 else f"{len(names)} pods have"
         yield f"{self._paint(f'{count} to be created anew', YELLOW)}: {why}"
-        yield f"to do it: {_recreation(self._in_place.kubectl, workload, names[0])}"
+        yield f"to do it: {visible(_recreation(self._in_place.kubectl, workload, names[0]))}"
 
     def _summarise(self, total: int) -> None:
         counts = self._counts
