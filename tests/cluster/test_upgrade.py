@@ -16,6 +16,7 @@ import pytest
 
 from tests.goldens import CASES
 from tests.injection.reviews import all_containers, patched
+from webhook.cli.in_place import FIRST_KUBELET
 from webhook.cli.kubectl import Kubectl
 from webhook.errors import ClusterError
 from webhook.injection.comparison import State, compare
@@ -110,6 +111,20 @@ def deployment(name: str, replicas: int) -> dict[str, Any]:
     }
 
 
+def kubeconfig_of(role: str, kubectl: Client, namespace: str, folder: Path) -> Path:
+    """Return a kubeconfig of somebody who has one of Kubernetes' own roles in a namespace, and nothing else."""
+    kubectl("create", "serviceaccount", role, "-n", namespace)
+    kubectl(
+        "create", "rolebinding", role, f"--clusterrole={role}", f"--serviceaccount={namespace}:{role}", "-n", namespace
+    )
+    config = kubectl("config", "view", "--raw", "-o", "json")
+    for user in config["users"]:
+        user["user"] = {"token": kubectl("create", "token", role, "-n", namespace).strip()}
+    file = folder / f"{role}.kubeconfig"
+    file.write_text(json.dumps(config))
+    return file
+
+
 @dataclass(frozen=True)
 class Shop:
     """Deployments that write numbered lines, injected with the released image, in a namespace of a node."""
@@ -138,10 +153,10 @@ class Shop:
         found = self.node.kubectl("get", "pods", "-n", self.namespace, "-o", "json")["items"]
         return {pod["metadata"]["name"]: pod for pod in found}
 
-    def upgrade(self, image: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def upgrade(self, image: str, *words: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Upgrade to an image, show what is said, and return it."""
         file = configuration(self.folder, image)
-        answer = pillion(self.node, "upgrade", "-n", self.namespace, "--config", file, *words)
+        answer = pillion(self.node, "upgrade", "-n", self.namespace, "--config", file, *words, kubeconfig=kubeconfig)
         sys.stdout.write(f"\n$ pillion upgrade {' '.join(words)}\n{answer.stdout}{answer.stderr}")
         return answer
 
@@ -274,6 +289,30 @@ def test_an_image_that_does_not_come(shop: Shop) -> None:
     shop.assert_nothing_lost()
 
 
+def test_an_old_kubelet(shop: Shop) -> None:
+    """It does nothing: that is known beforehand to whoever may read nodes, to others when the time is over."""
+    version = shop.node.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}")
+    if tuple(map(int, version.removeprefix("v").split(".")[:2])) >= FIRST_KUBELET:
+        pytest.skip("this kubelet replaces native sidecars; choose another one with --kubelet oldest")
+    shop.create(deployment("web", 2))
+    shop.node.import_image(replace(images.tail(), name=NEXT, files={"version": b"next"}))
+    before = shop.pods()
+    answer = shop.upgrade(NEXT)
+    assert answer.returncode == 1
+    assert f"2 pods have to be created anew: the kubelet of its node is {version}" in answer.stdout
+    assert shop.pods() == before
+    editor = kubeconfig_of("edit", shop.node.kubectl, shop.namespace, shop.folder)
+    answer = shop.upgrade(NEXT, "--timeout", "20s", kubeconfig=editor)
+    assert answer.returncode == 1
+    assert "its kubelet has not replaced the sidecar, so the pod has to be created anew" in answer.stdout
+    (back,) = [line for line in answer.stdout.splitlines() if "to go back: " in line]
+    shop.node.kubectl(*shlex.split(back.partition(": ")[2])[1:])
+    assert {name: pod["spec"] for name, pod in shop.pods().items()} == {
+        name: pod["spec"] for name, pod in before.items()
+    }
+    shop.assert_nothing_lost()
+
+
 def stored_pod(kubectl: Client, namespace: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Create a pod and return it as it is stored."""
     kubectl("create", "-n", namespace, "-f", "-", stdin=manifest)
@@ -310,15 +349,9 @@ def test_a_status_is_brought_up_to_date(
 def test_a_refusal_is_shown(apiserver: Cluster, kubectl: Client, former_pod: dict[str, Any], tmp_path: Path) -> None:
     """In the API server's words: who only looks at pods may not change them."""
     namespace = former_pod["metadata"]["namespace"]
-    kubectl("create", "serviceaccount", "viewer", "-n", namespace)
-    viewer = ("--clusterrole=view", f"--serviceaccount={namespace}:viewer", "-n", namespace)
-    kubectl("create", "rolebinding", "viewer", *viewer)
-    config = kubectl("config", "view", "--raw", "-o", "json")
-    for user in config["users"]:
-        user["user"] = {"token": kubectl("create", "token", "viewer", "-n", namespace).strip()}
-    (tmp_path / "viewer").write_text(json.dumps(config))
     file = configuration(tmp_path, RELEASED_IMAGE, description="other words")
-    answer = pillion(apiserver, "upgrade", "-n", namespace, "--config", file, kubeconfig=tmp_path / "viewer")
+    viewer = kubeconfig_of("view", kubectl, namespace, tmp_path)
+    answer = pillion(apiserver, "upgrade", "-n", namespace, "--config", file, kubeconfig=viewer)
     assert answer.returncode == 1, answer.stderr
     assert 'app: the API server refuses the change: pods "app" is forbidden: User ' in answer.stdout
     assert 'cannot patch resource "pods"' in answer.stdout

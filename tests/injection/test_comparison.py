@@ -229,6 +229,13 @@ TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
             False,
             id="a request that is the limit",
         ),
+        pytest.param(
+            "sidecar: {env: [{name: EMPTY, value: ''}]}",
+            lambda it: it["env"][-1].pop("value"),
+            False,
+            id="an empty value",
+        ),
+        pytest.param("", lambda it: it.update(volumeDevices=[], lifecycle={}), False, id="empty collections"),
         pytest.param("", lambda it: it.update(imagePullPolicy="Always"), False, id="pulled always"),
         pytest.param("", lambda it: it.update(imagePullPolicy="Never"), True, id="pulled never"),
         pytest.param(

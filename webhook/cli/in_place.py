@@ -40,7 +40,7 @@ from webhook.injection.comparison import ABSENT, Comparison, Difference, State, 
 from webhook.injection.profile import Configuration
 from webhook.json_values import as_list, as_mapping, at
 
-__all__ = ["InPlace", "Outcome", "PodKey", "Result", "why_not"]
+__all__ = ["FIRST_KUBELET", "InPlace", "Outcome", "PodKey", "Result", "why_not"]
 
 POLL_SECONDS = 1.0
 #: So often a pod is read again that somebody else changes at the same time, its kubelet for example.
