@@ -127,8 +127,6 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         return _raw(cluster, options["raw"]) if "raw" in options else str(cluster["namespace"])
     if verb == "get" and names == [CONFIGURATIONS]:
         return json.dumps({"kind": "List", "items": cluster["objects"].get(CONFIGURATIONS, [])})
-    if verb == "patch" and names[0] == "pod":
-        return _patch_pod(cluster, options, names[1])
     if verb == "create":
         return _dry_run(cluster)
     if len(names) == 1:
@@ -136,7 +134,7 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         if found is None:
             raise _CallError(f'Error from server (NotFound): {names[0]} "" not found')
         return json.dumps(found)
-    return _secret(cluster, verb, options, *names)
+    return _named(cluster, verb, options, *names)
 
 
 def _dry_run(cluster: dict[str, Any]) -> str:
@@ -185,7 +183,9 @@ def _patch_pod(cluster: dict[str, Any], options: dict[str, str], name: str) -> s
     return json.dumps(pod)
 
 
-def _secret(cluster: dict[str, Any], verb: str, options: dict[str, str], kind: str, name: str) -> str:
+def _named(cluster: dict[str, Any], verb: str, options: dict[str, str], kind: str, name: str) -> str:
+    if (verb, kind) == ("patch", "pod"):
+        return _patch_pod(cluster, options, name)
     if kind != "secret" or "/" in name:
         raise _CallError("error: there is no need to specify a resource type as a separate argument")
     found = cluster["objects"].get(f"{options.get('namespace', 'default')}/{name}")

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.cli.cluster import NOT_FINISHED
-from webhook.cli.kubectl import FORBIDDEN, NOT_FOUND, Kubectl, path
+from webhook.cli.kubectl import FORBIDDEN, NOT_FOUND, Kubectl, document, path
 from webhook.cli.objects import dotted
 from webhook.cli.pods import ContainerStatus, Pod, decode
 from webhook.cli.terminal import visible
@@ -152,9 +152,9 @@ class InPlace:
 
     def compared(self, item: bytes) -> Comparison:
         """Return how a pod, in JSON, differs from what it would be now."""
-        document = msgspec.json.decode(item)
-        opted_in = self.opted_in(str(at(document, ("metadata", "namespace"))))
-        return compare(document, self.configuration, namespace_opted_in=opted_in)
+        pod = document(msgspec.Raw(item))
+        opted_in = self.opted_in(str(at(pod, ("metadata", "namespace"))))
+        return compare(pod, self.configuration, namespace_opted_in=opted_in)
 
     def upgrade(self, key: PodKey) -> Result:
         """Upgrade a pod and return what became of it.
@@ -178,7 +178,7 @@ class InPlace:
         if found.state not in (State.IMAGE, State.STATUS):
             return Result(Outcome.ANEW, why_not(found, self.configuration.prefix))
         if found.state is State.IMAGE:
-            objection = self._objection(key, pod, found, str(at(msgspec.json.decode(item), ("spec", "nodeName"))))
+            objection = self._objection(key, pod, found, str(at(document(msgspec.Raw(item)), ("spec", "nodeName"))))
             if objection is not None:
                 return objection
         seen = {} if self.dry_run else self._warnings(key, found)
@@ -205,7 +205,7 @@ class InPlace:
                 raise
             return None
         pod = decode(item)
-        ended = pod.metadata.deletion_timestamp or pod.status.phase in ("Succeeded", "Failed")
+        ended = pod.leaves or pod.status.phase in ("Succeeded", "Failed")
         return None if ended or pod.metadata.uid != key.uid else item
 
     # --- before the change ---------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ class InPlace:
         options = {"namespace": key.namespace, "type": "strategic", "patch": json.dumps(change), "output": "json"}
         if self.dry_run:
             options["dry_run"] = "server"
-        return msgspec.json.decode(self.kubectl.run("patch", "pod", key.name, **options))
+        return document(msgspec.Raw(self.kubectl.run("patch", "pod", key.name, **options)))
 
     def way_back(self, key: PodKey, found: Comparison) -> str:
         """Return the command that gives a pod the sidecar that it had."""
@@ -322,7 +322,7 @@ class InPlace:
             if error.reason != FORBIDDEN:
                 raise
             return {}
-        events = [msgspec.json.decode(item) for page in pages for item in page]
+        events = [document(item) for page in pages for item in page]
         return {
             str(at(event, ("metadata", "resourceVersion"))): str(event.get("message"))
             for event in events

@@ -99,7 +99,11 @@ class Pod(Struct, gc=False):
     def leaves(self) -> bool:
         """Return whether it is being deleted: what it lacks does not matter any more."""
         return bool(self.metadata.deletion_timestamp)
-    resource_version: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether Services lead to the pod."""
+        return any(one.type == "Ready" and one.status == "True" for one in self.status.conditions or ())
 
     @property
     def workload(self) -> Workload:

@@ -131,7 +131,7 @@ def _survey(kubectl: Kubectl, scope: Scope, in_place: InPlace, names: set[str]) 
         for item in page:
             pod = decode(item)
             titles = {pod.workload.title, f"pod/{pod.metadata.name}"}
-            if (names and not titles & names) or pod.metadata.deletion_timestamp:
+            if (names and not titles & names) or pod.leaves:
                 continue
             missing -= titles
             if pod.sidecar(in_place.configuration) is None:
