@@ -388,7 +388,10 @@ class TestStops:
                 },
                 "ImagePullBackOff: Back-off\N{REPLACEMENT CHARACTER}pulling",
             ),
-            ({}, "its kubelet has not replaced the sidecar, so the pod has to be created anew"),
+            (
+                {},
+                "the former sidecar still runs; if nothing is pulled, the pod has to be created anew (old kubelet)",
+            ),
             ({"state": {"terminated": {}}}, "the new image is not there yet"),
             ({**REPLACED, "ready": False}, "the new sidecar is not ready"),
             ({**REPLACED, "started": False}, "the new sidecar is not ready"),
@@ -426,6 +429,13 @@ class TestStops:
         cluster.fake.cluster["raw"][EVENTS] = cluster.fake.cluster["events"]
         cluster.has(pod("web-1"), pod("web-2"))
         assert "not back after 0 s: the new image is not there yet" in pillion("upgrade", "--timeout", "0s").out
+
+    def test_an_image_that_is_pulled_slowly(self, cluster: Cluster, pillion: Call) -> None:
+        """The former sidecar seems to run until the new one does."""
+        cluster.fake.cluster["replaced"] = {}
+        cluster.fake.cluster["events"] = [event("1", f'Pulling image "{NEW}"')]
+        cluster.has(pod("web-1"), pod("web-2"))
+        assert "not back after 0 s: the new image is not there yet\n" in pillion("upgrade", "--timeout", "0s").out
 
     def test_without_the_right_to_read_events(self, cluster: Cluster, pillion: Call) -> None:
         """The pod's status has to do."""

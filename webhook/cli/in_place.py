@@ -1,8 +1,8 @@
 """One running pod's sidecar, replaced by the present one without touching the application.
 
 Kubernetes lets a container's image be changed in a running pod, a native sidecar's, too. The kubelet ends that
-container, pulls the new image and starts the container again; meanwhile the pod is not ready. Kubelets before 1.32 do
-nothing where it is a native sidecar: https://github.com/kubernetes/kubernetes/pull/126525.
+container, pulls the new image and starts the container again; meanwhile the pod may be unready. Kubelets before 1.32
+do nothing where it is a native sidecar: https://github.com/kubernetes/kubernetes/pull/126525.
 
 ============  ==================================================================================
 outcome       the pod
@@ -56,8 +56,8 @@ _VERSION = re.compile(r"v([0-9]{1,4})\.([0-9]{1,4})")
 _IN_VAIN = frozenset(
     {"CrashLoopBackOff", "CreateContainerConfigError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
 )
-#: How the kubelet's event begins that says the same of an image.
-_BACK_OFF = "Back-off pulling image"
+#: How the kubelet's events begin that say so of an image.
+_FAILED, _BACK_OFF = "Failed to pull image", "Back-off pulling image"
 #: Labels that all pods of a workload's revision have in common, to ask for these pods alone.
 _OF_A_REVISION = ("pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash")
 #: So many differences are named.
@@ -181,7 +181,7 @@ class InPlace:
             objection = self._objection(key, pod, found, str(at(document(msgspec.Raw(item)), ("spec", "nodeName"))))
             if objection is not None:
                 return objection
-        seen = {} if self.dry_run else self._warnings(key, found)
+        seen = {} if self.dry_run else self._pulls(key, found)
         try:
             answer = self._patch(key, pod.metadata.resource_version, found)
         except ClusterError as error:
@@ -281,7 +281,7 @@ class InPlace:
     def _wait(self, key: PodKey, found: Comparison, before: ContainerStatus, seen: Collection[str]) -> Result:
         """Return what became of a pod that was changed, when it is back or the time is over.
 
-        ``seen`` are the warnings that were there before.
+        ``seen`` are the events that were there before.
         """
         begin = time.monotonic()
         settling, since = "", begin
@@ -298,10 +298,13 @@ class InPlace:
                     settling, since = now.container_id, time.monotonic()
                 if not why and (now.image_id != before.image_id or time.monotonic() - since >= SETTLED_SECONDS):
                     return Result(Outcome.UPGRADED, seconds=passed)
-                if not in_vain and "running" not in (now.state or {}):
-                    new = [text for one, text in self._warnings(key, found).items() if one not in seen]
-                    in_vain = any(text.startswith(_BACK_OFF) for text in new)
-                    why = visible(new[0][:_MAX_WORDS]) if new else why
+                new = [text for one, text in self._pulls(key, found).items() if one not in seen]
+                failed = [text for text in new if text.startswith(_FAILED)]
+                if failed:
+                    why = visible(failed[0][:_MAX_WORDS])
+                elif new and now.container_id == before.container_id:
+                    why = "the new image is not there yet"
+                in_vain = in_vain or any(text.startswith(_BACK_OFF) for text in new)
             except ClusterError as error:
                 # what was changed is not left alone because of one answer
                 why, in_vain = error.sentence, False
@@ -310,12 +313,12 @@ class InPlace:
                 return Result(Outcome.FAILED, why, passed, self.way_back(key, found))
             time.sleep(POLL_SECONDS)
 
-    def _warnings(self, key: PodKey, found: Comparison) -> dict[str, str]:
-        """Return the warnings about pulling a pod's new image, by their versions; none where they may not be read.
+    def _pulls(self, key: PodKey, found: Comparison) -> dict[str, str]:
+        """Return what events say about the new image in a pod, by their versions; nothing where they may not be read.
 
-        Of a native sidecar that can't be started again the kubelet says nothing in the pod's status.
+        A pod's status shows a native sidecar as it was, until the new one runs.
         """
-        query = {"fieldSelector": f"involvedObject.uid={key.uid},type=Warning"}
+        query = {"fieldSelector": f"involvedObject.uid={key.uid}"}
         try:
             pages = list(self.kubectl.pages("api", "v1", "namespaces", key.namespace, "events", **query))
         except ClusterError as error:
@@ -343,7 +346,7 @@ def _why_not_back(pod: Pod, now: ContainerStatus, before: ContainerStatus) -> st
         return visible(f"{waiting.get('reason')}: {waiting.get('message', 'no message')}"[:_MAX_WORDS])
     if now.container_id == before.container_id:
         if "running" in (now.state or {}):
-            return "its kubelet has not replaced the sidecar, so the pod has to be created anew"
+            return "the former sidecar still runs; if nothing is pulled, the pod has to be created anew (old kubelet)"
         return "the new image is not there yet"
     if "running" not in (now.state or {}) or not now.ready or now.started is False:
         return "the new sidecar is not ready"

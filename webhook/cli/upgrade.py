@@ -42,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Give running pods the sidecar's present image, one pod after the other, without restarting an application.\n"
-        "A pod is not ready until its new sidecar is. Where more than the image differs, the pod has to be created\n"
-        "anew, and the command for that is shown. It writes through kubectl, with your own rights, and stops at the\n"
-        "first pod that does not come back. Exit code 1: something was not done; 2: usage, or no cluster can be read."
+        "A pod may be unready until its new sidecar runs. Where more than the image differs, the pod has to be\n"
+        "created anew, and the command for that is shown. It writes through kubectl, with your own rights, and stops\n"
+        "at the first pod that does not come back. Exit code 1: something was not done; 2: usage, or the cluster\n"
+        "can't be read."
     )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
