@@ -111,16 +111,20 @@ def deployment(name: str, replicas: int) -> dict[str, Any]:
     }
 
 
-def kubeconfig_of(role: str, kubectl: Client, namespace: str, folder: Path) -> Path:
-    """Return a kubeconfig of somebody who has one of Kubernetes' own roles in a namespace, and nothing else."""
-    kubectl("create", "serviceaccount", role, "-n", namespace)
-    kubectl(
-        "create", "rolebinding", role, f"--clusterrole={role}", f"--serviceaccount={namespace}:{role}", "-n", namespace
-    )
+#: What Kubernetes' own roles view and edit are made of; an API server alone does not put them together.
+VIEW, EDIT = "system:aggregate-to-view", "system:aggregate-to-edit"
+
+
+def kubeconfig_of(kubectl: Client, namespace: str, folder: Path, *roles: str) -> Path:
+    """Return a kubeconfig of somebody who has these roles in a namespace, and nothing else."""
+    kubectl("create", "serviceaccount", "somebody", "-n", namespace)
+    for number, role in enumerate(roles):
+        words = (f"--clusterrole={role}", f"--serviceaccount={namespace}:somebody", "-n", namespace)
+        kubectl("create", "rolebinding", f"somebody-{number}", *words)
     config = kubectl("config", "view", "--raw", "-o", "json")
     for user in config["users"]:
-        user["user"] = {"token": kubectl("create", "token", role, "-n", namespace).strip()}
-    file = folder / f"{role}.kubeconfig"
+        user["user"] = {"token": kubectl("create", "token", "somebody", "-n", namespace).strip()}
+    file = folder / "somebody.kubeconfig"
     file.write_text(json.dumps(config))
     return file
 
@@ -306,7 +310,7 @@ def test_an_old_kubelet(shop: Shop) -> None:
     assert answer.returncode == 1
     assert f"2 pods have to be created anew: the kubelet of its node is {version}" in answer.stdout
     assert shop.pods() == before
-    editor = kubeconfig_of("edit", shop.node.kubectl, shop.namespace, shop.folder)
+    editor = kubeconfig_of(shop.node.kubectl, shop.namespace, shop.folder, VIEW, EDIT)
     answer = shop.upgrade(NEXT, "--timeout", "20s", kubeconfig=editor)
     assert answer.returncode == 1
     assert "the former sidecar still runs: " in answer.stdout
@@ -317,19 +321,18 @@ def test_an_old_kubelet(shop: Shop) -> None:
     shop.assert_nothing_lost()
 
 
-def stored_pod(kubectl: Client, namespace: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Create a pod and return it as it is stored."""
-    kubectl("create", "-n", namespace, "-f", "-", stdin=manifest)
-    stored: dict[str, Any] = kubectl("get", "pod", "app", "-n", namespace, "-o", "json")
-    return stored
+def pod_manifest() -> dict[str, Any]:
+    """Return a pod that asks for the sidecar."""
+    template = deployment("app", 1)["spec"]["template"]
+    return {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "app", **template["metadata"]}}
 
 
 @pytest.fixture
 def former_pod(apiserver: Cluster, kubectl: Client, namespace: str) -> dict[str, Any]:
     """Return a pod that is stored with the built-in sidecar; nothing runs it."""
-    template = deployment("app", 1)["spec"]["template"]
-    template["metadata"]["name"] = "app"
-    return stored_pod(kubectl, namespace, injected(apiserver, {"apiVersion": "v1", "kind": "Pod", **template}))
+    kubectl("create", "-n", namespace, "-f", "-", stdin=injected(apiserver, pod_manifest()))
+    stored: dict[str, Any] = kubectl("get", "pod", "app", "-n", namespace, "-o", "json")
+    return stored
 
 
 def test_a_status_is_brought_up_to_date(
@@ -344,7 +347,7 @@ def test_a_status_is_brought_up_to_date(
     assert kubectl("get", "pod", "app", "-n", namespace, "-o", "json") == former_pod
     assert pillion(apiserver, *words).returncode == 0
     after = kubectl("get", "pod", "app", "-n", namespace, "-o", "json")
-    made = injected(apiserver, {**former_pod, "spec": {"containers": former_pod["spec"]["containers"]}}, file)
+    made = injected(apiserver, pod_manifest(), file)
     assert after["spec"] == former_pod["spec"]
     revisions = [json.loads(pod["metadata"]["annotations"][STATUS])["revision"] for pod in (former_pod, after, made)]
     assert revisions[0] != revisions[1] == revisions[2]
@@ -354,7 +357,7 @@ def test_a_refusal_is_shown(apiserver: Cluster, kubectl: Client, former_pod: dic
     """In the API server's words: who only looks at pods may not change them."""
     namespace = former_pod["metadata"]["namespace"]
     file = configuration(tmp_path, RELEASED_IMAGE, description="other words")
-    viewer = kubeconfig_of("view", kubectl, namespace, tmp_path)
+    viewer = kubeconfig_of(kubectl, namespace, tmp_path, VIEW)
     answer = pillion(apiserver, "upgrade", "-n", namespace, "--config", file, kubeconfig=viewer)
     assert answer.returncode == 1, answer.stderr
     assert 'app: the API server refuses the change: pods "app" is forbidden: User ' in answer.stdout
