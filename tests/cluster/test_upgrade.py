@@ -365,6 +365,23 @@ def test_a_refusal_is_shown(apiserver: Cluster, kubectl: Client, former_pod: dic
     assert kubectl("get", "pod", "app", "-n", namespace, "-o", "json") == former_pod
 
 
+def test_a_pod_of_its_own_is_created_anew(
+    apiserver: Cluster, kubectl: Client, former_pod: dict[str, Any], tmp_path: Path
+) -> None:
+    """By the command that is shown; here no webhook adds the sidecar again."""
+    namespace = former_pod["metadata"]["namespace"]
+    file = configuration(tmp_path, RELEASED_IMAGE, order="last", guaranteedCpu="1", sidecar={"args": ["x"]})
+    answer = pillion(apiserver, "upgrade", "-n", namespace, "--config", file)
+    assert answer.returncode == 1
+    (command,) = [line.partition(": ")[2] for line in answer.stdout.splitlines() if "to do it: " in line]
+    programs = f"{Path(sys.executable).parent}:{kubectl.program.parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "KUBECONFIG": str(apiserver.kubeconfig), "PATH": programs}
+    subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment, check=True, capture_output=True)
+    after = kubectl("get", "pod", "app", "-n", namespace, "-o", "json")
+    assert after["metadata"]["uid"] != former_pod["metadata"]["uid"]
+    assert SIDECAR not in json.dumps(after["spec"])
+
+
 def test_a_change_is_for_the_pod_that_was_read(
     apiserver: Cluster, kubectl: Client, former_pod: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
