@@ -371,7 +371,7 @@ class TestAnew:
         cluster.has(pod("web-1"), pod("web-2"))
         answer = pillion("upgrade")
         assert (answer.code, cluster.patches()) == (1, [])
-        why = "the kubelet of its node is v1.31.14-x, and replaces a native sidecar only since v1.32"
+        why = "kubelet v1.31.14-x does not replace native sidecars, since v1.32 it does"
         assert f"  2 pods have to be created anew: {why}\n" in answer.out
 
 

@@ -316,12 +316,12 @@ def test_an_old_kubelet(shop: Shop) -> None:
     before = shop.pods()
     answer = shop.upgrade(NEXT)
     assert answer.returncode == 1
-    assert f"2 pods have to be created anew: the kubelet of its node is {version}" in answer.stdout
+    assert f"2 pods have to be created anew: kubelet {version} does not replace native sidecars" in answer.stdout
     assert shop.pods() == before
     editor = kubeconfig_of(shop.node.kubectl, shop.namespace, shop.folder, VIEW, EDIT)
     answer = shop.upgrade(NEXT, "--timeout", "20s", kubeconfig=editor)
     assert answer.returncode == 1
-    assert "the former sidecar still runs: " in answer.stdout
+    assert "the former sidecar still runs; " in answer.stdout
     shop.go_back(answer)
     assert {name: pod["spec"] for name, pod in shop.pods().items()} == {
         name: pod["spec"] for name, pod in before.items()

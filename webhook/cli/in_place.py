@@ -215,7 +215,7 @@ class InPlace:
         kubelet = self._kubelet(node) if found.list_name == "initContainers" else ""
         version = _VERSION.match(kubelet)
         if version is not None and (int(version[1]), int(version[2])) < FIRST_KUBELET:
-            why = f"the kubelet of its node is {visible(kubelet)}, and replaces a native sidecar only since v1.32"
+            why = f"kubelet {visible(kubelet)} does not replace native sidecars, since v1.32 it does"
             return Result(Outcome.ANEW, why)
         if not pod.is_ready:
             return Result(Outcome.LEFT, "it is not ready")
