@@ -27,6 +27,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _IMAGES = "tests/cluster/image.py builds both images from the Dockerfile, on bases of its own"
 _MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change the mode of releases of their own"
 _SHOWN = "tests/cluster/test_certs_command.py runs it, with the test's kubeconfig"
+_IN_PLACE = "tests/cluster/test_upgrade.py runs it, on a namespace of its own"
 _ELSEWHERE = "the runbooks have it with a namespace, and tests/cluster/test_runbooks.py runs that"
 #: What no test runs as it is written, and why.
 NOT_RUN = {
@@ -45,6 +46,7 @@ NOT_RUN = {
     ),
     "upgrading.md#provided-to-cert-manager 1": _MODES,
     "upgrading.md#provided-to-self-managed 1": _MODES,
+    "upgrading.md#replacing-sidecars-in-place 1": _IN_PLACE,
     "upgrading.md#self-managed-or-cert-manager-to-provided 1": _MODES,
     "upgrading.md#self-managed-to-cert-manager-and-back 1": _MODES,
     "upgrading.md#what-happens-to-running-pods 1": _ELSEWHERE,

@@ -22,7 +22,7 @@ _OPTIONS = {
     "get": {"kubeconfig", "context", "namespace", "output", "ignore-not-found", "raw", "request-timeout"}
     | {"show-managed-fields"},
     "create": {"kubeconfig", "context", "request-timeout", "dry-run", "filename", "output"},
-    "patch": {"kubeconfig", "context", "namespace", "type", "patch", "request-timeout"},
+    "patch": {"kubeconfig", "context", "namespace", "type", "patch", "request-timeout", "output", "dry-run"},
     "config": {"kubeconfig", "context", "minify", "output", "request-timeout"},
 }
 _CLUSTER_VARIABLE = "FAKE_KUBECTL_CLUSTER"
@@ -38,6 +38,9 @@ class FakeKubectl:
     ``page`` is the most that a page has, and ``expiries`` how many continued lists are too old. A dry run is answered
     with ``created``, or with the pod as it was sent, and with ``warnings``; where ``refused`` has text, with that. What
     is read by ``KIND/NAME`` is in ``objects`` as ``NAMESPACE/KIND/NAME``.
+    After a container's image was changed, ``replaced`` becomes part of its status and ``afterwards`` part of the pod's;
+    where there is ``breaks``, the pod can't be read any more. ``keeps`` is the image that it gets, whatever is wanted.
+    ``events`` are there from then on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +49,7 @@ class FakeKubectl:
         self.cluster: dict[str, Any] = {"contexts": ["test"], "refusal": "", "objects": {}, "raw": {}, "failures": {}}
         self.cluster |= {"namespace": "", "page": 500, "expiries": 0}
         self.cluster |= {"created": None, "warnings": [], "refused": ""}
+        self.cluster |= {"replaced": {}, "afterwards": {}, "breaks": "", "keeps": "", "events": []}
         program = folder / "kubectl"
         program.write_text(f"#!{sys.executable} -I\n{Path(__file__).read_text()}\n\nsys.exit(main(sys.argv[1:]))\n")
         program.chmod(0o755)
@@ -133,7 +137,7 @@ def _answer(cluster: dict[str, Any], verb: str, options: dict[str, str], names: 
         if found is None:
             raise _CallError(f'Error from server (NotFound): {names[0]} "" not found')
         return json.dumps(found)
-    return _secret(cluster, verb, options, *names)
+    return _named(cluster, verb, options, *names)
 
 
 def _dry_run(cluster: dict[str, Any]) -> str:
@@ -146,7 +150,45 @@ def _dry_run(cluster: dict[str, Any]) -> str:
     return json.dumps(cluster["created"] or pod)
 
 
-def _secret(cluster: dict[str, Any], verb: str, options: dict[str, str], kind: str, name: str) -> str:
+def _patch_pod(cluster: dict[str, Any], options: dict[str, str], name: str) -> str:
+    """Change a pod's annotations and its containers' images, and its status as a kubelet then would."""
+    everything = f"/api/v1/namespaces/{options['namespace']}/pods"
+    path, patch = f"{everything}/{name}", json.loads(options["patch"])
+    if f"patch {path}" in cluster["failures"]:
+        raise _CallError(cluster["failures"][f"patch {path}"])
+    if path not in cluster["raw"]:
+        raise _CallError(f'Error from server (NotFound): pods "{name}" not found')
+    pod = json.loads(json.dumps(cluster["raw"][path]))
+    wanted = patch["metadata"].pop("resourceVersion", pod["metadata"]["resourceVersion"])
+    if wanted != pod["metadata"]["resourceVersion"]:
+        raise _CallError(f'Error from server (Conflict): Operation cannot be fulfilled on pods "{name}": modified')
+    pod["metadata"]["resourceVersion"] = str(int(wanted) + 1)
+    for key, value in patch["metadata"].get("annotations", {}).items():
+        pod["metadata"]["annotations"][key] = value
+        if value is None:
+            del pod["metadata"]["annotations"][key]
+    for kind, changes in patch.get("spec", {}).items():
+        for change in changes:
+            # as another webhook would that rewrites images
+            change["image"] = cluster["keeps"] or change["image"]
+            next(one for one in pod["spec"][kind] if one["name"] == change["name"]).update(change)
+            statuses = pod["status"][kind.replace("ontainers", "ontainer") + "Statuses"]
+            next(one for one in statuses if one["name"] == change["name"]).update(cluster["replaced"])
+            pod["status"] |= cluster["afterwards"]
+    if "dry-run" not in options:
+        cluster["raw"][path] = pod
+        cluster["raw"][everything] = [
+            pod if one["metadata"]["name"] == name else one for one in cluster["raw"][everything]
+        ]
+    cluster["raw"][f"/api/v1/namespaces/{options['namespace']}/events"] = cluster["events"]
+    if cluster["breaks"]:
+        cluster["failures"][path] = cluster["breaks"]
+    return json.dumps(pod)
+
+
+def _named(cluster: dict[str, Any], verb: str, options: dict[str, str], kind: str, name: str) -> str:
+    if (verb, kind) == ("patch", "pod"):
+        return _patch_pod(cluster, options, name)
     if kind != "secret" or "/" in name:
         raise _CallError("error: there is no need to specify a resource type as a separate argument")
     found = cluster["objects"].get(f"{options.get('namespace', 'default')}/{name}")

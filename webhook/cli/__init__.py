@@ -32,6 +32,7 @@ GROUPS = {
     },
     "in a cluster, through kubectl": {
         "status": "show which pods have their sidecar, and why others have not",
+        "upgrade": "replace running pods' sidecars without restarting applications",
         "certs": "show, verify and rotate certificates",
     },
     "run the webhook": {
@@ -52,6 +53,7 @@ _EXAMPLES = """\
   %(prog)s lint -f app.yaml                   name what is wrong
   %(prog)s playground                         try it in the browser
   %(prog)s status -A                          show which pods have their sidecar
+  %(prog)s upgrade --dry-run                  show which sidecars can be replaced
   %(prog)s config check -f values.yaml        check the chart's values
   %(prog)s certs show tls.crt                 show its names and validity
   %(prog)s serve                              run the webhook on this machine

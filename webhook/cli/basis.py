@@ -60,7 +60,8 @@ class Basis:
     """By which configuration pods are judged, with what else the release says.
 
     Where ``source`` is empty none could be read; ``configuration`` is the built-in one then, which recognises sidecars
-    and decides nothing. ``notes`` say what could not be read, and what makes a judgement doubtful.
+    and decides nothing. ``version`` is the release's, where that is not this command's. ``notes`` say what could not be
+    read, and what makes a judgement doubtful.
     """
 
     configuration: Configuration
@@ -68,6 +69,7 @@ class Basis:
     excluded: frozenset[str] = frozenset()
     installed: str = ""
     notes: Sequence[str] = field(default=())
+    version: str = ""
 
     @property
     def decides(self) -> bool:
@@ -92,7 +94,7 @@ class Basis:
         where = arguments.release or (found.title if found is not None else USUAL_RELEASE)
         read = _config_map(kubectl, where, prefix, notes, named=bool(arguments.release))
         if read is not None:
-            return cls(read, f"ConfigMap {where}", excluded, since, notes)
+            return cls(read.configuration, f"ConfigMap {where}", excluded, since, notes, read.other_version)
         return cls(load(None, prefix=prefix, shadow=False), "", excluded, since, notes)
 
 
@@ -134,9 +136,14 @@ def _of(configuration: Mapping[str, Any]) -> Iterator[Installation]:
             return
 
 
-def _config_map(
-    kubectl: Kubectl, where: str, prefix: str | None, notes: list[str], *, named: bool
-) -> Configuration | None:
+class _Read(NamedTuple):
+    """What a release's ConfigMap has; ``other_version`` is empty where the release has this command's version."""
+
+    configuration: Configuration
+    other_version: str = ""
+
+
+def _config_map(kubectl: Kubectl, where: str, prefix: str | None, notes: list[str], *, named: bool) -> _Read | None:
     """Return the configuration in a release's ConfigMap; None, with a note, where there is none that can be used."""
     namespace, slash, name = where.partition("/")
     if not (namespace and slash and name):
@@ -159,4 +166,5 @@ def _config_map(
     version = at(found, ("metadata", "labels", "app.kubernetes.io/version"))
     if isinstance(version, str) and version != __version__:
         notes.append(f"the release has version {visible(version)}, this command {__version__}: revisions may differ")
-    return configuration
+        return _Read(configuration, version)
+    return _Read(configuration)

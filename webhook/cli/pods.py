@@ -11,7 +11,7 @@ from webhook.injection.pod import Container, PodSpec
 from webhook.injection.profile import Configuration
 from webhook.injection.status import Status, parse_status
 
-__all__ = ["ContainerStatus", "Owner", "Pod", "Workload", "decode"]
+__all__ = ["Condition", "ContainerStatus", "Owner", "Pod", "Workload", "decode"]
 
 #: What a controller that makes ReplicaSets names them: its own name, a hyphen, and this label's value.
 _HASHES = {"pod-template-hash": "Deployment", "rollouts-pod-template-hash": "Rollout"}
@@ -34,6 +34,7 @@ class Metadata(Struct, gc=False, rename="camel"):
     uid: str = ""
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
+    resource_version: str = ""
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owner_references: list[Owner] | None = None
@@ -44,6 +45,8 @@ class ContainerStatus(Struct, gc=False, rename="camel"):
 
     name: str
     ready: bool = False
+    #: Whether the startup probe has passed; in a native sidecar its successors wait for that.
+    started: bool | None = None
     restart_count: int = 0
     image: str = ""
     image_id: str = msgspec.field(default="", name="imageID")
@@ -51,10 +54,18 @@ class ContainerStatus(Struct, gc=False, rename="camel"):
     state: dict[str, Any] | None = None
 
 
+class Condition(Struct, gc=False):
+    """An item of ``status.conditions``."""
+
+    type: str = ""
+    status: str = ""
+
+
 class PodStatus(Struct, gc=False, rename="camel"):
     """``status``."""
 
     phase: str = ""
+    conditions: list[Condition] | None = None
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
 
@@ -88,6 +99,11 @@ class Pod(Struct, gc=False):
     def leaves(self) -> bool:
         """Return whether it is being deleted: what it lacks does not matter any more."""
         return bool(self.metadata.deletion_timestamp)
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether Services lead to the pod."""
+        return any(one.type == "Ready" and one.status == "True" for one in self.status.conditions or ())
 
     @property
     def workload(self) -> Workload:

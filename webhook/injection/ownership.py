@@ -27,6 +27,7 @@ from webhook.injection.variables import SIDECAR_VARIABLES
 from webhook.json_values import as_mapping
 
 __all__ = [
+    "VOLUME_DEFAULTS",
     "has_sidecar_variables",
     "is_log_volume_name",
     "is_our_variable",
@@ -41,7 +42,7 @@ _LOG_VOLUME_NAME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME_STEM}-[0-9]+")
 _SIDECAR_VARIABLES = [msgspec.to_builtins(one) for one in SIDECAR_VARIABLES]
 _EMPTY_DIR_FIELDS = {"medium", "sizeLimit"}
 #: The API server's defaults in volumes, by the key of the mapping that has them.
-_VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
+VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     **{kind: {"defaultMode": 0o644} for kind in ("configMap", "secret", "downwardAPI", "projected")},
     "hostPath": {"type": ""},
     "fieldRef": {"apiVersion": "v1"},
@@ -142,7 +143,7 @@ def _equals_but_for_defaults(found: Any, written: Any, key: str = "") -> bool:
     ``key`` is the key of the mapping that has the value.
     """
     if isinstance(found, dict) and isinstance(written, dict):
-        defaults = _VOLUME_DEFAULTS.get(key, {})
+        defaults = VOLUME_DEFAULTS.get(key, {})
         return found.keys() >= written.keys() and all(
             _equals_but_for_defaults(value, written[name], name)
             if name in written

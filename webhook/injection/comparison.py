@@ -1,0 +1,280 @@
+"""Compares a pod that has a sidecar with what it would be, were it created now.
+
+A stored pod has more than an injection wrote: the API server adds defaults and writes quantities in its own form. So
+the pod is injected again without its sidecar, and what comes of it is compared with what is there:
+
+=============  =====================================================================================
+state          what differs
+=============  =====================================================================================
+foreign        it has no sidecar of this installation
+declined       it would not be injected now; ``finding`` says why
+current        nothing
+status         the status annotation alone: another revision of a profile that makes the same sidecar
+image          the sidecar's image, and with it perhaps the status annotation
+more           anything else; ``differences`` says what
+=============  =====================================================================================
+
+What another webhook added to the sidecar is a difference, too: it can't be told from what a former version of Pillion
+added.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import jsonpatch
+import msgspec
+
+from webhook.injection.admission import Admission
+from webhook.injection.annotations import STATUS
+from webhook.injection.edit import encode_patch
+from webhook.injection.ownership import VOLUME_DEFAULTS
+from webhook.injection.profile import TOKEN_PATH, Configuration
+from webhook.injection.quantity import parse_quantity
+from webhook.injection.reasons import Finding
+from webhook.injection.removal import remove
+from webhook.injection.review import Kind, Request
+from webhook.injection.status import parse_status
+from webhook.json_values import Path, as_list, as_mapping, at
+
+__all__ = ["ABSENT", "Comparison", "Difference", "State", "compare"]
+
+#: Stands for a value that is not there.
+ABSENT = object()
+#: The API server's defaults in containers (k8s.io/kubernetes pkg/apis/core/v1/defaults.go); for those of volumes and
+#: references see ``VOLUME_DEFAULTS``, for the rest ``_Walk``.
+_DEFAULTS: dict[str, Any] = {
+    "failureThreshold": 3,
+    "periodSeconds": 10,
+    "protocol": "TCP",
+    "scheme": "HTTP",
+    "successThreshold": 1,
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+    "timeoutSeconds": 1,
+}
+_AMOUNTS = ("requests", "limits")
+#: Lists whose items have a key that tells them apart; the order of some counts.
+_KEYS = {
+    "volumeMounts": "mountPath",
+    **dict.fromkeys(("containers", "env", "imagePullSecrets", "initContainers", "volumes"), "name"),
+}
+_ORDERED = frozenset({"containers", "env", "initContainers"})
+#: The annotation in which a LimitRange's plugin says for which containers it filled in resources.
+_LIMIT_RANGER = "kubernetes.io/limit-ranger"
+#: How the service account's plugin calls the volume that it mounts in every container.
+_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 — a name
+
+
+class State(StrEnum):
+    """What an upgrade would have to change; the module's table says which is which."""
+
+    FOREIGN = "foreign"
+    DECLINED = "declined"
+    CURRENT = "current"
+    STATUS = "status"
+    IMAGE = "image"
+    MORE = "more"
+
+
+class Difference(NamedTuple):
+    """A value that differs, :data:`ABSENT` where there is none. Items of lists stand in the path by their names."""
+
+    path: Path
+    stored: Any
+    made: Any
+
+
+class Comparison(NamedTuple):
+    """The result. Without a sidecar of this installation only ``state`` is set."""
+
+    state: State
+    #: ``containers`` or ``initContainers``, and the sidecar's name, which is empty where it would be another one now.
+    list_name: str = ""
+    sidecar: str = ""
+    #: The sidecar's images, the pod's and the present one.
+    stored_image: str = ""
+    made_image: str = ""
+    #: The status annotation's values; None where there is none.
+    stored_status: str | None = None
+    made_status: str | None = None
+    differences: tuple[Difference, ...] = ()
+    finding: Finding | None = None
+
+
+def compare(pod: Mapping[str, Any], configuration: Configuration, *, namespace_opted_in: bool) -> Comparison:
+    """Return how a pod, as the API server has it, differs from what it would be, were it created now. Never raises."""
+    stored = {"metadata": as_mapping(pod.get("metadata")), "spec": _without_debuggers(as_mapping(pod.get("spec")))}
+    key = f"{configuration.prefix}{STATUS}"
+    stored_status = as_mapping(stored["metadata"].get("annotations")).get(key)
+    removal = remove(stored, configuration)
+    if not removal.operations or _is_foreign(stored["metadata"], configuration.prefix):
+        return Comparison(State.FOREIGN)
+    bare = jsonpatch.apply_patch(stored, removal.operations)
+    verdict = Admission(_creation(bare, namespace_opted_in=namespace_opted_in), configuration).run()
+    if not verdict.injected:
+        return Comparison(State.DECLINED, stored_status=stored_status, finding=verdict.findings[0])
+    made = jsonpatch.apply_patch(bare, msgspec.json.decode(encode_patch(verdict.operations)))
+    made_status = as_mapping(made["metadata"].get("annotations")).get(key)
+    sidecar = configuration.profiles[verdict.profile_name].container_name
+    walk = _Walk(sidecar, as_mapping(stored["metadata"].get("annotations")))
+    found = [one for one in walk.differences(stored, made) if one.path != ("metadata", "annotations", key)]
+    place = next((one.path for one in found if one.path[1:] in _image_paths(sidecar)), None)
+    more = tuple(one for one in found if one.path != place)
+    changed = made_status is not None and not _says_the_same(stored["metadata"], made["metadata"], configuration.prefix)
+    state = State.MORE if more else State.IMAGE if place else State.STATUS if changed else State.CURRENT
+    list_name, image = _image_of(stored, sidecar)
+    return Comparison(
+        state,
+        list_name=list_name,
+        sidecar=sidecar if list_name else "",
+        stored_image=image,
+        made_image=_image_of(made, sidecar)[1],
+        stored_status=stored_status,
+        made_status=made_status,
+        differences=more,
+    )
+
+
+def _without_debuggers(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec without ephemeral containers, which no created pod has: they may mount volumes of ours."""
+    return {key: value for key, value in spec.items() if key != "ephemeralContainers"}
+
+
+def _is_foreign(metadata: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether another installation added the sidecar: then its status is there, and ours is not."""
+    annotations = as_mapping(metadata.get("annotations"))
+    return parse_status(annotations, prefix) is None and any(
+        parse_status(annotations, key.removesuffix(STATUS)) for key in annotations if key.endswith(f"/{STATUS}")
+    )
+
+
+def _creation(pod: Mapping[str, Any], *, namespace_opted_in: bool) -> Request:
+    """Return the request that the API server would send, were the pod created now."""
+    return Request(
+        uid="comparison",
+        kind=Kind("", "v1", "Pod"),
+        operation="CREATE",
+        object=msgspec.Raw(json.dumps(pod).encode()),
+        namespace_opted_in=namespace_opted_in,
+    )
+
+
+def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether two statuses say the same; a manifest's status lists former values besides."""
+    one, other = (parse_status(as_mapping(metadata.get("annotations")), prefix) for metadata in (stored, made))
+    if one is not None and other is not None:
+        one.former_values, one.null_spellings = other.former_values, other.null_spellings
+    return one == other
+
+
+def _image_paths(sidecar: str) -> tuple[Path, ...]:
+    return ("initContainers", sidecar, "image"), ("containers", sidecar, "image")
+
+
+def _image_of(pod: Mapping[str, Any], sidecar: str) -> tuple[str, str]:
+    """Return the list that has the sidecar, and its image; two empty texts where there is none."""
+    for list_name in ("initContainers", "containers"):
+        for container in as_list(at(pod, ("spec", list_name))):
+            if container["name"] == sidecar:
+                return list_name, container["image"]
+    return "", ""
+
+
+class _Walk:
+    """Compares what is stored with what would be made, value by value."""
+
+    def __init__(self, sidecar: str, annotations: Mapping[str, Any]) -> None:
+        limited = annotations.get(_LIMIT_RANGER)
+        self.limit_ranger_added = isinstance(limited, str) and f"container {sidecar}" in limited
+
+    def differences(self, stored: Any, made: Any, path: Path = ()) -> Iterator[Difference]:
+        """Yield what differs, in the order of what is stored."""
+        if stored == made:
+            return
+        if isinstance(stored, dict) and isinstance(made, dict):
+            yield from self._in_mappings(stored, made, path)
+        elif isinstance(stored, list) and isinstance(made, list) and path[-1] in _KEYS:
+            yield from self._in_keyed_lists(stored, made, path)
+        elif isinstance(stored, list) and isinstance(made, list) and len(stored) == len(made):
+            for number, (one, other) in enumerate(zip(stored, made, strict=True)):
+                yield from self.differences(one, other, (*path, number))
+        elif not _is_same_quantity(stored, made, path):
+            yield Difference(path, stored, made)
+
+    def _in_mappings(self, stored: dict[str, Any], made: dict[str, Any], path: Path) -> Iterator[Difference]:
+        if path[-1:] == ("resources",):
+            stored = self._without_added_amounts(stored, made)
+        for key in dict.fromkeys([*stored, *made]):
+            where = (*path, key)
+            if key in stored and key in made:
+                yield from self.differences(stored[key], made[key], where)
+            elif key == "imagePullPolicy" and key in stored:
+                policy = _default_pull_policy(made["image"])
+                # a plugin of the API server may ask for Always (AlwaysPullImages)
+                if stored[key] not in ("Always", policy):
+                    yield Difference(where, stored[key], policy)
+            elif key in stored and not _is_default(key, stored[key], path):
+                yield Difference(where, stored[key], ABSENT)
+            elif key in made and made[key] not in (None, False, 0, "", [], {}):
+                # the API server stores no empty values
+                yield Difference(where, ABSENT, made[key])
+
+    def _in_keyed_lists(self, stored: list[Any], made: list[Any], path: Path) -> Iterator[Difference]:
+        key = _KEYS[str(path[-1])]
+        here, there = ({item[key]: item for item in items} for items in (stored, made))
+        for name in dict.fromkeys([*here, *there]):
+            one, other = here.get(name, ABSENT), there.get(name, ABSENT)
+            if one is not ABSENT and other is not ABSENT:
+                yield from self.differences(one, other, (*path, name))
+            elif not _is_token_mount(one):
+                yield Difference((*path, name), one, other)
+        orders = [name for name in here if name in there], [name for name in there if name in here]
+        if path[-1] in _ORDERED and orders[0] != orders[1]:
+            yield Difference(path, *orders)
+
+    def _without_added_amounts(self, stored: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+        """Return the stored resources without those that the API server or a LimitRange added."""
+        limits = as_mapping(stored.get("limits"))
+        kept = {}
+        for kind, amounts in stored.items():
+            written = as_mapping(made.get(kind))
+            kept[kind] = (
+                amounts
+                if kind not in _AMOUNTS
+                else {
+                    name: amount
+                    for name, amount in amounts.items()
+                    # a request without a value is the limit
+                    if name in written
+                    or not (self.limit_ranger_added or (kind == "requests" and amount == limits.get(name)))
+                }
+            )
+        return kept
+
+
+def _is_default(key: str, value: Any, path: Path) -> bool:
+    """Return whether the API server adds this value to the mapping at a path."""
+    if value in (None, {}, []):
+        return True
+    defaults = VOLUME_DEFAULTS.get(str(path[-1]), _DEFAULTS) if path else _DEFAULTS
+    return key in defaults and bool(value == defaults[key])
+
+
+def _is_token_mount(stored: Any) -> bool:
+    return as_mapping(stored).get("mountPath") == TOKEN_PATH and stored["name"].startswith(_TOKEN_VOLUME)
+
+
+def _is_same_quantity(stored: Any, made: Any, path: Path) -> bool:
+    if path[-2] not in _AMOUNTS and path[-1] not in ("divisor", "sizeLimit"):
+        return False
+    amount = parse_quantity(stored)
+    return amount is not None and amount == parse_quantity(made)
+
+
+def _default_pull_policy(image: str) -> str:
+    """Return the pull policy that the API server gives an image."""
+    name, _, digest = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2] or ("" if digest else "latest")
+    return "Always" if tag == "latest" else "IfNotPresent"
