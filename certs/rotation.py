@@ -115,7 +115,7 @@ class SecretSnapshot:
     version: str
     """Its ``resourceVersion``."""
     content: Mapping[str, bytes] = field(repr=False)
-    rotation_requested: str = ""
+    requested_rotation: str = ""
     """The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf."""
 
 
@@ -294,11 +294,11 @@ class _Reconciliation:
 
     @property
     def leaf_requested(self) -> bool:
-        return self.secret.rotation_requested == "leaf"
+        return self.secret.requested_rotation == "leaf"
 
     @property
     def ca_requested(self) -> bool:
-        return bool(self.secret.rotation_requested) and not self.leaf_requested
+        return bool(self.secret.requested_rotation) and not self.leaf_requested
 
     def write_step(
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False

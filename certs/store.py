@@ -26,6 +26,7 @@ from certs.rotation import (
 
 __all__ = ["CERTIFICATE_ANNOTATION", "ROTATE_ANNOTATION", "LeaseState", "ObjectNames", "Store", "decode_base64"]
 
+# Not the prefix of pods' annotations, which is configurable.
 #: The annotation of the Secret that requests a rotation: ``leaf``, or anything else for a new CA and a leaf.
 ROTATE_ANNOTATION = "pillion.dev/rotate"
 #: The annotation of a webhook configuration that names the Secret that its caBundles belong to. If it names another
@@ -41,7 +42,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class ObjectNames:
-    """The names of a release's objects; ValueError for a configuration of an unknown kind."""
+    """The names of a release's objects; ValueError for a webhook configuration of an unknown kind."""
 
     namespace: str
     secret: str
@@ -99,7 +100,7 @@ class Store:
     def observe(self, *, include_webhook_configurations: bool = True) -> Observed:
         """Read the webhook configurations if they are to be included, then the Secret."""
         names = self._names.webhook_configurations if include_webhook_configurations else ()
-        configurations = {name: self._configuration(name) for name in names}
+        configurations = {name: self._webhook_configuration(name) for name in names}
         secret, api_server_time = self._read_secret()
         return Observed(self._clock(), api_server_time, timedelta(seconds=self._monotonic()), secret, configurations)
 
@@ -164,19 +165,19 @@ class Store:
             raise
         document = response.document
         content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
-        rotation_requested = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return SecretSnapshot(_resource_version(document), content, rotation_requested), response.api_server_time
+        requested_rotation = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
+        return SecretSnapshot(_resource_version(document), content, requested_rotation), response.api_server_time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
         present = observed.secret.content if observed.secret is not None else {}
-        data: dict[str, str | None] = dict.fromkeys(present)  # entries that are not overwritten are deleted
+        data: dict[str, str | None] = dict.fromkeys(present)  # data keys that are not overwritten are deleted
         data |= {key: base64.b64encode(value).decode() for key, value in step.content.items()}
         metadata: dict[str, Any] = {"resourceVersion": step.version}
         if step.clears_request:
             metadata["annotations"] = {ROTATE_ANNOTATION: None}
         self._connection.merge(self._secret, {"metadata": metadata, "data": data})
 
-    def _configuration(self, name: str) -> WebhookConfiguration | None:
+    def _webhook_configuration(self, name: str) -> WebhookConfiguration | None:
         try:
             document = self._connection.get(_configuration_path(name)).document
         except StatusError as error:

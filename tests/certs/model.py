@@ -245,7 +245,7 @@ class World:
     def ask(self, what: str) -> None:
         """Ask for a rotation."""
         if self.secret is not None:
-            self.secret = replace(self.secret, version=self._next(), rotation_requested=what)
+            self.secret = replace(self.secret, version=self._next(), requested_rotation=what)
             self.story.append(f"{self._at()} asked for {what}")
 
     # what goes wrong
@@ -376,7 +376,7 @@ class World:
             verify(*pair, now=self.clock(), names=(NAME,), roots_pem=ca.certificate_pem)
         except ValueError as error:
             return str(error)
-        if self.secret.rotation_requested or {"next-ca.crt", "retired-ca.crt"} & content.keys():
+        if self.secret.requested_rotation or {"next-ca.crt", "retired-ca.crt"} & content.keys():
             return "a rotation is not over"
         for name, versions in self.history.items():
             now = versions[-1].configuration
@@ -465,7 +465,7 @@ class World:
         if self.secret is None or (self.swaps_secrets and self.secret.version != step.version):
             return
         self.secret = SecretSnapshot(
-            self._next(), step.content, "" if step.clears_request else self.secret.rotation_requested
+            self._next(), step.content, "" if step.clears_request else self.secret.requested_rotation
         )
         self.backups = [*self.backups[-9:], step.content]
         self.writes += 1
@@ -494,8 +494,8 @@ class World:
         return WebhookConfiguration(self._next(), dict.fromkeys(CONFIGURATIONS[name], b""))
 
     def _fault(self, what: str, content: Mapping[str, bytes] | None) -> None:
-        rotation_requested = self.secret.rotation_requested if self.secret is not None else ""
-        self.secret = SecretSnapshot(self._next(), content, rotation_requested) if content is not None else None
+        requested_rotation = self.secret.requested_rotation if self.secret is not None else ""
+        self.secret = SecretSnapshot(self._next(), content, requested_rotation) if content is not None else None
         self.story.append(f"{self._at()} {what}")
         self._excuse()
 

@@ -81,7 +81,7 @@ def look(
     secret: Mapping[str, bytes] | None,
     *bundles: bytes,
     now: datetime = NOW,
-    rotation_requested: str = "",
+    requested_rotation: str = "",
     api_server_time: datetime | None = None,
 ) -> Observed:
     """Return what is seen of a Secret and of one configuration whose entries have these bundles."""
@@ -89,7 +89,7 @@ def look(
         now,
         api_server_time or now,
         INSTANT,
-        None if secret is None else SecretSnapshot("7", secret, rotation_requested),
+        None if secret is None else SecretSnapshot("7", secret, requested_rotation),
         {"webhooks": WebhookConfiguration("9", {f"entry-{number}": bundle for number, bundle in enumerate(bundles)})},
     )
 
@@ -137,7 +137,7 @@ CASES = {
     "retire_unknown_cas": Case(look(content(), trusting(A, C)), WriteSecret, "contain CAs that the Secret does not"),
     "sign_leaf": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
     "create_next_ca": Case(
-        look(content(tls=LEAF_A), trusting(A), rotation_requested="CA"), WriteSecret, "new CA: a new"
+        look(content(tls=LEAF_A), trusting(A), requested_rotation="CA"), WriteSecret, "new CA: a new"
     ),
     "apply_bundles": Case(
         look(content(), trusting(A), b""), ApplyBundles, "some caBundles of webhooks are out of date"
@@ -364,13 +364,13 @@ def test_a_ca_that_is_due_does_not_wait_for_a_retired_one() -> None:
 
 def test_a_request_waits_for_a_retired_ca() -> None:
     """Whoever asks each minute does not make the bundles long."""
-    seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), rotation_requested="CA")
+    seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), requested_rotation="CA")
     assert isinstance(next_step(seen, Stopwatch(), OURS).step, Wait)
 
 
 def test_a_leaf_can_be_asked_for_alone() -> None:
     """The CA stays, and the request is answered."""
-    step = written(look(content(), trusting(A), rotation_requested="leaf"))
+    step = written(look(content(), trusting(A), requested_rotation="leaf"))
     good(step)
     assert step.clears_request
     assert step.content["tls.crt"] != LEAF_A.certificate_pem

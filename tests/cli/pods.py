@@ -9,7 +9,7 @@ import msgspec
 from tests.cli.fake_kubectl import FakeKubectl
 from webhook.configuration import load
 from webhook.injection.admission import admit
-from webhook.injection.review import Kind, Request
+from webhook.injection.review import POD, Request
 
 __all__ = ["ASKING", "CONFIG_MAP", "CREATED", "WEBHOOKS", "hold", "injected", "install", "owned", "pod", "put"]
 
@@ -43,7 +43,7 @@ def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
 
 def injected(document: Any, *, revision: str = "", ready: bool = True, restarts: int = 0) -> Any:
     """Return a pod with the sidecar that the built-in configuration gives it; ``revision`` is what its status says."""
-    request = Request("1", Kind("", "v1", "Pod"), "CREATE", object=msgspec.Raw(json.dumps(document).encode()))
+    request = Request("1", POD, "CREATE", object=msgspec.Raw(json.dumps(document).encode()))
     verdict = admit(request, load(None))
     assert verdict.injected
     found = jsonpatch.apply_patch(document, json.loads(verdict.patch))

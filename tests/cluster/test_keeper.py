@@ -298,15 +298,15 @@ def test_what_is_written_is_what_is_held(install: Callable[[str], Installed]) ->
     release.kubectl("label", *own, "their=label")
     first: Observed = release.store(lambda store: store.observe())
     assert first.secret is not None
-    assert first.secret.rotation_requested == "leaf"
+    assert first.secret.requested_rotation == "leaf"
     release.perform(WriteSecret({"a": b"1", "b": b"\xff"}, first.secret.version, False, ""), first)
     second: Observed = release.store(lambda store: store.observe())
     assert second.secret is not None
-    assert (second.secret.content, second.secret.rotation_requested) == ({"a": b"1", "b": b"\xff"}, "leaf")
+    assert (second.secret.content, second.secret.requested_rotation) == ({"a": b"1", "b": b"\xff"}, "leaf")
     release.perform(WriteSecret({"b": b"2"}, second.secret.version, True, ""), second)
     third: Observed = release.store(lambda store: store.observe())
     assert third.secret is not None
-    assert (third.secret.content, third.secret.rotation_requested) == ({"b": b"2"}, "")
+    assert (third.secret.content, third.secret.requested_rotation) == ({"b": b"2"}, "")
     metadata = release.kubectl("get", *own, "-o", "json")["metadata"]
     assert metadata["annotations"]["theirs"] == "stays"
     assert metadata["labels"]["their"] == "label"

@@ -375,7 +375,7 @@ def test_logs_where_places_are_moved_to_have_places_of_their_own(logs: str, name
     admission = admission_of(pod)
     assert admission.verdict.injected
     assert admission.plan is not None
-    paths = [components(source.path) for source in admission.plan.sources]
+    paths = [components(source.sidecar_path) for source in admission.plan.sources]
     assert len(paths) == logs.count(",") + 1
     assert not [one for number, one in enumerate(paths) for other in paths[:number] if overlap(one, other)]
 

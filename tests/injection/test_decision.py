@@ -16,7 +16,7 @@ from webhook.injection.decision import RULES, PodFacts, first_declining_finding
 from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
-from webhook.injection.review import Kind, Request
+from webhook.injection.review import POD, GroupVersionKind, Request
 
 ASKS = {"pillion.dev/inject": "true"}
 TAIL, WEB = CONFIGURATION.profiles["tail"], CONFIGURATION.profiles["web"]
@@ -81,13 +81,13 @@ def test_who_asks(row: str, *, opted_in: bool) -> None:
 @pytest.mark.parametrize(
     ("kind", "passes"),
     [
-        (Kind("", "v1", "Pod"), True),
-        (Kind("", "v1", "Service"), False),
-        (Kind("metrics.k8s.io", "v1", "Pod"), False),
-        (Kind(), False),
+        (POD, True),
+        (GroupVersionKind("", "v1", "Service"), False),
+        (GroupVersionKind("metrics.k8s.io", "v1", "Pod"), False),
+        (GroupVersionKind(), False),
     ],
 )
-def test_only_pods_are_injected(kind: Kind, *, passes: bool) -> None:
+def test_only_pods_are_injected(kind: GroupVersionKind, *, passes: bool) -> None:
     """Of the group that pods are in."""
     request = request_for(pod())
     request.kind = kind
@@ -119,9 +119,7 @@ def test_only_creations_are_looked_at(fields: dict[str, str], *, passes: bool) -
 
 def test_a_request_without_an_object_is_no_pod() -> None:
     """As that of a deletion."""
-    finding = first_declining_finding(
-        PodFacts(Request("u", kind=Kind("", "v1", "Pod"), operation="CREATE"), CONFIGURATION)
-    )
+    finding = first_declining_finding(PodFacts(Request("u", kind=POD, operation="CREATE"), CONFIGURATION))
     assert finding == Finding(Reason.UNREADABLE_POD, "the request has no object")
 
 
@@ -486,12 +484,12 @@ class TestMisspeltKeys:
         """It may be of a newer Pillion, which was rolled back."""
         verdict = verdict_on(pod(asking(log_format="json")), self.STRICT)
         assert verdict.injected
-        assert [finding.reason for finding in verdict.warned] == [Reason.UNKNOWN_KEY]
+        assert [finding.reason for finding in verdict.warned_findings] == [Reason.UNKNOWN_KEY]
 
     def test_an_invalid_value_is_said_first(self) -> None:
         """The misspelt key is said beside it."""
         verdict = verdict_on(pod(asking(log="x", env="y")), self.STRICT)
-        assert [finding.reason for finding in verdict.warned] == [Reason.BAD_ANNOTATION, Reason.MISSPELT_KEY]
+        assert [finding.reason for finding in verdict.warned_findings] == [Reason.BAD_ANNOTATION, Reason.MISSPELT_KEY]
 
 
 def test_an_ordinary_sidecar_that_was_moved_is_found() -> None:

@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from webhook.injection.edit import ContainerRef, Operation, PodEditor, encode_patch
-from webhook.injection.pod import EnvVar, Metadata, PodSpec, VolumeMount
+from webhook.injection.pod import EnvVar, ObjectMeta, PodSpec, VolumeMount
 
 
 def editor(pod: dict[str, Any]) -> PodEditor:
     """Return an editor for the pod."""
     metadata = pod.get("metadata")
     return PodEditor(
-        None if metadata is None else msgspec.convert(metadata, Metadata), msgspec.convert(pod["spec"], PodSpec)
+        None if metadata is None else msgspec.convert(metadata, ObjectMeta), msgspec.convert(pod["spec"], PodSpec)
     )
 
 
@@ -114,7 +114,7 @@ def test_an_ordinary_container_is_the_last_one() -> None:
     "metadata", [None, {}, {"annotations": None}, {"annotations": {}}, {"annotations": {"a": "0"}}]
 )
 def test_annotations_are_set_wherever_they_belong(metadata: dict[str, Any] | None) -> None:
-    """Metadata and annotations are made where they are missing; a slash in a key is escaped in the pointer."""
+    """ObjectMeta and annotations are made where they are missing; a slash in a key is escaped in the pointer."""
     pod: dict[str, Any] = {"metadata": metadata, "spec": {"containers": []}}
     edited = editor(pod)
     edited.add_annotations({"x/y~z": "1", "b": "2"})
@@ -126,7 +126,7 @@ def test_annotations_are_set_wherever_they_belong(metadata: dict[str, Any] | Non
 
 def test_the_metadata_that_was_sent_stays_as_it_was() -> None:
     """An edit makes a copy: rules may be asked again about the request."""
-    metadata = Metadata(annotations={"a": "0"})
+    metadata = ObjectMeta(annotations={"a": "0"})
     PodEditor(metadata, PodSpec()).add_annotations({"b": "1"})
     assert metadata.annotations == {"a": "0"}
 

@@ -39,7 +39,7 @@ def named(name: str) -> LogSource:
 def paths(*sources: LogSource, root: str | None = None, reserved: tuple[str, ...] = ()) -> list[str]:
     """Return where the sidecar has the sources."""
     assign_sidecar_paths(sources, replace(TAIL, logs_mount_path=root, reserved_directories=Directories(*reserved)))
-    return [one.path for one in sources]
+    return [one.sidecar_path for one in sources]
 
 
 def test_a_place_is_where_the_application_has_it() -> None:
@@ -91,7 +91,7 @@ def test_what_a_profile_reserves_is_out_of_reach() -> None:
     for _ in range(2):
         sources = [source("/opt/tool/x"), source("/srv")]
         assign_sidecar_paths(sources, profile)
-        assert [one.path for one in sources] == ["/pillion/logs/app", "/srv"]
+        assert [one.sidecar_path for one in sources] == ["/pillion/logs/app", "/srv"]
 
 
 def test_moved_places_have_folders_of_their_own() -> None:

@@ -11,7 +11,7 @@ from tests.injection.reviews import CONFIGURATION, patched, verdict_on
 from tests.injection.views import candidate
 from webhook.injection.candidates import Candidate
 from webhook.injection.edit import PodEditor
-from webhook.injection.pod import EnvVar, Metadata, PodSpec
+from webhook.injection.pod import EnvVar, ObjectMeta, PodSpec
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     MAX_ANNOTATIONS_BYTES,
@@ -39,7 +39,7 @@ class Annotated:
         volumes: tuple[str, ...] = ("pillion-logs-1",),
         native: bool = True,
     ) -> None:
-        editor = PodEditor(Metadata(annotations=present), PodSpec())
+        editor = PodEditor(ObjectMeta(annotations=present), PodSpec())
         editor.pull_secrets = ["pull"]
         self.findings = add_annotations(
             editor, replace(TAIL, native=native), candidates, volumes=volumes, reused=["data"], prefix="pillion.dev/"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.injection.reviews import CONFIGURATION, admission_of, all_containers, patched, verdict_on
 from tests.strategies import many, pods, ragged
 from webhook.injection.paths import Directories, components
-from webhook.injection.pod import Metadata, PodSpec
+from webhook.injection.pod import ObjectMeta, PodSpec
 from webhook.injection.reasons import MAX_WARNING_LENGTH, Reason
 
 
@@ -45,7 +45,7 @@ def test_the_patch_gives_the_working_copy(pod: Any) -> None:
         return
     result = patched(pod, verdict)
     assert view(json.dumps(result["spec"]).encode()) == view(msgspec.json.encode(editor.spec))
-    assert msgspec.convert(result["metadata"], Metadata) == editor.metadata
+    assert msgspec.convert(result["metadata"], ObjectMeta) == editor.metadata
 
 
 @many

@@ -57,8 +57,8 @@ def test_the_folder_is_where_the_sidecar_has_the_volume() -> None:
     admission = run({"persistentVolumeClaim": {"claimName": "data"}}, mount="/")
     assert admission.plan is not None
     (place,) = admission.plan.sources
-    assert variables(admission) == {"PILLION_PERSISTENT": place.path}
-    assert place.path != "/"
+    assert variables(admission) == {"PILLION_PERSISTENT": place.sidecar_path}
+    assert place.sidecar_path != "/"
 
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "data"}}

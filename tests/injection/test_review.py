@@ -11,7 +11,7 @@ import pytest
 
 from webhook.errors import ReviewError
 from webhook.injection.edit import Operation, encode_patch
-from webhook.injection.review import MAX_LENIENT_BYTES, Kind, Request, Response, encode_review, parse_review
+from webhook.injection.review import MAX_LENIENT_BYTES, POD, Request, Response, encode_review, parse_review
 
 
 def body(**fields: Any) -> bytes:
@@ -163,7 +163,7 @@ def test_what_is_missing_is_empty() -> None:
     for request in (parse_review(raw('{"uid": "u"}')), parse_review(body(**dict.fromkeys(fields)))):
         assert request == Request("u")
     assert parse_review(body(name="n", namespace="s", subResource="r", dryRun=True)) == Request(
-        "u", Kind("", "v1", "Pod"), "CREATE", "s", "n", "r", dryRun=True
+        "u", POD, "CREATE", "s", "n", "r", dryRun=True
     )
 
 

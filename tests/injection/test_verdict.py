@@ -13,7 +13,7 @@ from webhook.injection.edit import Operation
 from webhook.injection.outcome import Outcome
 from webhook.injection.reasons import MAX_WARNINGS, Finding, Reason
 from webhook.injection.review import Request
-from webhook.injection.verdict import Verdict, unexamined
+from webhook.injection.verdict import Verdict, unexamined_verdict
 
 OPERATION = Operation("add", "/a", 1)
 BAD = Finding(Reason.BAD_ANNOTATION, "is bad", annotation="logs", value="x")
@@ -132,7 +132,7 @@ def test_a_patch_is_encoded_once() -> None:
 
 def test_a_server_that_can_not_look_at_a_pod_lets_it_pass() -> None:
     """With the reason, as a warning."""
-    found = unexamined(Request("u"), Reason.DEADLINE, CONFIGURATION)
+    found = unexamined_verdict(Request("u"), Reason.DEADLINE, CONFIGURATION)
     response = found.response()
     assert (response.uid, response.allowed, response.patch) == ("u", True, None)
     assert response.warnings == ["not injected: the caller's deadline was too near"]

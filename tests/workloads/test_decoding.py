@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.strategies import broken
-from webhook.injection.pod import Metadata, PodSpec
+from webhook.injection.pod import ObjectMeta, PodSpec
 from webhook.workloads.decoding import decoded
 from webhook.workloads.objects import dotted
 
@@ -107,7 +107,7 @@ def test_what_has_no_mistakes_can_be_read(value: dict[str, Any]) -> None:
     result, found = decoded(value, lambda _: "x")
     assert json.dumps(value) == before
     try:
-        msgspec.json.decode(json.dumps(result["metadata"]), type=Metadata | None)
+        msgspec.json.decode(json.dumps(result["metadata"]), type=ObjectMeta | None)
         spec = msgspec.json.decode(json.dumps(result["spec"]), type=PodSpec | None) or PodSpec()
         readable = all(isinstance(volume.get("name"), str) for volume in spec.volumes or ())
     except msgspec.ValidationError:

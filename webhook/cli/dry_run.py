@@ -11,7 +11,7 @@ from webhook.cli.standing import without_sidecar
 from webhook.errors import ClusterError
 from webhook.injection.profile import Configuration
 from webhook.injection.status import Status
-from webhook.injection.verdict import WARNING_PREFIX
+from webhook.injection.verdict import WARNING_LEAD
 from webhook.json_values import as_mapping
 
 __all__ = ["DryRun", "dry_run"]
@@ -42,6 +42,6 @@ def dry_run(kubectl: Kubectl, pod: bytes, configuration: Configuration) -> DryRu
         created = decode(answer.output)
     except ClusterError:
         raise ClusterError("the API server's answer to a dry run is no pod") from None
-    declined = [text.removeprefix(WARNING_PREFIX) for text in answer.warnings if text.startswith(WARNING_PREFIX)]
+    declined = [text.removeprefix(WARNING_LEAD) for text in answer.warnings if text.startswith(WARNING_LEAD)]
     injected = created.sidecar(configuration) is not None
     return DryRun(injected, created.injection(configuration), "; ".join(declined))

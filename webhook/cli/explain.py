@@ -19,7 +19,7 @@ from webhook.injection.edit import Operation
 from webhook.injection.log_sources import LogSource
 from webhook.injection.reading_start import start_in_words
 from webhook.injection.reasons import Reason
-from webhook.injection.verdict import WARNING_PREFIX
+from webhook.injection.verdict import WARNING_LEAD
 from webhook.workloads.objects import Remark, Severity, dotted
 from webhook.workloads.reports import Report, Review
 
@@ -170,8 +170,8 @@ def _decisive(review: Review, remarks: Sequence[Remark]) -> Remark | None:
     if verdict.injected:
         return None
     finding = verdict.findings[0]
-    texts = (finding.text(prefix), finding.warning(prefix), finding.warning(prefix, WARNING_PREFIX))
-    said = {*texts, f"{WARNING_PREFIX}{texts[0]}"}
+    texts = (finding.text(prefix), finding.warning(prefix), finding.warning(prefix, WARNING_LEAD))
+    said = {*texts, f"{WARNING_LEAD}{texts[0]}"}
     return next((remark for remark in remarks if remark.text in said), None)
 
 

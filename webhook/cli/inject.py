@@ -14,7 +14,7 @@ from webhook.cli.replacement import replaced
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, describe, painter, visible
 from webhook.documents import Document
 from webhook.errors import ManifestError
-from webhook.injection.edit import NULL_SPELLING
+from webhook.injection.edit import NULL_SPELLING_MEMBER
 from webhook.injection.profile import Configuration
 from webhook.workloads.objects import Severity
 from webhook.workloads.reports import Report, examine
@@ -171,7 +171,9 @@ def _patches(changes: Sequence[Change]) -> str:
     """Return each workload's JSON Patch, an operation a line; what has no pod has no patch."""
     output = ""
     for found in changes:
-        operations = [{key: value for key, value in item.items() if key != NULL_SPELLING} for item in found.patch]
+        operations = [
+            {key: value for key, value in item.items() if key != NULL_SPELLING_MEMBER} for item in found.patch
+        ]
         lines = [json.dumps(operation, ensure_ascii=False) for operation in operations]
         output += "[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n"
     return output

@@ -26,7 +26,7 @@ class Owner(Struct, gc=False, rename="camel"):
     controller: bool | None = None
 
 
-class Metadata(Struct, gc=False, rename="camel"):
+class ObjectMeta(Struct, gc=False, rename="camel"):
     """``metadata``."""
 
     name: str
@@ -86,7 +86,7 @@ class Workload(NamedTuple):
 class Pod(Struct, gc=False):
     """A pod that is in a cluster."""
 
-    metadata: Metadata
+    metadata: ObjectMeta
     spec: PodSpec
     status: PodStatus = msgspec.field(default_factory=PodStatus)
 

@@ -6,7 +6,7 @@ The webhook never does this: a pod that it is asked about keeps the sidecar that
 import jsonpatch
 
 from webhook.injection.reasons import Finding, Reason
-from webhook.injection.verdict import WARNING_PREFIX
+from webhook.injection.verdict import WARNING_LEAD
 from webhook.workloads.objects import Remark, Severity
 from webhook.workloads.reports import Review, review
 
@@ -49,6 +49,6 @@ def replaced(found: Review) -> Review:
 
 
 def _not_replaced(remark: Remark) -> Remark:
-    if not remark.text.startswith(WARNING_PREFIX):
+    if not remark.text.startswith(WARNING_LEAD):
         return remark
-    return remark._replace(text=f"not replaced: {remark.text.removeprefix(WARNING_PREFIX)}")
+    return remark._replace(text=f"not replaced: {remark.text.removeprefix(WARNING_LEAD)}")

@@ -14,7 +14,7 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason, Severity, clean_untrusted
 from webhook.injection.removal import remove
-from webhook.injection.review import Kind, Request
+from webhook.injection.review import POD, Request
 from webhook.injection.verdict import Verdict
 
 __all__ = ["Row", "Standing", "row", "without_sidecar"]
@@ -131,7 +131,7 @@ def _request(pod: Pod, item: Raw, *, opted_in: bool) -> Request:
     """Return the review request that the API server would send if the pod were created now."""
     return Request(
         uid=pod.metadata.uid,
-        kind=Kind("", "v1", "Pod"),
+        kind=POD,
         operation="CREATE",
         namespace=pod.metadata.namespace,
         name=pod.metadata.name,

@@ -9,12 +9,12 @@ import jsonpatch
 from webhook.documents import nodes
 from webhook.documents.nodes import Mapping, Node, Pair, Sequence
 from webhook.documents.scalars import Json
-from webhook.injection.edit import NULL_SPELLING
+from webhook.injection.edit import NULL_SPELLING_MEMBER
 from webhook.json_values import as_mapping, json_pointer, parse_pointer
 
 __all__ = ["Change", "Entry", "Members", "Operation", "Path", "at"]
 
-#: An operation of RFC 6902: op, path, and value unless it removes; ours may have a ``NULL_SPELLING``.
+#: An operation of RFC 6902: op, path, and value unless it removes; ours may have a ``NULL_SPELLING_MEMBER``.
 Operation = dict[str, Any]
 Path = tuple[str | int, ...]
 
@@ -132,10 +132,10 @@ class Members:
             elif removes:
                 self.live.pop(index).is_removed = True
             else:
-                self.live[index].write(operation["value"], operation.get(NULL_SPELLING, ""))
+                self.live[index].write(operation["value"], operation.get(NULL_SPELLING_MEMBER, ""))
         elif not removes:
             if step in self.own:
-                self.own[step][-1].write(operation["value"], operation.get(NULL_SPELLING, ""))
+                self.own[step][-1].write(operation["value"], operation.get(NULL_SPELLING_MEMBER, ""))
             else:
                 self._add(len(self.live), operation["value"], step)
         elif step in self.own:

@@ -34,7 +34,7 @@ from webhook.injection.profile import TOKEN_PATH, Configuration
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import remove
-from webhook.injection.review import Kind, Request
+from webhook.injection.review import POD, Request
 from webhook.injection.status import parse_status
 from webhook.json_values import Path, as_list, as_mapping, at
 
@@ -154,7 +154,7 @@ def _creation(pod: Mapping[str, Any], *, namespace_opted_in: bool) -> Request:
     """Return the request that the API server would send, were the pod created now."""
     return Request(
         uid="comparison",
-        kind=Kind("", "v1", "Pod"),
+        kind=POD,
         operation="CREATE",
         object=msgspec.Raw(json.dumps(pod).encode()),
         namespace_opted_in=namespace_opted_in,

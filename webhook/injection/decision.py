@@ -25,7 +25,7 @@ from msgspec import Struct
 from webhook.injection.annotations import KEYS, STATUS, RequestedOptions, parse_options
 from webhook.injection.log_detection import has_log_location, probable_log_directory
 from webhook.injection.ownership import is_sidecar
-from webhook.injection.pod import Container, Metadata, Pod, PodSpec
+from webhook.injection.pod import Container, ObjectMeta, Pod, PodSpec
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
@@ -47,7 +47,7 @@ class PodFacts(Struct):
     request: Request
     configuration: Configuration
     pod: Pod | None = None
-    metadata: Metadata = msgspec.field(default_factory=Metadata)
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     options: RequestedOptions = msgspec.field(default_factory=RequestedOptions)
     profile_name: str = ""
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
@@ -119,7 +119,7 @@ def _load_metadata(facts: PodFacts) -> bool:
     facts.pod = facts.request.decode_pod()
     if facts.pod is None:
         return False
-    facts.metadata = facts.pod.metadata or Metadata()
+    facts.metadata = facts.pod.metadata or ObjectMeta()
     configuration = facts.configuration
     options = facts.options = parse_options(facts.metadata.annotations, configuration.prefix)
     options.warnings = (*_labels_without_effect(facts), *options.warnings)

@@ -11,14 +11,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook.injection.pod import Container, EnvVar, LocalObjectReference, Metadata, PodSpec, VolumeMount
+from webhook.injection.pod import Container, EnvVar, LocalObjectReference, ObjectMeta, PodSpec, VolumeMount
 from webhook.json_values import json_pointer
 
-__all__ = ["NULL_SPELLING", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
+__all__ = ["NULL_SPELLING_MEMBER", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
 
 #: A non-standard member of an operation that sets a value to null, ignored by patch implementations: how
 #: ``webhook.documents`` spells the null. ``webhook.injection.removal`` writes it.
-NULL_SPELLING = "nullSpelling"
+NULL_SPELLING_MEMBER = "nullSpelling"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,7 +50,7 @@ class PodEditor:
     the spec as they are, not as typed views: no decision reads them. The request's own metadata stays as it was sent.
     """
 
-    def __init__(self, metadata: Metadata | None, spec: PodSpec) -> None:
+    def __init__(self, metadata: ObjectMeta | None, spec: PodSpec) -> None:
         self.operations: list[Operation] = []
         self.metadata = metadata
         self.spec = spec
@@ -103,7 +103,7 @@ class PodEditor:
     def add_annotations(self, annotations: dict[str, str]) -> None:
         """Set annotations."""
         if self.metadata is None:
-            self.metadata = Metadata(annotations=dict(annotations))
+            self.metadata = ObjectMeta(annotations=dict(annotations))
             self.operations.append(Operation("add", "/metadata", {"annotations": annotations}))
         elif self.metadata.annotations is None:
             self.metadata = replace(self.metadata, annotations=annotations)

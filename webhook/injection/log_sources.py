@@ -67,14 +67,14 @@ class LogSource(Struct, gc=False):
     #: Whether the volume outlives the pod, and may have files from before it.
     persistent: bool = False
     #: The path at which the sidecar mounts it; the application's is ``application_path``.
-    path: str = ""
+    sidecar_path: str = ""
     #: The files as the sidecar sees them: a path, a glob, or ``DIR/**/NAME`` each.
     sidecar_patterns: list[str] = []
 
     @property
     def relocated(self) -> bool:
         """Return whether the sidecar mounts it at another path than the application."""
-        return self.path != self.application_path
+        return self.sidecar_path != self.application_path
 
     @property
     def application_path(self) -> str:
@@ -89,7 +89,7 @@ def too_many_sources(what: str) -> NotInjectable:
 
 
 def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None:
-    """Set ``path`` and ``sidecar_patterns`` of each source.
+    """Set ``sidecar_path`` and ``sidecar_patterns`` of each source.
 
     Raises :class:`NotInjectable` for too many sources, or too many bytes of patterns.
     """
@@ -108,7 +108,7 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
             path = root
         else:
             path = _relocated_path(source, root or RELOCATION_ROOT, taken_names)
-        source.path = path
+        source.sidecar_path = path
         source.sidecar_patterns = [_sidecar_pattern(path, pattern) for pattern in source.patterns]
         size += sum(map(len, source.sidecar_patterns))
     # a character is at most four bytes; almost no pod has so many that they must be counted

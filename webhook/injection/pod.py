@@ -17,7 +17,7 @@ __all__ = [
     "EnvVar",
     "EnvVarSource",
     "LocalObjectReference",
-    "Metadata",
+    "ObjectMeta",
     "Pod",
     "PodSpec",
     "SecurityContext",
@@ -28,7 +28,7 @@ __all__ = [
 Quantity = str | int | float
 
 
-class Metadata(Struct, gc=False):
+class ObjectMeta(Struct, gc=False):
     """``metadata``; the API server sends no name where the pod has ``generateName``."""
 
     name: str | None = None
@@ -38,7 +38,7 @@ class Metadata(Struct, gc=False):
     annotations: dict[str, str] | None = None
 
 
-class WindowsOptions(Struct, gc=False):
+class WindowsSecurityContextOptions(Struct, gc=False):
     """``securityContext.windowsOptions``: only Windows has these."""
 
     hostProcess: bool | None = None
@@ -55,7 +55,7 @@ class SecurityContext(Struct, gc=False):
     runAsNonRoot: bool | None = None
     seLinuxOptions: dict[str, Any] | None = None
     appArmorProfile: dict[str, Any] | None = None
-    windowsOptions: WindowsOptions | None = None
+    windowsOptions: WindowsSecurityContextOptions | None = None
 
 
 class EnvVarSource(Struct, omit_defaults=True, gc=False):
@@ -101,7 +101,7 @@ class ContainerPort(Struct, gc=False):
     protocol: str | None = None
 
 
-class Resources(Struct, gc=False):
+class ResourceRequirements(Struct, gc=False):
     """``resources``."""
 
     requests: dict[str, Quantity] | None = None
@@ -152,7 +152,7 @@ class Container(Struct, gc=False):
     ports: list[ContainerPort] | None = None
     envFrom: list[Raw] | None = None
     env: list[EnvVar] | None = None
-    resources: Resources | None = None
+    resources: ResourceRequirements | None = None
     volumeMounts: list[VolumeMount] | None = None
     volumeDevices: list[VolumeDevice] | None = None
     livenessProbe: Probe | None = None
@@ -223,12 +223,12 @@ class PodSpec(Struct, gc=False):
     nodeSelector: dict[str, str] | None = None
     affinity: Affinity | None = None
     os: PodOS | None = None
-    resources: Resources | None = None
+    resources: ResourceRequirements | None = None
     securityContext: SecurityContext | None = None
 
 
 class Pod(Struct, gc=False):
     """A pod with a raw spec: most reviews are decided by the annotations alone."""
 
-    metadata: Metadata | None = None
+    metadata: ObjectMeta | None = None
     spec: Raw = Raw()

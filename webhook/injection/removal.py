@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import NULL_SPELLING
+from webhook.injection.edit import NULL_SPELLING_MEMBER
 from webhook.injection.former_values import YAML_NULLS
 from webhook.injection.ownership import (
     has_sidecar_variables,
@@ -333,7 +333,7 @@ class _Remover:
     def set_null(self, path: Path) -> None:
         """Set a value to null, in its former spelling."""
         word = self.status.null_spellings.get(json_pointer(path), "") if self.status is not None else ""
-        hint = {NULL_SPELLING: word} if word in YAML_NULLS else {}
+        hint = {NULL_SPELLING_MEMBER: word} if word in YAML_NULLS else {}
         self.operations.append({"op": "replace", "path": json_pointer(path), "value": None} | hint)
 
     def former_value(self, path: Path) -> Any:

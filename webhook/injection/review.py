@@ -10,19 +10,22 @@ import msgspec
 from msgspec import Raw, Struct
 
 from webhook.errors import ReviewError
-from webhook.injection.pod import Metadata, Pod
+from webhook.injection.pod import ObjectMeta, Pod
 
-__all__ = ["ObjectRequest", "Request", "Response", "encode_review", "parse_object_review", "parse_review"]
+__all__ = ["POD", "ObjectRequest", "Request", "Response", "encode_review", "parse_object_review", "parse_review"]
 
 API_VERSIONS = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"})
 
 
-class Kind(Struct):
+class GroupVersionKind(Struct, frozen=True):
     """A group, version and kind."""
 
     group: str = ""
     version: str = ""
     kind: str = ""
+
+
+POD = GroupVersionKind("", "v1", "Pod")
 
 
 class Request(Struct):
@@ -33,7 +36,7 @@ class Request(Struct):
     """
 
     uid: str
-    kind: Kind = msgspec.field(default_factory=Kind)
+    kind: GroupVersionKind = msgspec.field(default_factory=GroupVersionKind)
     operation: str = ""
     namespace: str | None = None
     name: str | None = None
@@ -56,7 +59,7 @@ class Request(Struct):
     @property
     def pod_name(self) -> str:
         """Return the pod's name, or its ``generateName`` followed by ``*``, for people."""
-        metadata = (self.object.metadata if isinstance(self.object, Pod) else None) or Metadata()
+        metadata = (self.object.metadata if isinstance(self.object, Pod) else None) or ObjectMeta()
         return self.name or metadata.name or (f"{metadata.generateName}*" if metadata.generateName else "")
 
 
@@ -65,7 +68,7 @@ _Object = TypeVar("_Object")
 
 class _WireRequest(Struct, Generic[_Object], gc=False):
     uid: str
-    kind: Kind | None = None
+    kind: GroupVersionKind | None = None
     operation: str | None = None
     namespace: str | None = None
     name: str | None = None
@@ -135,7 +138,7 @@ def parse_review(body: bytes, *, namespace_opted_in: bool = False) -> Request:
         wire = envelope.request
         request = Request(
             uid=wire.uid,
-            kind=wire.kind or Kind(),
+            kind=wire.kind or GroupVersionKind(),
             operation=wire.operation or "",
             namespace=wire.namespace,
             name=wire.name,
@@ -210,7 +213,7 @@ def _parse_leniently(body: bytes) -> tuple[Request, str]:
         uid=uid,
         # decode_pod() will fail on this, so the review is answered with unreadable_pod
         object=Raw(b"0"),
-        kind=Kind(kind="Pod", version="v1"),
+        kind=POD,
         operation="CREATE",
         api_version=version if isinstance(version, str) else "",
     )

@@ -126,7 +126,7 @@ def _decline_problems(patched: dict[str, Any], unpatched: dict[str, Any], profil
 
 
 def _log_mount(source: LogSource, environment: Environment) -> dict[str, Any]:
-    mount: dict[str, Any] = {"name": source.mount.name, "mountPath": source.path, "readOnly": True}
+    mount: dict[str, Any] = {"name": source.mount.name, "mountPath": source.sidecar_path, "readOnly": True}
     if source.mount.subPathExpr:
         mount["subPathExpr"] = environment.add_needed_variables(source.variables, source.mount.subPathExpr)
     elif source.mount.subPath:
@@ -153,7 +153,7 @@ def _fill_files(plan: Plan, _reading_start: str) -> list[str]:
 def _fill_directories(plan: Plan, _reading_start: str) -> list[str]:
     # a file that is mounted by itself has no directory of its own to show
     return [
-        "/".join((source.path, *directory)) if name else source.path
+        "/".join((source.sidecar_path, *directory)) if name else source.sidecar_path
         for source in plan.sources
         for directory, _, name in source.patterns
     ]
@@ -164,7 +164,7 @@ def _fill_volumes(plan: Plan, _reading_start: str) -> list[str]:
 
 
 def _fill_persistent_directories(plan: Plan, _reading_start: str) -> list[str]:
-    return [source.path for source in plan.sources if source.persistent]
+    return [source.sidecar_path for source in plan.sources if source.persistent]
 
 
 def _fill_start(_plan: Plan, reading_start: str) -> list[str]:

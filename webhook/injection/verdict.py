@@ -8,10 +8,10 @@ from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason, Severity, as_warnings
 from webhook.injection.review import Request, Response
 
-__all__ = ["WARNING_PREFIX", "Verdict", "unexamined"]
+__all__ = ["WARNING_LEAD", "Verdict", "unexamined_verdict"]
 
 #: Begins the warning that says why a pod was created without the sidecar.
-WARNING_PREFIX = "not injected: "
+WARNING_LEAD = "not injected: "
 
 
 class Verdict(Struct):
@@ -54,7 +54,7 @@ class Verdict(Struct):
         return Outcome.from_reason(self.reason, strict=self.configuration.strict, shadow=self.configuration.shadow)
 
     @property
-    def warned(self) -> list[Finding]:
+    def warned_findings(self) -> list[Finding]:
         """Return the findings that the client is warned of."""
         return [
             finding
@@ -67,10 +67,10 @@ class Verdict(Struct):
     def warnings(self) -> list[str]:
         """Return the admission warnings."""
         prefix = self.configuration.prefix
-        lead = "" if self.injected or not self.allowed else WARNING_PREFIX
+        lead = "" if self.injected or not self.allowed else WARNING_LEAD
         # only the first finding is why the pod was not injected
         return as_warnings(
-            finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned
+            finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned_findings
         )
 
     @property
@@ -116,6 +116,6 @@ class Verdict(Struct):
 _WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
-def unexamined(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
+def unexamined_verdict(request: Request, reason: Reason, configuration: Configuration) -> Verdict:
     """Return a verdict for a pod that was not examined."""
     return Verdict(request, configuration, reason, [Finding(reason)])

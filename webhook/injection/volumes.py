@@ -81,7 +81,7 @@ class Plan(Struct, gc=False):
         moved = [
             Finding(
                 Reason.RELOCATED,
-                f"the sidecar mounts it at {source.path}",
+                f"the sidecar mounts it at {source.sidecar_path}",
                 annotation="logs",
                 value=source.application_path,
             )

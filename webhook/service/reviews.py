@@ -15,7 +15,7 @@ from webhook.injection import admission
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
 from webhook.injection.review import ObjectRequest, Response, encode_review, parse_object_review, parse_review
-from webhook.injection.verdict import Verdict, unexamined
+from webhook.injection.verdict import Verdict, unexamined_verdict
 from webhook.service.http.asgi import JSON, Header, respond
 from webhook.service.metrics import ExceptionSource, Limit, Metrics
 from webhook.service.settings import Settings
@@ -82,10 +82,10 @@ class ReviewService:
         configuration = self._configuration()
         try:
             if past_deadline:
-                return _reply(unexamined(request, Reason.DEADLINE, configuration))
+                return _reply(unexamined_verdict(request, Reason.DEADLINE, configuration))
             return _reply(admission.admit(request, configuration))
         except Exception as error:  # noqa: BLE001 — a bug of ours must not deny a pod
-            verdict = unexamined(request, Reason.INTERNAL_ERROR, configuration)
+            verdict = unexamined_verdict(request, Reason.INTERNAL_ERROR, configuration)
             verdict.error = error
             return _reply(verdict)
 
@@ -150,7 +150,7 @@ class ReviewService:
         self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, patch_size)
         request = verdict.request
         log, told = self.log.info, {}
-        if warned := verdict.warned:
+        if warned := verdict.warned_findings:
             self.metrics.count_warnings({finding.reason for finding in warned})
             # of a pod that a controller creates, nobody but the log is told
             log, told = self.log.warning, {"warnings": "; ".join(verdict.warnings)}
@@ -189,7 +189,7 @@ class ReviewEndpoint:
         service.in_flight += 1
         try:
             body = await self._read(scope, receive)
-            past_deadline = time.monotonic() - started >= _deadline(scope["query_string"])
+            past_deadline = time.monotonic() - started >= _decision_time_limit(scope["query_string"])
             reply = self._answer(body, opted_in=self._opted_in, past_deadline=past_deadline)
         except ReviewError as error:
             reply = _error_reply(error)
@@ -270,7 +270,7 @@ def _error_reply(error: ReviewError) -> HttpReply:
 
 # an API server's queries are few and repeat
 @lru_cache(maxsize=64)
-def _deadline(query: bytes) -> float:
+def _decision_time_limit(query: bytes) -> float:
     """Return the seconds after which a pod is no longer decided on; infinite if the query has no timeout.
 
     An API server sends the entry's ``timeoutSeconds``, at most 30, less the time that it has already spent.

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from msgspec import inspect
 
-from webhook.injection.pod import Metadata, PodSpec
+from webhook.injection.pod import ObjectMeta, PodSpec
 from webhook.injection.reasons import quote_untrusted
 from webhook.json_values import Path, as_list, as_mapping
 
 __all__ = ["Mistake", "decoded", "in_words"]
 
-_METADATA, _SPEC = inspect.multi_type_info([Metadata, PodSpec])
+_METADATA, _SPEC = inspect.multi_type_info([ObjectMeta, PodSpec])
 
 #: The value that null stands for, where the field is no pointer.
 _ZERO: dict[type[inspect.Type], Any] = {inspect.StrType: "", inspect.IntType: 0, inspect.BoolType: False}

@@ -11,7 +11,7 @@ from webhook.injection.annotations import KEYS, STATUS
 from webhook.injection.decision import OWN_POD_LABEL
 from webhook.injection.profile import DEFAULT_PREFIX
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
-from webhook.injection.verdict import WARNING_PREFIX
+from webhook.injection.verdict import WARNING_LEAD
 from webhook.json_values import Path, as_list, as_mapping, at
 from webhook.workloads.decoding import in_words
 from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, dotted, group_of, mappings
@@ -127,7 +127,7 @@ def _remarks(item: Object, found: Sequence[Path], keys: Sequence[Path], prefix: 
             template = path[:-3]
             if template not in unedited and at(item.manifest, (*path[:-1], f"{prefix}inject")) != "false":
                 text = f"{dotted(template)} is a pod template at a place that Pillion does not edit"
-                text = f"{WARNING_PREFIX}{text}; its pods go through the webhook"
+                text = f"{WARNING_LEAD}{text}; its pods go through the webhook"
                 yield Remark(item.position(path), Severity.WARNING, ManifestReason.NOT_EDITED, text, unmet=True)
             unedited.add(template)
             continue

@@ -12,7 +12,7 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.reasons import Severity as ReasonSeverity
-from webhook.injection.verdict import WARNING_PREFIX, Verdict
+from webhook.injection.verdict import WARNING_LEAD, Verdict
 from webhook.json_values import Path, as_mapping, at
 from webhook.workloads.decoding import Mistake, decoded
 from webhook.workloads.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
@@ -150,7 +150,7 @@ def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_i
     is_object = item.group is not None and bool(item.kind)
     concerned = has_keys or (opted_in and is_object)
     if concerned or (is_object and wrong.unknown):
-        head = WARNING_PREFIX if wrong.unknown else ""
+        head = WARNING_LEAD if wrong.unknown else ""
         severity = Severity.WARNING if concerned else Severity.NOTE
         position, reason = item.position((wrong.key,)), ManifestReason.WRONG_VERSION
         yield Remark(position, severity, reason, f"{head}{wrong.text}", unmet=concerned and wrong.unknown)
@@ -165,7 +165,7 @@ def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool
     asking = [path for path in keys if path[:-1] == holder]
     if not (asking or opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
         return
-    text = f"{WARNING_PREFIX}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
+    text = f"{WARNING_LEAD}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
     position, severity = item.position(asking[0] if asking else ()), Severity.WARNING if asking else Severity.NOTE
     yield Remark(position, severity, ManifestReason.NOT_EDITED, text, unmet=bool(asking))
 
@@ -253,7 +253,7 @@ def _mistaken(workload: Workload, admission: Admission, mistakes: Sequence[Mista
     verdict = admission.verdict
     prefix = verdict.configuration.prefix
     for finding, mistake in zip(verdict.findings, mistakes, strict=False):
-        head = "" if remarks else WARNING_PREFIX
+        head = "" if remarks else WARNING_LEAD
         position = workload.template_position(mistake.path)
         remarks.append(Remark(position, Severity.WARNING, finding.reason, f"{head}{finding.message}", unmet=True))
     if len(mistakes) > MAX_MISTAKES:
@@ -267,7 +267,7 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
     verdict = admission.verdict
     prefix = verdict.configuration.prefix
     # the texts are cut to a warning's length, and the positions are not in them
-    told = {finding.warning(prefix, head): finding for finding in verdict.findings for head in (WARNING_PREFIX, "")}
+    told = {finding.warning(prefix, head): finding for finding in verdict.findings for head in (WARNING_LEAD, "")}
     unmet = _is_unmet(verdict, asks=asks)
     remarks = []
     for text in verdict.warnings if concerned else ():
@@ -280,7 +280,7 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         remarks.append(Remark(position, Severity.WARNING, reason, text, unmet=missed))
     if unmet and concerned and not remarks:
         position = workload.position_of(verdict.findings[0], prefix)
-        text = f"{WARNING_PREFIX}{verdict.findings[0].text(prefix)}"
+        text = f"{WARNING_LEAD}{verdict.findings[0].text(prefix)}"
         remarks.append(Remark(position, Severity.WARNING, verdict.findings[0].reason, text, unmet=True))
     if verdict.injected:
         for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission, workload.scaled):

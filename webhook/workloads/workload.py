@@ -14,7 +14,7 @@ from webhook.injection.former_values import note_former_values
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import Kept, remove
-from webhook.injection.review import Kind, Request
+from webhook.injection.review import POD, Request
 from webhook.injection.status import parse_status
 from webhook.injection.verdict import Verdict
 from webhook.json_values import Path, as_list, as_mapping, at, json_pointer
@@ -89,7 +89,7 @@ class Workload(Object):
         name = self.metadata.get("name") if not self.template_path else None
         return Request(
             uid=f"{self.namespace}/{self.title}",
-            kind=Kind("", "v1", "Pod"),
+            kind=POD,
             operation="CREATE",
             namespace=self.namespace,
             name=name if isinstance(name, str) else None,
