@@ -20,6 +20,7 @@ from webhook.injection.decision import RULES
 from webhook.injection.paths import components, overlap
 from webhook.injection.profile import Bounds, Configuration
 from webhook.injection.reasons import Finding, Reason
+from webhook.injection.review import GroupVersionKind
 from webhook.injection.verdict import Verdict
 
 
@@ -198,7 +199,7 @@ class TestFindings:
     def test_what_is_no_pod_has_no_other_findings(self) -> None:
         """Its annotations were not read."""
         request = request_for(asking())
-        request.kind.kind = "Service"
+        request.kind = GroupVersionKind("", "v1", "Service")
         verdict = admit(request, CONFIGURATION)
         assert said(verdict) == [(Reason.NOT_A_POD, "", "")]
         assert (verdict.requested_by_pod, verdict.error) == (False, None)
