@@ -17,6 +17,7 @@ CHART_ONLY = frozenset(
         "global",
         "imagePullSecrets",
         "labels",
+        "lint",
         "nameOverride",
         "networkPolicy",
         "nodeSelector",
