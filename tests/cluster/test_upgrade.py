@@ -44,11 +44,13 @@ SECONDS = 120.0
 #: How long the slow registry takes for each of the image's two parts.
 SLOW_SECONDS = 2.0
 STATUS = "pillion.dev/status"
-#: It numbers its lines, answers requests, and writes one more line when it is told to end.
+#: It numbers its lines, answers requests, and writes one more line when it is told to end: not in the trap, which may run
+#: between the counting of a line and its writing.
 WRITER = """
-trap 'i=$((i + 1)); echo "last $i" >>/var/log/app/app.log; exit 0' TERM
+trap 'ends=yes' TERM
 echo served >/tmp/index.html; httpd -p 8080 -h /tmp
-while :; do i=$((i + 1)); echo "line $i"; usleep 20000; done >>/var/log/app/app.log
+while [ -z "$ends" ]; do i=$((i + 1)); echo "line $i"; usleep 20000; done >>/var/log/app/app.log
+echo "last $((i + 1))" >>/var/log/app/app.log
 """
 #: It asks without end, over a new connection each time, and counts from the first answer on.
 CLIENT = """
