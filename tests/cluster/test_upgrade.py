@@ -44,8 +44,8 @@ SECONDS = 120.0
 #: How long the slow registry takes for each of the image's two parts.
 SLOW_SECONDS = 2.0
 STATUS = "pillion.dev/status"
-#: It numbers its lines, answers requests, and writes one more line when it is told to end: not in the trap, which may run
-#: between the counting of a line and its writing.
+#: It numbers its lines, answers requests, and writes one more line when it is told to end: not in the trap, which may
+#: run between the counting of a line and its writing.
 WRITER = """
 trap 'ends=yes' TERM
 echo served >/tmp/index.html; httpd -p 8080 -h /tmp
