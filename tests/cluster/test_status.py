@@ -4,14 +4,12 @@ import http.client
 import json
 import os
 import queue
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +19,6 @@ from ruamel.yaml import YAML
 
 from tests.chart.rendering import objects
 from tests.cli import pods
-from webhook.cli import kubectl as kubectl_program
-from webhook.cli.kubectl import Kubectl
 from webhook.configuration import parse
 
 from .api import direct
@@ -156,29 +152,6 @@ def test_many_pods_are_read_in_bounded_memory(
     tenth = PODS // 10
     assert f"{8 * tenth} pods in 1 workload: {5 * tenth} injected; {tenth} without, declined; " in most.err
     assert f"; {2 * tenth} without, would be injected now; " in most.err
-
-
-def test_a_list_that_expires_is_begun_anew(apiserver: ApiServer, crowd: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API server answers 410 Gone after a compaction; every pod comes once all the same."""
-    monkeypatch.setenv("PATH", str(apiserver.kubectl.program.parent), prepend=":")
-    monkeypatch.setattr(kubectl_program, "PAGE", 1000)
-    pages = Kubectl(str(apiserver.kubeconfig)).pages("api", "v1", "namespaces", crowd, "pods")
-    found = [*next(pages)]
-    # an event of its own, so that there is a newer revision
-    stamped = apiserver.kubectl("annotate", "namespace", crowd, f"at={time.monotonic()}", "-o", "json")
-    command = Path(f"/proc/{apiserver.run.recorded_programs()['etcd'].pid}/cmdline").read_text()
-    address = re.search(r"--listen-client-urls=(http://[\d.:]+)", command)
-    assert address is not None
-    body = json.dumps({"revision": stamped["metadata"]["resourceVersion"], "physical": True}).encode()
-    with urllib.request.urlopen(f"{address[1]}/v3/kv/compaction", body) as answer:
-        assert answer.status == http.client.OK
-    sizes = []
-    for page in pages:
-        sizes.append(len(page))
-        found += page
-    if sizes[0] != 0:
-        pytest.skip("this API server has continued the list from its own memory, as 1.34 and newer ones may")
-    assert len({json.loads(bytes(item))["metadata"]["name"] for item in found}) == len(found) == PODS
 
 
 # --- how pods stand ----------------------------------------------------------------------------------------------
