@@ -18,6 +18,8 @@ Control-flow exceptions, and the errors of ``certs/``, are defined where they ar
 
 from dataclasses import dataclass
 
+from webhook.untrusted_text import visible
+
 __all__ = [
     "CertificateError",
     "ClusterError",
@@ -62,7 +64,7 @@ class Problem:
     @property
     def dotted_path(self) -> str:
         """Return the path as text: ``profiles.tail.sidecar.env[0].name``."""
-        steps = (f"[{step}]" if isinstance(step, int) else f".{_printable(step)}" for step in self.path)
+        steps = (f"[{step}]" if isinstance(step, int) else f".{_shown(step)}" for step in self.path)
         return "".join(steps).removeprefix(".") or "configuration"
 
     def __str__(self) -> str:
@@ -71,9 +73,9 @@ class Problem:
         return f"{where}{self.dotted_path}: {self.message}"
 
 
-def _printable(key: str) -> str:
+def _shown(key: str) -> str:
     """Return a key in a form that is safe in a line of text."""
-    clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in key)
+    clean = visible(key)
     return clean if len(clean) <= _MAX_KEY_LENGTH else f"{clean[: _MAX_KEY_LENGTH - 1]}…"
 
 

@@ -12,21 +12,27 @@ from .client import Client
 from .processes import wait_until
 from .release import EFFECT_SECONDS
 
-__all__ = ["Shell", "eventually", "shell_with", "shown"]
+__all__ = ["Shell", "eventually", "link_programs", "shell_with", "shown"]
 
 #: Runs the command of a place with these words for the page's own, and returns what a terminal shows.
 Shell = Callable[..., str]
 
 
-def shell_with(*clients: Client, folder: Path) -> Shell:
-    """Return what runs a page's command in the folder, with these programs and pillion."""
+def link_programs(folder: Path, *clients: Client) -> tuple[Path, dict[str, str]]:
+    """Return a new folder that has these programs alone, and the variables with which they reach their cluster."""
     programs = folder / "programs"
     programs.mkdir()
-    (programs / "pillion").symlink_to(Path(sys.executable).with_name("pillion"))
-    environment = {"KUBECONFIG": str(clients[0].kubeconfig)}
+    environment: dict[str, str] = {}
     for client in clients:
         (programs / client.program.name).symlink_to(client.program)
-        environment |= client.environment
+        environment |= {**client.environment, "KUBECONFIG": str(client.kubeconfig)}
+    return programs, environment
+
+
+def shell_with(*clients: Client, folder: Path) -> Shell:
+    """Return what runs a page's command in the folder, with these programs and pillion."""
+    programs, environment = link_programs(folder, *clients)
+    (programs / "pillion").symlink_to(Path(sys.executable).with_name("pillion"))
 
     def shell(place: str, **words: str) -> str:
         return run(place, programs, folder, environment, **words)

@@ -12,6 +12,7 @@ from . import image, programs
 from .client import Client
 from .conftest import Cluster
 from .node import Node
+from .shell import link_programs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("apiserver", "helm_program")]
 
@@ -21,16 +22,11 @@ MADE = ("pillion-tour", "pillion-tour-system")
 
 def tour(folder: Path, *clients: Client, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the script with these programs alone; stderr is in stdout."""
-    programs = folder / "programs"
-    programs.mkdir()
-    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", **variables}
-    for client in clients:
-        (programs / client.program.name).symlink_to(client.program)
-        environment |= {**client.environment, "KUBECONFIG": str(client.kubeconfig)}
+    linked, environment = link_programs(folder, *clients)
     return subprocess.run(
         [str(image.REPOSITORY / "examples/tour.sh")],
         cwd=folder,
-        env=environment,
+        env={**os.environ, **environment, "PATH": f"{linked}:/usr/bin:/bin", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

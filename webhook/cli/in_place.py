@@ -22,7 +22,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -152,7 +152,9 @@ class InPlace:
 
     def compared(self, item: bytes) -> Comparison:
         """Return how a pod, in JSON, differs from what it would be now."""
-        pod = document(msgspec.Raw(item))
+        return self._compared(document(msgspec.Raw(item)))
+
+    def _compared(self, pod: Mapping[str, Any]) -> Comparison:
         opted_in = self.opted_in(str(at(pod, ("metadata", "namespace"))))
         return compare(pod, self.configuration, namespace_opted_in=opted_in)
 
@@ -172,13 +174,14 @@ class InPlace:
         return Result(Outcome.LEFT, "others go on changing it")
 
     def _upgrade(self, key: PodKey, item: bytes) -> Result:
-        pod, found = decode(item), self.compared(item)
+        whole = document(msgspec.Raw(item))
+        pod, found = decode(item), self._compared(whole)
         if found.state is State.CURRENT:
             return Result(Outcome.CURRENT)
         if found.state not in (State.IMAGE, State.STATUS):
             return Result(Outcome.ANEW, why_not(found, self.configuration.prefix))
         if found.state is State.IMAGE:
-            objection = self._objection(key, pod, found, str(at(document(msgspec.Raw(item)), ("spec", "nodeName"))))
+            objection = self._objection(key, pod, found, str(at(whole, ("spec", "nodeName"))))
             if objection is not None:
                 return objection
         seen = {} if self.dry_run else self._pulls(key, found)
@@ -272,8 +275,7 @@ class InPlace:
         """Return the command that gives a pod the sidecar that it had."""
         change = self._change(found, found.stored_image, found.stored_status)
         change = {name: value for name, value in change.items() if value}
-        options = {"kubeconfig": self.kubectl.kubeconfig, "context": self.kubectl.context, "namespace": key.namespace}
-        words = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        words = self.kubectl.words(key.namespace)
         return shlex.join(["kubectl", "patch", "pod", key.name, *words, "-p", json.dumps(change)])
 
     # --- after it ------------------------------------------------------------------------------------------------

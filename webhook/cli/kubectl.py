@@ -86,6 +86,10 @@ class Kubectl:
     time_limit: float = TIME_LIMIT
     request_timeout: str | None = None
 
+    def words(self, namespace: str) -> list[str]:
+        """Return the options of a command for people that means this cluster and a namespace."""
+        return _words({"kubeconfig": self.kubeconfig, "context": self.context, "namespace": namespace})
+
     def get(self, *names: str, **options: str) -> Any:
         """Return the object, or the list, that ``kubectl get`` prints; None where it prints nothing."""
         output = self.run("get", *names, output="json", **options)
@@ -153,8 +157,7 @@ class Kubectl:
             "request_timeout": self.request_timeout,
             **options,
         }
-        words = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items() if value is not None]
-        command = ["kubectl", *verb.split(), *words, *(["--", *names] if names else [])]
+        command = ["kubectl", *verb.split(), *_words(chosen), *(["--", *names] if names else [])]
         held = _Held([_FAILURE, _WARNING] if hold_warnings else [_FAILURE])
         try:
             answer = subprocess.run(  # noqa: S603
@@ -183,6 +186,10 @@ class Kubectl:
         if answer.returncode > 0:
             raise _failed(command, answer.returncode, said)
         return Answer(answer.stdout, [line[9:] for line in said.splitlines() if _WARNING.match(line)])
+
+
+def _words(options: Mapping[str, str | None]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
 
 
 class _ListMetadata(Struct, rename={"next": "continue"}):

@@ -1,6 +1,5 @@
 """How a pod in a cluster stands: with its sidecar or without, and why."""
 
-import json
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +13,7 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason, Severity, clean_untrusted
 from webhook.injection.removal import remove
-from webhook.injection.review import POD, Request
+from webhook.injection.review import creation
 from webhook.injection.verdict import Verdict
 
 __all__ = ["Row", "Standing", "row", "without_sidecar"]
@@ -91,7 +90,11 @@ def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
         kubelet = pod.container_status(sidecar.name) or ContainerStatus(sidecar.name)
         made = made._replace(ready=kubelet.ready, restarts=kubelet.restart_count)
         return _with_revision(made, basis) if status is not None and basis.decides else made
-    verdict = admit(_request(pod, item, opted_in=opted_in), configuration)
+    metadata = pod.metadata
+    request = creation(
+        item, namespace_opted_in=opted_in, uid=metadata.uid, namespace=metadata.namespace, name=metadata.name
+    )
+    verdict = admit(request, configuration)
     if status is not None and verdict.reason is not Reason.OPTED_OUT:
         return made._replace(standing=Standing.REMOVED, profile=_cut(status.profile), revision=_cut(status.revision))
     if verdict.reason in _NOT_ASKING:
@@ -127,22 +130,9 @@ def _with_revision(made: Row, basis: Basis) -> Row:
     return made._replace(standing=Standing.OLD, why=f"now {profile.revision}")
 
 
-def _request(pod: Pod, item: Raw, *, opted_in: bool) -> Request:
-    """Return the review request that the API server would send if the pod were created now."""
-    return Request(
-        uid=pod.metadata.uid,
-        kind=POD,
-        operation="CREATE",
-        namespace=pod.metadata.namespace,
-        name=pod.metadata.name,
-        object=item,
-        namespace_opted_in=opted_in,
-    )
-
-
 def without_sidecar(document: dict[str, Any], configuration: Configuration) -> dict[str, Any]:
     """Return a pod as its author wrote it: without our sidecar and without the status annotation."""
     operations = remove(document, configuration).operations
-    bare: dict[str, Any] = jsonpatch.apply_patch(json.loads(json.dumps(document)), operations)
+    bare: dict[str, Any] = jsonpatch.apply_patch(document, operations)
     (bare["metadata"].get("annotations") or {}).pop(f"{configuration.prefix}{STATUS}", None)
     return bare

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from webhook.errors import OutputError
-from webhook.injection.reasons import printable
+from webhook.untrusted_text import visible
 
 __all__ = [
     "BOLD",
@@ -44,11 +44,6 @@ def describe(parser: argparse.ArgumentParser, description: str, examples: str) -
     parser.description = description
     parser.epilog = f"examples:\n{examples}"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-
-
-def visible(text: str) -> str:
-    """Return a text of a manifest's author as one line that commands no terminal: no escapes, no line ends."""
-    return printable(text)
 
 
 def deliver(text: str) -> None:

@@ -241,8 +241,7 @@ class _Report:
 
 def _recreation(kubectl: Kubectl, workload: Workload, pod: str) -> str:
     """Return the command that has a pod created anew, and its application with it."""
-    options = {"kubeconfig": kubectl.kubeconfig, "context": kubectl.context, "namespace": workload.namespace}
-    words = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    words = kubectl.words(workload.namespace)
     if workload.kind in _RESTARTABLE:
         return shlex.join(["kubectl", "rollout", "restart", workload.title, *words])
     if workload.kind == "Pod":

@@ -34,7 +34,7 @@ from webhook.injection.profile import TOKEN_PATH, Configuration
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import remove
-from webhook.injection.review import POD, Request
+from webhook.injection.review import creation
 from webhook.injection.status import parse_status
 from webhook.json_values import Path, as_list, as_mapping, at
 
@@ -112,7 +112,8 @@ def compare(pod: Mapping[str, Any], configuration: Configuration, *, namespace_o
     if not removal.operations or _is_foreign(stored["metadata"], configuration.prefix):
         return Comparison(State.FOREIGN)
     bare = jsonpatch.apply_patch(stored, removal.operations)
-    verdict = Admission(_creation(bare, namespace_opted_in=namespace_opted_in), configuration).run()
+    request = creation(msgspec.Raw(json.dumps(bare).encode()), namespace_opted_in=namespace_opted_in, uid="comparison")
+    verdict = Admission(request, configuration).run()
     if not verdict.injected:
         return Comparison(State.DECLINED, stored_status=stored_status, finding=verdict.findings[0])
     made = jsonpatch.apply_patch(bare, msgspec.json.decode(encode_patch(verdict.operations)))
@@ -147,17 +148,6 @@ def _is_foreign(metadata: Mapping[str, Any], prefix: str) -> bool:
     annotations = as_mapping(metadata.get("annotations"))
     return parse_status(annotations, prefix) is None and any(
         parse_status(annotations, key.removesuffix(STATUS)) for key in annotations if key.endswith(f"/{STATUS}")
-    )
-
-
-def _creation(pod: Mapping[str, Any], *, namespace_opted_in: bool) -> Request:
-    """Return the request that the API server would send, were the pod created now."""
-    return Request(
-        uid="comparison",
-        kind=POD,
-        operation="CREATE",
-        object=msgspec.Raw(json.dumps(pod).encode()),
-        namespace_opted_in=namespace_opted_in,
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
+from webhook.untrusted_text import visible
+
 __all__ = [
     "MAX_WARNINGS",
     "Finding",
@@ -17,7 +19,6 @@ __all__ = [
     "Severity",
     "as_warnings",
     "clean_untrusted",
-    "printable",
     "quote_untrusted",
 ]
 
@@ -143,15 +144,8 @@ class Reason(StrEnum):
 
 def clean_untrusted(text: str, length: int = 40) -> str:
     """Return a tenant's text in a form that is safe in a warning: one printable line of at most ``length``."""
-    clean = printable(text).replace('"', "'")  # so that the text can't close the quotes around it
+    clean = visible(text).replace('"', "'")  # so that the text can't close the quotes around it
     return clean if len(clean) <= length else clean[: length - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return a text as one line that commands no terminal: no escapes, no line ends."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def as_warnings(lines: Iterable[str]) -> list[str]:

@@ -63,6 +63,21 @@ class Request(Struct):
         return self.name or metadata.name or (f"{metadata.generateName}*" if metadata.generateName else "")
 
 
+def creation(
+    pod: Raw, *, namespace_opted_in: bool, uid: str, namespace: str | None = None, name: str | None = None
+) -> Request:
+    """Return the request that the API server would send if the pod, JSON, were created now."""
+    return Request(
+        uid=uid,
+        kind=POD,
+        operation="CREATE",
+        namespace=namespace,
+        name=name,
+        object=pod,
+        namespace_opted_in=namespace_opted_in,
+    )
+
+
 _Object = TypeVar("_Object")
 
 

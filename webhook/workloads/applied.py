@@ -8,9 +8,10 @@ from msgspec import Raw
 
 from webhook.documents import Document, Position
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Reason, as_warnings, clean_untrusted, printable
+from webhook.injection.reasons import Reason, as_warnings, clean_untrusted
 from webhook.injection.review import ObjectRequest
 from webhook.json_values import as_list, as_mapping, at
+from webhook.untrusted_text import visible
 from webhook.workloads.misplaced import keys_of
 from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, group_of
 from webhook.workloads.reports import examine_object
@@ -116,4 +117,4 @@ def _ours(item: Object, prefix: str) -> tuple[Any, ...]:
 def _line(item: Object, remark: Remark) -> str:
     text = f"its pods are refused: {remark.text}" if remark.severity is Severity.ERROR else remark.text
     # kubectl prints a warning before the name of its object, and the same text only once
-    return f"{clean_untrusted(item.title, TITLE_LENGTH)}: {printable(text)}"
+    return f"{clean_untrusted(item.title, TITLE_LENGTH)}: {visible(text)}"
