@@ -26,7 +26,7 @@ SECONDS = 1800.0
 NEEDS = {"podman": "podman", "debootstrap": "debootstrap", "runc": "runc"}
 
 #: What Docker's own images of these names have and the tests use: nginx as root on 80, and a bash.
-NGINX_NAMES = ("docker.io/library/nginx:1.29", "docker.io/nginxinc/nginx-unprivileged:1.27-alpine")
+NGINX_NAMES = ("docker.io/library/nginx:1.29", "docker.io/nginxinc/nginx-unprivileged:1.30-alpine")
 UBUNTU = "docker.io/library/ubuntu:24.04"
 _RUST = f"""
 FROM {BASE}
@@ -36,7 +36,8 @@ RUN apt-get update -qq \\
 _NGINX = f"""
 FROM {BASE}
 RUN apt-get update -qq \\
- && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light >/dev/null \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-js \\
+      >/dev/null \\
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled/*
 RUN echo 'server {{ listen 80; root /usr/share/nginx/html; }}' > /etc/nginx/conf.d/default.conf
 CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]

@@ -202,6 +202,41 @@ class TestWeb:
         assert sidecars(pod) == ["pillion-web"]
         assert self.served(kubectl, pod, "author", f"http://{pod['status']['podIP']}:8080/index.html", pod)
 
+    @pytest.mark.parametrize("namespace", ["restricted"], indirect=True)
+    def test_nothing_else_that_lies_there(self, run: Apply, kubectl: Client, namespace: str) -> None:
+        """What `logs` names is listed and served, a new file at once; a neighbour and a symlink that leads out are not."""
+        commands = (
+            "cd /var/log; echo a line > shop.log; echo a secret > private.txt; mkdir sub; echo a line > sub/x.log",
+            "ln -s shop.log current.log; ln -s /proc/self/environ environ.log; ln -s private.txt private.log; mkfifo p.log",
+            "sleep 3600",
+        )
+        pods = documents("002-web-deployment/annotated.yaml")[:1]
+        pod = template(pods[0])
+        pod["metadata"]["annotations"]["pillion.dev/logs"] = "/var/log/shop.log,/var/log/[ce]*.log,/var/log/p.log"
+        pod["spec"]["containers"][0]["args"] = ["; ".join(commands)]
+        restricted(pods)
+        injected = run(pods, namespace)
+        where = ("-n", namespace, injected["metadata"]["name"], "-c", "author", "--")
+
+        def listed() -> list[str]:
+            page = fetch(kubectl, injected, "http://127.0.0.1:8080/")
+            return re.findall(r'<a href="\./([^"]+)">', page)
+
+        assert wait_until(lambda: listed() == ["current.log", "shop.log"], SECONDS, poll=0.3), listed()
+        for name, served in {
+            "current.log": "a line\n",
+            "shop.log": "a line\n",
+            "private.txt": "",
+            "private.log": "",
+            "environ.log": "",
+            "sub/x.log": "",
+            "p.log": "",
+        }.items():
+            assert fetch(kubectl, injected, f"http://127.0.0.1:8080/{name}") == served, name
+        kubectl("exec", *where, "sh", "-c", "echo new > /var/log/created.log")
+        assert listed() == ["created.log", "current.log", "shop.log"]
+        assert fetch(kubectl, injected, "http://127.0.0.1:8080/created.log") == "new\n"
+
 
 class TestJob:
     """003: a Job that ends."""

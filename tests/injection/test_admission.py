@@ -177,6 +177,11 @@ class TestSize:
             reason for reason, _, _ in said(verdict_on(asking(**{"volume-size-limit": "1"})))
         }
 
+    def test_it_has_no_effect_where_no_logs_are_read(self) -> None:
+        """Which is said in other words."""
+        finding = verdict_on(asking(**{"volume-size-limit": "1Gi"}), with_profile(logs=())).findings[0]
+        assert (finding.reason, finding.message) == (Reason.NO_EFFECT, "has no effect: no logs are read")
+
 
 class TestFindings:
     """What is said beside the decision."""

@@ -43,7 +43,7 @@ USERS: dict[str, dict[str, tuple[dict[str, Any], tuple[int | None, ...], int | N
     },
     "the pod: unknown": {
         "": ({}, (None,), None, FALLBACK_USER, [Reason.UNKNOWN_USER]),
-        "nobody writes": ({}, (), None, FALLBACK_USER, [Reason.UNKNOWN_USER]),
+        "nobody writes": ({}, (), None, FALLBACK_USER, []),
         "annotated": ({}, (None,), 5000, 5000, []),
     },
     "the pod: several": {

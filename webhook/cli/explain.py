@@ -150,7 +150,7 @@ def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[
         place = _place(workload.document.source, decisive.position) if decisive is not None and not passed else ""
         answer = visible(f"{place}{found}")
         yield f"  {word} {question:<{width}}  {paint(answer, DIM) if passed else answer}".rstrip()
-    if review.admission.plan is not None and verdict.injected:
+    if review.admission.plan is not None and review.admission.plan.sources and verdict.injected:
         yield ""
         yield from map(visible, _tree(review.admission))
     yield ""
@@ -177,12 +177,12 @@ def _decisive(review: Review, remarks: Sequence[Remark]) -> Remark | None:
 
 def _verdict(review: Review, paint: Paint) -> str:
     verdict = review.verdict
+    if verdict.injected:
+        return f"{paint('Injected', GREEN)} with profile {verdict.profile_name}:"
     decisive = verdict.findings[0]
     said = visible(decisive.message) if decisive.reason in _VAGUE and decisive.message else verdict.reason.sentence
     if review.denied:
         return f"{paint('Refused', RED)}, because strict is set: {said} ({verdict.reason.value})."
-    if verdict.operations:
-        return f"{paint('Injected', GREEN)} with profile {verdict.profile_name}:"
     return f"{paint('Not injected', YELLOW)}: {said} ({verdict.reason.value})."
 
 

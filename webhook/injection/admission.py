@@ -210,14 +210,8 @@ def _volume_size_limit(profile: Profile, options: RequestedOptions, plan: Plan, 
         return profile.volume_size_limit
     key = "volume-size-limit"
     if not plan.new_volumes:
-        findings.append(
-            Finding(
-                Reason.NO_EFFECT,
-                "has no effect: the logs are in the pod's own volumes",
-                annotation=key,
-                value=requested,
-            )
-        )
+        why = "the logs are in the pod's own volumes" if plan.sources else "no logs are read"
+        findings.append(Finding(Reason.NO_EFFECT, f"has no effect: {why}", annotation=key, value=requested))
     return clamp(key, requested, profile.bounds.get(key), findings)
 
 

@@ -30,6 +30,7 @@ DEFAULT_PREFIX = "pillion.dev/"
 LOG_FILES = "<log-files>"
 LOG_DIRECTORIES = "<log-directories>"
 LOG_VOLUMES = "<log-volumes>"
+LOG_MOUNTS = "<log-mounts>"
 PERSISTENT_DIRECTORIES = "<persistent-directories>"
 START = "<start>"
 #: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
@@ -37,6 +38,7 @@ POD_PLACEHOLDERS = {
     LOG_FILES: "the log files, a path or a glob each",
     LOG_DIRECTORIES: "the directories that the log files lie in",
     LOG_VOLUMES: "the volumes that the log files lie in",
+    LOG_MOUNTS: "where those volumes are mounted",
     PERSISTENT_DIRECTORIES: "where volumes that outlive the pod are mounted",
     START: "beginning or end, if the pod or the profile says where reading begins",
 }

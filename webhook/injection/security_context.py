@@ -115,7 +115,7 @@ def _user(
         return first_known_user
     if asked is not None:
         return asked
-    if first_known_user is None:
+    if users and first_known_user is None:
         message = f"the pod sets no user; the sidecar runs as user {FALLBACK_USER}"
         findings.append(Finding(Reason.UNKNOWN_USER, message))
     elif len(set(users)) > 1:

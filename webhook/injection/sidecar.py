@@ -16,6 +16,7 @@ from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import (
     LOG_DIRECTORIES,
     LOG_FILES,
+    LOG_MOUNTS,
     LOG_VOLUMES,
     PERSISTENT_DIRECTORIES,
     START,
@@ -163,6 +164,10 @@ def _fill_volumes(plan: Plan, _reading_start: str) -> list[str]:
     return [source.mount.name for source in plan.sources]
 
 
+def _fill_mounts(plan: Plan, _reading_start: str) -> list[str]:
+    return [source.sidecar_path for source in plan.sources]
+
+
 def _fill_persistent_directories(plan: Plan, _reading_start: str) -> list[str]:
     return [source.sidecar_path for source in plan.sources if source.persistent]
 
@@ -175,6 +180,7 @@ _FILLERS = {
     LOG_FILES: _fill_files,
     LOG_DIRECTORIES: _fill_directories,
     LOG_VOLUMES: _fill_volumes,
+    LOG_MOUNTS: _fill_mounts,
     PERSISTENT_DIRECTORIES: _fill_persistent_directories,
     START: _fill_start,
 }

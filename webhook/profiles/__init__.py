@@ -43,6 +43,6 @@ def _program(item: str) -> str:
 
 
 def _without_comments(program: str) -> str:
-    """Return a shell program as a pod carries it: without comments, but for the first line, which says what it does."""
+    """Return a program as a pod carries it: without comments, but for the first line, which says what it does."""
     first, *rest = program.splitlines(keepends=True)
-    return first + "".join(line for line in rest if line.lstrip()[:1] not in ("", "#"))
+    return first + "".join(line for line in rest if not line.lstrip().startswith(("#", "//")) and line.strip())

@@ -1,44 +1,41 @@
-# Serve the folders, or single files, that the arguments name with nginx: one folder at /, several at /1/, /2/ and so on.
+# Serve the files that LOG_FILES means with nginx, by the program for its njs module that is the first argument.
 # shellcheck shell=sh
 work=/pillion/web
 mkdir -p "$work/temporary"
-rm -rf "$work/root"
-if [ "$#" -eq 1 ] && [ -d "$1" ]; then
-  ln -s "$1" "$work/root"
-else
-  mkdir "$work/root"
-  number=0
-  for place; do
-    number=$((number + 1))
-    if [ -d "$place" ]; then
-      ln -s "$place" "$work/root/$number"
-    else
-      mkdir "$work/root/$number"
-      ln -s "$place" "$work/root/$number/"
-    fi
-  done
-fi
+printf '%s' "$1" >"$work/web.js"
 # nginx as root gives its folders to nobody, which it may not without capabilities: it stays root, as the app is
 user=
 [ "$(id -u)" != 0 ] || user='user root root;'
 cat >"$work/nginx.conf" <<END
+load_module /usr/lib/nginx/modules/ngx_http_js_module.so;
 worker_processes 1;
 $user
 pid $work/nginx.pid;
 error_log stderr warn;
+env LOG_FILES;
+env LOG_MOUNTS;
 events { worker_connections 256; }
 http {
   access_log off;
-  default_type text/plain;
-  types { text/html html htm; text/css css; text/plain log txt; application/json json; }
+  # nobody has anything to send
+  client_max_body_size 1k;
   client_body_temp_path $work/temporary; proxy_temp_path $work/temporary; fastcgi_temp_path $work/temporary;
   uwsgi_temp_path $work/temporary; scgi_temp_path $work/temporary;
+  js_import web from $work/web.js;
+  js_var \$file;
+  js_var \$volume;
   server {
     listen ${PORT:-8080};
-    root $work/root;
-    autoindex on;
     # a log file grows while it is read: what was there at the start of the answer is sent
     add_header Cache-Control no-store;
+    add_header X-Content-Type-Options nosniff;
+    location / { js_content web.serve; }
+    # nobody can ask for this: nginx makes one slash of two
+    location = //file {
+      internal;
+      alias \$file;
+      disable_symlinks on from=\$volume;
+    }
   }
 }
 END

@@ -1,0 +1,239 @@
+// Serve the files that the patterns in LOG_FILES mean, and at / a page that lists them: for nginx's njs module.
+import fs from 'fs';
+
+// A slow client holds its page in memory, and the program that made it; a walk past more names takes too long.
+const MOST_LISTED = 1000;
+const MOST_NAMES = 10000;
+const TYPES = {
+  html: 'text/html', htm: 'text/html', css: 'text/css', json: 'application/json', gz: 'application/gzip',
+  zst: 'application/zstd', xz: 'application/x-xz', bz2: 'application/x-bzip2', zip: 'application/zip'
+};
+const patterns = JSON.parse(process.env.LOG_FILES).map(parsed);
+const volumes = JSON.parse(process.env.LOG_MOUNTS).map(mount => fs.realpathSync(mount));
+// An address is a file's path below the folder that all patterns share.
+const root = patterns.length ? patterns.map(pattern => pattern.folder).reduce(commonFolder) : '/';
+
+function serve(r) {
+  // r.uri would be bytes in older versions of njs
+  const uri = r.rawVariables.uri.toString();
+  const path = join(root, uri.slice(1));
+  const file = found(uri.endsWith('/') ? `${path}index.html` : path);
+  if (r.method !== 'GET' && r.method !== 'HEAD') {
+    r.return(405);
+  } else if (file) {
+    r.headersOut['Content-Type'] = TYPES[file.path.split('.').pop()] || 'text/plain';
+    r.variables.file = file.path;
+    r.variables.volume = file.volume;
+    r.internalRedirect('//file');
+  } else if (uri === '/') {
+    r.headersOut['Content-Type'] = 'text/html; charset=utf-8';
+    r.return(200, page());
+  } else {
+    r.return(404);
+  }
+}
+
+function found(path) {
+  let file = null;
+  patterns.some(pattern => {
+    file = means(pattern, path) ? located(pattern, path) : null;
+    return file;
+  });
+  return file;
+}
+
+// Return the real file, if it is below the pattern's folder and in a volume. What lies in a volume, symlinks among it,
+// is up to the application; nginx then opens the real path without following any symlink in the volume.
+function located(pattern, path) {
+  try {
+    const real = fs.realpathSync(path);
+    const volume = volumeOf(real);
+    const stat = volume && within(real, fs.realpathSync(pattern.folder)) ? fs.statSync(real) : null;
+    return stat && stat.isFile() ? {path: real, volume: volume, stat: stat} : null;
+  } catch (error) {
+    return null;  // it is gone, or a symlink that leads nowhere, or in a folder that the sidecar's user can't search
+  }
+}
+
+function volumeOf(real) {
+  return volumes.find(volume => within(real, volume));
+}
+
+function join(folder, name) {
+  return folder === '/' ? `/${name}` : `${folder}/${name}`;
+}
+
+function within(path, folder) {
+  return path === folder || path.startsWith(join(folder, ''));
+}
+
+function commonFolder(one, other) {
+  while (!within(other, one)) {
+    one = one.slice(0, one.lastIndexOf('/')) || '/';
+  }
+  return one;
+}
+
+// --- patterns: a path, a glob, or DIR/**/NAME each ---
+
+function parsed(text) {
+  const folders = text.split('/');
+  const name = folders.pop();
+  const deep = folders[folders.length - 1] === '**';
+  if (deep) {
+    folders.pop();
+  }
+  const isGlob = /[*?[]/.test(name);
+  return {text: text, folder: folders.join('/') || '/', deep: deep, name: name, pieces: isGlob ? pieces(name) : null};
+}
+
+// As a shell's, a glob means no hidden file unless it begins with a dot itself, and none in a hidden folder.
+function means(pattern, path) {
+  if (!within(path, pattern.folder)) {
+    return false;
+  }
+  const folders = path.slice(join(pattern.folder, '').length).split('/');
+  const name = folders.pop();
+  if (folders.length && !(pattern.deep && !folders.some(isHidden))) {
+    return false;
+  }
+  if (name === pattern.name || !pattern.pieces) {
+    return name === pattern.name;
+  }
+  return (!isHidden(name) || isHidden(pattern.name)) && matches(pattern.pieces, characters(name));
+}
+
+function isHidden(name) {
+  return name.startsWith('.');
+}
+
+// Return what is between the stars of a glob: for each character a function that says whether it fits.
+function pieces(glob) {
+  const result = [[]];
+  const all = characters(glob);
+  for (let at = 0; at < all.length; at++) {
+    const one = all[at];
+    const negated = all[at + 1] === '!' || all[at + 1] === '^';
+    const end = one === '[' ? all.indexOf(']', at + (negated ? 3 : 2)) : -1;
+    if (one === '*') {
+      result.push([]);
+    } else {
+      const fits = end > 0 ? set(all.slice(at + (negated ? 2 : 1), end), negated) : other => one === '?' || other === one;
+      result[result.length - 1].push(fits);
+      at = end > 0 ? end : at;
+    }
+  }
+  return result;
+}
+
+function set(members, negated) {
+  const ranges = [];
+  while (members.length) {
+    const low = members.shift();
+    const isRange = members.length > 1 && members[0] === '-';
+    ranges.push([low, isRange ? members.splice(0, 2)[1] : low].map(one => one.codePointAt(0)));
+  }
+  return other => ranges.some(range => range[0] <= other.codePointAt(0) && other.codePointAt(0) <= range[1]) !== negated;
+}
+
+// The time is at most the product of both lengths: the first and the last piece are where they must be, and each other
+// one is where it fits first.
+function matches(pieces, name) {
+  const last = pieces[pieces.length - 1];
+  const end = name.length - last.length;
+  let at = pieces[0].length;
+  if (!fits(pieces[0], name, 0) || !fits(last, name, end)) {
+    return false;
+  }
+  pieces.slice(1, -1).forEach(piece => {
+    while (at < end && !fits(piece, name, at)) {
+      at++;
+    }
+    at += piece.length;
+  });
+  return pieces.length > 1 ? at <= end : end === 0;
+}
+
+function fits(piece, name, begin) {
+  return begin >= 0 && piece.every((accepts, index) => begin + index < name.length && accepts(name[begin + index]));
+}
+
+// Return a text's characters, none of which is split into two.
+function characters(text) {
+  const result = [];
+  for (let at = 0; at < text.length; at += result[result.length - 1].length) {
+    result.push(String.fromCodePoint(text.codePointAt(at)));
+  }
+  return result;
+}
+
+// --- the page ---
+
+function page() {
+  const listed = list();
+  const title = escaped(`Files that match ${patterns.map(pattern => pattern.text).join(', ')}`);
+  const rows = Object.keys(listed.files).sort().slice(0, MOST_LISTED).map(path => {
+    const name = path.slice(join(root, '').length);
+    const address = name.split('/').map(encodeURIComponent).join('/');
+    const stat = listed.files[path].stat;
+    return `<tr><td><a href="./${address}">${escaped(name)}</a><td>${stat.mtime.toISOString()}<td>${stat.size}\n`;
+  });
+  const table = rows.length ? `<table>\n<tr><th>file<th>last written<th>bytes\n${rows.join('')}</table>\n` : '<p>None yet.\n';
+  const notes = listed.notes.map(note => `<p>${escaped(note)}\n`).join('');
+  return `<!doctype html>\n<title>${title}</title>\n<h1>${title}</h1>\n${table}${notes}`;
+}
+
+// Return the files by path, and notes on what keeps others from being listed.
+function list() {
+  const files = {};
+  const notes = [];
+  let left = MOST_NAMES;
+  patterns.forEach(pattern => {
+    const folders = [pattern.folder];
+    while (folders.length && left > 0) {
+      const folder = folders.pop();
+      names(pattern, folder, notes).slice(0, left).forEach(name => {
+        left--;
+        const path = join(folder, name);
+        const file = means(pattern, path) ? located(pattern, path) : null;
+        if (file) {
+          files[path] = file;
+        } else if (pattern.deep && !isHidden(name) && isFolder(path)) {
+          folders.push(path);
+        }
+      });
+    }
+  });
+  if (left <= 0 || Object.keys(files).length > MOST_LISTED) {
+    notes.push('Not all files are listed: there are too many. Each is served at its address.');
+  }
+  return {files: files, notes: notes};
+}
+
+// Return the names in a folder that may be meant. Where a pattern names its file, the folder need not be readable.
+function names(pattern, folder, notes) {
+  try {
+    if (!pattern.deep && !pattern.pieces) {
+      return [pattern.name];
+    }
+    // a symlink in a volume may lead to any folder of the sidecar
+    return volumeOf(fs.realpathSync(folder)) ? fs.readdirSync(folder) : [];
+  } catch (error) {
+    notes.push(`${folder}: ${error.message}`);
+    return [];
+  }
+}
+
+function isFolder(path) {
+  try {
+    return fs.lstatSync(path).isDirectory();
+  } catch (error) {
+    return false;
+  }
+}
+
+function escaped(text) {
+  return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+}
+
+export default {serve};
