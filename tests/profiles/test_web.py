@@ -373,11 +373,26 @@ def test_nothing_is_taken(method: str, size: int, status: int, start: Start, log
 
 def test_more_files_than_a_page_has(start: Start, logs: Path) -> None:
     """The first are listed, a note says so, and the others are served."""
-    write(logs, *(f"{number:04}.log" for number in range(1001)))
+    names = [f"{number:04}.log" for number in range(2000)]
+    write(logs, *names)
     web = start("*.log")
-    assert web.listed() == {f"{number:04}.log" for number in range(1000)}
-    assert b"Not all files are listed" in web.ask("/").body
-    assert web.status("/1000.log") == 200
+    listed = web.listed()
+    assert listed == set(names[: len(listed)])
+    assert 1000 < len(listed) < 2000
+    reply = web.ask("/")
+    assert b"There are more files than this page lists" in reply.body
+    assert len(reply.body) < 140_000
+    assert web.status("/1999.log") == 200
+
+
+def test_more_files_than_are_looked_at(start: Start, logs: Path) -> None:
+    """A note says so."""
+    for number in range(3000):
+        (logs / f"{number:04}{'x' * 200}").touch()
+    web = start("*.log")
+    assert b"There are more files and folders than this page looks at" in web.ask("/").body
+    write(logs, "app.log")
+    assert web.status("/app.log") == 200
 
 
 def test_a_folder_that_cant_be_listed(start: Start) -> None:

@@ -1,9 +1,10 @@
 // Serve the files that the patterns in LOG_FILES mean, and at / a page that lists them: for nginx's njs module.
 import fs from 'fs';
 
-// A slow client holds its page in memory, and the program that made it; a walk past more names takes too long.
-const MOST_LISTED = 1000;
-const MOST_NAMES = 10000;
+// How many characters a page has, since a slow client holds it in memory, and how many of paths are seen for it, since
+// njs frees nothing before it has answered.
+const MOST_ON_PAGE = 128 * 1024;
+const MOST_SEEN = 512 * 1024;
 const TYPES = {
   html: 'text/html', htm: 'text/html', css: 'text/css', json: 'application/json', gz: 'application/gzip',
   zst: 'application/zstd', xz: 'application/x-xz', bz2: 'application/x-bzip2', zip: 'application/zip'
@@ -111,15 +112,17 @@ function isHidden(name) {
 function pieces(glob) {
   const result = [[]];
   const all = characters(glob);
+  const is = (at, one) => all[at] === one.codePointAt(0);
   for (let at = 0; at < all.length; at++) {
-    const one = all[at];
-    const negated = all[at + 1] === '!' || all[at + 1] === '^';
-    const end = one === '[' ? all.indexOf(']', at + (negated ? 3 : 2)) : -1;
-    if (one === '*') {
+    const negated = is(at + 1, '!') || is(at + 1, '^');
+    const end = is(at, '[') ? all.indexOf(']'.codePointAt(0), at + (negated ? 3 : 2)) : -1;
+    if (is(at, '*')) {
       result.push([]);
     } else {
-      const fits = end > 0 ? set(all.slice(at + (negated ? 2 : 1), end), negated) : other => one === '?' || other === one;
-      result[result.length - 1].push(fits);
+      const one = all[at];
+      const any = is(at, '?');
+      const accepts = end > 0 ? set(all.slice(at + (negated ? 2 : 1), end), negated) : other => any || other === one;
+      result[result.length - 1].push(accepts);
       at = end > 0 ? end : at;
     }
   }
@@ -130,10 +133,10 @@ function set(members, negated) {
   const ranges = [];
   while (members.length) {
     const low = members.shift();
-    const isRange = members.length > 1 && members[0] === '-';
-    ranges.push([low, isRange ? members.splice(0, 2)[1] : low].map(one => one.codePointAt(0)));
+    const isRange = members.length > 1 && members[0] === '-'.codePointAt(0);
+    ranges.push([low, isRange ? members.splice(0, 2)[1] : low]);
   }
-  return other => ranges.some(range => range[0] <= other.codePointAt(0) && other.codePointAt(0) <= range[1]) !== negated;
+  return other => ranges.some(range => range[0] <= other && other <= range[1]) !== negated;
 }
 
 // The time is at most the product of both lengths: the first and the last piece are where they must be, and each other
@@ -158,11 +161,13 @@ function fits(piece, name, begin) {
   return begin >= 0 && piece.every((accepts, index) => begin + index < name.length && accepts(name[begin + index]));
 }
 
-// Return a text's characters, none of which is split into two.
+// Return a text's characters as numbers, none of which is half of one.
 function characters(text) {
   const result = [];
-  for (let at = 0; at < text.length; at += result[result.length - 1].length) {
-    result.push(String.fromCodePoint(text.codePointAt(at)));
+  for (let at = 0; at < text.length; at++) {
+    const one = text.codePointAt(at);
+    result.push(one);
+    at += String.fromCodePoint(one).length - 1;
   }
   return result;
 }
@@ -170,44 +175,56 @@ function characters(text) {
 // --- the page ---
 
 function page() {
-  const listed = list();
-  const title = escaped(`Files that match ${patterns.map(pattern => pattern.text).join(', ')}`);
-  const rows = Object.keys(listed.files).sort().slice(0, MOST_LISTED).map(path => {
-    const name = path.slice(join(root, '').length);
-    const address = name.split('/').map(encodeURIComponent).join('/');
-    const stat = listed.files[path].stat;
-    return `<tr><td><a href="./${address}">${escaped(name)}</a><td>${stat.mtime.toISOString()}<td>${stat.size}\n`;
+  const notes = [];
+  const rows = [];
+  let left = MOST_ON_PAGE;
+  const paths = meantPaths(notes);
+  paths.forEach(path => {
+    const file = left > 0 ? found(path) : null;
+    if (file) {
+      rows.push(row(path, file.stat));
+      left -= rows[rows.length - 1].length;
+    }
   });
-  const table = rows.length ? `<table>\n<tr><th>file<th>last written<th>bytes\n${rows.join('')}</table>\n` : '<p>None yet.\n';
-  const notes = listed.notes.map(note => `<p>${escaped(note)}\n`).join('');
-  return `<!doctype html>\n<title>${title}</title>\n<h1>${title}</h1>\n${table}${notes}`;
+  if (left <= 0) {
+    notes.push('There are more files than this page lists. Each is served at its address.');
+  }
+  const title = escaped(`Files that match ${patterns.map(pattern => pattern.text).join(', ').slice(0, 1000)}`);
+  const table = `<table>\n<tr><th>file<th>last written<th>bytes\n${rows.join('')}</table>\n`;
+  const lines = notes.map(note => `<p>${escaped(note)}\n`).join('');
+  return `<!doctype html>\n<title>${title}</title>\n<h1>${title}</h1>\n${rows.length ? table : '<p>None yet.\n'}${lines}`;
 }
 
-// Return the files by path, and notes on what keeps others from being listed.
-function list() {
-  const files = {};
-  const notes = [];
-  let left = MOST_NAMES;
+function row(path, stat) {
+  const name = path.slice(join(root, '').length);
+  const address = name.split('/').map(encodeURIComponent).join('/');
+  return `<tr><td><a href="./${address}">${escaped(name)}</a><td>${stat.mtime.toISOString()}<td>${stat.size}\n`;
+}
+
+// Return the paths that are meant, in order; a note says what kept it from looking everywhere.
+function meantPaths(notes) {
+  const paths = {};
+  let left = MOST_SEEN;
   patterns.forEach(pattern => {
     const folders = [pattern.folder];
     while (folders.length && left > 0) {
       const folder = folders.pop();
-      names(pattern, folder, notes).slice(0, left).forEach(name => {
-        left--;
+      names(pattern, folder, notes).forEach(name => {
         const path = join(folder, name);
-        const file = means(pattern, path) ? located(pattern, path) : null;
-        if (file) {
-          files[path] = file;
-        } else if (pattern.deep && !isHidden(name) && isFolder(path)) {
+        left -= path.length;
+        if (left > 0 && means(pattern, path)) {
+          paths[path] = true;
+        }
+        if (left > 0 && pattern.deep && !isHidden(name) && isFolder(path)) {
           folders.push(path);
         }
       });
     }
   });
-  if (left <= 0 || Object.keys(files).length > MOST_LISTED) {
-    notes.push('Not all files are listed: there are too many. Each is served at its address.');
+  if (left <= 0) {
+    notes.push('There are more files and folders than this page looks at.');
   }
-  return {files: files, notes: notes};
+  return Object.keys(paths).sort();
 }
 
 // Return the names in a folder that may be meant. Where a pattern names its file, the folder need not be readable.
@@ -233,7 +250,8 @@ function isFolder(path) {
 }
 
 function escaped(text) {
-  return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+  // a regular expression takes much memory each time
+  return text.split('&').join('&amp;').split('<').join('&lt;').split('>').join('&gt;').split('"').join('&quot;');
 }
 
 export default {serve};
