@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,12 +31,17 @@ def logs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def start(tmp_path: Path, logs: Path) -> Iterator[Start]:
-    """Start the sidecar on patterns in the volume, and end it after the test."""
+def require_programs() -> None:
+    """Leave the test out where there is no nginx."""
     if missing():
         assert not os.environ.get(REQUIRED), missing()
         pytest.skip(missing())
+
+
+@pytest.fixture
+def start(tmp_path: Path, logs: Path) -> Iterator[Start]:
+    """Start the sidecar on patterns in the volume, and end it after the test."""
+    require_programs()
     started = []
 
     def start_one(*patterns: str) -> Web:
@@ -398,6 +404,30 @@ def test_more_files_than_are_looked_at(start: Start, logs: Path) -> None:
 def test_a_folder_that_cant_be_listed(start: Start) -> None:
     """The page says why it is empty."""
     assert b"/missing: " in start("missing/*.log").ask("/").body
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as somebody else")
+def test_what_its_user_cant_read() -> None:
+    """A file is listed and refused, and of a folder the page says that it can't be read."""
+    require_programs()
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folder is root's alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        logs = folder / "logs"
+        write(logs, "app.log", "secret.log", "closed/app.log")
+        (logs / "secret.log").chmod(0o600)
+        (logs / "closed").chmod(0o700)
+        web = Web(folder, [f"{logs}/*.log", f"{logs}/closed/*.log"], [logs], user=65532)
+        try:
+            assert web.listed() == {"app.log", "secret.log"}
+            assert {path: web.status(path) for path in ("/app.log", "/secret.log", "/closed/app.log")} == {
+                "/app.log": 200,
+                "/secret.log": 403,
+                "/closed/app.log": 404,
+            }
+            assert f"{logs}/closed: Permission denied".encode() in web.ask("/").body
+        finally:
+            web.end()
 
 
 def test_a_pod_carries_the_programs_without_comments() -> None:

@@ -71,10 +71,12 @@ class _Links(HTMLParser):
 class Web:
     """One run of it."""
 
-    def __init__(self, folder: Path, files: Sequence[str], mounts: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, files: Sequence[str], mounts: Sequence[Path], *, user: int | None = None) -> None:
         self._errors = folder / "stderr"
         work = folder / "web"
         work.mkdir()
+        if user is not None:
+            os.chown(work, user, user)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -88,7 +90,15 @@ class Web:
             "LOG_MOUNTS": json.dumps([str(mount) for mount in mounts]),
         }
         with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors, env=environment)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+                env=environment,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
         deadline = time.monotonic() + SECONDS
         while not self._listens():
             assert self._process.poll() is None, self.errors
