@@ -58,6 +58,23 @@ def test_shows_rules_places_and_additions(pillion: Call) -> None:
     assert "  stdin:11:9: warning: pillion.dev/lgs: is unknown; did you mean pillion.dev/logs?" in lines
 
 
+def test_a_pod_about_which_there_is_nothing_to_say(pillion: Call) -> None:
+    """Its volume is reused and its user is known: there is no finding at all."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "shop", "annotations": {"pillion.dev/inject": "true"}},
+        "spec": {
+            "securityContext": {"runAsUser": 1000},
+            "containers": [{"name": "shop", "volumeMounts": [{"name": "logs", "mountPath": "/var/log/app"}]}],
+            "volumes": [{"name": "logs", "emptyDir": {}}],
+        },
+    }
+    code, out, err = pillion("explain", "-f", "-", stdin=json.dumps(pod))
+    assert (code, err) == (0, "")
+    assert "  Injected with profile tail:" in out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("text", "objection", "verdict"),
     [
