@@ -345,7 +345,8 @@ def test_a_page_of_the_application(start: Start, logs: Path) -> None:
         ("app", "text/plain"),
         ("app.json", "application/json"),
         ("app.log.gz", "application/gzip"),
-        ("constructor", "text/plain"),
+        ("app.constructor", "text/plain"),
+        ("app.__proto__", "text/plain"),
     ],
 )
 def test_content_types(name: str, content_type: str, start: Start, logs: Path) -> None:

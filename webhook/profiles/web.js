@@ -22,7 +22,8 @@ function serve(r) {
   if (r.method !== 'GET' && r.method !== 'HEAD') {
     r.return(405);
   } else if (file) {
-    r.headersOut['Content-Type'] = TYPES[file.path.split('.').pop()] || 'text/plain';
+    const ending = file.path.split('.').pop();
+    r.headersOut['Content-Type'] = TYPES.hasOwnProperty(ending) ? TYPES[ending] : 'text/plain';
     r.variables.file = file.path;
     r.variables.volume = file.volume;
     r.internalRedirect('//file');
