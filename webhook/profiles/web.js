@@ -85,7 +85,7 @@ function parsed(text) {
   if (deep) {
     folders.pop();
   }
-  const isGlob = /[*?[]/.test(name);
+  const isGlob = ['*', '?', '['].some(one => name.includes(one));
   return {text: text, folder: folders.join('/') || '/', deep: deep, name: name, pieces: isGlob ? pieces(name) : null};
 }
 
@@ -251,7 +251,7 @@ function isFolder(path) {
 }
 
 function escaped(text) {
-  // a regular expression takes much memory each time
+  // a regular expression would take much memory each time
   return text.split('&').join('&amp;').split('<').join('&lt;').split('>').join('&gt;').split('"').join('&quot;');
 }
 
