@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ __all__ = ["Reply", "Web", "missing"]
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 SECONDS = 20.0
+_OF_NJS = re.compile(r"js vm init njs|r\.\w+ is deprecated and will be removed")
 #: Where the profile's own volume is mounted.
 FOLDER = "/pillion/web"
 
@@ -111,9 +113,9 @@ class Web:
 
     @property
     def errors(self) -> str:
-        """Return what it wrote to standard error, but for what njs 0.7 says about itself at each exception."""
+        """Return what it wrote to standard error, but for what njs says about itself: 0.8 at its start, 0.7 later."""
         lines = self._errors.read_text(errors="replace").splitlines(keepends=True)
-        return "".join(line for line in lines if "is deprecated and will be removed" not in line)
+        return "".join(line for line in lines if not _OF_NJS.search(line))
 
     def ask(self, target: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
         """Send a request for exactly this target, and return the reply."""
