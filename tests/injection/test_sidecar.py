@@ -39,10 +39,11 @@ def log_mounts(container: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_command_and_arguments_are_filled_in() -> None:
     """Each placeholder becomes one item a file, folder or volume, without repeats; Kubernetes fills in nothing more."""
-    profile = replace(TAIL, command=("run", "<log-directories>"), args=("--", "<log-files>", "<log-volumes>", "end"))
+    args = ("--", "<log-files>", "<log-volumes>", "<log-mounts>", "end")
+    profile = replace(TAIL, command=("run", "<log-directories>"), args=args)
     container, _ = built(profile, "/srv/$$x/*.log", [{"name": "data", "mountPath": "/srv"}])
     assert container["command"] == ["run", "/srv/$$$x"]
-    assert container["args"] == ["--", "/srv/$$$x/*.log", "data", "end"]
+    assert container["args"] == ["--", "/srv/$$$x/*.log", "data", "/srv", "end"]
 
 
 def test_a_profile_without_command_and_arguments_leaves_them_to_the_image() -> None:
