@@ -402,9 +402,11 @@ def test_more_files_than_are_looked_at(start: Start, logs: Path) -> None:
     assert web.status("/app.log") == 200
 
 
-def test_a_folder_that_cant_be_listed(start: Start) -> None:
-    """The page says why it is empty."""
-    assert b"/missing: " in start("missing/*.log").ask("/").body
+@pytest.mark.parametrize(("folders", "notes"), [(1, 1), (100, 10)])
+def test_folders_that_cant_be_listed(folders: int, notes: int, start: Start) -> None:
+    """The page says why it is empty; of many folders, for some."""
+    body = start(*(f"{number}/*.log" for number in range(folders))).ask("/").body
+    assert body.count(b": No such file or directory") == notes
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as somebody else")

@@ -188,11 +188,11 @@ function page() {
     }
   });
   if (left <= 0) {
-    notes.push('There are more files than this page lists. Each is served at its address.');
+    notes.unshift('There are more files than this page lists. Each is served at its address.');
   }
   const title = escaped(`Files that match ${patterns.map(pattern => pattern.text).join(', ').slice(0, 1000)}`);
   const table = `<table>\n<tr><th>file<th>last written<th>bytes\n${rows.join('')}</table>\n`;
-  const lines = notes.map(note => `<p>${escaped(note)}\n`).join('');
+  const lines = notes.slice(0, 10).map(note => `<p>${escaped(note)}\n`).join('');
   return `<!doctype html>\n<title>${title}</title>\n<h1>${title}</h1>\n${rows.length ? table : '<p>None yet.\n'}${lines}`;
 }
 
@@ -223,7 +223,7 @@ function meantPaths(notes) {
     }
   });
   if (left <= 0) {
-    notes.push('There are more files and folders than this page looks at.');
+    notes.unshift('There are more files and folders than this page looks at.');
   }
   return Object.keys(paths).sort();
 }
