@@ -141,14 +141,9 @@ def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Cal
         def new(name: str) -> Installed:
             namespace = f"{name}-system"
             kubectl("create", "namespace", namespace)
-            kubectl("apply", "--server-side", "-f", "-", stdin=manifests(name, KINDS))
-            stack.callback(
-                kubectl,
-                "delete",
-                f"{HOOKS},{LINTS}",
-                f"{name}.{namespace}.pillion.dev",
-                "--ignore-not-found",
-            )
+            objects = manifests(name, KINDS)
+            kubectl("apply", "--server-side", "-f", "-", stdin=objects)
+            stack.callback(kubectl, "delete", "--ignore-not-found", "-f", "-", stdin=objects)
             account = tmp_path / name
             api = with_account(kubectl, name, namespace, account)
             return Installed(kubectl, name, namespace, api, account, stack.enter_context(ExitStack()))
