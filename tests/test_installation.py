@@ -81,7 +81,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def installed(request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Return an environment of a Python that is supported and is here, with the wheel in it."""
     find = [uv(), "python", "find", "--no-python-downloads", "--no-project", "--system", request.param]
-    python = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
+    # pyenv's programs are there for all its versions, and run the chosen one
+    environment = {**os.environ, "PYENV_VERSION": request.param}
+    python = subprocess.run(find, env=environment, capture_output=True, text=True, check=False).stdout.strip()
     if not python:
         pytest.skip(f"there is no Python {request.param}")
     folder = tmp_path_factory.mktemp("environment")

@@ -214,7 +214,7 @@ class TestCommandLine:
         manifests.mkdir()
 
         def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-            command = ["chroot", f"--userspec={user}:{group}", archive.root, "/opt/pillion/bin/pillion", *words]
+            command = ["chroot", f"--userspec={user}:{group}", str(archive.root), "/opt/pillion/bin/pillion", *words]
             return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)
 
         yield run
