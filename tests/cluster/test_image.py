@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -201,27 +200,30 @@ def _python(archive: Archive) -> str:
     return name
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(archive: Archive) -> Iterator[Run]:
+    """Return what runs the image's program: its files are the root, its settings the environment and the user."""
+    environment = dict(setting.split("=", 1) for setting in archive.config["Env"])
+    manifests = archive.root / "manifests"
+    manifests.mkdir()
+
+    def call(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        root = [str(programs.on_path("chroot")), f"--userspec={archive.config['User']}", str(archive.root)]
+        command = [*root, *archive.config["Entrypoint"], *words]
+        return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)
+
+    yield call
+    shutil.rmtree(manifests)
+
+
 class TestCommandLine:
-    """`docker run IMAGE COMMAND`, here with the image's files as the root and its settings as the environment."""
-
-    @pytest.fixture(scope="class")
-    def run(self, archive: Archive) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-        """Return what runs the image's program."""
-        environment = dict(setting.split("=", 1) for setting in archive.config["Env"])
-        user, group = archive.config["User"].split(":")
-        manifests = archive.root / "manifests"
-        manifests.mkdir()
-
-        def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-            command = ["chroot", f"--userspec={user}:{group}", str(archive.root), "/opt/pillion/bin/pillion", *words]
-            return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)
-
-        yield run
-        shutil.rmtree(manifests)
+    """What `docker run IMAGE COMMAND` does."""
 
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_every_command_is_there(self, run: Callable[..., subprocess.CompletedProcess[str]], command: str) -> None:
+    def test_every_command_is_there(self, run: Run, command: str) -> None:
         """With all that it imports: nothing of it was trimmed away."""
         done = run(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
@@ -237,14 +239,12 @@ class TestCommandLine:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )
-    def test_manifests_on_standard_input(
-        self, run: Callable[..., subprocess.CompletedProcess[str]], words: tuple[str, ...], code: int, shown: str
-    ) -> None:
+    def test_manifests_on_standard_input(self, run: Run, words: tuple[str, ...], code: int, shown: str) -> None:
         """As docs/command-line.md shows it."""
         done = run(*words, stdin=(image.REPOSITORY / "examples/app.yaml").read_text())
         assert (done.returncode, shown in done.stdout) == (code, True), done.stderr
 
-    def test_files_of_a_folder(self, run: Callable[..., subprocess.CompletedProcess[str]], archive: Archive) -> None:
+    def test_files_of_a_folder(self, run: Run, archive: Archive) -> None:
         """Manifests, and a configuration."""
         (archive.root / "manifests/bad.yaml").write_text(BAD)
         (archive.root / "manifests/pillion.yaml").write_text("profiles: {mine: {base: tail, description: mine}}\n")
@@ -253,14 +253,12 @@ class TestCommandLine:
         assert (done.returncode, "must begin with /" in done.stdout) == (1, True), done.stderr
 
     @pytest.mark.parametrize("words", [("status",), ("upgrade", "--dry-run"), ("certs", "show")], ids=" ".join)
-    def test_what_needs_a_cluster_says_what_is_missing(
-        self, run: Callable[..., subprocess.CompletedProcess[str]], words: tuple[str, ...]
-    ) -> None:
+    def test_what_needs_a_cluster_says_what_is_missing(self, run: Run, words: tuple[str, ...]) -> None:
         """The image has no kubectl."""
         done = run(*words)
         assert (done.returncode, "there is no kubectl on PATH" in done.stderr) == (2, True), done.stderr
 
-    def test_completion_says_what_is_missing(self, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    def test_completion_says_what_is_missing(self, run: Run) -> None:
         """A shell's completion is no part of a server."""
         done = run("completion", "bash")
         assert (done.returncode, "argcomplete" in done.stderr) == (2, True), done.stderr
