@@ -28,18 +28,14 @@ _IMAGES = "tests/cluster/image.py builds both images from the Dockerfile, on bas
 _MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change the mode of releases of their own"
 _SHOWN = "tests/cluster/test_certs_command.py runs it, with the test's kubeconfig"
 _IN_PLACE = "tests/cluster/test_upgrade.py runs it, on a namespace of its own"
-_ROOT = "tests/cluster/test_image.py runs these commands in the image's root"
 _ELSEWHERE = "the runbooks have it with a namespace, and tests/cluster/test_runbooks.py runs that"
 #: What no test runs as it is written, and why.
 NOT_RUN = {
     "certificates.md#inspecting-certificates 1": _SHOWN,
     "certificates.md#rotating-now 1": _SHOWN,
-    "command-line.md#from-the-image 1": _ROOT,
-    "command-line.md#from-the-image 2": _ROOT,
     "command-line.md#krew 1": "there is no release yet; tests/cluster/test_krew.py installs from a server of its own",
     "installing.md#check-it 1": _ELSEWHERE,
     "installing.md#install 1": _IMAGES,
-    "installing.md#licence-notices 1": "tests/cluster/test_image.py looks into the images",
     "installing.md#the-image 1": _IMAGES,
     "installing.md#refuse-pods-while-no-server-responds 1": "tests/cluster/test_helm.py sets Fail, too",
     "installing.md#uninstalling 2": "tests/cluster/test_helm.py looks for what an interrupted test leaves",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests import pages
 from tests.cli.manifests import BAD
 from webhook.cli import COMMANDS
 
@@ -262,3 +263,35 @@ class TestCommandLine:
         """A shell's completion is no part of a server."""
         done = run("completion", "bash")
         assert (done.returncode, "argcomplete" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.usefixtures("archive")
+class TestPage:
+    """The commands of the pages, by podman, with the manifests of a reader."""
+
+    def run(self, place: str, folder: Path, say: programs.Say) -> str:
+        """Run a command in the folder."""
+        path = folder / "programs"
+        path.mkdir()
+        image.write_docker(path / "docker", say)
+        return pages.run(place, path, folder)
+
+    def test_a_manifest_on_standard_input(self, tmp_path: Path, say: programs.Say) -> None:
+        """The output is a manifest, and nothing else."""
+        (tmp_path / "app.yaml").write_text((image.REPOSITORY / "examples/app.yaml").read_text())
+        said = self.run("command-line.md#from-the-image 1", tmp_path, say)
+        assert said.startswith("apiVersion: "), said
+        assert "- name: pillion-tail" in said
+
+    def test_a_folder(self, tmp_path: Path, say: programs.Say) -> None:
+        """Manifests and a configuration, which the image's user may read."""
+        tmp_path.chmod(0o755)
+        (tmp_path / "app.yaml").write_text(BAD)
+        (tmp_path / "pillion.yaml").write_text("profiles: {mine: {base: tail, description: mine}}\n")
+        said = self.run("command-line.md#from-the-image 2", tmp_path, say)
+        assert said.startswith("app.yaml:7:5: warning: Pod/bad: not injected"), said
+
+    def test_the_notices(self, tmp_path: Path, say: programs.Say) -> None:
+        """They are copied out of an image that has no program to show them."""
+        said = self.run("installing.md#licence-notices 1", tmp_path, say)
+        assert (tmp_path / "notices/pillion-tail/LICENSE").is_file(), said
