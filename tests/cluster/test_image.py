@@ -187,19 +187,12 @@ class TestNotices:
         assert {name for name in named if not (archive.root / "usr/share/common-licenses" / name).is_file()} == set()
 
     def test_of_python_itself(self, archive: Archive) -> None:
-        """With its library where it is python.org's, else as a package of Debian's."""
-        # Debian has a link there, to a folder that is not in the image
-        own = [path for path, size in archive.files.items() if re.search(r"/python3\.\d+/LICENSE\.txt$", path) and size]
-        assert own or notices(archive, f"usr/share/doc/{_python(archive)}-minimal")
+        """In the folder of its library."""
+        assert [path for path in archive.files if re.fullmatch(r"usr/.*lib/python3\.\d+/LICENSE\.txt", path)]
 
     def test_of_the_sidecars_program(self, archive: Archive, tail: Archive) -> None:
         """The same as in its own image."""
         assert notices(archive, "usr/share/doc/pillion-tail") == notices(tail, "usr/share/doc/pillion-tail")
-
-
-def _python(archive: Archive) -> str:
-    [name] = {path.split("/")[-2] for path in archive.files if re.search(r"/python3\.\d+/os\.py$", path)}
-    return name
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
