@@ -151,7 +151,7 @@ class TestInstalled:
         """All that pyproject.toml names, each by its own name."""
         assert installed.run("pillion", "--version").stdout == f"pillion {__version__}\n"
         assert installed.run("kubectl-pillion", "--help").stdout.startswith("usage: kubectl pillion ")
-        assert "pip install argcomplete" in installed.run("kubectl_complete-pillion", "").stderr
+        assert "as pillion[completion]" in installed.run("kubectl_complete-pillion", "").stderr
 
     def test_every_command_is_there(self, installed: Installed) -> None:
         """With all that it imports."""
