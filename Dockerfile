@@ -21,6 +21,12 @@ RUN set -eu; \
     if [ -n "${TAIL_FEATURES:-}" ]; then \
       install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
     fi
+# Licence notices of all that is linked into it.
+COPY LICENSE /image/usr/share/doc/pillion-tail/
+RUN sh notices/collect.sh /image/usr/share/doc/pillion-tail; \
+    if [ -n "${TAIL_FEATURES:-}" ]; then \
+      install -D -m 644 -t /image/usr/share/doc/ca-certificates /usr/share/doc/ca-certificates/copyright; \
+    fi
 
 FROM ${BASE} AS build
 ARG UV_VERSION=0.13.8
@@ -34,6 +40,8 @@ RUN set -eu; \
 ENV UV_PROJECT_ENVIRONMENT=/opt/pillion UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
 COPY pyproject.toml uv.lock README.md ./
 RUN /uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --python "$(command -v python3)"
+COPY LICENSE .
+COPY pillion pillion
 COPY webhook webhook
 COPY certs certs
 RUN /uv/bin/uv sync --quiet --frozen --no-dev --no-editable
@@ -60,8 +68,8 @@ RUN set -eu; \
       echo "$(readlink -f "${file%/*}")/${file##*/}"; readlink -f "$file"; \
     done < /named | sort -u > /files
 
-# The final root; scanners find in status.d the packages that the libraries are from. Of a file that was moved aside
-# dpkg-query also says "diversion by".
+# The final root; scanners find in status.d the packages that the libraries are from, and their licences beside them. Of
+# a file that was moved aside dpkg-query also says "diversion by".
 RUN set -eu; \
     mkdir -p /image/etc /image/var/lib/dpkg/status.d; \
     for folder in bin lib lib64; do \
@@ -72,7 +80,11 @@ RUN set -eu; \
     while read -r file; do \
       dpkg-query -S "$file" "${file#/usr}" 2>/dev/null | sed -n '/^diversion by/!s/:.*//p' || true; \
     done < /files | sort -u \
-      | while read -r package; do dpkg-query -s "$package" > "/image/var/lib/dpkg/status.d/$package"; done; \
+      | while read -r package; do \
+          dpkg-query -s "$package" > "/image/var/lib/dpkg/status.d/$package"; \
+          install -D -m 644 -t "/image/usr/share/doc/$package" "/usr/share/doc/$package/copyright"; \
+        done; \
+    cp -r --parents /usr/share/common-licenses /image; \
     echo 'pillion:x:65532:65532::/nonexistent:/nonexistent' > /image/etc/passwd; \
     echo 'pillion:x:65532:' > /image/etc/group; \
     echo 'hosts: files dns' > /image/etc/nsswitch.conf

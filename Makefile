@@ -21,6 +21,9 @@ BUILD ?=
 TAG := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' webhook/__init__.py)
 LABELS = --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null)
 IMAGES := dist/pillion-images.tar
+# Where releases are downloaded from, for the plugin's manifest, and where it is written.
+HOMEPAGE ?=
+DIST ?= dist
 # All tests together must reach the share of the code that pyproject.toml asks for; chosen ones need not.
 COVERAGE = $(if $(PYTEST),,--cov --cov-report=)
 # pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
@@ -31,7 +34,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help image serve playground screenshots test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills release clean
+.PHONY: help image serve playground screenshots test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills plugin release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -82,7 +85,7 @@ check: $(VENV)/.installed ## style, types, import contracts, lock file and gener
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck webhook/profiles/*.sh examples/*.sh .ci/run
+	$(BIN)/shellcheck webhook/profiles/*.sh examples/*.sh .ci/run .krew/kubectl-pillion tail/notices/collect.sh
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
 ifneq ($(CARGO),)
@@ -143,6 +146,13 @@ test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a 
 
 drills: $(VENV)/.installed ## an operator's first month on a real node, under load, with Prometheus; half an hour, needs apt-get install prometheus
 	@$(BIN)/python -m tests.cluster.drills
+
+plugin: ## pack kubectl's plugin for krew, and write its manifest (HOMEPAGE=https://github.com/OWNER/pillion)
+	@test -n "$(HOMEPAGE)" || { echo "make: whose releases? make plugin HOMEPAGE=https://github.com/OWNER/pillion" >&2; exit 1; }
+	@mkdir -p $(DIST)
+	tar -czf $(DIST)/kubectl-pillion.tar.gz -C .krew kubectl-pillion -C .. LICENSE
+	sed -e '/^#/d' -e 's|$$HOMEPAGE|$(HOMEPAGE)|' -e "s/\$$SHA256/$$(sha256sum < $(DIST)/kubectl-pillion.tar.gz | cut -d ' ' -f 1)/" \
+	  .krew/pillion.yaml > $(DIST)/pillion.yaml
 
 release: $(VENV)/.installed ## set VERSION=x.y.z everywhere, date the changelog, commit and tag; nothing is pushed
 	@case "$(VERSION)" in [0-9]*.[0-9]*.[0-9]*) ;; *) echo "make: which version? make release VERSION=1.2.3" >&2; exit 1;; esac

@@ -23,7 +23,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 NAMED = re.compile(r"\bdocs/[\w/.-]*\.md(?:#[\w-]+)?")
 SOURCES = [
     path
-    for folder in ("webhook", "certs", "charts", "tests")
+    for folder in ("webhook", "certs", "pillion", "charts", "tests")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in {".py", ".sh", ".yaml", ".json", ".tpl", ".txt", ".md"}
 ]

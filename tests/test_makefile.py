@@ -64,3 +64,12 @@ class TestImage:
         shown = subprocess.run(["make", "image", "BUILDER="], cwd=ROOT, capture_output=True, text=True, check=False)
         assert shown.returncode == 2
         assert "there is no docker and no podman; install one of them" in shown.stderr
+
+
+def test_the_plugin_needs_to_know_whose_releases(tmp_path: Path) -> None:
+    """Its manifest says where it is downloaded from."""
+    command = ["make", "plugin", "HOMEPAGE=", f"DIST={tmp_path}/dist"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 2
+    assert "make plugin HOMEPAGE=https://github.com/OWNER/pillion\n" in shown.stderr
+    assert not (tmp_path / "dist").exists()

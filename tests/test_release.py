@@ -1,6 +1,8 @@
 """The version stands where `make release` changes it, and nowhere else."""
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -15,7 +17,19 @@ BUMPED = [entry["filename"] for entry in PROJECT["tool"]["bumpversion"]["files"]
 #: What was measured stays what it was.
 ELSEWHERE = {"docs/benchmarks.md", "docs/test-results.md"}
 #: Where a user would copy it from; a version in a test is the test's own.
-USED = ("webhook", "certs", "charts", "docs", "examples", "tail/src", "tail/README.md", "README.md", "Dockerfile")
+USED = (
+    ".krew",
+    "webhook",
+    "certs",
+    "pillion",
+    "charts",
+    "docs",
+    "examples",
+    "tail/src",
+    "tail/README.md",
+    "README.md",
+    "Dockerfile",
+)
 VERSION = re.compile(rf"(?<![\d.]){re.escape(__version__)}(?![\d.]\d)")
 
 
@@ -50,6 +64,24 @@ def test_it_stands_nowhere_else() -> None:
     assert len(texts) > 200
     found = {name for name, text in texts.items() if VERSION.search(text)}
     assert found - set(BUMPED) - ELSEWHERE == set()
+
+
+def test_on_pypi_the_readmes_links_lead_to_the_repository(tmp_path: Path) -> None:
+    """By what the workflow does before it builds the wheel: PyPI shows the page without the files around it."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    [script] = [step["run"] for step in jobs["wheel"]["steps"] if "README.md" in step.get("run", "")]
+    page = (ROOT / "README.md").read_text()
+    (tmp_path / "README.md").write_text(page)
+    github = {"SERVER_URL": "https://github.com", "REPOSITORY": "owner/pillion", "REF_NAME": "v1.2.3"}
+    environment = {**os.environ, **{f"GITHUB_{name}": value for name, value in github.items()}}
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True)
+    changed = (tmp_path / "README.md").read_text()
+    link = re.compile(r"\]\(([^)]+)\)")
+    base = "https://github.com/owner/pillion"
+    assert len(link.findall(page)) == len(link.findall(changed)) > 30
+    assert {target for target in link.findall(changed) if not target.startswith(("#", f"{base}/"))} == set()
+    assert f"![The playground]({base}/raw/v1.2.3/docs/images/playground-light.png)" in changed
+    assert f"[get started]({base}/blob/v1.2.3/docs/get-started.md)" in changed
 
 
 def test_the_changelog_has_a_place_for_what_is_next() -> None:

@@ -229,7 +229,7 @@ class TestWithoutTheLibrary:
     def test_it_is_said(self, command: tuple[str, ...], code: int) -> None:
         """In one sentence."""
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = "completion needs a Python package; write: pip install argcomplete"
+        said = "completion needs the Python package argcomplete; install Pillion with it, as pillion[completion]"
         assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{command[0].split('-c')[0]}: {said}\n")
 
     def test_tab_does_nothing(self) -> None:

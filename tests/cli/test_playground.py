@@ -5,14 +5,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.cli.conftest import Call
-from tests.playground.process import Playground, playground
+from tests.playground.process import ask, playground
+from webhook.cli.preview import worker_command
 
 POD = """\
 apiVersion: v1
@@ -20,12 +20,6 @@ kind: Pod
 metadata: {name: shop, annotations: {pillion.dev/inject: "true"}}
 spec: {containers: [{name: shop, image: shop:1}]}
 """
-
-
-def ask(server: Playground, text: str) -> httpx2.Response:
-    """Ask as the page does."""
-    headers = {"origin": server.address.rstrip("/")}
-    return httpx2.post(f"{server.address}ask", json={"text": text}, headers=headers, timeout=30)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
@@ -126,9 +120,8 @@ def test_the_page_is_opened_if_that_is_asked(tmp_path: Path, opens: bool) -> Non
 def test_the_worker_is_a_program() -> None:
     """It answers on standard output until its input ends."""
     question = json.dumps({"text": POD}).encode()
-    command = [sys.executable, "-P", "-m", "webhook.cli.preview"]
     framed = len(question).to_bytes(4, "big") + question
-    done = subprocess.run(command, input=framed * 2, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(worker_command(None), input=framed * 2, capture_output=True, check=True, timeout=60)
     length = int.from_bytes(done.stdout[:4], "big")
     assert done.stdout[: 4 + length] == done.stdout[4 + length :]
     assert json.loads(done.stdout[4 : 4 + length])["shown"]["injected"]

@@ -13,7 +13,7 @@ from tests.cli.manifests import APP, BAD, QUIET
 
 ROOT = Path(__file__).parent.parent.parent
 #: What installing the package needs.
-SOURCES = (".pre-commit-hooks.yaml", "LICENSE", "README.md", "certs", "pyproject.toml", "webhook")
+SOURCES = (".pre-commit-hooks.yaml", "LICENSE", "README.md", "certs", "pillion", "pyproject.toml", "webhook")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

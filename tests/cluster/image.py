@@ -6,6 +6,7 @@ Podman builds them without a registry, on a base that debootstrap makes from Deb
 import fcntl
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+netns = "none" # for what is run; a build says otherwise
 """
 
 
@@ -84,6 +86,14 @@ def ubuntu(folder: Path, say: Say = say_on_stderr) -> Path:
     with tempfile.TemporaryDirectory() as context:
         (Path(context) / "Dockerfile").write_text(f'FROM {BASE}\nCMD ["/bin/bash"]\n')
         return _Builder(say).build(folder / "ubuntu.tar", [UBUNTU], context=Path(context))
+
+
+def write_docker(path: Path, say: Say = say_on_stderr) -> None:
+    """Write a program that takes docker's words: podman, with the images that were built here."""
+    builder = _Builder(say)
+    settings = shlex.quote(builder.environment()["CONTAINERS_CONF"])
+    path.write_text(f'#!/bin/sh\nCONTAINERS_CONF={settings} exec {shlex.join(builder.command())} "$@"\n')
+    path.chmod(0o755)
 
 
 class _Builder:
@@ -140,17 +150,19 @@ class _Builder:
             self._podman("import", "--quiet", str(archive), BASE)
 
     def _podman(self, *words: str) -> None:
-        _run(self._command(*words), self._environment())
+        _run(self.command(*words), self.environment())
 
     def _attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self._command(*words), capture_output=True, text=True, check=False, env=self._environment(), timeout=SECONDS
+            self.command(*words), capture_output=True, text=True, check=False, env=self.environment(), timeout=SECONDS
         )
 
-    def _command(self, *words: str) -> list[str]:
+    def command(self, *words: str) -> list[str]:
+        """Return podman's command line with these words."""
         return ["podman", f"--root={self._folder / 'store'}", f"--runroot={self._folder / 'run'}", *words]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the environment that podman needs here."""
         settings = self._folder / "containers.conf"
         settings.write_text(_SETTINGS)
         return {**os.environ, "CONTAINERS_CONF": str(settings)}

@@ -114,7 +114,13 @@ CERT_MANAGER = Source(
     packages={"cert-manager": "."},
     stamps=("github.com/cert-manager/cert-manager/pkg/util.AppVersion={version}",),
 )
-SOURCES = (KUBERNETES, HELM, CERT_MANAGER)
+KREW = Source(
+    module="sigs.k8s.io/krew",
+    folder=HERE / "krew",
+    packages={name: f"sigs.k8s.io/krew/cmd/{name}" for name in ("krew", "validate-krew-manifest")},
+    stamps=("sigs.k8s.io/krew/internal/version.gitTag={version}",),
+)
+SOURCES = (KUBERNETES, HELM, CERT_MANAGER, KREW)
 ETCD_REQUIREMENT = HERE / "etcd.txt"
 ETCD_MACHINES = ("x86_64", "aarch64")  # the wheels that there are
 

@@ -2,13 +2,19 @@
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests import pages
+from tests.cli.manifests import BAD
+from webhook.cli import COMMANDS
 
 from . import image, programs
 
@@ -26,6 +32,8 @@ class Archive(NamedTuple):
     """Path to size."""
     program: bytes
     """The sidecar's program."""
+    root: Path
+    """The files themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +70,42 @@ def built(build: Callable[[Path, programs.Say], Path], folder: Path, say: progra
                 found = {member.name: member.size for member in layer.getmembers() if not member.isdir()}
                 program = read(layer, PROGRAM) if PROGRAM in found else program
                 files |= found
+                layer.extractall(folder / "root", filter="tar")
     path.unlink()
-    return Archive(config, files, program)
+    return Archive(config, files, program, folder / "root")
+
+
+def notices(archive: Archive, folder: str) -> list[str]:
+    """Return the files with text that are somewhere below a folder."""
+    return [path for path, size in archive.files.items() if path.startswith(f"{folder}/") and size > 0]
+
+
+def linked_crates() -> set[str]:
+    """Return the crates that are linked into pillion-tail, as NAME-VERSION."""
+    cargo = programs.cargo()
+    if cargo is None:
+        pytest.skip("there is no cargo to name the crates")
+    command = [cargo, "tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"]
+    listed = subprocess.run(command, cwd=image.REPOSITORY / "tail", capture_output=True, text=True, check=True).stdout
+    return {f"{name}-{version}" for name, version in re.findall(r"^(\S+) v(\S+)$", listed, re.MULTILINE)}
 
 
 class TestTail:
     """The sidecars' image: cold nodes pull it before an application starts."""
 
     def test_it_holds_one_program(self, tail: Archive) -> None:
-        """Nothing else, below 2 MB."""
-        assert list(tail.files) == [PROGRAM]
-        assert tail.files[PROGRAM] < 2e6
+        """And the notices of what is in it; below 2 MB."""
+        assert {path for path in tail.files if not path.startswith("usr/share/doc/")} == {PROGRAM}
+        assert sum(tail.files.values()) < 2e6
+
+    def test_it_has_the_notices_of_what_is_linked_into_it(self, tail: Archive) -> None:
+        """Each crate's, Rust's and the C library's, beside our own licence."""
+        doc = "usr/share/doc/pillion-tail"
+        crates = linked_crates()
+        assert len(crates) > 5
+        assert {crate for crate in (*crates, "rust") if not notices(tail, f"{doc}/{crate}")} == set()
+        assert notices(tail, f"{doc}/musl") or notices(tail, f"{doc}/glibc")
+        assert f"{doc}/LICENSE" in tail.files
 
     def test_it_runs_the_program_as_nobody_in_particular(self, tail: Archive) -> None:
         """Not root, by a number: the kubelet can't judge a name."""
@@ -131,3 +164,128 @@ def test_every_module_is_compiled(archive: Archive) -> None:
 def test_it_is_small(archive: Archive) -> None:
     """Below 110 MB unpacked; docs/test-results.md says of what."""
     assert sum(archive.files.values()) < 110e6
+
+
+class TestNotices:
+    """The licence notices of what is in the servers' image: docs/installing.md says where."""
+
+    def test_of_pythons_packages(self, archive: Archive) -> None:
+        """Each brings its own, Pillion among them."""
+        packages = {path.partition(".dist-info/")[0] for path in archive.files if ".dist-info/" in path}
+        assert len(packages) > 20
+        assert {package for package in packages if not notices(archive, f"{package}.dist-info/licenses")} == set()
+
+    def test_of_debians_packages(self, archive: Archive) -> None:
+        """Each that scanners are told of, and the licences that these notices name."""
+        status = "var/lib/dpkg/status.d/"
+        packages = {path.removeprefix(status) for path in archive.files if path.startswith(status)}
+        assert any(name.startswith("libc6") for name in packages)
+        named: set[str] = set()
+        for package in packages:
+            text = (archive.root / "usr/share/doc" / package / "copyright").read_text()
+            named |= set(re.findall(r"/usr/share/common-licenses/(\w[\w.-]*\w)", text))
+        assert {name for name in named if not (archive.root / "usr/share/common-licenses" / name).is_file()} == set()
+
+    def test_of_python_itself(self, archive: Archive) -> None:
+        """In the folder of its library."""
+        assert [path for path in archive.files if re.fullmatch(r"usr/.*lib/python3\.\d+/LICENSE\.txt", path)]
+
+    def test_of_the_sidecars_program(self, archive: Archive, tail: Archive) -> None:
+        """The same as in its own image."""
+        assert notices(archive, "usr/share/doc/pillion-tail") == notices(tail, "usr/share/doc/pillion-tail")
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(archive: Archive) -> Iterator[Run]:
+    """Return what runs the image's program: its files are the root, its settings the environment and the user."""
+    environment = dict(setting.split("=", 1) for setting in archive.config["Env"])
+    manifests = archive.root / "manifests"
+    manifests.mkdir()
+
+    def call(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        root = [str(programs.on_path("chroot")), f"--userspec={archive.config['User']}", str(archive.root)]
+        command = [*root, *archive.config["Entrypoint"], *words]
+        return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)
+
+    yield call
+    shutil.rmtree(manifests)
+
+
+class TestCommandLine:
+    """What `docker run IMAGE COMMAND` does."""
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_command_is_there(self, run: Run, command: str) -> None:
+        """With all that it imports: nothing of it was trimmed away."""
+        done = run(command, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.parametrize(
+        ("words", "code", "shown"),
+        [
+            (("inject", "-f", "-"), 0, "- name: pillion-tail"),
+            (("inject", "-f", "-", "--diff"), 0, "+        - name: pillion-tail"),
+            (("uninject", "-f", "-"), 0, "kind: Deployment"),
+            (("explain", "-f", "-"), 0, "Injected with profile tail"),
+            (("lint", "-f", "-"), 0, ""),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    )
+    def test_manifests_on_standard_input(self, run: Run, words: tuple[str, ...], code: int, shown: str) -> None:
+        """As docs/command-line.md shows it."""
+        done = run(*words, stdin=(image.REPOSITORY / "examples/app.yaml").read_text())
+        assert (done.returncode, shown in done.stdout) == (code, True), done.stderr
+
+    def test_files_of_a_folder(self, run: Run, archive: Archive) -> None:
+        """Manifests, and a configuration."""
+        (archive.root / "manifests/bad.yaml").write_text(BAD)
+        (archive.root / "manifests/pillion.yaml").write_text("profiles: {mine: {base: tail, description: mine}}\n")
+        assert run("config", "check", "-f", "/manifests/pillion.yaml").returncode == 0
+        done = run("lint", "-f", "/manifests/bad.yaml", "--config", "/manifests/pillion.yaml")
+        assert (done.returncode, "must begin with /" in done.stdout) == (1, True), done.stderr
+
+    @pytest.mark.parametrize("words", [("status",), ("upgrade", "--dry-run"), ("certs", "show")], ids=" ".join)
+    def test_what_needs_a_cluster_says_what_is_missing(self, run: Run, words: tuple[str, ...]) -> None:
+        """The image has no kubectl."""
+        done = run(*words)
+        assert (done.returncode, "there is no kubectl on PATH" in done.stderr) == (2, True), done.stderr
+
+    def test_completion_says_what_is_missing(self, run: Run) -> None:
+        """A shell's completion is no part of a server."""
+        done = run("completion", "bash")
+        assert (done.returncode, "argcomplete" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.usefixtures("archive")
+class TestPage:
+    """The commands of the pages, by podman, with the manifests of a reader."""
+
+    def run(self, place: str, folder: Path, say: programs.Say) -> str:
+        """Run a command in the folder."""
+        path = folder / "programs"
+        path.mkdir()
+        image.write_docker(path / "docker", say)
+        return pages.run(place, path, folder)
+
+    def test_a_manifest_on_standard_input(self, tmp_path: Path, say: programs.Say) -> None:
+        """The output is a manifest, and nothing else."""
+        (tmp_path / "app.yaml").write_text((image.REPOSITORY / "examples/app.yaml").read_text())
+        said = self.run("command-line.md#from-the-image 1", tmp_path, say)
+        assert said.startswith("apiVersion: "), said
+        assert "- name: pillion-tail" in said
+
+    def test_a_folder(self, tmp_path: Path, say: programs.Say) -> None:
+        """Manifests and a configuration, which the image's user may read."""
+        tmp_path.chmod(0o755)
+        (tmp_path / "app.yaml").write_text(BAD)
+        (tmp_path / "pillion.yaml").write_text("profiles: {mine: {base: tail, description: mine}}\n")
+        said = self.run("command-line.md#from-the-image 2", tmp_path, say)
+        assert said.startswith("app.yaml:7:5: warning: Pod/bad: not injected"), said
+
+    def test_the_notices(self, tmp_path: Path, say: programs.Say) -> None:
+        """They are copied out of an image that has no program to show them."""
+        said = self.run("installing.md#licence-notices 1", tmp_path, say)
+        assert (tmp_path / "notices/pillion-tail/LICENSE").is_file(), said

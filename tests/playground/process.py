@@ -4,12 +4,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Playground", "playground"]
+import httpx2
+
+__all__ = ["Playground", "ask", "playground"]
 
 
 class Playground(NamedTuple):
@@ -26,12 +28,14 @@ class Playground(NamedTuple):
 
 @contextmanager
 def playground(
-    *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    *arguments: str,
+    program: Sequence[str | Path] = (sys.executable, "-P", "-c", "import pillion; raise SystemExit(pillion.main())"),
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Playground]:
     """Start one on a free port, and end it."""
-    program = "import sys; from webhook.cli import main; sys.exit(main())"
     with subprocess.Popen(
-        [sys.executable, "-P", "-c", program, "playground", "--port", "0", *arguments],
+        [*program, "playground", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,3 +49,9 @@ def playground(
             yield Playground(process, line.strip())
         finally:
             process.kill()
+
+
+def ask(server: Playground, text: str) -> httpx2.Response:
+    """Ask as the page does."""
+    headers = {"origin": server.address.rstrip("/")}
+    return httpx2.post(f"{server.address}ask", json={"text": text}, headers=headers, timeout=30)

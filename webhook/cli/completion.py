@@ -100,7 +100,9 @@ def _argcomplete() -> Any:
     try:
         import argcomplete  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise MissingPackageError("completion needs a Python package; write: pip install argcomplete") from None
+        raise MissingPackageError(
+            "completion needs the Python package argcomplete; install Pillion with it, as pillion[completion]"
+        ) from None
     return argcomplete
 
 

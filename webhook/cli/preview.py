@@ -29,7 +29,7 @@ from webhook.workloads.objects import objects
 from webhook.workloads.reports import Report, Review, examine
 from webhook.workloads.workload import Workload, operations
 
-__all__ = ["Question", "answer", "setup", "worker_command"]
+__all__ = ["Question", "answer", "main", "setup", "worker_command"]
 
 #: The namespace of objects which name none.
 NAMESPACE = "default"
@@ -104,8 +104,9 @@ def _example(text: str) -> dict[str, str]:
 
 def worker_command(config: str | None) -> list[str]:
     """Return the command of the worker that judges by this configuration file, or by the built-in configuration."""
-    # -P: a folder "webhook" where the user happens to be is not this package
-    return [sys.executable, "-P", "-m", __name__, *(["--config", config] if config else [])]
+    # pillion finds this package where it is installed; -P: a folder "webhook" where the user happens to be is another
+    program = f"import pillion; from {__name__} import main; main()"
+    return [sys.executable, "-P", "-c", program, *(["--config", config] if config else [])]
 
 
 def answer(configuration: Configuration, question: bytes) -> bytes:
@@ -315,7 +316,3 @@ def main() -> None:
         serve(lambda _: msgspec.json.encode(_unreadable([problem])), CPU_LIMIT)
     else:
         serve(partial(answer, configuration), CPU_LIMIT)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,22 @@
+"""Where the programs start: the one name that the wheel puts into site-packages.
+
+There the packages ``webhook`` and ``certs`` are in this folder, so that they neither overwrite nor meet others of these
+names: docs/decisions/0028-one-name-in-site-packages.md.
+"""
+
+import sys
+from pathlib import Path
+
+# in front: whatever else is installed, these two names are ours in this process
+sys.path.insert(0, str(Path(__file__).parent))
+
+from webhook.cli import main
+
+__all__ = ["answer_kubectl", "main"]
+
+
+def answer_kubectl() -> int:
+    """Print what completes ``kubectl pillion``, and return the exit code."""
+    from webhook.cli import completion  # noqa: PLC0415 — the other commands start without it
+
+    return completion.answer_kubectl()
