@@ -111,6 +111,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- mul (regexFind "^[0-9]+" . | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .)) }}
 {{- end }}
 
+{{/* A server serves on after SIGTERM, until every API server knows: for drainTimeout at most. The rest is margin. */}}
+{{- define "pillion.gracePeriodSeconds" -}}
+{{- $drain := dig "drainTimeout" "15s" (.Values.server.settings | default dict) -}}
+{{- add 15 (div (include "pillion.milliseconds" $drain | int64 | add 999) 1000) -}}
+{{- end }}
+
+{{/* The alerts of files/alerts.yaml as a list, with the release's names. */}}
+{{- define "pillion.alerts" -}}
+{{- $selector := printf "job=%q, namespace=%q" (include "pillion.fullname" .) .Release.Namespace -}}
+{{- $file := .Files.Get "files/alerts.yaml"
+  | replace "job=\"pillion\", namespace=\"pillion-system\"" $selector
+  | replace "deployment=\"pillion\", namespace=\"pillion-system\"" (replace "job=" "deployment=" $selector)
+  | replace "[.]pillion[.]pillion-system[.]" (printf "[.]%s[.]%s[.]" (include "pillion.fullname" .) .Release.Namespace)
+  | replace "runbook_url: " (printf "runbook_url: %s" .Values.prometheusRule.runbooks)
+  | fromYaml -}}
+{{- (index $file.groups 0).rules | toYaml -}}
+{{- end }}
+
+{{/* A regular expression for an alert's threshold: the number at the end of a line of its expression. */}}
+{{- define "pillion.threshold" -}}
+(?m)([<>]) [0-9][0-9 *]*$
+{{- end }}
+
 {{- define "pillion.selfManaged" -}}
 {{- if eq .Values.certificates.mode "self-managed" }}true{{ end }}
 {{- end }}
@@ -144,6 +167,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "pillion.testNamespace" -}}
 {{ .Values.test.namespace | default (printf "%s-%s" .Release.Namespace (include "pillion.testName" .) | trunc 63 | trimSuffix "-") }}
+{{- end }}
+
+{{/* Labels that webhook.namespaceSelector selects, for the namespace that `helm test` brings. */}}
+{{- define "pillion.testNamespaceLabels" -}}
+{{- $selector := .Values.webhook.namespaceSelector | default dict -}}
+{{- $labels := $selector.matchLabels | default dict | deepCopy -}}
+{{- range $selector.matchExpressions -}}
+{{- if has .operator (list "In" "Exists") -}}
+{{- $_ := set $labels .key (first (.values | default (list ""))) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $labels -}}
 {{- end }}
 
 {{/* Hook objects go after each test, passed or not; what the test says is printed. */}}
@@ -183,6 +218,10 @@ annotations:
     caBundle: {{ $root.Values.certificates.caBundle | b64enc }}
     {{- end }}
   namespaceSelector:
+    {{- with ($root.Values.webhook.namespaceSelector).matchLabels }}
+    matchLabels:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     matchExpressions:
       - key: {{ $root.Values.prefix }}inject
         operator: {{ .namespaces }}
@@ -191,6 +230,9 @@ annotations:
         operator: NotIn
         values:
           {{- include "pillion.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 10 }}
+      {{- with ($root.Values.webhook.namespaceSelector).matchExpressions }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
   admissionReviewVersions: [v1]
   sideEffects: None
 {{- end }}
