@@ -150,7 +150,7 @@ def test_the_server_reads_its_settings() -> None:
 @pytest.mark.parametrize(
     ("page", "name", "written"),
     [
-        ("installing.md", "namespaces.yaml", "values:\n            - forbidden"),
+        ("installing.md", "namespaces.yaml", "- forbidden"),
         ("monitoring.md", "alerts.yaml", ") > 10"),
     ],
 )

@@ -17,7 +17,7 @@ from tests.chart.rendering import VALUE_SETS, objects, rendered
 from tests.pages import ROOT, files
 
 from .client import Client
-from .conftest import Cluster, NewNamespace, RunningCluster
+from .conftest import Cluster, NewNamespace
 from .image import CHART
 from .processes import wait_until
 from .release import EFFECT_SECONDS, READY_SECONDS, Release
@@ -156,8 +156,8 @@ class TestNothingDrifts:
         helm("uninstall", "synced", "-n", where, "--wait=hookOnly")
 
 
+@pytest.mark.usefixtures("node")
 def test_without_helm_the_keepers_do_all(
-    node: RunningCluster,
     kubectl: Client,
     helm: Client,
     new_namespace: NewNamespace,

@@ -1,4 +1,4 @@
-"""docs/platforms.md: its values checked by the written rules of other platforms, and run on the node where they can be."""
+"""docs/platforms.md: its values, checked by other platforms' written rules, and run on the node where they can be."""
 
 import json
 import secrets
