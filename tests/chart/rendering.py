@@ -10,7 +10,7 @@ from tests.cluster import programs
 from tests.cluster.image import CHART
 from tests.pages import ROOT, files
 
-__all__ = ["NAMESPACE", "PLATFORMS", "PROVIDED", "VALUE_SETS", "helm", "objects", "rendered"]
+__all__ = ["NAMESPACE", "PLATFORMS", "PROVIDED", "VALUE_SETS", "helm", "objects", "objects_to_apply", "rendered"]
 
 NAMESPACE = "pillion-system"
 PROVIDED = {"mode": "provided", "secretName": "pair", "caBundle": "-----BEGIN CERTIFICATE-----\n"}
@@ -86,7 +86,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "test": {"namespace": "canaries"},
     },
     "host-network": PLATFORMS["host-network.yaml"],
-    "openshift": PLATFORMS["openshift.yaml"],
+    "openshift": {"openshift": True},
     "least": {
         "replicas": 0,
         "nodeSelector": None,
@@ -111,6 +111,15 @@ def rendered(values: dict[str, Any], name: str = "pillion", namespace: str = NAM
     answer = helm("template", name, str(CHART), values=values, namespace=namespace)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
+
+
+def objects_to_apply(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Return those that are applied where Helm is not used: all but the hooks of `helm test`."""
+    return [
+        each
+        for each in objects(values, name, namespace)
+        if "helm.sh/hook" not in each["metadata"].get("annotations", {})
+    ]
 
 
 def objects(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> list[dict[str, Any]]:

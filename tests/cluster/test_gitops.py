@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.chart.rendering import VALUE_SETS, objects, rendered
+from tests.chart.rendering import VALUE_SETS, objects, objects_to_apply, rendered
 from tests.pages import ROOT, files
 
 from .client import Client
 from .conftest import Cluster, NewNamespace
 from .image import CHART
 from .processes import wait_until
-from .release import EFFECT_SECONDS, READY_SECONDS, Release
+from .release import EFFECT_SECONDS, applied, image_values
 from .shell import shell_with
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
@@ -59,10 +59,8 @@ def synced(namespace: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what Argo CD makes of the chart: neither hooks nor Leases, and here no foreign kinds either."""
     return [
         each
-        for each in objects(values, "synced", namespace)
-        if "helm.sh/hook" not in each["metadata"].get("annotations", {})
-        and each["kind"] != "Lease"
-        and each["apiVersion"].partition("/")[0] not in FOREIGN
+        for each in objects_to_apply(values, "synced", namespace)
+        if each["kind"] != "Lease" and each["apiVersion"].partition("/")[0] not in FOREIGN
     ]
 
 
@@ -164,29 +162,21 @@ def test_without_helm_the_keepers_do_all(
     pillion_image: tuple[str, ...],
 ) -> None:
     """As Argo CD applies it: the missing Lease is made, pods are injected, and a second sync changes nothing."""
-    namespace = new_namespace("restricted")
-    given = dict(option.removeprefix("--set=image.").split("=", 1) for option in pillion_image)
-    values: dict[str, Any] = {"prefix": "synced.example.org/", "replicas": 1, **({"image": given} if given else {})}
-    items = synced(namespace, values)
-    release = Release("synced", namespace, "synced.example.org/", helm, kubectl, 0)
-    apply = ("apply", *APPLY["argo-cd-server-side"], "-f", "-")
-    try:
-        kubectl(*apply, stdin=as_list(items))
-        kubectl("rollout", "status", "deployment/synced-pillion", "-n", namespace, f"--timeout={READY_SECONDS:.0f}s")
-        assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
-        lease = kubectl("get", "lease", "synced-pillion-certificate", "-n", namespace, "-o", "json")
+    names = {"name": "synced", "namespace": new_namespace("restricted"), "prefix": "synced.example.org/"}
+    values = {"prefix": names["prefix"], "replicas": 1, **image_values(pillion_image)}
+    items = synced(names["namespace"], values)
+    with applied(helm, kubectl, items, **names) as release:
+        lease = kubectl("get", "lease", "synced-pillion-certificate", "-n", release.namespace, "-o", "json")
         assert lease["spec"]["holderIdentity"]
 
         def changes_nothing() -> bool:
             before = live(kubectl, items)
-            kubectl(*apply, stdin=as_list(items))
+            kubectl("apply", *SERVER_SIDE, "--field-manager=applied", "-f", "-", stdin=as_list(items))
             return bool(live(kubectl, items) == before)
 
         # a keeper's first steps may still come between
         assert wait_until(changes_nothing, EFFECT_SECONDS, poll=1)
         assert release.injects()
-    finally:
-        kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=as_list(items))
 
 
 class TestArgoCD:
@@ -242,7 +232,7 @@ class TestKustomize:
 
     def test_it_changes_what_it_says(self, apiserver: Cluster, folder: Path) -> None:
         """Every object is there, and only the Deployment is another."""
-        made = [each for each in objects({}) if "helm.sh/hook" not in each["metadata"].get("annotations", {})]
+        made = objects_to_apply({})
         (folder / "pillion.yaml").write_text("\n---\n".join(map(json.dumps, made)))
         built = {
             (each["kind"], each["metadata"]["name"]): each

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chart import canary
-from tests.chart.rendering import PLATFORMS, objects
+from tests.chart.rendering import VALUE_SETS, objects, objects_to_apply
 from tests.chart.restricted_v2 import refused
 from tests.injection.reviews import patched, verdict_on
 from tests.pages import ROOT, files
@@ -18,7 +18,7 @@ from webhook.configuration import parse
 from .client import Client
 from .conftest import Cluster, Install, NewNamespace, RunningCluster
 from .processes import wait_until
-from .release import EFFECT_SECONDS, Release, annotated_pod, asking, prints
+from .release import EFFECT_SECONDS, Release, annotated_pod, applied, asking, image_values, prints
 from .shell import shell_with
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm_program")]
 #: A range of users as OpenShift gives a namespace, and the first one, whom pods get.
 USERS = range(1000660000, 1000670000)
 USER = USERS[0]
-OPENSHIFT = PLATFORMS["openshift.yaml"]
+OPENSHIFT = VALUE_SETS["openshift"]
 
 
 def pods_of(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
@@ -79,26 +79,23 @@ class TestOpenShift:
         assert refused(injected["spec"], USERS) == []
 
     @pytest.mark.usefixtures("node")
-    @pytest.mark.parametrize("namespace", ["restricted"], indirect=True)
     def test_everything_runs_as_such_a_user(
-        self, install: Install, kubectl: Client, namespace: str, tmp_path: Path
+        self, helm: Client, kubectl: Client, new_namespace: NewNamespace, pillion_image: tuple[str, ...]
     ) -> None:
         """With what the constraint would fill in: a user that no image knows, the group 0, and a group for volumes."""
-        (tmp_path / "openshift.yaml").write_text(files((ROOT / "docs/platforms.md").read_text())["openshift.yaml"])
         chosen = {"runAsUser": USER, "fsGroup": USER}
-        filled_in = [f"--set=podSecurityContext.{key}={value}" for key, value in chosen.items()]
-        release = install("openshift", f"--values={tmp_path / 'openshift.yaml'}", *filled_in)
-        pod = annotated_pod(release.annotations(logs="/logs/app.log"))
-        pod["spec"]["securityContext"] = {**chosen, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-        pod["spec"]["containers"][0]["securityContext"] = {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        made = kubectl("create", "-n", namespace, "-o", "json", "-f", "-", stdin=pod)
-        assert "runAsUser" not in made["spec"]["initContainers"][0]["securityContext"]
-        assert prints(kubectl, namespace, "app", ["a line"])
-        said = release.helm("test", release.name, "-n", release.namespace, "--logs")
-        assert "profile tail: a pod ran, its line was printed" in said
+        names = {"name": "chosen", "namespace": new_namespace("restricted"), "prefix": "chosen.example.org/"}
+        values = {**OPENSHIFT, **image_values(pillion_image), "prefix": names["prefix"], "replicas": 1}
+        items = objects_to_apply(values, names["name"], names["namespace"])
+        for each in items:
+            if each["kind"] == "Deployment":
+                each["spec"]["template"]["spec"]["securityContext"] |= chosen
+        where = new_namespace()
+        with applied(helm, kubectl, items, **names) as release:
+            pod = annotated_pod(release.annotations(logs="/logs/app.log"), securityContext=chosen)
+            made = kubectl("create", "-n", where, "-o", "json", "-f", "-", stdin=pod)
+            assert "runAsUser" not in made["spec"]["initContainers"][0]["securityContext"]
+            assert prints(kubectl, where, "app", ["a line"])
 
 
 class TestTheNodesNetwork:

@@ -75,7 +75,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The configuration file, which servers read. */}}
 {{- define "pillion.configuration" -}}
-{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "profiles" .Values.profiles -}}
+{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "openshift" .Values.openshift "profiles" .Values.profiles -}}
 {{- if not (kindIs "invalid" .Values.ignoredContainers) -}}
 {{- $_ := set $configuration "ignoredContainers" .Values.ignoredContainers -}}
 {{- end -}}
@@ -85,6 +85,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* As a list in JSON. Without kube-system a stopped cluster could not start again. */}}
 {{- define "pillion.excludedNamespaces" -}}
 {{- append (concat (list "kube-system") (.Values.webhook.excludedNamespaces | default list)) .Release.Namespace | uniq | toJson -}}
+{{- end }}
+
+{{/* The security context of servers and test pods. */}}
+{{- define "pillion.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext | default dict -}}
+{{- .Values.openshift | ternary (omit $context "runAsUser" "runAsGroup" "fsGroup") $context | toYaml -}}
 {{- end }}
 
 {{- define "pillion.serviceAccountName" -}}
