@@ -210,7 +210,8 @@ annotations:
   {{- end }}
 {{- end }}
 
-{{/* What all webhook entries have. Takes root, name, path, namespaces (the label's operator). */}}
+{{/* What all webhook entries have. Takes root, name, path, namespaces (the label's operator). `pillion status` reads our
+two expressions, which come first. */}}
 {{- define "pillion.webhookEntry" -}}
 {{- $root := .root -}}
 - name: {{ .name }}.{{ include "pillion.clusterName" $root }}
