@@ -95,6 +95,7 @@ class TestOpenShift:
             pod = annotated_pod(release.annotations(logs="/logs/app.log"), securityContext=chosen)
             made = kubectl("create", "-n", where, "-o", "json", "-f", "-", stdin=pod)
             assert "runAsUser" not in made["spec"]["initContainers"][0]["securityContext"]
+            kubectl("wait", "-n", where, "--for=condition=Ready", "pod/app", "--timeout=60s")
             assert prints(kubectl, where, "app", ["a line"])
 
 
