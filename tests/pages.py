@@ -16,7 +16,10 @@ __all__ = ["COMMANDS", "NOT_RUN", "OUTPUTS", "PAGES", "ROOT", "anchor", "command
 
 ROOT = Path(__file__).parent.parent
 #: The pages whose commands an operator copies.
-PAGES = ("certificates.md", "command-line.md", "installing.md", "runbooks.md", "troubleshooting.md", "upgrading.md")
+PAGES = (
+    *("certificates.md", "command-line.md", "gitops.md", "installing.md", "platforms.md"),
+    *("runbooks.md", "troubleshooting.md", "upgrading.md"),
+)
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 #: Blocks of four blanks are commands, too; a list's continuation has fewer.

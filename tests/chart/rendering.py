@@ -8,11 +8,17 @@ from ruamel.yaml import YAML
 
 from tests.cluster import programs
 from tests.cluster.image import CHART
+from tests.pages import ROOT, files
 
-__all__ = ["NAMESPACE", "PROVIDED", "VALUE_SETS", "helm", "objects", "rendered"]
+__all__ = ["NAMESPACE", "PLATFORMS", "PROVIDED", "VALUE_SETS", "helm", "objects", "objects_to_apply", "rendered"]
 
 NAMESPACE = "pillion-system"
 PROVIDED = {"mode": "provided", "secretName": "pair", "caBundle": "-----BEGIN CERTIFICATE-----\n"}
+#: The values that docs/platforms.md shows, by file.
+PLATFORMS: dict[str, dict[str, Any]] = {
+    name: YAML(typ="safe", pure=True).load(text)
+    for name, text in files((ROOT / "docs/platforms.md").read_text()).items()
+}
 VALUE_SETS: dict[str, dict[str, Any]] = {
     "none": {},
     "provided": {"certificates": PROVIDED, "networkPolicy": {"enabled": True}},
@@ -35,9 +41,16 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "image": {"tag": "2", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "registry"}],
         "tail": {"image": {"tag": "2-tail", "pullPolicy": "Always"}, "pullsWithoutSecret": True},
+        "deploymentAnnotations": {"a": "b"},
+        "revisionHistoryLimit": 2,
+        "strategy": {"type": "Recreate"},
         "webhook": {
             "failurePolicy": "Fail",
             "timeoutSeconds": 5,
+            "namespaceSelector": {
+                "matchLabels": {"team": "web"},
+                "matchExpressions": [{"key": "quiet", "operator": "Exists"}],
+            },
             "objectSelector": {"matchLabels": {"logs": "yes"}},
             "annotations": {"a": "b"},
         },
@@ -47,7 +60,8 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
             "logLevel": "warning",
             "clientCA": "-----BEGIN CERTIFICATE-----\n",
             "clientNames": ["kube-apiserver"],
-            "env": [{"name": "PILLION_DRAIN_TIMEOUT", "value": "5s"}],
+            "settings": {"drainTimeout": "5s", "maxConnections": 1000000},
+            "env": [{"name": "TZ", "value": "UTC"}],
         },
         "podAnnotations": {"a": "b"},
         "podLabels": {"a": "b"},
@@ -57,11 +71,22 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "serviceAccount": {"annotations": {"a": "b"}},
         "service": {"annotations": {"a": "b"}},
         "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "runbooks": "https://example.org/"},
+        "serviceMonitor": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "endpoint": {"scrapeTimeout": "5s", "metricRelabelings": [{"action": "labeldrop", "regex": "pod"}]},
+        },
+        "prometheusRule": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "runbooks": "https://example.org/",
+            "alerts": {"PillionSlow": {"threshold": 0.5}, "PillionBug": {"enabled": False}},
+        },
         "dashboard": {"enabled": True, "namespace": "grafana", "annotations": {"grafana_folder": "Admission"}},
         "test": {"namespace": "canaries"},
     },
+    "host-network": PLATFORMS["host-network.yaml"],
+    "openshift": {"openshift": True},
     "least": {
         "replicas": 0,
         "nodeSelector": None,
@@ -86,6 +111,15 @@ def rendered(values: dict[str, Any], name: str = "pillion", namespace: str = NAM
     answer = helm("template", name, str(CHART), values=values, namespace=namespace)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
+
+
+def objects_to_apply(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Return those that are applied where Helm is not used: all but the hooks of `helm test`."""
+    return [
+        each
+        for each in objects(values, name, namespace)
+        if "helm.sh/hook" not in each["metadata"].get("annotations", {})
+    ]
 
 
 def objects(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> list[dict[str, Any]]:

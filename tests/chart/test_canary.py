@@ -1,6 +1,5 @@
 """What `helm test` runs: the labels of its canaries, and what it says of servers and of a missing sidecar."""
 
-import importlib.util
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .values_table import CHART
+from .canary import load
 
 
 @pytest.fixture
@@ -21,6 +20,7 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "SERVERS_NAMESPACE": "pillion-system",
         "SERVERS_SELECTOR": "app.kubernetes.io/name=pillion",
         "OBJECT_SELECTOR": "{}",
+        "POD_SECURITY_CONTEXT": '{"runAsUser": 1234}',
         "PREFIX": "pillion.dev/",
         "SHADOW": "false",
         "IMAGE": "pillion",
@@ -29,11 +29,7 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "TIMEOUT_SECONDS": "0",
     }.items():
         monkeypatch.setenv(name, value)
-    spec = importlib.util.spec_from_file_location("canary", CHART / "files/canary.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load()
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
     return module
 
@@ -142,6 +138,23 @@ class TestLabels:
         """Otherwise the API server would not send it."""
         monkeypatch.setenv("OBJECT_SELECTOR", json.dumps({"matchLabels": {"logs": "yes"}}))
         assert canary.canary("tail")["metadata"]["labels"] == {"logs": "yes"}
+
+
+class TestUsers:
+    """As whom a canary runs."""
+
+    def test_it_is_the_servers_user(self, canary: ModuleType) -> None:
+        """In the restricted namespace of the test."""
+        assert canary.canary("tail")["spec"]["securityContext"] == {
+            "runAsUser": 1234,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+    def test_it_is_the_clusters_choice(self, canary: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the values name no user."""
+        monkeypatch.setenv("POD_SECURITY_CONTEXT", "{}")
+        assert "runAsUser" not in canary.canary("tail")["spec"]["securityContext"]
 
 
 class TestServers:

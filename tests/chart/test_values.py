@@ -1,12 +1,16 @@
 """values.yaml, its schema and the README's table say the same."""
 
 import json
+import re
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from webhook.profiles import RELEASED_IMAGE
+from webhook.service.settings import SETTINGS
 
+from .server_settings import SERVER_SETTINGS, variable
 from .values_table import CHART, readme, rows, table
 
 VALUES = (CHART / "values.yaml").read_text()
@@ -53,7 +57,10 @@ def test_the_schema_knows_exactly_the_values() -> None:
 
 
 #: Closed, and empty by default.
-OPEN = {".webhook.objectSelector", ".certificates.certManager.issuerRef"}
+OPEN = {
+    *(".webhook.namespaceSelector", ".webhook.objectSelector"),
+    *(".certificates.certManager.issuerRef", ".server.settings"),
+}
 
 
 def test_every_mapping_with_fixed_keys_is_closed() -> None:
@@ -81,6 +88,33 @@ def test_what_has_a_default_can_not_be_taken_away() -> None:
         return bool(needed)
 
     check(YAML(typ="safe", pure=True).load(VALUES), SCHEMA, "")
+
+
+#: Settings that the chart can't set, and why.
+NOT_SET = {
+    "PILLION_STRICT": "the value strict is in the configuration, which `pillion config check` reads",
+    "PILLION_STATE_FOLDER": "it is the local CA's, and a release has another one",
+}
+
+
+def test_every_setting_of_the_server_can_be_set() -> None:
+    """By a value of its own, or in server.settings; none in two ways."""
+    template = (CHART / "templates/deployment.yaml").read_text()
+    own = set(re.findall(r"PILLION_[A-Z_]+\b", template))
+    others = {variable(name) for name in SERVER_SETTINGS}
+    assert own | others | NOT_SET.keys() == {row.variable for row in SETTINGS}
+    assert not own & others
+    assert not NOT_SET.keys() & (own | others)
+
+
+@pytest.mark.parametrize(("name", "schema"), SERVER_SETTINGS.items(), ids=SERVER_SETTINGS)
+def test_a_default_may_stand_in_server_settings(name: str, schema: dict[str, Any]) -> None:
+    """The schema knows what the server takes."""
+    (default,) = (row.default for row in SETTINGS if row.variable == variable(name))
+    if schema["type"] == "integer":
+        assert schema["minimum"] <= int(default) <= schema["maximum"]
+    else:
+        assert re.fullmatch(schema["pattern"], default)
 
 
 def _below(schema: dict[str, Any], key: str) -> dict[str, Any]:

@@ -311,6 +311,32 @@ def test_a_configuration_that_is_garbage_is_a_note(
     assert all(line.isprintable() for line in err.splitlines())
 
 
+@pytest.mark.parametrize(
+    "selectors",
+    [
+        {"objectSelector": {"matchLabels": {"logs": "yes"}}},
+        {"namespaceSelector": {"matchLabels": {"team": "web"}}},
+        {"namespaceSelector": {"matchExpressions": [{"key": "quiet", "operator": "DoesNotExist"}]}},
+    ],
+    ids=["pods", "namespaces", "namespaces-by-expression"],
+)
+def test_selectors_that_are_not_looked_at_are_a_note(
+    cluster: FakeKubectl, pillion: Call, selectors: dict[str, Any]
+) -> None:
+    """What they leave out is left out on purpose; without them there is no note."""
+    put(cluster, pod("a", ASKING))
+    note = "note: the webhook configuration selects pods or namespaces by labels, which are not looked at here"
+    assert note not in pillion("status", "-A").err
+    for entry in cluster.cluster["raw"][WEBHOOKS][1]["webhooks"][1:]:
+        entry["objectSelector"] = selectors.get("objectSelector", {})
+        given = selectors.get("namespaceSelector", {})
+        selector = entry["namespaceSelector"]
+        selector["matchExpressions"] = [*selector["matchExpressions"], *given.get("matchExpressions", [])]
+        selector["matchLabels"] = given.get("matchLabels", {})
+    cluster.save()
+    assert note in pillion("status", "-A").err
+
+
 # --- rights that are missing -----------------------------------------------------------------------------------------
 
 

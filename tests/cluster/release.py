@@ -119,6 +119,28 @@ def installed(
             kubectl("delete", "namespace", namespace, "--wait=false")
 
 
+@contextmanager
+def applied(
+    helm: Client, kubectl: Client, items: list[dict[str, Any]], *, name: str, namespace: str, prefix: str
+) -> Iterator[Release]:
+    """Apply a release's objects without Helm and yield it when it works; remove them after."""
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}
+    try:
+        kubectl("apply", "--server-side", "--field-manager=applied", "-f", "-", stdin=listed)
+        release = Release(name, namespace, prefix, helm, kubectl, 0)
+        kubectl("rollout", "status", f"deployment/{release.deployment}", "-n", namespace, TIMEOUT)
+        assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
+        yield release
+    finally:
+        kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=listed)
+
+
+def image_values(options: Sequence[str]) -> dict[str, Any]:
+    """Return as values what the fixture `pillion_image` gives as helm's options."""
+    given = dict(option.removeprefix("--set=image.").split("=", 1) for option in options)
+    return {"image": given} if given else {}
+
+
 def asking(prefix: str = "pillion.dev/", **options: str) -> dict[str, str]:
     """Return annotations with the prefix, and `-` for `_`; they ask for injection."""
     return {f"{prefix}{key.replace('_', '-')}": value for key, value in {"inject": "true", **options}.items()}

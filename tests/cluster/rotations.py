@@ -25,7 +25,7 @@ OPTIONS = (
     "--set=webhook.failurePolicy=Fail",
     "--set=webhook.timeoutSeconds=20",  # a slow machine is not what is looked for
     f"--set-json=certificates={json.dumps(LIFETIMES)}",
-    "--set-json=server.env=" + json.dumps([{"name": "PILLION_RELOAD_INTERVAL", "value": "200ms"}]),
+    "--set=server.settings.reloadInterval=200ms",
 )
 HEAL_SECONDS = 150.0
 

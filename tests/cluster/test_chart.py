@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.chart import programs as checkers
 from tests.chart import schemas
 from tests.chart.rendering import PROVIDED, VALUE_SETS, helm, objects, rendered
+from tests.chart.server_settings import SERVER_SETTINGS, variable
+from tests.pages import ROOT, files
 from webhook.cli import main
 from webhook.configuration import parse
 from webhook.injection.profile import DEFAULT_PREFIX
 from webhook.profiles import RELEASED_IMAGE, builtins
+from webhook.service.settings import SETTINGS, Settings
 
 from .image import CHART
 
@@ -25,6 +29,8 @@ pytestmark = pytest.mark.cluster
 #: Kinds of the Prometheus operator and of cert-manager, which Kubernetes itself does not know. The API server judges
 #: cert-manager's in test_cert_manager.py, by its definitions.
 OPERATORS = ("ServiceMonitor", "PrometheusRule", "Certificate", "Issuer")
+#: What a pod is given beyond the time for which the server serves on.
+MARGIN_SECONDS = 15
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -125,6 +131,35 @@ def test_every_builtin_profile_is_known(name: str) -> None:
     assert pod_template({"defaultProfile": name, "profiles": {"mine": {"base": name}}})
 
 
+def test_the_server_reads_its_settings() -> None:
+    """Each of server.settings arrives, and the pod is given the time that the server takes."""
+    given = {
+        name: 7 if schema["type"] == "integer" else "7MiB" if "MiB" in schema["pattern"] else "70s"
+        for name, schema in SERVER_SETTINGS.items()
+    }
+    spec = pod_template({"server": {"settings": given}})["spec"]
+    environment = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
+    assert Settings.unknown_variables(environment) == []
+    settings = Settings.read({}, environment)
+    read = {getattr(settings, row.name) for row in SETTINGS if row.variable in map(variable, given)}
+    assert read == {7, 7 << 20, 70.0}
+    assert spec["terminationGracePeriodSeconds"] == settings.drain_timeout + MARGIN_SECONDS
+    assert pod_template({})["spec"]["terminationGracePeriodSeconds"] == Settings().drain_timeout + MARGIN_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "written"),
+    [
+        ("installing.md", "namespaces.yaml", "- forbidden"),
+        ("monitoring.md", "alerts.yaml", ") > 10"),
+    ],
+)
+def test_the_values_of_a_page_are_values(page: str, name: str, written: str) -> None:
+    """What they are for is in what is rendered; docs/platforms.md has its own tests."""
+    text = files((ROOT / "docs" / page).read_text())[name]
+    assert written in rendered(YAML(typ="safe", pure=True).load(text))
+
+
 def test_each_file_holds_one_object() -> None:
     """A reader finds an object by its file's name."""
     text = rendered(VALUE_SETS["everything"])
@@ -142,6 +177,8 @@ def test_each_file_holds_one_object() -> None:
         pytest.param({"webhook": {"timeoutSeconds": 31}}, "at '/webhook/timeoutSeconds'", id="timeout"),
         pytest.param({"webhook": {"failurePolicy": None}}, "at '/webhook': missing property", id="taken-away"),
         pytest.param({"server": {"port": 443}}, "at '/server/port'", id="low-port"),
+        pytest.param({"server": {"settings": {"drainTimeOut": "5s"}}}, "properties 'drainTimeOut'", id="setting"),
+        pytest.param({"server": {"settings": {"drainTimeout": 5}}}, "at '/server/settings/drainTimeout'", id="no-unit"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], said: str) -> None:
@@ -167,6 +204,7 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "no annotated pod and no pod of a labelled", id="fail"),
         pytest.param({"webhook": {"failurePolicy": "Fail"}}, "install with webhook.failurePolicy=Ignore", id="order"),
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
+        pytest.param({"hostNetwork": True}, "ports 8443 and 8080 of their nodes", id="host-network"),
         pytest.param({}, "kubectl create --dry-run=server -f -", id="why-not"),
         pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: if they are invalid", id="profiles"),
         pytest.param({}, "Pillion renews the certificates itself", id="self-managed"),

@@ -18,8 +18,9 @@ _FOREIGN = {"monitoring.coreos.com", "cert-manager.io"}
 @pytest.mark.usefixtures("apiserver", "helm_program")
 @pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
 def test_every_object_is_accepted(kubectl: Client, new_namespace: NewNamespace, values: dict[str, Any]) -> None:
-    """By server-side dry run in a restricted namespace, whose warnings would be about our pods."""
-    namespace = new_namespace("restricted", {"pod-security.kubernetes.io/warn": "restricted"})
+    """By server-side dry run in a namespace whose warnings would be about our pods: restricted, if that is possible."""
+    level = "privileged" if values.get("hostNetwork") else "restricted"
+    namespace = new_namespace(level, {"pod-security.kubernetes.io/warn": level})
     known = [each for each in objects(values) if each["apiVersion"].partition("/")[0] not in _FOREIGN]
     for each in known:
         if "namespace" in each["metadata"]:

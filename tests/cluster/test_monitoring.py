@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from tests import promtool
 from tests.chart.rendering import objects
-from tests.service.monitoring import ALERTS, EXPRESSIONS
+from tests.service.monitoring import ALERTS, EXPRESSIONS, RULES
 
 from .client import Client
 from .conftest import Cluster
@@ -43,6 +43,20 @@ def test_the_release_named_pillion_gets_the_rules_that_were_tested() -> None:
 def test_rules_with_other_names_and_times_are_rules(tmp_path: Path) -> None:
     """What the template put in is PromQL still."""
     spec = by_kind(fullnameOverride="a-b", webhook={"timeoutSeconds": 7})["PrometheusRule"]["spec"]
+    (tmp_path / "rules.yaml").write_text(json.dumps(spec))
+    assert "SUCCESS" in promtool.check("check", "rules", tmp_path / "rules.yaml")
+
+
+def test_each_threshold_can_be_another(tmp_path: Path) -> None:
+    """Where an alert compares by more or less, a value replaces that number, everywhere in it, and nothing else."""
+    compared = {rule["alert"]: len(re.findall(r"[<>] [\d *]+$", rule["expr"], re.MULTILINE)) for rule in RULES}
+    changes = {alert: {"threshold": 4321.5} for alert, count in compared.items() if count}
+    spec = by_kind(prometheusRule={"enabled": True, "alerts": changes})["PrometheusRule"]["spec"]
+    found = {rule["alert"]: rule["expr"] for rule in spec["groups"][0]["rules"]}
+    assert {alert: expression.count("4321.5") for alert, expression in found.items()} == compared
+    assert {alert: re.sub(r"([<>]) [\d.]+$", r"\1 1", found[alert], flags=re.MULTILINE) for alert in found} == {
+        rule["alert"]: re.sub(r"([<>]) [\d *]+$", r"\1 1", rule["expr"], flags=re.MULTILINE) for rule in RULES
+    }
     (tmp_path / "rules.yaml").write_text(json.dumps(spec))
     assert "SUCCESS" in promtool.check("check", "rules", tmp_path / "rules.yaml")
 

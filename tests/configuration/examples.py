@@ -20,6 +20,7 @@ FULL: dict[str, Any] = {
     "defaultProfile": "own",
     "strict": False,
     "allowHostPath": True,
+    "openshift": False,
     "ignoredContainers": ["istio-proxy"],
     "profiles": {
         "own": {

@@ -154,6 +154,15 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert (other.strict, other.shadow, other.prefix) == (False, True, "x.example/")
 
 
+def test_a_cluster_may_choose_the_users() -> None:
+    """Of every profile that says nothing else, built in or not."""
+    own = "mine: {base: web}, fixed: {base: tail, sidecar: {securityContext: {runAsUser: 7}}}"
+    profiles = parse(f"openshift: true\nprofiles: {{{own}}}\n".encode(), "pillion.yaml").profiles
+    nobody = {"runAsUser": None, "runAsGroup": None}
+    found = {name: each.security_context for name, each in profiles.items()}
+    assert found == dict.fromkeys(profiles, nobody) | {"fixed": {"runAsUser": 7, "runAsGroup": None}}
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n---\n", "null\n"])
 def test_an_empty_file_is_the_built_in_configuration(text: str) -> None:
     """There is nothing that one must say."""

@@ -48,6 +48,8 @@ class Installation(NamedTuple):
     excluded: frozenset[str]
     #: When it was created, as the API server writes times.
     since: str
+    #: Whether it also selects pods or namespaces by other labels, for the values webhook.*Selector.
+    selects: bool
 
     @property
     def title(self) -> str:
@@ -111,6 +113,11 @@ def _installation(kubectl: Kubectl, arguments: argparse.Namespace, notes: list[s
     if len(chosen) > 1:
         titles = visible(", ".join(one.title for one in chosen))
         raise ClusterError(f"there are {len(chosen)} releases; choose one with --release: {titles}")
+    if chosen and chosen[0].selects:
+        notes.append(
+            "the webhook configuration selects pods or namespaces by labels, which are not looked at here: "
+            "a pod that it leaves out is shown as one that would be injected"
+        )
     return chosen[0] if chosen else None
 
 
@@ -132,7 +139,15 @@ def _of(configuration: Mapping[str, Any]) -> Iterator[Installation]:
                 for name in as_list(one.get("values"))
             )
             since = str(metadata.get("creationTimestamp") or "")
-            yield Installation(str(service.get("namespace")), str(service.get("name")), prefix, excluded, since)
+            ours = {"kubernetes.io/metadata.name", f"{prefix}inject"}
+            selects = bool(
+                any(one.get("key") not in ours for one in selectors)
+                or at(entry, ("namespaceSelector", "matchLabels"))
+                or as_mapping(entry.get("objectSelector"))
+            )
+            yield Installation(
+                str(service.get("namespace")), str(service.get("name")), prefix, excluded, since, selects
+            )
             return
 
 

@@ -296,6 +296,7 @@ CONFIGURATION = Object(
         "defaultProfile": STRING,
         "strict": BOOL,
         "allowHostPath": BOOL,
+        "openshift": BOOL,
         "image": IMAGE,
         "imagePullPolicy": PULL_POLICY,
         "ignoredContainers": ListOf(matching(DNS_LABEL, "a container's name", 63)),

@@ -113,7 +113,7 @@ def build(
         host_path = fields.get("allowHostPath", False)
         made = profile(problems, name, merged, image=image, host_path=host_path, own=name in written)
         if made is not None:
-            profiles[name] = made
+            profiles[name] = _with_assigned_user(made) if fields.get("openshift") else made
     default = fields.get("defaultProfile", "tail")
     names = list(dict.fromkeys([*builtins, *written]))
     if default not in names:
@@ -136,6 +136,11 @@ def build(
             for sentence in (*one.setup_steps, *one.prerequisites)
         ),
     )
+
+
+def _with_assigned_user(made: Profile) -> Profile:
+    """Return a profile whose sidecar has the user that the cluster chooses, unless the profile says one."""
+    return replace(made, security_context={"runAsUser": None, "runAsGroup": None, **made.security_context})
 
 
 def _merged(problems: Problems, name: str, written: Mapping[str, Any], builtins: Mapping[str, Any]) -> Any:

@@ -134,8 +134,9 @@ def canary(profile: str) -> dict[str, Any]:
             "terminationGracePeriodSeconds": 2,
             "automountServiceAccountToken": False,
             "securityContext": {
+                # OpenShift refuses a user that is not one of the namespace's: then the values say none
+                **json.loads(os.environ["POD_SECURITY_CONTEXT"]),
                 "runAsNonRoot": True,
-                "runAsUser": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [
@@ -169,7 +170,8 @@ def create(profile: str, query: str = "") -> None:
     if not has:
         why = "; ".join(warnings) or (
             "servers are ready, and the API server gave no reason: it probably does not reach them. Look for a "
-            "firewall or a NetworkPolicy, and for apiserver_admission_webhook_fail_open_count in its metrics"
+            "firewall or a NetworkPolicy, and for apiserver_admission_webhook_fail_open_count in its metrics. "
+            "Or webhook.namespaceSelector leaves this namespace out"
         )
         raise Failed(
             f"profile {profile}: the pod came back without container pillion-{profile}, with {', '.join(names)}: {why}"

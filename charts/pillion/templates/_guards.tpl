@@ -79,8 +79,33 @@
 {{- if and .Values.server.clientCA (not (contains "-----BEGIN CERTIFICATE-----" .Values.server.clientCA)) }}
 {{- fail "server.clientCA is no PEM certificate: it must begin with -----BEGIN CERTIFICATE-----, without further base64 encoding" }}
 {{- end }}
+{{- range .Values.server.env }}
+{{- if hasPrefix "PILLION_" .name }}
+{{- fail (printf "server.env sets %s: the server's settings are values of their own; write it in server.settings, or look for its value in the chart's README" .name) }}
+{{- end }}
+{{- end }}
+{{- if .Values.hostNetwork }}
+{{- if .Values.networkPolicy.enabled }}
+{{- fail "networkPolicy.enabled has no effect with hostNetwork, because no NetworkPolicy applies to a node's own addresses: set it to false, and limit access by a firewall or by server.clientCA" }}
+{{- end }}
+{{- if has 10250 (list (int .Values.server.port) (int .Values.server.healthPort)) }}
+{{- fail "with hostNetwork 10250 is the kubelet's port: choose another one for server.port and server.healthPort" }}
+{{- end }}
+{{- end }}
 {{- if eq (int .Values.server.port) (int .Values.server.healthPort) }}
 {{- fail (printf "server.port and server.healthPort are both %d: choose two ports" (int .Values.server.port)) }}
+{{- end }}
+{{- $expressions := dict }}
+{{- range include "pillion.alerts" . | fromYamlArray }}
+{{- $_ := set $expressions .alert .expr }}
+{{- end }}
+{{- range $alert, $change := .Values.prometheusRule.alerts }}
+{{- if not (hasKey $expressions $alert) }}
+{{- fail (printf "prometheusRule.alerts.%s: there is no such alert; write one of %s" $alert (keys $expressions | sortAlpha | join ", ")) }}
+{{- end }}
+{{- if and (hasKey $change "threshold") (not (regexMatch (include "pillion.threshold" .) (get $expressions $alert))) }}
+{{- fail (printf "prometheusRule.alerts.%s.threshold: this alert has none; remove it" $alert) }}
+{{- end }}
 {{- end }}
 {{- if has (include "pillion.testNamespace" .) (include "pillion.excludedNamespaces" . | fromJsonArray) }}
 {{- fail (printf "test.namespace: pods in %s never get a sidecar, so helm test can't run there; choose another namespace, or none" (include "pillion.testNamespace" .)) }}

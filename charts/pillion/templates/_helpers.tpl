@@ -75,7 +75,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The configuration file, which servers read. */}}
 {{- define "pillion.configuration" -}}
-{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "profiles" .Values.profiles -}}
+{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "openshift" .Values.openshift "profiles" .Values.profiles -}}
 {{- if not (kindIs "invalid" .Values.ignoredContainers) -}}
 {{- $_ := set $configuration "ignoredContainers" .Values.ignoredContainers -}}
 {{- end -}}
@@ -85,6 +85,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* As a list in JSON. Without kube-system a stopped cluster could not start again. */}}
 {{- define "pillion.excludedNamespaces" -}}
 {{- append (concat (list "kube-system") (.Values.webhook.excludedNamespaces | default list)) .Release.Namespace | uniq | toJson -}}
+{{- end }}
+
+{{/* The security context of servers and test pods. */}}
+{{- define "pillion.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext | default dict -}}
+{{- .Values.openshift | ternary (omit $context "runAsUser" "runAsGroup" "fsGroup") $context | toYaml -}}
 {{- end }}
 
 {{- define "pillion.serviceAccountName" -}}
@@ -109,6 +115,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* A duration of the values in milliseconds. */}}
 {{- define "pillion.milliseconds" -}}
 {{- mul (regexFind "^[0-9]+" . | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .)) }}
+{{- end }}
+
+{{/* A server serves on after SIGTERM, until every API server knows: for drainTimeout at most. The rest is margin. */}}
+{{- define "pillion.gracePeriodSeconds" -}}
+{{- $drain := dig "drainTimeout" "15s" (.Values.server.settings | default dict) -}}
+{{- add 15 (div (include "pillion.milliseconds" $drain | int64 | add 999) 1000) -}}
+{{- end }}
+
+{{/* The alerts of files/alerts.yaml as a list, with the release's names. */}}
+{{- define "pillion.alerts" -}}
+{{- $selector := printf "job=%q, namespace=%q" (include "pillion.fullname" .) .Release.Namespace -}}
+{{- $file := .Files.Get "files/alerts.yaml"
+  | replace "job=\"pillion\", namespace=\"pillion-system\"" $selector
+  | replace "deployment=\"pillion\", namespace=\"pillion-system\"" (replace "job=" "deployment=" $selector)
+  | replace "[.]pillion[.]pillion-system[.]" (printf "[.]%s[.]%s[.]" (include "pillion.fullname" .) .Release.Namespace)
+  | replace "runbook_url: " (printf "runbook_url: %s" .Values.prometheusRule.runbooks)
+  | fromYaml -}}
+{{- (index $file.groups 0).rules | toYaml -}}
+{{- end }}
+
+{{/* A regular expression for an alert's threshold: the number at the end of a line of its expression. */}}
+{{- define "pillion.threshold" -}}
+(?m)([<>]) [0-9][0-9 *]*$
 {{- end }}
 
 {{- define "pillion.selfManaged" -}}
@@ -146,6 +175,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.test.namespace | default (printf "%s-%s" .Release.Namespace (include "pillion.testName" .) | trunc 63 | trimSuffix "-") }}
 {{- end }}
 
+{{/* Labels that webhook.namespaceSelector selects, for the namespace that `helm test` brings. */}}
+{{- define "pillion.testNamespaceLabels" -}}
+{{- $selector := .Values.webhook.namespaceSelector | default dict -}}
+{{- $labels := $selector.matchLabels | default dict | deepCopy -}}
+{{- range $selector.matchExpressions -}}
+{{- if has .operator (list "In" "Exists") -}}
+{{- $_ := set $labels .key (first (.values | default (list ""))) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $labels -}}
+{{- end }}
+
 {{/* Hook objects go after each test, passed or not; what the test says is printed. */}}
 {{- define "pillion.testAnnotations" -}}
 helm.sh/hook: test
@@ -172,7 +213,8 @@ annotations:
   {{- end }}
 {{- end }}
 
-{{/* What all webhook entries have. Takes root, name, path, namespaces (the label's operator). */}}
+{{/* What all webhook entries have. Takes root, name, path, namespaces (the label's operator). `pillion status` reads our
+two expressions, which come first. */}}
 {{- define "pillion.webhookEntry" -}}
 {{- $root := .root -}}
 - name: {{ .name }}.{{ include "pillion.clusterName" $root }}
@@ -186,6 +228,10 @@ annotations:
     caBundle: {{ $root.Values.certificates.caBundle | b64enc }}
     {{- end }}
   namespaceSelector:
+    {{- with ($root.Values.webhook.namespaceSelector).matchLabels }}
+    matchLabels:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     matchExpressions:
       - key: {{ $root.Values.prefix }}inject
         operator: {{ .namespaces }}
@@ -194,6 +240,9 @@ annotations:
         operator: NotIn
         values:
           {{- include "pillion.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 10 }}
+      {{- with ($root.Values.webhook.namespaceSelector).matchExpressions }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
   admissionReviewVersions: [v1]
   sideEffects: None
 {{- end }}
