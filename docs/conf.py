@@ -21,6 +21,7 @@ include_patterns = ["*.md", "docs/**.md", "charts/pillion/README.md", "tail/READ
 exclude_patterns = [".*", "build", "dist", "tail/target"]
 
 myst_heading_anchors = 4  # GitHub's
+smartquotes = False  # as on GitHub, and an option keeps its dashes
 html_theme = "furo"
 html_title = "Pillion"
 html_static_path = ["site.css"]
@@ -88,7 +89,7 @@ def complete(_app: Sphinx, page: str, source: list[str]) -> None:
             entries = [f"{title} </{name}>" for title, name in pages.items()]
             source[0] += _toctree(":hidden:", f":caption: {caption}", *entries)
     elif page == "docs/decisions/README":
-        source[0] += _toctree(":glob:", "0*")
+        source[0] += _toctree(":glob:", ":maxdepth: 1", "0*")
 
 
 def note_external_links(app: Sphinx, doctree: nodes.document, _page: str) -> None:
