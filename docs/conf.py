@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 from docutils import nodes
@@ -92,22 +93,22 @@ def complete(_app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += _toctree(":glob:", ":maxdepth: 1", "0*")
 
 
-def note_external_links(app: Sphinx, doctree: nodes.document, _page: str) -> None:
-    """Remember the addresses that a page leads to; nobody is asked whether they are there."""
-    found = {node["refuri"] for node in doctree.findall(nodes.reference) if "://" in node.get("refuri", "")}
-    app.env.external_links = getattr(app.env, "external_links", set()) | found
+def note_external_links(links: set[str], _app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Remember the addresses elsewhere that a page leads to; nobody is asked whether they are there."""
+    links.update(node["refuri"] for node in doctree.findall(nodes.reference) if "://" in node.get("refuri", ""))
 
 
-def finish(app: Sphinx, error: Exception | None) -> None:
-    """Make the README the page that the bare address shows, and list the external links."""
-    if error is None and app.builder.name == "html":
-        built = Path(app.outdir)
-        shutil.copy(built / f"{root_doc}.html", built / "index.html")
-        (built.parent / "external-links.txt").write_text("".join(f"{url}\n" for url in sorted(app.env.external_links)))
+def finish(links: set[str], app: Sphinx, error: Exception | None) -> None:
+    """Make the README the page that the bare address shows, and list the addresses elsewhere."""
+    if error is None:
+        site = Path(app.outdir)
+        shutil.copy(site / f"{root_doc}.html", site / "index.html")
+        (site.parent / "external-links.txt").write_text("".join(f"{url}\n" for url in sorted(links)))
 
 
 def setup(app: Sphinx) -> None:
     """Register the above."""
+    links: set[str] = set()
     app.connect("source-read", complete)
-    app.connect("doctree-resolved", note_external_links)
-    app.connect("build-finished", finish)
+    app.connect("doctree-resolved", partial(note_external_links, links))
+    app.connect("build-finished", partial(finish, links))
