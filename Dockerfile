@@ -39,12 +39,12 @@ RUN set -eu; \
     /uv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check "uv==${UV_VERSION}"
 ENV UV_PROJECT_ENVIRONMENT=/opt/pillion UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
 COPY pyproject.toml uv.lock README.md ./
-RUN /uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --python "$(command -v python3)"
+RUN /uv/bin/uv sync --quiet --frozen --no-default-groups --no-install-project --python "$(command -v python3)"
 COPY LICENSE .
 COPY pillion pillion
 COPY webhook webhook
 COPY certs certs
-RUN /uv/bin/uv sync --quiet --frozen --no-dev --no-editable
+RUN /uv/bin/uv sync --quiet --frozen --no-default-groups --no-editable
 
 # What a server never imports goes. Nobody edits sources in an image, so its .pyc files are not checked against them.
 RUN set -eu; \

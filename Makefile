@@ -34,7 +34,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help image serve playground screenshots test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills plugin release clean
+.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills plugin release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -71,6 +71,10 @@ playground: $(VENV)/.installed ## serve the playground on this machine, and prin
 
 screenshots: $(VENV)/.installed ## draw the pictures of the playground in docs/images; needs chromium
 	PILLION_SCREENSHOTS=1 PILLION_TEST_ALL=1 $(BIN)/python -m pytest tests/playground/test_page.py -k pictures
+
+docs: $(VENV)/.installed ## build the pages as a site into build/site; a warning, or a link that leads nowhere, is an error
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky -c docs . build/site
+	@echo "The site is in build/site: open build/site/index.html. Addresses elsewhere, which nobody checked: build/external-links.txt"
 
 test: $(VENV)/.installed ## run the tests that need no Kubernetes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST)

@@ -147,7 +147,7 @@ def test_there_is_nothing_to_run_but_python(archive: Archive, program: str) -> N
     assert [path for path in archive.files if path.endswith(f"bin/{program}")] == []
 
 
-@pytest.mark.parametrize("package", ["pip", "uv", "ensurepip", "pytest", "hypothesis", "mypy", "setuptools"])
+@pytest.mark.parametrize("package", ["pip", "uv", "ensurepip", "pytest", "hypothesis", "mypy", "setuptools", "sphinx"])
 def test_there_is_no_package_of_the_build_or_the_tests(archive: Archive, package: str) -> None:
     """Only what the server imports."""
     assert [path for path in archive.files if f"/{package}/__init__.py" in path] == []
