@@ -108,6 +108,11 @@ TOLD_CASES: dict[str, tuple[dict[str, Any], bool, str]] = {
         'pillion.dev/logs: has no effect without pillion.dev/inject: "true"',
     ),
     "the namespace asks": (deployment({"pillion.dev/logs": "x.log"}), True, 'not injected: pillion.dev/logs "x.log"'),
+    "a number": (
+        deployment(ASKS | {"pillion.dev/run-as-user": 1000}),
+        False,
+        'pillion.dev/run-as-user is the number 1000, which the API server refuses; write "1000", in quotes',
+    ),
     "another prefix": (
         deployment(ASKS | {"pillion.io/logs": "/x"}),
         False,
