@@ -48,7 +48,7 @@ _VAGUE = frozenset({Reason.NO_CONTAINERS, Reason.UNREADABLE_POD})
 
 _EXAMPLES = """\
   pillion explain -f app.yaml
-  pillion explain pod/web-5c9d8-x2x7k -n shop      a pod in the cluster: what was decided, and what would be now
+  pillion explain pod/web-5c9d8-x2x7k -n shop      a pod in the cluster
   pillion explain deployment/web -n shop
   pillion explain -f app.yaml -o json | jq '.[].reason'
 """
@@ -69,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     manifests.add_options(parser, required=False)
     parser.set_defaults(namespace=None)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
-    group = parser.add_argument_group("in a cluster, which is reached through kubectl")
+    group = parser.add_argument_group(
+        "in a cluster, which is reached through kubectl",
+        "The default of -n is the namespace of kubectl's context, and that of --config the release's ConfigMap.",
+    )
     cluster.add_connection_options(group)
     basis.add_release_option(group)
 

@@ -94,5 +94,5 @@ def _entries(document: Mapping[str, Any]) -> Iterator[Entry]:
         client = as_mapping(each.get("clientConfig"))
         service = as_mapping(client.get("service"))
         if service:
-            names = (str(found.get(key)) for found, key in ((each, "name"), (service, "name"), (service, "namespace")))
-            yield Entry(*names, decode_base64(client.get("caBundle")))
+            bundle = decode_base64(client.get("caBundle"))
+            yield Entry(str(each.get("name")), str(service.get("name")), str(service.get("namespace")), bundle)
