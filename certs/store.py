@@ -4,7 +4,6 @@ Every write names the version that it replaces; only the creation of an empty ob
 """
 
 import base64
-import binascii
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -230,5 +229,5 @@ def decode_base64(text: str | None) -> bytes:
     """Return the bytes of a base64 field; empty if the field is missing or not base64."""
     try:
         return base64.b64decode(text or "", validate=True)
-    except binascii.Error:
+    except (TypeError, ValueError):
         return b""

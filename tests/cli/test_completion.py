@@ -195,6 +195,14 @@ def test_kinds_and_names(folder: Path) -> None:
     assert (folder / "calls").read_text().splitlines() == [asked]
 
 
+@pytest.mark.usefixtures("programs")
+def test_names_behind_a_kind(folder: Path) -> None:
+    """As kubectl takes them."""
+    printed("kubectl_complete-pillion", "upgrade", "-n", "shop", "pod", "web-1", "w")
+    asked = "__complete --request-timeout=3s --namespace=shop get pod w"
+    assert (folder / "calls").read_text().splitlines() == [asked]
+
+
 @pytest.mark.parametrize("kubectl", ["exec sleep 60", "exit 1", None], ids=["hangs", "fails", "is not there"])
 def test_without_an_answer_of_kubectl(kubectl: str | None, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is offered, after three seconds at most and without a word."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ MISSED = {
 def test_a_pod_that_was_missed(explain: Explain, document: Any, says: str) -> None:
     """What came after the pod is named; without that nothing is guessed."""
     assert different(explain, document) == [says, ROLLOUT]
-    assert "\n  not injected; a pod without a sidecar does not tell why\n" in explain(document).out
+    assert "\n  not injected; the pod itself does not say why\n" in explain(document).out
 
 
 @pytest.mark.parametrize(("time", "later"), [(LATER, True), (EARLIER, False)])
@@ -221,6 +222,18 @@ def test_a_cron_jobs_pods_are_its_jobs(cluster: FakeKubectl, pillion: Call) -> N
     assert "What was decided\n  1 pod: without, would be injected now (pod/a)\n" in out
 
 
+@pytest.mark.parametrize("kind", ["pod", "deployment"])
+def test_a_namespace_that_is_excluded(cluster: FakeKubectl, pillion: Call, kind: str) -> None:
+    """Nothing is decided there, whatever the annotations say."""
+    found = {"pod": pod("web", ASKING, namespace="kube-system"), "deployment": deployment()}[kind]
+    found["metadata"]["namespace"] = "kube-system"
+    put(cluster, pod("web", ASKING, namespace="kube-system"))
+    hold(cluster, kind, found)
+    code, out, _ = pillion("explain", f"{kind}/web", "-n", "kube-system")
+    assert (code, "Injected with" in out) == (0, False)
+    assert "\n  nothing: the API server never asks about namespace kube-system\n" in out
+
+
 def test_a_workload_without_pods(cluster: FakeKubectl, pillion: Call) -> None:
     """There is still a template."""
     hold(cluster, "deployment", deployment())
@@ -232,9 +245,13 @@ def test_a_workload_without_pods(cluster: FakeKubectl, pillion: Call) -> None:
     [
         ((), "write either -f FILE, or what to explain in the cluster"),
         (("pod/a", "-f", "a.yaml"), "write either -f FILE, or what to explain in the cluster"),
-        (("pod",), "pod: write what to explain as kubectl does, as pod/NAME"),
-        (("pod/absent",), "failed with exit code 1: Error from server (NotFound): "),
-        (("\x1b[2J/",), "write what to explain as kubectl does"),
+        (("pod",), "pod: write KIND/NAME, as kubectl names things"),
+        (("pod", "pod/a"), "pod pod/a: write KIND/NAME, as kubectl names things"),
+        (("pod/a,b",), "pod/a,b: write KIND/NAME, as kubectl names things"),
+        (("pod/a", "pod/b"), "only one can be explained at a time, not pod/a and pod/b"),
+        (("service/web",), "service/web has no pods; name a pod or what makes pods, as deployment/web"),
+        (("pod/absent",), 'pillion: pod/absent "" not found in namespace shop\n'),
+        (("\x1b[2J/",), "write KIND/NAME, as kubectl names things"),
         (("deployment/list",), "kubectl printed no object"),
     ],
 )
@@ -242,12 +259,38 @@ def test_what_can_not_be_explained_is_one_sentence(
     cluster: FakeKubectl, pillion: Call, words: tuple[str, ...], says: str
 ) -> None:
     """Wrong usage, and what is not there."""
+    hold(cluster, "service", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}})
     cluster.cluster["objects"]["shop/deployment/list"] = []
     cluster.save()
     code, out, err = pillion("explain", *words, *(("-n", "shop") if words else ()))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert says in err
     assert err.rstrip().isprintable()
+
+
+@pytest.mark.parametrize("words", [("pod", "a"), ("pods/a",), ("po", "a"), ("pods.v1.", "a")])
+def test_kubectls_other_names(cluster: FakeKubectl, pillion: Call, words: tuple[str, ...]) -> None:
+    """Kubectl itself knows what they mean."""
+    document = injected(pod("a", ASKING))
+    hold(cluster, words[0].partition("/")[0], document)
+    code, out, _ = pillion("explain", *words, "-n", "shop")
+    assert (code, out.splitlines()[0]) == (0, f"pod/a (namespace shop, created {CREATED})")
+
+
+def test_a_file_is_no_object(pillion: Call, folder: Path) -> None:
+    """Who forgets -f is told so."""
+    (folder / "manifests").mkdir()
+    (folder / "manifests/my app.yaml").touch()
+    code, out, err = pillion("explain", "manifests/my app.yaml")
+    assert (code, out) == (2, "")
+    said = "manifests/my app.yaml is a file; write: pillion explain -f 'manifests/my app.yaml'"
+    assert err == f"pillion: {said}\n"
+
+
+def test_json_commands_no_terminal(explain: Explain) -> None:
+    """As all other output."""
+    evil = "\x1b[8m\x9b8m\r\n\u202e"
+    assert explain(pod("a", {**ASKING, "pillion.dev/profile": evil}), "-o", "json").out.replace("\n", "").isprintable()
 
 
 def test_hostile_objects_command_no_terminal(explain: Explain) -> None:

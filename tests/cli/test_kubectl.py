@@ -34,6 +34,17 @@ def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("PATH", str(folder))
 
 
+def test_why_it_failed_is_found_behind_other_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The log of kubectl's own libraries, which may arrive together with it, goes where it belongs."""
+    log, why = "E1127 memcache.go:265] Unhandled Error\n", "The connection to the server x was refused\n"
+    program(tmp_path / "programs", monkeypatch, f"import os; os.write(2, {(log * 2 + why).encode()!r}); os._exit(1)")
+    with pytest.raises(ClusterError, match=r"exit code 1: The connection to the server x was refused$"):
+        Kubectl().raw("/")
+    assert capfd.readouterr().err == log * 2
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.usefixtures("fake")
 def test_the_fake_answers_as_kubectl_does(call: Call) -> None:

@@ -165,14 +165,17 @@ class TestSilence:
             BAD.replace('inject: "true"', "a: b").replace("pillion.dev/", "fluentbit.io/"),
             BAD.replace('"true"', '"false"'),
             "on: push\njobs: {}\n",
-            "",
-            "# nothing\n---\n",
         ],
-        ids=["kind", "version", "logs", "others", "refuses", "no-manifest", "empty", "comments"],
+        ids=["kind", "version", "logs", "others", "refuses", "no-manifest"],
     )
     def test_what_only_inject_says(self, text: str, pillion: Call) -> None:
         """Who calls inject wants to know why nothing happens; a linter has nothing to do here."""
         assert pillion("lint", "-f", "-", stdin=text) == (0, "", "pillion lint: no problems in 1 file\n")
+
+    @pytest.mark.parametrize("text", ["", "# nothing\n---\n"], ids=["empty", "comments"])
+    def test_where_there_is_nothing_that_is_said(self, text: str, pillion: Call) -> None:
+        """The program before a pipe may have failed."""
+        assert pillion("lint", "-f", "-", stdin=text) == (0, "", "pillion lint: no manifests in 1 file\n")
 
     def test_inject_says_more(self, pillion: Call) -> None:
         """The note that is left out here is one that inject prints."""
@@ -322,6 +325,13 @@ class TestForPrograms:
             ("misplaced_key", "note", 24),
         ]
         assert run["results"][0]["message"]["text"].startswith('Pod/bad: pillion.dev/logs "shop.log": ')
+
+    def test_sarif_names_a_file_by_its_address(self, pillion: Call, folder: Path) -> None:
+        """Where its name is an absolute one."""
+        (folder / "a#.yaml").write_text(BAD)
+        log = json.loads(pillion("lint", "-o", "sarif", "-f", str(folder / "a#.yaml")).out)
+        (location,) = log["runs"][0]["results"][0]["locations"]
+        assert location["physicalLocation"]["artifactLocation"] == {"uri": f"file://{folder}/a%23.yaml"}
 
     def test_sarif_of_nothing_is_a_run(self, pillion: Call) -> None:
         """Code scanning closes what a run no longer finds."""

@@ -96,13 +96,35 @@ def test_a_bad_configuration_is_2(pillion: Call, folder: Path) -> None:
     ]
 
 
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: x}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">&-", 0, "pillion lint: no problems in 1 file\n"),
+        ("2>&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        ("<&-", 0, "pillion lint: no problems in 1 file\n"),
+        ("-f - <&-", USAGE, "pillion: stdin: can't be read: it is closed\n"),
+    ],
+)
+def test_streams_that_a_shell_has_closed(redirection: str, code: int, said: str, folder: Path) -> None:
+    """Nobody sees what is written there, and the exit code counts all the same."""
+    (folder / "app.yaml").write_text(POD)
+    program = f"{sys.executable} -c 'import sys; from webhook.cli import main; sys.exit(main())'"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = ["bash", "-c", f"{program} lint -f app.yaml {redirection}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 @pytest.mark.parametrize("command", ["inject", "uninject", "explain"])
 @pytest.mark.parametrize("size", [1, 300])
 def test_a_full_disk_is_said_in_a_sentence(command: str, size: int, folder: Path) -> None:
     """Wherever writing fails, in the middle or at the very end: exit code 2, and no traceback."""
-    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: x}]}\n---\n"
-    (folder / "app.yaml").write_text(pod * size)
+    (folder / "app.yaml").write_text(f"{POD}---\n" * size)
     program = [sys.executable, "-c", "import sys; from webhook.cli import main; sys.exit(main())"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

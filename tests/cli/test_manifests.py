@@ -1,5 +1,6 @@
 """Tests of webhook.cli.manifests: what ``-f`` can name."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -104,3 +105,29 @@ def test_every_bad_file_is_named(command: str, pillion: Call, folder: Path) -> N
     named = sorted(line.split(":")[1].strip() for line in err.splitlines())
     assert named == ["b.yaml", "c.yaml", "deep/d.yml", "deep/e.json", "nope.yaml"]
     assert all(line.startswith("pillion: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a/" * 3000, "absent/" + "b" * 300], ids=["long", "deep", "long name"])
+def test_what_can_be_no_name_is_one_sentence(name: str, pillion: Call) -> None:
+    """As the file system has it."""
+    code, out, err = pillion("lint", "-f", name)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert ": can't be read: " in err
+
+
+@pytest.mark.parametrize("options", [(), ("-R",)])
+def test_a_folder_that_may_not_be_read(
+    options: tuple[str, ...], pillion: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named; root, who runs tests in containers, may read all."""
+    (folder / "closed").mkdir()
+
+    def refuse(path: object, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    code, out, err = pillion("lint", "-f", "closed", *options)
+    assert (code, out) == (2, "")
+    assert err.startswith("pillion: closed: ")
+    assert len(err.splitlines()) == 1

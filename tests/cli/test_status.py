@@ -174,7 +174,7 @@ def test_nobody_asks(cluster: FakeKubectl, pillion: Call) -> None:
 
 def test_hostile_names_command_no_terminal(cluster: FakeKubectl, pillion: Call) -> None:
     """A tenant writes annotations; a custom API server may write anything."""
-    evil = "\x1b[2J\r\n" * 1000
+    evil = "\x1b[2J\x9b8m\u202e\r\n" * 1000
     status = json.dumps(
         json.loads(PODS["current"][0]["metadata"]["annotations"]["pillion.dev/status"]) | {"profile": evil}
     )
@@ -186,6 +186,7 @@ def test_hostile_names_command_no_terminal(cluster: FakeKubectl, pillion: Call) 
     assert all(line.isprintable() for line in [*out.splitlines(), *err.splitlines()])
     assert len(out.splitlines()) == 3
     assert len(err) < 1000
+    assert pillion("status", "-A", "-o", "json").out.replace("\n", "").isprintable()
 
 
 # --- which pods ------------------------------------------------------------------------------------------------------
@@ -242,6 +243,29 @@ def test_progress_is_for_terminals(cluster: FakeKubectl, pillion: Call, monkeypa
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     pillion("status", "-A")
     assert terminal.getvalue().startswith("\r2 pods read\r4 pods read\r5 pods read\r\x1b[K")
+
+
+def test_progress_ends_before_an_error_is_said(
+    cluster: FakeKubectl, pillion: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise both stood in one line."""
+    put(cluster, pod("a"), {"metadata": {"uid": "a", "name": "no-pod", "namespace": "shop"}})
+    cluster.cluster["page"] = 1
+    cluster.save()
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert pillion("status", "-A").code == 2
+    assert terminal.getvalue().startswith("\r1 pods read\r\x1b[Kpillion: ")
+
+
+def test_a_terminal_that_knows_no_escapes_shows_no_progress(
+    cluster: FakeKubectl, pillion: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TERM=dumb, as in an editor's window."""
+    put(cluster, pod("a"))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    pillion("status", "-A")
+    assert terminal.getvalue().startswith("pillion status: ")
 
 
 # --- by which configuration ------------------------------------------------------------------------------------------

@@ -523,7 +523,7 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["web"], "web: write KIND/NAME, as deployment/web"),
+            (["web"], "web: write KIND/NAME, as kubectl names things: deployment/web"),
             (["deployment/"], "deployment/: write KIND/NAME"),
             (["deployment/x", "pod/y"], "deployment/x, pod/y: no such pods in namespace shop"),
             (["-A", "deployment/web"], "write -n NAME instead of -A"),
@@ -559,12 +559,16 @@ class TestUsage:
         assert pillion("upgrade", "--config", str(cluster.file)).code == 0
 
     @pytest.mark.parametrize(
-        "name", ["deploy/web", "deployments/web", "Deployment/web", "deployments.apps/web", "po/web-1"]
+        "names",
+        [
+            *("deploy/web", "deployments/web", "Deployment/web", "deployments.apps/web", "po/web-1", "deploy web"),
+            *("pod web-1 web-2", f"rs/web-{HASH}"),
+        ],
     )
-    def test_names_of_kinds(self, cluster: Cluster, pillion: Call, name: str) -> None:
+    def test_names_of_kinds(self, cluster: Cluster, pillion: Call, names: str) -> None:
         """As kubectl takes them."""
         cluster.has(pod("web-1"), pod("web-2"), pod("db-0", "StatefulSet/db"), pod("db-1", "StatefulSet/db"))
-        assert pillion("upgrade", name).code == 0
+        assert pillion("upgrade", *names.split(" ")).code == 0
         assert "db-0" not in cluster.patches()
         assert "web-1" in cluster.patches()
 

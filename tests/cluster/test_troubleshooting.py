@@ -93,9 +93,9 @@ class TestWithAnApiServer:
         return {"POD": "shop", "NAMESPACE": namespace}
 
     def test_a_pod_that_is_not_injected(self, kubectl: Client, shown: Shown, namespace: str) -> None:
-        """Explained from the cluster."""
+        """Explained as somebody with rights in the cluster has printed it."""
         kubectl("create", "-n", namespace, "-f", "-", stdin=pod(annotations=asking(logs=LOGS[1:])))
-        shown("troubleshooting.md#a-pod-is-not-injected 1", POD="shop", NAMESPACE=namespace)
+        shown("troubleshooting.md#a-pod-is-not-injected 2", POD="shop", NAMESPACE=namespace)
 
     def test_a_namespace(self, shown: Shown, namespace: str) -> None:
         """Without the label, and with it."""
@@ -154,6 +154,10 @@ class TestOnANode:
         assert "defaultProfile: tail" in (tmp_path / "pillion.yaml").read_text()
         command = ["inject", "-f", str(tmp_path / "app.yaml"), "--config", str(tmp_path / "pillion.yaml")]
         assert main(command) == 0
+
+    def test_a_pod_that_is_not_injected(self, shown: Shown, create: Create) -> None:
+        """Explained from the cluster, by the release's own configuration."""
+        shown("troubleshooting.md#a-pod-is-not-injected 1", **create(pod(annotations=asking(logs=LOGS[1:]))))
 
     def test_a_pod_that_rotates(self, shown: Shown, create: Create) -> None:
         """Its renamed file is read on; the images say the versions."""

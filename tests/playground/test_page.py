@@ -220,6 +220,32 @@ def test_examples_are_one_click_away(open_page: Open) -> None:
             expect(page.locator("#result ins").first).to_be_in_viewport()
 
 
+def test_the_back_button_leads_to_the_text_before(open_page: Open) -> None:
+    """An example in its place loses nobody's work, nor does Clear; Forward leads to them again."""
+    page = open_page()
+    manifest(page).fill(f"{POD}# my own\n")
+    expect(status(page)).to_contain_text("Injected Pod/shop")
+    page.get_by_role("button", name="Web page").click()
+    expect(status(page)).to_contain_text("Injected Deployment/bulletin")
+    page.get_by_role("button", name="Clear").click()
+    expect(manifest(page)).to_have_value("")
+    page.go_back()
+    expect(status(page)).to_contain_text("Injected Deployment/bulletin")
+    page.go_back()
+    expect(manifest(page)).to_have_value(f"{POD}# my own\n")
+    page.go_forward()
+    expect(status(page)).to_contain_text("Injected Deployment/bulletin")
+    page.go_forward()
+    expect(manifest(page)).to_have_value("")
+
+
+@pytest.mark.parametrize("number", ["1e300", "-1", "9007199254740993", '"1"', "null"])
+def test_a_link_to_a_pod_that_is_not_there(open_page: Open, number: str) -> None:
+    """Leads to the first one."""
+    page = open_page(fragment(f'{{"text": {json.dumps(POD)}, "workload": {number}}}'.encode()))
+    expect(status(page)).to_contain_text("Injected Pod/shop")
+
+
 def test_a_namespace_may_opt_in(open_page: Open) -> None:
     """By a check box."""
     page = open_page()

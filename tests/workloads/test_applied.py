@@ -2,6 +2,7 @@
 
 import copy
 import json
+from difflib import SequenceMatcher
 from typing import Any
 
 import pytest
@@ -9,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workloads.examples import ANY_OBJECTS, SPEC, manifest
+from webhook import documents
 from webhook.configuration import load, parse
 from webhook.injection import admission
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import MAX_WARNING_LENGTH, MAX_WARNINGS, Reason
+from webhook.injection.reasons import MAX_WARNING_LENGTH, MAX_WARNINGS, Reason, as_warnings, clean_untrusted
 from webhook.injection.review import parse_object_review
-from webhook.workloads.applied import MAX_BYTES, MAX_TEMPLATES, Lint, LintResult, lint
-from webhook.workloads.objects import ManifestReason
+from webhook.untrusted_text import visible
+from webhook.workloads.applied import MAX_BYTES, MAX_DEPTH, MAX_TEMPLATES, TITLE_LENGTH, Lint, LintResult, lint
+from webhook.workloads.misplaced import MAX_COMPARED, MAX_KEYS, keys_of
+from webhook.workloads.objects import ManifestReason, Severity
+from webhook.workloads.reports import examine
 from webhook.workloads.templates import KUBERNETES
 
 ASKS = {"pillion.dev/inject": "true", "pillion.dev/logs": "/var/log/shop/*.log"}
@@ -103,6 +108,11 @@ TOLD_CASES: dict[str, tuple[dict[str, Any], bool, str]] = {
         'pillion.dev/logs: has no effect without pillion.dev/inject: "true"',
     ),
     "the namespace asks": (deployment({"pillion.dev/logs": "x.log"}), True, 'not injected: pillion.dev/logs "x.log"'),
+    "a number": (
+        deployment(ASKS | {"pillion.dev/run-as-user": 1000}),
+        False,
+        'pillion.dev/run-as-user is the number 1000, which the API server refuses; write "1000", in quotes',
+    ),
     "another prefix": (
         deployment(ASKS | {"pillion.io/logs": "/x"}),
         False,
@@ -184,8 +194,9 @@ OWNER = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "
             },
             {},
         ),
+        (deployment(WRONG) | {"x": json.loads("[" * MAX_DEPTH + '{"pillion.dev/inject": ""}' + "]" * MAX_DEPTH)}, {}),
     ],
-    ids=["owned", "subresource", "deleted", "none", "list", "number", "large", "many templates"],
+    ids=["owned", "subresource", "deleted", "none", "list", "number", "large", "many templates", "deep"],
 )
 def test_what_is_skipped(value: Any, request_: dict[str, Any], configuration: Configuration) -> None:
     """A controller's object, subresources, deletions, what is no object, and what would take too long."""
@@ -267,6 +278,20 @@ def test_a_bug_is_told_to_nobody_but_the_log(configuration: Configuration, monke
     assert (found.result, found.warnings, type(found.error)) == (LintResult.FAILED, (), ZeroDivisionError)
 
 
+def test_depth_is_that_of_mappings_and_lists(configuration: Configuration) -> None:
+    """As deep as is allowed."""
+    inner = "[" * (MAX_DEPTH - 2) + "1" + "]" * (MAX_DEPTH - 2)
+    assert asked(deployment(WRONG) | {"x": json.loads(inner)}, configuration).result is LintResult.WARNED
+
+
+def test_of_thousands_of_keys_the_first_are_looked_at(configuration: Configuration) -> None:
+    """And a warning says that there are more."""
+    keys = {f"pillion.dev/{number}": "" for number in range(4_000)}
+    value = deployment() | {"metadata": {"name": "shop", "annotations": keys}}
+    assert len(keys_of(value, "pillion.dev/")) == MAX_KEYS
+    assert "more of our keys are where they do nothing" in asked(value, configuration).warnings[-1]
+
+
 @pytest.mark.parametrize("depth", [500, 900])
 def test_deep_nesting_is_no_failure(depth: int, configuration: Configuration) -> None:
     """As far as a body's is read at all."""
@@ -282,6 +307,54 @@ def test_nothing_is_a_bug(value: dict[str, Any], old: dict[str, Any] | None, opt
     found = asked(value, BUILT_IN, old, opted_in=opted_in)
     assert (found.result is not LintResult.FAILED, found.error) == (True, None)
     assert bool(found.warnings) == bool(found.reasons) == (found.result is LintResult.WARNED)
+
+
+def in_a_file(value: dict[str, Any], configuration: Configuration, *, opted_in: bool) -> list[str]:
+    """Return what ``pillion lint`` says of an object, as the API server passes it on; not what only a file can have."""
+    (read,) = documents.read(json.dumps(value), "app.json")
+    reports = examine([read], configuration, namespace="default", namespace_opt_in=opted_in)
+    return as_warnings(
+        f"{clean_untrusted(report.item.title, TITLE_LENGTH)}: {visible(remark.text)}"
+        for report in reports
+        for remark in report.remarks_for(strict=False)
+        if remark.severity is not Severity.NOTE
+        and remark.reason not in (ManifestReason.WRONG_VERSION, ManifestReason.NOT_EDITED)
+    )
+
+
+@pytest.mark.parametrize("case", TOLD_CASES)
+def test_a_file_is_told_the_same(case: str, configuration: Configuration) -> None:
+    """Whoever lints before applying reads nothing new afterwards."""
+    value, opted_in, _ = TOLD_CASES[case]
+    told = in_a_file(value, configuration, opted_in=opted_in)
+    assert told
+    assert list(asked(value, configuration, opted_in=opted_in).warnings) == told
+
+
+@settings(deadline=None)
+@given(ANY_OBJECTS.filter(lambda value: "$" not in json.dumps(value) and value.get("kind") != "List"), st.booleans())
+def test_any_file_is_told_the_same(value: dict[str, Any], opted_in: bool) -> None:
+    """But for patches, which only files have, and for lists, which no API server sends."""
+    told = asked(value, BUILT_IN, opted_in=opted_in).warnings
+    # a file's are in the order of their lines
+    assert sorted(told) == sorted(in_a_file(value, BUILT_IN, opted_in=opted_in))
+
+
+def test_thousands_of_misspelt_keys_are_no_typing_errors(configuration: Configuration) -> None:
+    """A few are compared with ours, and nobody waits for the rest."""
+    compared = []
+
+    class Matcher(SequenceMatcher[str]):
+        def ratio(self) -> float:
+            compared.append(self)
+            return super().ratio()
+
+    keys = {f"pillionn{number}.io/{key}": "x" for number in range(800) for key in ("inject", "logs")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("webhook.workloads.misplaced.SequenceMatcher", Matcher)
+        found = asked(deployment(ASKS | keys), configuration)
+    assert found.reasons == {ManifestReason.UNKNOWN_PREFIX}
+    assert 0 < len(compared) <= 4 * MAX_COMPARED
 
 
 def test_reasons_are_those_of_files_too(configuration: Configuration) -> None:

@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # a shell asks for completions
         import_module(f"{__name__}.completion").answer_shell()
     words = list(sys.argv[1:] if argv is None else argv)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # manifests are UTF-8, whatever the terminal's language; a file's name may be any bytes
@@ -90,6 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+def _replace_closed_streams() -> None:
+    """Let what is written go nowhere where a shell has closed the stream (``>&-``): Python has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 — to the end of the process
 
 
 def command_parser(words: Sequence[str]) -> argparse.ArgumentParser:

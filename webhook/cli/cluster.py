@@ -1,20 +1,32 @@
 """What commands read of a cluster with the user's own rights, and the options that choose it."""
 
 import argparse
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Raw
 
 from webhook.cli import kubectl
 from webhook.cli.kubectl import FORBIDDEN, Kubectl, document, path
+from webhook.cli.terminal import visible
 from webhook.errors import ClusterError
 from webhook.json_values import as_mapping, at
 
-__all__ = ["NOT_FINISHED", "Namespaces", "Scope", "add_connection_options", "add_scope_options", "connection", "scope"]
+__all__ = [
+    "NOT_FINISHED",
+    "Namespaces",
+    "Scope",
+    "add_connection_options",
+    "add_scope_options",
+    "connection",
+    "named",
+    "scope",
+]
 
 #: A field selector: a pod that has finished gets no sidecar any more, and needs none.
 NOT_FINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+_NAMED = re.compile("[^/,]+/[^/,]+")
 #: How long one request may take. Whoever logs in meanwhile may need longer.
 REQUEST_TIMEOUT = "60s"
 
@@ -36,6 +48,15 @@ def add_scope_options(group: argparse._ArgumentGroup) -> None:
     which.add_argument("-n", "--namespace", metavar="NAME", help="the namespace; default: that of kubectl's context")
     which.add_argument("-A", "--all-namespaces", action="store_true", help="all namespaces")
     group.add_argument("-l", "--selector", metavar="LABELS", help="only pods with these labels, as app=web,tier!=test")
+
+
+def named(words: Sequence[str]) -> list[str]:
+    """Return ``KIND/NAME`` for each object that is named, as kubectl takes names: ``pod/a pod/b``, or ``pod a b``."""
+    kind = words[0] if words and "/" not in words[0] else ""
+    names = [f"{kind}/{name}" for name in words[1:]] if kind else list(words)
+    if (kind and not names) or not all(_NAMED.fullmatch(name) for name in names):
+        raise ClusterError(f"{visible(' '.join(words))}: write KIND/NAME, as kubectl names things: deployment/web")
+    return names
 
 
 def connection(arguments: argparse.Namespace) -> Kubectl:

@@ -118,6 +118,9 @@ def _values(prefix: str, action: argparse.Action, parsed_args: argparse.Namespac
     if action.metavar == "FILE":
         return _files(prefix, _MANIFESTS if action.dest == "filename" else ("",))
     if action.metavar == "KIND/NAME":
+        kind = next(iter(getattr(parsed_args, action.dest, None) or ()), "/")
+        if "/" not in kind:
+            return _from_kubectl(parsed_args, "get", kind, prefix)
         return _from_kubectl(parsed_args, "get", prefix) if "/" in prefix else [f"{kind}/" for kind in _KINDS]
     if action.dest in ("namespace", "context"):
         return _from_kubectl(parsed_args, f"--{action.dest}", prefix)

@@ -1,7 +1,8 @@
 """``pillion explain``: why pods are injected or not, rule by rule."""
 
 import argparse
-import json
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,7 +12,20 @@ import msgspec
 from webhook.cli import basis, cluster, history, manifests
 from webhook.cli.history import Story
 from webhook.cli.inject import DENIED, examined, fails, tell
-from webhook.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Paint, complain, deliver, describe, painter, visible
+from webhook.cli.terminal import (
+    BOLD,
+    DIM,
+    GREEN,
+    RED,
+    YELLOW,
+    Paint,
+    complain,
+    deliver,
+    deliver_json,
+    describe,
+    painter,
+    visible,
+)
 from webhook.documents import Position
 from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
@@ -34,7 +48,7 @@ _VAGUE = frozenset({Reason.NO_CONTAINERS, Reason.UNREADABLE_POD})
 
 _EXAMPLES = """\
   pillion explain -f app.yaml
-  pillion explain pod/web-5c9d8-x2x7k -n shop      a pod in the cluster: what was decided, and what would be now
+  pillion explain pod/web-5c9d8-x2x7k -n shop      a pod in the cluster
   pillion explain deployment/web -n shop
   pillion explain -f app.yaml -o json | jq '.[].reason'
 """
@@ -50,12 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _EXAMPLES,
     )
     parser.add_argument(
-        "target", nargs="?", metavar="KIND/NAME", help="a pod or a workload in the cluster, as kubectl names it"
+        "target", nargs="*", metavar="KIND/NAME", help="a pod or a workload in the cluster, as kubectl names it"
     )
     manifests.add_options(parser, required=False)
     parser.set_defaults(namespace=None)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
-    group = parser.add_argument_group("in a cluster, which is reached through kubectl")
+    group = parser.add_argument_group(
+        "in a cluster, which is reached through kubectl",
+        "The default of -n is the namespace of kubectl's context, and that of --config the release's ConfigMap.",
+    )
     cluster.add_connection_options(group)
     basis.add_release_option(group)
 
@@ -64,6 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanations and return the exit code."""
     if bool(arguments.target) == bool(arguments.filename):
         raise ManifestError("write either -f FILE, or what to explain in the cluster, as pod/NAME")
+    file = next(filter(os.path.isfile, arguments.target), None)
+    if file is not None:
+        raise ManifestError(f"{file} is a file; write: pillion explain -f {shlex.quote(file)}")
     if arguments.target:
         return _tell_story(history.read(arguments), arguments)
     arguments.namespace = arguments.namespace or "default"
@@ -73,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         tell([report._replace(reviews=[]) for report in reports], strict=strict)
         found = [as_json(review, strict=strict) for report in reports for review in report.reviews]
-        deliver(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        deliver_json(found)
     elif reports:
         paint = painter(sys.stdout)
         blocks = [lines for report in reports for lines in _blocks(report, paint, strict=strict)]
@@ -89,7 +109,7 @@ def _tell_story(story: Story, arguments: argparse.Namespace) -> int:
     for note in story.notes:
         complain(f"note: {visible(note)}")
     if arguments.output == "json":
-        deliver(json.dumps(_story_as_json(story), indent=2, ensure_ascii=False) + "\n")
+        deliver_json(_story_as_json(story))
     else:
         deliver("\n".join(_story_lines(story, painter(sys.stdout), strict=strict)) + "\n")
     return DENIED if fails(story.reports, strict=strict) else 0

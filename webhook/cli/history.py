@@ -13,7 +13,7 @@ from webhook.cli import cluster
 from webhook.cli.basis import Basis
 from webhook.cli.cluster import Scope
 from webhook.cli.dry_run import dry_run
-from webhook.cli.kubectl import FORBIDDEN, Kubectl, document, path
+from webhook.cli.kubectl import FORBIDDEN, NOT_FOUND, Kubectl, document, path
 from webhook.cli.pods import Pod, Workload, decode
 from webhook.cli.standing import Row, Standing, row, without_sidecar
 from webhook.cli.terminal import visible
@@ -21,7 +21,9 @@ from webhook.errors import ClusterError
 from webhook.injection.reasons import clean_untrusted
 from webhook.injection.status import Status
 from webhook.json_values import as_list, as_mapping, at
+from webhook.workloads.objects import group_of
 from webhook.workloads.reports import Report, examine
+from webhook.workloads.templates import templates
 
 __all__ = ["Story", "read"]
 
@@ -51,14 +53,19 @@ def read(arguments: argparse.Namespace) -> Story:
     """Return the story of what the arguments name; :class:`ClusterError` where it can't be read."""
     kubectl = cluster.connection(arguments)
     namespace = cluster.scope(kubectl, arguments).namespace or "default"
-    kind, slash, name = arguments.target.partition("/")
-    if not (kind and slash and name):
-        raise ClusterError(f"{visible(arguments.target)}: write what to explain as kubectl does, as pod/NAME")
+    target, *more = cluster.named(arguments.target)
+    if more:
+        raise ClusterError(f"only one can be explained at a time, not {visible(' and '.join((target, *more)))}")
     basis = Basis.read(kubectl, arguments)
     home = _Home.read(kubectl, namespace, basis.configuration.prefix)
-    manifest = kubectl.get(arguments.target, namespace=namespace, show_managed_fields="true")
+    try:
+        manifest = kubectl.get(target, namespace=namespace, show_managed_fields="true")
+    except ClusterError as error:
+        if error.reason != NOT_FOUND:
+            raise
+        raise ClusterError(f"{error.sentence} in namespace {visible(namespace)}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("metadata"), dict):
-        raise ClusterError(f"{visible(arguments.target)}: kubectl printed no object")
+        raise ClusterError(f"{visible(target)}: kubectl printed no object")
     notes = [*basis.notes, *([home.missing] if home.missing else [])]
     if manifest.get("kind") == "Pod":
         return _pod_story(kubectl, manifest, basis, home, notes)
@@ -109,10 +116,10 @@ def _pod_story(kubectl: Kubectl, manifest: dict[str, Any], basis: Basis, home: _
     stands = row(pod, msgspec.Raw(item), basis, opted_in=home.opted_in)
     bare = without_sidecar(manifest, basis.configuration)
     reports: Sequence[Report] = []
-    said = ""
-    if basis.decides:
+    said = _excluded(pod.metadata.namespace, basis)
+    if not said and basis.decides:
         reports = _examined(bare, basis, home)
-    else:
+    elif not said:
         said = _dry_run(kubectl, item, basis)
     maker = "" if pod.workload.kind == "Pod" else f", made by {pod.workload.title}"
     where = f"namespace {pod.metadata.namespace}, created {pod.metadata.creation_timestamp}{maker}"
@@ -123,6 +130,11 @@ def _pod_story(kubectl: Kubectl, manifest: dict[str, Any], basis: Basis, home: _
         different.append("the pod has a sidecar, and would not get one now")
     decided = list(_decided(pod, basis))
     return Story(f"pod/{pod.metadata.name}", where, decided, basis.source, reports, said, different, notes)
+
+
+def _excluded(namespace: str, basis: Basis) -> str:
+    """Return that nothing is decided in a namespace, empty where something is."""
+    return f"nothing: the API server never asks about namespace {namespace}" if namespace in basis.excluded else ""
 
 
 def _examined(manifest: Mapping[str, Any], basis: Basis, home: _Home) -> list[Report]:
@@ -151,7 +163,7 @@ def _decided(pod: Pod, basis: Basis) -> Iterator[str]:
     """Yield what the pod itself tells of its creation."""
     sidecar, status = pod.sidecar(basis.configuration), pod.injection(basis.configuration)
     if sidecar is None and status is None:
-        yield "not injected; a pod without a sidecar does not tell why"
+        yield "not injected; the pod itself does not say why"
         return
     if status is None:
         yield "injected; the status annotation is not there, so nothing tells with which profile"
@@ -229,9 +241,12 @@ def _next_pod(workload: Workload) -> str:
 def _workload_story(kubectl: Kubectl, manifest: dict[str, Any], basis: Basis, home: _Home, notes: list[str]) -> Story:
     metadata = manifest["metadata"]
     own = Workload(str(metadata.get("namespace")), str(manifest.get("kind")), str(metadata.get("name")))
-    reports = _examined(manifest, basis, home) if basis.decides else []
+    excluded = _excluded(own.namespace, basis)
+    reports = _examined(manifest, basis, home) if basis.decides and not excluded else []
     rows = list(_rows(kubectl, own, basis, home))
-    said = "" if basis.decides else "unknown: no configuration can be read; explain one of its pods"
+    if not rows and not templates(group_of(manifest), own.kind, manifest):
+        raise ClusterError(f"{visible(own.title)} has no pods; name a pod or what makes pods, as deployment/web")
+    said = excluded or ("" if basis.decides else "unknown: no configuration can be read; explain one of its pods")
     where = f"namespace {own.namespace}, created {metadata.get('creationTimestamp')}"
     different = [_next_pod(own)] if any(one.standing in (Standing.OLD, Standing.MISSED) for one in rows) else []
     return Story(own.title, where, list(_counted(rows)), basis.source, reports, said, different, notes)

@@ -33,8 +33,10 @@ FORBIDDEN, NOT_FOUND = "Forbidden", "NotFound"
 _EXPIRED = frozenset({"Expired", "Gone"})
 
 #: How kubectl begins to say why it failed: https://github.com/kubernetes/kubectl, pkg/cmd/util/helpers.go
-_FAILURE = re.compile(r"Error from server|error: |Unable to connect to the server|The connection to the server ")
-_WARNING = re.compile(r"Warning: ")
+_FAILURE = re.compile(
+    r"^(?:Error from server|error: |Unable to connect to the server|The connection to the server )", re.MULTILINE
+)
+_WARNING = re.compile(r"^Warning: ", re.MULTILINE)
 _SERVERS_REASON = re.compile(r"Error from server \((\w+)\): ")
 #: More is not kept of what kubectl says; it is a sentence.
 _MAX_WORDS = 8 * 1024
@@ -224,7 +226,10 @@ def _page(body: bytes) -> tuple[dict[str, Raw], str | None]:
 
 
 class _Held:
-    """A pipe for a program's standard error: what matches a pattern is held back, the rest goes to ours at once."""
+    """A pipe for a program's standard error: from a line on that matches a pattern it is held back.
+
+    What is written before such a line, and at other times, goes to ours at once.
+    """
 
     def __init__(self, patterns: list[re.Pattern[str]]) -> None:
         self._patterns = patterns
@@ -243,12 +248,13 @@ class _Held:
     def _forward(self) -> None:
         with open(self._reading, "rb", buffering=0) as pipe:  # noqa: PTH123 — a descriptor, no path
             while chunk := pipe.read(64 * 1024):
-                # kubectl writes a message at a time
+                # kubectl writes a message at a time; several may have come since
                 text = chunk.decode(errors="replace")
-                if any(pattern.match(text) for pattern in self._patterns):
-                    self._text = (self._text + text)[:_MAX_WORDS]
-                else:
-                    os.write(2, chunk)
+                found = [match.start() for pattern in self._patterns if (match := pattern.search(text))]
+                if found:
+                    self._text = (self._text + text[min(found) :])[:_MAX_WORDS]
+                    chunk = text[: min(found)].encode()
+                os.write(2, chunk)
 
 
 def _failed(command: list[str], code: int, said: str) -> ClusterError:

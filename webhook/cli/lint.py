@@ -1,7 +1,6 @@
 """``pillion lint``: what the webhook would warn about or refuse in manifests, and nothing else."""
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
@@ -12,7 +11,7 @@ from urllib.parse import quote
 from webhook import __version__
 from webhook.cli import manifests
 from webhook.cli.inject import COLOURS, examined
-from webhook.cli.terminal import complain, deliver, describe, painter, visible
+from webhook.cli.terminal import complain, deliver, deliver_json, describe, painter, visible
 from webhook.workloads.objects import ManifestReason, Object, Remark, Severity
 from webhook.workloads.reports import Report
 
@@ -57,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "text":
         deliver(_as_text(found))
     else:
-        value = _as_sarif(found) if arguments.output == "sarif" else [_as_json(each) for each in found]
-        # escaped, because names and paths may hold characters that command a terminal
-        deliver(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
+        deliver_json(_as_sarif(found) if arguments.output == "sarif" else [_as_json(each) for each in found])
     counts = Counter(each.remark.severity for each in found)
-    said = ", ".join(_counted(counts[word], word) for word in reversed(Severity) if counts[word]) or "no problems"
+    # of a pipe whose other end has failed nothing comes
+    nothing = "no problems" if any(not each.is_blank for file in files for each in file.documents) else "no manifests"
+    said = ", ".join(_counted(counts[word], word) for word in reversed(Severity) if counts[word]) or nothing
     complain(f"pillion lint: {said} in {_counted(len(files), 'file')}")
     return WRONG if counts[Severity.ERROR] or counts[Severity.WARNING] else 0
 
@@ -106,6 +105,12 @@ def _as_json(found: Found) -> dict[str, Any]:
     }
 
 
+def _as_uri(name: str) -> str:
+    """Return a file's name as SARIF has it: relative, or with its scheme."""
+    path = quote(os.fsencode(name))
+    return f"file://{path}" if path.startswith("/") else path
+
+
 def _as_sarif(found: Sequence[Found]) -> dict[str, Any]:
     """Return a log in the Static Analysis Results Interchange Format, which code scanning reads."""
     rules = {remark.reason.value: remark.reason.sentence for _, remark in found}
@@ -122,7 +127,7 @@ def _as_sarif(found: Sequence[Found]) -> dict[str, Any]:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": quote(os.fsencode(item.document.source))},
+                        "artifactLocation": {"uri": _as_uri(item.document.source)},
                         "region": {"startLine": remark.position.line, "startColumn": remark.position.column},
                     }
                 }

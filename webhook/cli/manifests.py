@@ -1,7 +1,9 @@
 """The manifests that ``-f`` names: files, folders and standard input, and the options that go with them."""
 
 import argparse
+import errno
 import glob
+import os
 import re
 import shlex
 import sys
@@ -103,6 +105,9 @@ def read(arguments: argparse.Namespace) -> tuple[list[File], list[str]]:
         except ManifestError as error:
             problems.append(str(error))
             continue
+        except OSError as error:
+            problems.append(f"{name}: can't be read: {error.strerror}")
+            continue
         for path in paths:
             try:
                 files.append(_read(path))
@@ -128,16 +133,17 @@ def _names(text: str) -> list[str]:
     """Return what one ``-f`` names: several with commas, as kubectl has it, unless a file is called like that."""
     if not text.strip(","):
         raise ManifestError(f"-f {shlex.quote(text)}: names nothing; write a file, a folder or -")
-    return [text] if Path(text).exists() else [name for name in text.split(",") if name]
+    # unlike Path's, os.path's are false for what is no name at all, and where one may not look
+    return [text] if os.path.exists(text) else [name for name in text.split(",") if name]  # noqa: PTH110
 
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:
     """Yield the files that a name stands for, those of a folder or of a pattern in the order of their paths."""
-    folder = Path(name)
-    if name == STDIN or not folder.is_dir():
+    if name == STDIN or not os.path.isdir(name):  # noqa: PTH112
         # Path.glob takes no absolute pattern
-        yield from ([] if folder.exists() else sorted(glob.glob(name))) or [name]  # noqa: PTH207
+        yield from ([] if os.path.exists(name) else sorted(glob.glob(name))) or [name]  # noqa: PTH110, PTH207
         return
+    folder = Path(name)
     found = sorted(
         path
         for path in (folder.rglob("*") if recursive else folder.iterdir())
@@ -150,10 +156,15 @@ def _paths(name: str, *, recursive: bool) -> Iterator[str]:
 
 
 def _read(name: str) -> File:
-    if name == STDIN:
-        return File("stdin", documents.read(sys.stdin.buffer.read(), "stdin"))
+    source = "stdin" if name == STDIN else name
     try:
-        content = Path(name).read_bytes()
+        content = _stdin() if name == STDIN else Path(name).read_bytes()
     except OSError as error:
-        raise ManifestError(f"{name}: can't be read: {error.strerror}") from None
-    return File(name, documents.read(content, name))
+        raise ManifestError(f"{source}: can't be read: {error.strerror}") from None
+    return File(source, documents.read(content, source))
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return sys.stdin.buffer.read()

@@ -25,6 +25,11 @@ class Owner(Struct, gc=False, rename="camel"):
     api_version: str = ""
     controller: bool | None = None
 
+    @property
+    def title(self) -> str:
+        """Return ``replicaset/web-5c9d8``."""
+        return f"{self.kind.lower()}/{self.name}"
+
 
 class ObjectMeta(Struct, gc=False, rename="camel"):
     """``metadata``."""

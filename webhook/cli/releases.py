@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from certs.store import CERTIFICATE_ANNOTATION, ROTATE_ANNOTATION, decode_base64
 from webhook.cli.kubectl import Kubectl
 from webhook.cli.terminal import visible
+from webhook.errors import ClusterError
+from webhook.json_values import as_list, as_mapping, at
 
 __all__ = ["CERTIFICATE_ANNOTATION", "Entry", "Release", "find_releases", "request_rotation"]
 
@@ -60,12 +62,15 @@ class Release:
 def find_releases(kubectl: Kubectl, namespace: str | None) -> list[Release]:
     """Return the releases of a namespace, or of all namespaces."""
     found: dict[tuple[str, str, str], list[Entry]] = {}
-    for document in kubectl.get(_CONFIGURATIONS)["items"]:
-        metadata = document["metadata"]
-        secret = (metadata.get("annotations") or {}).get(CERTIFICATE_ANNOTATION)
+    documents = at(kubectl.get(_CONFIGURATIONS), ("items",))
+    if not isinstance(documents, list):
+        raise ClusterError("kubectl printed no list of webhook configurations")
+    for document in map(as_mapping, documents):
+        metadata = as_mapping(document.get("metadata"))
+        secret = as_mapping(metadata.get("annotations")).get(CERTIFICATE_ANNOTATION)
         for entry in _entries(document):
             if secret and namespace in {None, entry.namespace}:
-                found.setdefault((metadata["name"], entry.namespace, secret), []).append(entry)
+                found.setdefault((str(metadata.get("name")), entry.namespace, str(secret)), []).append(entry)
     return [_release(kubectl, *key, tuple(entries)) for key, entries in found.items()]
 
 
@@ -79,14 +84,15 @@ def _release(kubectl: Kubectl, name: str, namespace: str, secret: str, entries: 
     document = kubectl.get("secret", secret, namespace=namespace, ignore_not_found="true")
     if document is None:
         return Release(name, namespace, secret, entries, None, "")
-    content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
-    issuer = (document["metadata"].get("annotations") or {}).get(_CERT_MANAGER_ANNOTATION, "")
-    return Release(name, namespace, secret, entries, content, issuer)
+    content = {key: decode_base64(value) for key, value in as_mapping(at(document, ("data",))).items()}
+    issuer = at(document, ("metadata", "annotations", _CERT_MANAGER_ANNOTATION))
+    return Release(name, namespace, secret, entries, content, str(issuer or ""))
 
 
 def _entries(document: Mapping[str, Any]) -> Iterator[Entry]:
-    for each in document.get("webhooks") or ():
-        client = each["clientConfig"]
-        service = client.get("service")
+    for each in map(as_mapping, as_list(document.get("webhooks"))):
+        client = as_mapping(each.get("clientConfig"))
+        service = as_mapping(client.get("service"))
         if service:
-            yield Entry(each["name"], service["name"], service["namespace"], decode_base64(client.get("caBundle")))
+            bundle = decode_base64(client.get("caBundle"))
+            yield Entry(str(each.get("name")), str(service.get("name")), str(service.get("namespace")), bundle)

@@ -1,11 +1,10 @@
 """``pillion status``: which pods of a cluster ask for a sidecar, which have it, and why the others have not."""
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Raw
 
@@ -17,7 +16,19 @@ from webhook.cli.dry_run import DryRun, dry_run
 from webhook.cli.kubectl import FORBIDDEN, Kubectl, document
 from webhook.cli.pods import Workload, decode
 from webhook.cli.standing import Row, Standing, row
-from webhook.cli.terminal import DIM, GREEN, RED, YELLOW, Paint, complain, deliver, painter, visible
+from webhook.cli.terminal import (
+    DIM,
+    GREEN,
+    RED,
+    YELLOW,
+    Paint,
+    complain,
+    deliver,
+    deliver_json,
+    obeys_escapes,
+    painter,
+    visible,
+)
 from webhook.errors import ClusterError
 from webhook.json_values import as_list, as_mapping
 
@@ -68,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = _Survey(kubectl, scope, basis, notes)
     rows = found.rows()
     if arguments.output == "json":
-        deliver(json.dumps(_as_json(rows, found.source, notes), indent=2, ensure_ascii=False) + "\n")
+        deliver_json(_as_json(rows, found.source, notes))
     elif rows:
         deliver("\n".join(_table(rows, painter(sys.stdout), every_pod=arguments.pods)) + "\n")
     for note in notes:
@@ -108,17 +119,16 @@ class _Survey:
                 f"which namespaces opted in is unknown, so only annotations are looked at: {namespaces.missing}"
             )
         rows = []
-        progress = _Progress()
-        for page in self._scope.pods(self._kubectl):
-            for item in page:
-                pod = decode(item)
-                if pod.leaves:
-                    continue
-                found = row(pod, item, self._basis, opted_in=bool(namespaces.opted_in(pod.metadata.namespace)))
-                if found is not None:
-                    rows.append(found if self._basis.decides else self._sent_again(found, bytes(item)))
-            progress.read(len(page))
-        progress.end()
+        with _Progress() as progress:
+            for page in self._scope.pods(self._kubectl):
+                for item in page:
+                    pod = decode(item)
+                    if pod.leaves:
+                        continue
+                    found = row(pod, item, self._basis, opted_in=bool(namespaces.opted_in(pod.metadata.namespace)))
+                    if found is not None:
+                        rows.append(found if self._basis.decides else self._sent_again(found, bytes(item)))
+                progress.read(len(page))
         return sorted(self._with_cron_jobs(rows), key=lambda one: (one.workload, one.pod))
 
     def _sent_again(self, found: Row, item: bytes) -> Row:
@@ -183,10 +193,10 @@ def _maker(job: Raw) -> Iterator[tuple[Workload, Workload]]:
 
 
 class _Progress:
-    """Says on a terminal how many pods have been read; elsewhere nothing."""
+    """Says on a terminal how many pods have been read; elsewhere nothing. Whatever comes next has the line."""
 
     def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+        self._shown = obeys_escapes(sys.stderr)
         self._count = 0
 
     def read(self, count: int) -> None:
@@ -194,7 +204,11 @@ class _Progress:
         self._count += count
         self._write(f"\r{self._count} pods read")
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        """Say nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Clear the line."""
         self._write("\r\x1b[K")
 

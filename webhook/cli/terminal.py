@@ -1,10 +1,12 @@
 """What a person sees: colours, where a terminal has them, and nothing that a manifest's text makes a terminal do."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from contextlib import suppress
+from typing import Any, TextIO
 
 from webhook.errors import OutputError
 from webhook.untrusted_text import visible
@@ -20,7 +22,9 @@ __all__ = [
     "abandon_output",
     "complain",
     "deliver",
+    "deliver_json",
     "describe",
+    "obeys_escapes",
     "painter",
     "visible",
 ]
@@ -32,9 +36,14 @@ BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 Paint = Callable[[str, str], str]
 
 
+def obeys_escapes(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that escape sequences command."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def painter(stream: TextIO) -> Paint:
     """Return what colours a text for a stream, or leaves it as it is (no-color.org)."""
-    if stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+    if obeys_escapes(stream) and not os.environ.get("NO_COLOR"):
         return lambda text, colour: f"\x1b[{colour}m{text}\x1b[0m" if text else text
     return lambda text, _colour: text
 
@@ -58,11 +67,17 @@ def deliver(text: str) -> None:
         raise OutputError(f"can't write the result: {error.strerror}") from None
 
 
+def deliver_json(value: Any) -> None:
+    """Write a result as JSON; escaped, because names and paths may hold characters that command a terminal."""
+    deliver(json.dumps(value, indent=2) + "\n")
+
+
 def abandon_output() -> None:
     """Let what is still to be written go nowhere: Python would fail once more when it closes standard output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
-    """Print one line on standard error."""
-    print(text, file=sys.stderr)
+    """Print one line on standard error; where nobody can take it, the result still counts."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)

@@ -79,7 +79,7 @@ def _seconds(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Upgrade the pods and return the exit code."""
-    names = {_title(name) for name in arguments.names}
+    names = {_title(name) for name in cluster.named(arguments.names)}
     if names and arguments.all_namespaces:
         raise ClusterError("names are those of one namespace: write -n NAME instead of -A")
     kubectl = cluster.connection(arguments)
@@ -109,9 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _title(name: str) -> str:
     """Return ``deployment/web`` for ``deploy/web``, ``deployments.apps/web`` and the like."""
-    kind, slash, rest = name.partition("/")
-    if not (kind and slash and rest):
-        raise ClusterError(f"{visible(name)}: write KIND/NAME, as deployment/web")
+    kind, _, rest = name.partition("/")
     kind = kind.lower().partition(".")[0]
     return f"{_SHORT.get(kind) or kind.removesuffix('s')}/{rest}"
 
@@ -131,7 +129,8 @@ def _survey(kubectl: Kubectl, scope: Scope, in_place: InPlace, names: set[str]) 
     for page in scope.pods(kubectl):
         for item in page:
             pod = decode(item)
-            titles = {pod.workload.title, f"pod/{pod.metadata.name}"}
+            owners = pod.metadata.owner_references or ()
+            titles = {pod.workload.title, f"pod/{pod.metadata.name}", *(owner.title for owner in owners)}
             if (names and not titles & names) or pod.leaves:
                 continue
             missing -= titles

@@ -23,6 +23,8 @@ __all__ = ["Lint", "LintResult", "lint"]
 MAX_BYTES = 128 * 1024
 #: Nor are those with more pod templates, each of which is a review.
 MAX_TEMPLATES = 16
+#: Nor those with a mapping that is nested deeper: the time grows with the depth, and a pod template has ten levels.
+MAX_DEPTH = 64
 #: So much of ``Deployment/shop`` stands in a warning.
 TITLE_LENGTH = 64
 #: What only holds for manifests in a file: the API server has this object, and sends its pods to the webhook.
@@ -98,9 +100,20 @@ def _examinable(request: ObjectRequest, raw: Raw) -> Object | None:
         return None
     group, kind = group_of(manifest), manifest.get("kind")
     name = kind if isinstance(kind, str) else ""
-    if len(templates(group, name, manifest)) > MAX_TEMPLATES:
+    if _is_deeper(manifest, MAX_DEPTH) or len(templates(group, name, manifest)) > MAX_TEMPLATES:
         return None
     return Object(_NO_FILE, (), group, name, request.namespace or "default", manifest)
+
+
+def _is_deeper(manifest: Any, depth: int) -> bool:
+    """Return whether a value has mappings or lists in more levels than ``depth``."""
+    level: list[Any] = [manifest]
+    for _ in range(depth):
+        children = (child for each in level for child in (each.values() if isinstance(each, dict) else each))
+        level = [child for child in children if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _has_controller(item: Object) -> bool:

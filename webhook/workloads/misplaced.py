@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any, NamedTuple
 
 from webhook.injection.annotations import KEYS, STATUS
@@ -21,6 +22,10 @@ __all__ = ["keys_of", "malformed", "misplaced", "misspelt", "wrong_type"]
 
 #: So many keys of one object are named.
 MAX_NAMED = 8
+#: So many are looked at: each template may have all of them, and more is no manifest that somebody wrote.
+MAX_KEYS = 256
+#: So many annotations of one place are compared with our prefix: it is slow, and thousands are no typing errors.
+MAX_COMPARED = 32
 #: What Pillion itself puts on objects; the last two are those of its certificates.
 _MARKS = frozenset({STATUS, OWN_POD_LABEL, "certificate", "rotate"})
 #: Where a label is selected by, and the one selector that means a label of ours: a namespace's.
@@ -49,14 +54,15 @@ _KUBERNETES = frozenset(
 
 
 def keys_of(manifest: dict[str, Any], prefix: str) -> list[Path]:
-    """Return the paths of all keys under the prefix that a person wrote, in order."""
-    return [
+    """Return the paths of the keys under the prefix that a person wrote, in order; of very many only the first."""
+    found = (
         (*path, key)
         for path, mapping in mappings(manifest)
         if _NAMESPACE_SELECTOR not in path and not _is_item_of_metadata(path)
         for key in mapping
         if key.startswith(prefix) and key.removeprefix(prefix) not in _MARKS
-    ]
+    )
+    return list(islice(found, MAX_KEYS))
 
 
 def _is_item_of_metadata(path: Path) -> bool:
@@ -71,16 +77,23 @@ def malformed(manifest: dict[str, Any], places: Sequence[Path], prefix: str) -> 
 
 
 def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Remark]:
-    """Yield a remark on each annotation that would be ours but for its prefix."""
+    """Yield a remark on each annotation that would be ours but for its prefix, as far as keys are compared."""
     for place in dict.fromkeys([(), *places]):
         holder = (*place, "metadata", "annotations")
-        for key in as_mapping(at(item.manifest, holder)):
-            match = None if key.startswith(prefix) or len(key) > _LONGEST_KEY else _NAME.fullmatch(key)
-            if match is None or not any(_alike(match["first"], own) for own in (prefix, DEFAULT_PREFIX)):
+        for key, match in islice(_similar(as_mapping(at(item.manifest, holder)), prefix), MAX_COMPARED):
+            if not any(_alike(match["first"], own) for own in (prefix, DEFAULT_PREFIX)):
                 continue
             text = f"{key}: Pillion's annotations begin with {prefix}; write {prefix}{match['name'].lower()}"
             position, reason = item.position((*holder, key)), ManifestReason.UNKNOWN_PREFIX
             yield Remark(position, Severity.WARNING, reason, text, unmet=place in places)
+
+
+def _similar(annotations: Iterable[str], prefix: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield the keys of another prefix whose last part is a key of ours."""
+    for key in annotations:
+        match = None if key.startswith(prefix) or len(key) > _LONGEST_KEY else _NAME.fullmatch(key)
+        if match is not None:
+            yield key, match
 
 
 def _alike(first: str, prefix: str) -> bool:
@@ -104,7 +117,8 @@ def misplaced(item: Object, places: Sequence[Path], keys: Sequence[Path], prefix
     """Return a remark for each of an object's keys that does nothing where it is, with the right place."""
     remarks = list(_remarks(item, places, keys, prefix))
     if len(remarks) > MAX_NAMED:
-        rest = f"and {len(remarks) - MAX_NAMED} more of our keys are where they do nothing"
+        count = len(remarks) - MAX_NAMED if len(keys) < MAX_KEYS else "many"
+        rest = f"and {count} more of our keys are where they do nothing"
         remarks[MAX_NAMED:] = [remarks[MAX_NAMED]._replace(text=rest)]
     return remarks
 

@@ -137,7 +137,7 @@ def objects(document: Document, namespace: str, prefix: str = "") -> Iterator[Ob
 
 
 def mappings(value: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield every mapping in a value with its path, from the outside in and in order."""
+    """Yield every mapping in a value with its path, from the outside in and in order; but for empty ones in others."""
     stack: list[tuple[Path, Any]] = [((), value)]
     while stack:
         path, found = stack.pop()
@@ -147,7 +147,9 @@ def mappings(value: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
             children = list(found.items())
         elif isinstance(found, list):
             children = list(enumerate(found))
-        stack += [((*path, key), child) for key, child in reversed(children) if isinstance(child, dict | list)]
+        stack += [
+            ((*path, key), child) for key, child in reversed(children) if child and isinstance(child, dict | list)
+        ]
 
 
 def _may_matter(document: Document, prefix: str) -> bool:

@@ -238,7 +238,8 @@ def _written(workload: Workload, path: Path, prefix: str) -> str:
     value = at(workload.template, path)
     if isinstance(value, bool) and _is_ours(path, prefix):
         return json.dumps(value)
-    return written_at(workload.document, [*workload.place, *workload.template_path, *path])
+    # what comes from the API server stands in no file
+    return written_at(workload.document, [*workload.place, *workload.template_path, *path]) or json.dumps(value)
 
 
 def _finding(mistake: Mistake, prefix: str) -> Finding:

@@ -24,7 +24,7 @@ export async function fromFragment(fragment) {
     const unpacked = await piped(new Blob([bytes]), new DecompressionStream("deflate-raw"), 6 * MAX_TEXT);
     const found = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(unpacked));
     if (typeof found.text !== "string") return null;
-    return { text: found.text, workload: Number.isInteger(found.workload) ? found.workload : 0, opted_in: found.opted_in === true };
+    return { text: found.text, workload: Number.isSafeInteger(found.workload) ? found.workload : 0, opted_in: found.opted_in === true };
   } catch {
     return null;
   }

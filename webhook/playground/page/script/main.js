@@ -109,11 +109,21 @@ async function begin(text, number = 0, optedIn = false) {
   revealFirst();
 }
 
+/** Show another text in place of this one; the browser's Back button leads back to it. */
+async function replace(text) {
+  const former = await toFragment(state());
+  if (former && editor.text() !== text) {
+    history.replaceState(null, "", former);
+    history.pushState(null, "", location.pathname);
+  }
+  await begin(text);
+}
+
 async function start() {
   const setup = await getSetup();
   examples = setup.examples;
   byId("examples").append(
-    ...examples.map(({ title, text }) => element("li", "", button(title, () => begin(text)))),
+    ...examples.map(({ title, text }) => element("li", "", button(title, () => replace(text)))),
   );
   byId("snippet").textContent = `annotations:\n  ${setup.prefix}inject: "true"\n  ${setup.prefix}logs: /var/log/app/*.log`;
   let writing = Promise.resolve();
@@ -130,11 +140,11 @@ async function start() {
     update();
   });
   byId("clear").addEventListener("click", () => {
-    begin("");
+    replace("");
     byId("manifest").focus();
   });
   byId("share").addEventListener("click", share);
-  addEventListener("hashchange", restore);
+  addEventListener("hashchange", () => (location.hash ? restore() : begin("")));
   await restore();
   // a text that the browser kept over a reload
   if (editor.text() && !location.hash) update();
