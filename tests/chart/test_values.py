@@ -5,7 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import NAMES, RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
 
 from .values_table import CHART, readme, rows, table
 
@@ -31,6 +31,14 @@ def test_offline_sidecars_have_the_image_that_the_chart_gives_them() -> None:
     yaml = YAML(typ="safe", pure=True)
     repository, chart = yaml.load(VALUES)["image"]["repository"], yaml.load((CHART / "Chart.yaml").read_text())
     assert f"{repository}:{chart['appVersion']}-tail" == RELEASED_IMAGE
+    assert f"{repository}:{chart['appVersion']}-shipping" == RELEASED_SHIPPING_IMAGE
+
+
+def test_the_chart_knows_the_built_in_profiles() -> None:
+    """In its guards, and in what the value `profiles` says."""
+    guards = (CHART / "templates/_guards.tpl").read_text()
+    assert f"$builtin := list {' '.join(f'{chr(34)}{name}{chr(34)}' for name in sorted(NAMES))} }}}}" in guards
+    assert f"({', '.join(NAMES)})" in VALUES
 
 
 def test_a_comment_becomes_a_row() -> None:

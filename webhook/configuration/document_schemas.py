@@ -298,6 +298,7 @@ CONFIGURATION = Object(
         "allowHostPath": BOOL,
         "image": IMAGE,
         "imagePullPolicy": PULL_POLICY,
+        "shippingImage": IMAGE,
         "ignoredContainers": ListOf(matching(DNS_LABEL, "a container's name", 63)),
         "profiles": MapOf(ANYTHING),
     }

@@ -36,6 +36,7 @@ CHART_ONLY = frozenset(
         "serviceAccount",
         "serviceMonitor",
         "shadow",
+        "shipping",
         "status",
         "tail",
         "test",
