@@ -50,5 +50,7 @@ class SecuredStore(VictoriaLogs):
         """The ConfigMap that a namespace needs."""
         return {"kind": "ConfigMap", "data": {"ca.crt": self.ca}}
 
-    def _headers(self) -> dict[str, str]:
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request needs: the user and the password."""
         return {"authorization": f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"}

@@ -48,6 +48,7 @@ class Collector:
         self._address, self.port = address, free_port()
         exporter = {
             "logs_endpoint": f"{store.url}/insert/opentelemetry/v1/logs?_stream_fields=k8s.pod.name",
+            "headers": store.headers,
             "sending_queue": {"enabled": False},  # with one it would acknowledge what it has in memory
             "retry_on_failure": {"enabled": False},
         }
@@ -120,13 +121,14 @@ class VictoriaLogs:
             for line in self._get(f"/select/logsql/query?query={urllib.parse.quote(text)}").splitlines()
         ]
 
-    def _headers(self) -> dict[str, str]:
-        """Return what a request needs."""
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request needs."""
         return {}
 
     def _get(self, path: str) -> bytes:
         with urllib.request.urlopen(
-            urllib.request.Request(self.url + path, headers=self._headers()), timeout=60
+            urllib.request.Request(self.url + path, headers=self.headers), timeout=60
         ) as answer:
             content: bytes = answer.read()
         return content
