@@ -1,32 +1,29 @@
 # Pillion's images. The default: Python, the locked dependencies, the server and pillion-tail; no shell, pip, package
-# manager or compiler. --target tail: pillion-tail alone, which sidecars run.
+# manager or compiler. --target tail: pillion-tail alone, which sidecars run. --target shipping: the pillion-tail that
+# sends lines to a store, and the CAs that it trusts.
 # Where the network has a CA of its own, mount its bundle and give --build-arg SSL_CERT_FILE=PATH.
 ARG BASE=docker.io/library/python:3.13-slim
 ARG RUST=docker.io/library/rust:1.95-slim-trixie
 
-FROM ${RUST} AS tail-build
+FROM ${RUST} AS rust
 ARG SSL_CERT_FILE
-# shipping: pillion-tail sends lines to a store by itself; then the CAs of the system come with it
-ARG TAIL_FEATURES
 WORKDIR /build
-COPY tail .
-# A static program: with musl where rustup can add it, which is half as large; Debian's Rust has only glibc.
+# Static programs: with musl where rustup can add it, which is half as large; Debian's Rust has only glibc.
 RUN set -eu; \
     target=$(uname -m)-unknown-linux-gnu; \
     if command -v rustup >/dev/null; then target=${target%gnu}musl; rustup target add "$target"; fi; \
-    export "CC_$(echo "$target" | tr - _)=cc"; \
-    RUSTFLAGS='-C target-feature=+crt-static' \
-      cargo build --quiet --release --locked --target "$target" --features "${TAIL_FEATURES:-}"; \
-    install -D "target/$target/release/pillion-tail" /image/usr/bin/pillion-tail; \
-    if [ -n "${TAIL_FEATURES:-}" ]; then \
-      install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
-    fi
-# Licence notices of all that is linked into it.
+    mkdir .cargo; \
+    printf '[build]\ntarget = "%s"\nrustflags = ["-C", "target-feature=+crt-static"]\n[env]\nCC_%s = "cc"\n' \
+      "$target" "$(echo "$target" | tr - _)" > .cargo/config.toml
+COPY tail .
 COPY LICENSE /image/usr/share/doc/pillion-tail/
-RUN sh notices/collect.sh /image/usr/share/doc/pillion-tail; \
-    if [ -n "${TAIL_FEATURES:-}" ]; then \
-      install -D -m 644 -t /image/usr/share/doc/ca-certificates /usr/share/doc/ca-certificates/copyright; \
-    fi
+
+FROM rust AS tail-build
+ARG SSL_CERT_FILE
+RUN set -eu; \
+    cargo build --quiet --release --locked; \
+    install -D target/*/release/pillion-tail /image/usr/bin/pillion-tail; \
+    sh notices/collect.sh /image/usr/share/doc/pillion-tail
 
 FROM ${BASE} AS build
 ARG UV_VERSION=0.13.8
@@ -98,6 +95,27 @@ LABEL org.opencontainers.image.title="pillion-tail" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=tail-build /image/ /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/pillion-tail"]
+
+FROM rust AS shipping-build
+ARG SSL_CERT_FILE
+RUN set -eu; \
+    cargo build --quiet --release --locked --features shipping; \
+    install -D target/*/release/pillion-tail /image/usr/bin/pillion-tail; \
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
+    install -D -m 644 -t /image/usr/share/doc/ca-certificates /usr/share/doc/ca-certificates/copyright; \
+    sh notices/collect.sh /image/usr/share/doc/pillion-tail
+
+FROM scratch AS shipping
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="pillion-tail, with stores" \
+      org.opencontainers.image.description="Sends a pod's log files to a store" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=shipping-build /image/ /
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/pillion-tail"]
 

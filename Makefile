@@ -20,10 +20,12 @@ IMAGE ?= registry.pillion.dev/pillion
 BUILD ?=
 TAG := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' webhook/__init__.py)
 LABELS = --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null)
+NAMES = $(IMAGE):$(TAG) $(IMAGE):$(TAG)-tail $(IMAGE):$(TAG)-shipping
 IMAGES := dist/pillion-images.tar
 # Where releases are downloaded from, for the plugin's manifest, and where it is written.
 HOMEPAGE ?=
 DIST ?= dist
+push = $(notdir $(firstword $(BUILDER))) push
 # All tests together must reach the share of the code that pyproject.toml asks for; chosen ones need not.
 COVERAGE = $(if $(PYTEST),,--cov --cov-report=)
 # pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
@@ -49,17 +51,18 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
 	@touch $@
 
-image: ## build both images with docker or podman into an archive, and print the next commands (IMAGE=REPOSITORY for another name)
+image: ## build all images with docker or podman into an archive, and print the next commands (IMAGE=REPOSITORY for another name)
 	@test -n "$(BUILDER)" || { echo "make: there is no docker and no podman; install one of them" >&2; exit 1; }
-	$(BUILDER) build $(BUILD) $(LABELS) -t $(IMAGE):$(TAG) .
-	$(BUILDER) build $(BUILD) $(LABELS) -t $(IMAGE):$(TAG)-tail --target tail .
+	$(BUILDER) build $(BUILD) $(LABELS) -t $(word 1,$(NAMES)) .
+	$(BUILDER) build $(BUILD) $(LABELS) -t $(word 2,$(NAMES)) --target tail .
+	$(BUILDER) build $(BUILD) $(LABELS) -t $(word 3,$(NAMES)) --target shipping .
 	@mkdir -p $(dir $(IMAGES)) && rm -f $(IMAGES)
-	$(BUILDER) save $(if $(findstring podman,$(BUILDER)),--multi-image-archive )-o $(IMAGES) $(IMAGE):$(TAG) $(IMAGE):$(TAG)-tail
-	@printf '%s\n' "" "The images $(IMAGE):$(TAG) and $(IMAGE):$(TAG)-tail are built. Give them to the nodes:" "" \
+	$(BUILDER) save $(if $(findstring podman,$(BUILDER)),--multi-image-archive )-o $(IMAGES) $(NAMES)
+	@printf '%s\n' "" "These images are built: $(NAMES). Give them to the nodes:" "" \
 	  "  kind load image-archive $(IMAGES)" \
 	  "  minikube image load $(IMAGES)" \
 	  "  k3d image import $(IMAGES)" \
-	  "  $(notdir $(firstword $(BUILDER))) push $(IMAGE):$(TAG) && $(notdir $(firstword $(BUILDER))) push $(IMAGE):$(TAG)-tail" "" \
+	  "  $(push) $(word 1,$(NAMES)) && $(push) $(word 2,$(NAMES)) && $(push) $(word 3,$(NAMES))" "" \
 	  "Then install the chart:" "" \
 	  "  helm install pillion charts/pillion -n pillion-system --create-namespace --wait --set image.repository=$(IMAGE)" ""
 

@@ -24,12 +24,13 @@ from webhook.injection.admission import admit
 from webhook.injection.profile import Configuration
 from webhook.injection.review import parse_review
 from webhook.injection.verdict import Verdict
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
 
 __all__ = ["CASES", "Case", "as_yaml", "cases"]
 
 ROOT = Path(__file__).parent / "golden"
 PATTERNS = Path(__file__).parent / "patterns"
+_IMAGES = {RELEASED_IMAGE: "RELEASED", RELEASED_SHIPPING_IMAGE: "RELEASED-SHIPPING"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,9 @@ class Case:
             result = jsonpatch.apply_patch(self.pod, operations)
             for name, value in (("patch.yaml", operations), ("result.yaml", result)):
                 text = as_yaml(_readable(value))
-                files[name] = text.replace(verdict.revision, "REVISION").replace(RELEASED_IMAGE, "RELEASED")
+                for varying, word in {verdict.revision: "REVISION", **_IMAGES}.items():
+                    text = text.replace(varying, word)
+                files[name] = text
         return files
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 #: The pages whose commands an operator copies.
 PAGES = (
     *("certificates.md", "command-line.md", "gitops.md", "installing.md", "platforms.md"),
-    *("runbooks.md", "troubleshooting.md", "upgrading.md"),
+    *("runbooks.md", "shipping.md", "troubleshooting.md", "upgrading.md"),
 )
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
@@ -27,7 +27,7 @@ _INDENTED = re.compile(r"(?<=\n\n)(?:    [^\n]*\n)+")
 _TITLE = re.compile(r"^```[^\n]* ?title=(?P<name>\S+)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
-_IMAGES = "tests/cluster/image.py builds both images from the Dockerfile, on bases of its own"
+_IMAGES = "tests/cluster/image.py builds the images from the Dockerfile, on bases of its own"
 _MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change the mode of releases of their own"
 _SHOWN = "tests/cluster/test_certs_command.py runs it, with the test's kubeconfig"
 _IN_PLACE = "tests/cluster/test_upgrade.py runs it, on a namespace of its own"

@@ -40,14 +40,15 @@ class TestImage:
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return shown.stdout, (folder / "calls").read_text().splitlines()
 
-    def test_both_images_are_built_and_kept(self, tmp_path: Path) -> None:
+    def test_all_images_are_built_and_kept(self, tmp_path: Path) -> None:
         """Under the chart's own name and tags, so that it finds them as it is."""
         _, calls = self.made(tmp_path)
         name = f"registry.pillion.dev/pillion:{__version__}"
-        assert [call.split()[0] for call in calls] == ["build", "build", "save"]
+        assert [call.split()[0] for call in calls] == ["build", "build", "build", "save"]
         assert calls[0].endswith(f"-t {name} .")
         assert calls[1].endswith(f"-t {name}-tail --target tail .")
-        assert calls[2] == f"save -o {tmp_path}/images/pillion.tar {name} {name}-tail"
+        assert calls[2].endswith(f"-t {name}-shipping --target shipping .")
+        assert calls[3] == f"save -o {tmp_path}/images/pillion.tar {name} {name}-tail {name}-shipping"
         assert (tmp_path / "images").is_dir()
 
     def test_the_next_commands_have_the_name_that_was_given(self, tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ class TestImage:
         shown, calls = self.made(tmp_path, "IMAGE=registry.example.com/logs", "BUILD=--platform linux/arm64")
         assert "--platform linux/arm64" in calls[0]
         name = f"registry.example.com/logs:{__version__}"
-        assert f"\n  docker push {name} && docker push {name}-tail\n" in shown
+        assert f"\n  docker push {name} && docker push {name}-tail && docker push {name}-shipping\n" in shown
         assert f"\n  kind load image-archive {tmp_path}/images/pillion.tar\n" in shown
         assert "--set image.repository=registry.example.com/logs\n" in shown
 

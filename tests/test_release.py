@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from webhook import __version__
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -82,6 +83,18 @@ def test_on_pypi_the_readmes_links_lead_to_the_repository(tmp_path: Path) -> Non
     assert {target for target in link.findall(changed) if not target.startswith(("#", f"{base}/"))} == set()
     assert f"![The playground]({base}/raw/v1.2.3/docs/images/playground-light.png)" in changed
     assert f"[get started]({base}/blob/v1.2.3/docs/get-started.md)" in changed
+
+
+def test_each_image_is_built_and_published() -> None:
+    """The names that sidecars have by default, the Dockerfile, `make image` and the workflow that publishes."""
+    targets = ["tail", "shipping"]
+    assert [image.partition(f":{__version__}-")[2] for image in (RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE)] == targets
+    assert re.findall(r"^FROM scratch AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == targets
+    assert re.findall(r"--target (\w+) \.", (ROOT / "Makefile").read_text()) == targets
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    published = workflow["jobs"]["images"]["strategy"]["matrix"]["include"]
+    expected = [("", ""), *((f"--target={target}", f"-{target}") for target in targets)]
+    assert [(each["flags"], each["suffix"]) for each in published] == expected
 
 
 def test_the_changelog_has_a_place_for_what_is_next() -> None:

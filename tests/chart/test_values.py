@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import NAMES, RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
 from webhook.service.settings import SETTINGS
 
 from .server_settings import SERVER_SETTINGS, variable
@@ -35,6 +35,12 @@ def test_offline_sidecars_have_the_image_that_the_chart_gives_them() -> None:
     yaml = YAML(typ="safe", pure=True)
     repository, chart = yaml.load(VALUES)["image"]["repository"], yaml.load((CHART / "Chart.yaml").read_text())
     assert f"{repository}:{chart['appVersion']}-tail" == RELEASED_IMAGE
+    assert f"{repository}:{chart['appVersion']}-shipping" == RELEASED_SHIPPING_IMAGE
+
+
+def test_the_values_name_the_built_in_profiles() -> None:
+    """In the comment of `profiles`, which is the README's row."""
+    assert f"({', '.join(NAMES)})" in VALUES
 
 
 def test_a_comment_becomes_a_row() -> None:

@@ -39,8 +39,51 @@ def test_standard_input_is_read(pillion: Call) -> None:
 def test_what_is_valid_is_said_with_its_profiles(pillion: Call, folder: Path, text: str) -> None:
     """Exit code 0, also for a configuration file."""
     (folder / "pillion.yaml").write_text(text)
-    said = "pillion.yaml: valid; profiles filebeat, mine, otel, tail, web; default mine\n"
+    said = "pillion.yaml: valid; profiles elasticsearch, filebeat, mine, otel, otlp, tail, web; default mine\n"
     assert pillion("config", "check", "-f", "pillion.yaml") == (0, said, "")
+
+
+NEEDS = "needs the Secret s in the namespace of each pod, which does not start without it; optional: true lets it start"
+
+
+ENV = """\
+profiles:
+  mine:
+    base: otlp
+    sidecar:
+      env:
+        - {name: PILLION_URL, value: http://c}
+        - {name: PILLION_TOKEN, valueFrom: {secretKeyRef: {name: s, key: k}}}
+"""
+VOLUME = "profiles:\n  mine:\n    base: tail\n    volumes:\n      - {name: v, secret: {secretName: s}}\n"
+PATCH = """\
+profiles:
+  mine:
+    base: tail
+    patch:
+      - {op: add, path: /envFrom, value: [{secretRef: {name: s}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "warning"),
+    [
+        (ENV, "key: k", f"7:11: warning: profiles.mine.sidecar.env[1]: sidecar.env PILLION_TOKEN {NEEDS}"),
+        (VOLUME, "secretName: s", f"5:9: warning: profiles.mine.volumes[0]: volume v {NEEDS}"),
+        (PATCH, "{name: s", f"4:5: warning: profiles.mine.patch: sidecar.envFrom[0] {NEEDS}"),
+    ],
+    ids=["env", "volume", "patch"],
+)
+def test_what_each_namespace_must_have_is_a_warning(
+    pillion: Call, folder: Path, text: str, reference: str, warning: str
+) -> None:
+    """Without that Secret no pod with the profile starts; it may be there, so the file is valid."""
+    (folder / "file.yaml").write_text(text)
+    code, out, err = pillion("config", "check", "-f", "file.yaml")
+    assert (code, err) == (0, f"file.yaml:{warning}\n")
+    assert out.startswith("file.yaml: valid; ")
+    (folder / "file.yaml").write_text(text.replace(reference, f"{reference}, optional: true"))
+    assert pillion("config", "check", "-f", "file.yaml")[2] == ""
 
 
 def test_a_key_that_neither_has_is_found(pillion: Call, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The images that need a builder: Pillion's own two from the real Dockerfile, and stand-ins for nginx and ubuntu.
+"""The images that need a builder: Pillion's own three from the real Dockerfile, and stand-ins for nginx and ubuntu.
 
 Podman builds them without a registry, on a base that debootstrap makes from Debian's packages.
 """
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
 
 from .programs import Say, cache, on_path, say_on_stderr
 
@@ -72,6 +72,11 @@ def pillion(folder: Path, say: Say = say_on_stderr) -> Path:
 def tail(folder: Path, say: Say = say_on_stderr) -> Path:
     """Return an archive of the image of pillion-tail alone."""
     return _Builder(say).build_pillion(folder / "tail.tar", RELEASED_IMAGE, "--target=tail")
+
+
+def shipping(folder: Path, say: Say = say_on_stderr) -> Path:
+    """Return an archive of the image of the pillion-tail that sends lines to a store."""
+    return _Builder(say).build_pillion(folder / "shipping.tar", RELEASED_SHIPPING_IMAGE, "--target=shipping")
 
 
 def nginx(folder: Path, say: Say = say_on_stderr) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.tail.program import program
-from webhook.profiles import RELEASED_IMAGE
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
 
 from .programs import on_path
 
@@ -92,8 +92,17 @@ def busybox() -> Image:
 
 def tail() -> Image:
     """Return the image of the profile `tail`: nothing but its program, as the Dockerfile's target `tail` makes it."""
+    return _of_tail(RELEASED_IMAGE, program())
+
+
+def shipping() -> Image:
+    """Return the image of the profiles that ship: like the Dockerfile's target `shipping`, but for the CAs."""
+    return _of_tail(RELEASED_SHIPPING_IMAGE, program(shipping=True))
+
+
+def _of_tail(name: str, built: Path) -> Image:
     path = "usr/bin/pillion-tail"
-    return Image(RELEASED_IMAGE, [f"/{path}"], programs={path: program().read_bytes()}, user="65532:65532")
+    return Image(name, [f"/{path}"], programs={path: built.read_bytes()}, user="65532:65532")
 
 
 def write_archive(image: Image, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The two images that the Dockerfile makes: what is in them, and what is not."""
+"""The three images that the Dockerfile makes: what is in them, and what is not."""
 
 import io
 import json
@@ -20,8 +20,10 @@ from . import image, programs
 
 pytestmark = pytest.mark.cluster
 
-#: Where the profile `tail` has its program, in both images.
+#: Where the profiles have their program, in each image.
 PROGRAM = "usr/bin/pillion-tail"
+#: The CAs that a store's certificate is checked by.
+CAS = "etc/ssl/certs/ca-certificates.crt"
 
 
 class Archive(NamedTuple):
@@ -46,6 +48,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory, say: programs.Say) -> Arch
 def tail(tmp_path_factory: pytest.TempPathFactory, say: programs.Say) -> Archive:
     """Return the sidecars' image, built if need be."""
     return built(image.tail, tmp_path_factory.mktemp("tail"), say)
+
+
+@pytest.fixture(scope="module")
+def shipping(tmp_path_factory: pytest.TempPathFactory, say: programs.Say) -> Archive:
+    """Return the image of the sidecars that ship, built if need be."""
+    return built(image.shipping, tmp_path_factory.mktemp("shipping"), say)
 
 
 def built(build: Callable[[Path, programs.Say], Path], folder: Path, say: programs.Say) -> Archive:
@@ -114,16 +122,39 @@ class TestTail:
 
     def test_the_program_needs_no_library(self, tail: Archive, tmp_path: Path) -> None:
         """It is static, so it runs where there is nothing else."""
-        root = tmp_path / "root"
-        root.mkdir()
-        (root / "tail").write_bytes(tail.program)
-        (root / "tail").chmod(0o755)
-        answer = subprocess.run(["chroot", root, "/tail", "--version"], capture_output=True, text=True, check=False)
-        assert answer.stdout.startswith("pillion-tail "), answer.stderr
+        assert run_alone(tail, tmp_path, "--version").startswith("pillion-tail ")
 
     def test_the_servers_image_holds_the_same_program(self, tail: Archive, archive: Archive) -> None:
         """A sidecar can run from it, too: who pins a digest has only that one."""
         assert archive.program == tail.program
+
+
+class TestShipping:
+    """The image of the sidecars that ship."""
+
+    def test_it_holds_the_program_and_the_cas(self, shipping: Archive) -> None:
+        """Nothing else, below 6 MB: with musl, for which tests do not build it, it is 2.1 MB and the CAs."""
+        assert sorted(shipping.files) == [CAS, PROGRAM]
+        assert sum(shipping.files.values()) < 6e6
+
+    def test_it_runs_the_program_as_nobody_in_particular(self, shipping: Archive) -> None:
+        """Not root, by a number: the kubelet can't judge a name."""
+        assert shipping.config["User"] == "65532:65532"
+        assert shipping.config["Entrypoint"] == [f"/{PROGRAM}"]
+
+    def test_the_program_needs_no_library_and_sends_to_stores(self, shipping: Archive, tmp_path: Path) -> None:
+        """It is static, and the other images' program has no such option."""
+        assert "--url URL" in run_alone(shipping, tmp_path, "--help")
+
+
+def run_alone(archive: Archive, folder: Path, *words: str) -> str:
+    """Return what an image's program prints where nothing else is."""
+    root = folder / "root"
+    root.mkdir()
+    (root / "tail").write_bytes(archive.program)
+    (root / "tail").chmod(0o755)
+    answer = subprocess.run(["chroot", root, "/tail", *words], capture_output=True, text=True, check=False)
+    return answer.stdout or answer.stderr
 
 
 def test_it_is_nobody_in_particular(archive: Archive) -> None:

@@ -93,11 +93,15 @@ def test_json_is_read_as_well() -> None:
 
 def test_every_built_in_that_is_complete_starts() -> None:
     """They are tried out here, and not at each start."""
-    complete = {
-        "filebeat": {"sidecar": {"env": [{"name": "ELASTICSEARCH_HOSTS", "value": "http://store:9200"}]}},
-        "otel": {"sidecar": {"env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://store:4318"}]}},
-        **{name: {} for name in load(None).profiles if name not in ("filebeat", "otel")},
+    addresses = {
+        "elasticsearch": "PILLION_URL",
+        "otlp": "PILLION_URL",
+        "filebeat": "ELASTICSEARCH_HOSTS",
+        "otel": "OTEL_EXPORTER_OTLP_ENDPOINT",
     }
+    complete: dict[str, Any] = {name: {} for name in load(None).profiles}
+    for name, variable in addresses.items():
+        complete[name] = {"sidecar": {"env": [{"name": variable, "value": "http://store:9200"}]}}
     assert build({"profiles": complete}, builtins()).profiles.keys() == complete.keys()
 
 

@@ -7,7 +7,7 @@ import pytest
 from webhook.configuration.loading import build
 from webhook.errors import ConfigurationError
 from webhook.injection.profile import Bounds
-from webhook.profiles import RELEASED_IMAGE, builtins
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE, builtins
 
 BUILTINS: dict[str, Any] = {
     "tail": {
@@ -41,6 +41,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         ({"strict": "yes"}, "strict: must be true or false, is text"),
         ({"nosuch": 1}, "nosuch: is unknown; known here: defaultProfile"),
         ({"image": "Pillion:1"}, "image: must be an image such as"),
+        ({"shippingImage": "Pillion:1"}, "shippingImage: must be an image such as"),
         ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy: must be Always or IfNotPresent or Never"),
         (profile(sidecar={"image": "<imge>"}), "profiles.own.sidecar.image: must be an image such as"),
         ({"defaultProfile": "tial"}, "defaultProfile: 'tial' does not exist; did you mean tail?"),
@@ -246,6 +247,28 @@ def test_the_configurations_image_is_by_default_the_released_one() -> None:
     assert (own.container["image"], own.container.get("imagePullPolicy")) == (RELEASED_IMAGE, None)
 
 
+def test_the_image_that_ships_is_another_one() -> None:
+    """With the same pull policy, and the one that is released by default."""
+    written = profile(sidecar={"image": "<shipping-image>"})
+    document = {"image": "a:1", "shippingImage": "b:1", "imagePullPolicy": "Never", **written}
+    own = build(document, BUILTINS).profiles["own"]
+    assert (own.container["image"], own.container["imagePullPolicy"]) == ("b:1", "Never")
+    assert build(written, BUILTINS).profiles["own"].container["image"] == RELEASED_SHIPPING_IMAGE
+
+
+def test_the_profiles_that_ship_differ_in_the_protocol_alone() -> None:
+    """What is true of the one is true of the other."""
+    one, other = builtins()["elasticsearch"], builtins()["otlp"]
+    different = [key for key in one if one[key] != other[key]]
+    assert different == ["description", "sidecar", "required"]
+    assert {key for key in one["sidecar"] if one["sidecar"][key] != other["sidecar"][key]} == {"env"}
+    assert [
+        pair[0]["name"]
+        for pair in zip(one["sidecar"]["env"], other["sidecar"]["env"], strict=True)
+        if pair[0] != pair[1]
+    ] == ["PILLION_TO"]
+
+
 def test_another_image_is_no_other_profile() -> None:
     """A pod's status shows the profile's revision, its sidecar the image: people see which of the two is old."""
     written = profile(sidecar={"image": "<image>"})
@@ -377,66 +400,6 @@ def test_a_secret_that_an_operator_names_reaches_the_sidecar() -> None:
     variable = build({"profiles": {"own": profile}}, builtins()).profiles["own"].env[-1]
     assert variable.valueFrom is not None
     assert variable.valueFrom.secretKeyRef == reference["secretKeyRef"]
-
-
-NOTES: dict[str, tuple[dict[str, Any], str]] = {
-    "a Secret in env": (
-        {"sidecar": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}},
-        "sidecar.env T needs the Secret s in the namespace of each pod, which does not start without it",
-    ),
-    "a ConfigMap in envFrom": (
-        {"sidecar": {"envFrom": [{"configMapRef": {"name": "m"}}]}},
-        "sidecar.envFrom[0] needs the ConfigMap m in the namespace of each pod",
-    ),
-    "a Secret as a volume": (
-        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
-        "volume v needs the Secret s in the namespace of each pod",
-    ),
-    "a projected ConfigMap": (
-        {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}]}}]},
-        "volume v needs the ConfigMap m in the namespace of each pod",
-    ),
-    "a claim": (
-        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
-        "volume v needs the claim c in the namespace of each pod",
-    ),
-    "a profile for seccomp": (
-        {"sidecar": {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}}},
-        "sidecar.securityContext.seccompProfile needs a.json on every node",
-    ),
-    "no user": (
-        {"sidecar": {"securityContext": {"runAsUser": None}}},
-        "without runAsUser the cluster must choose the user",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", NOTES)
-def test_what_must_be_there_for_a_pod_to_start_is_a_note(case: str) -> None:
-    """It may be there, so the profile is taken."""
-    profile, expected = NOTES[case]
-    notes = build({"profiles": {"own": {"base": "tail", **profile}}}, builtins()).log_messages
-    assert any(note.startswith(f"profile own: {expected}") for note in notes), notes
-
-
-@pytest.mark.parametrize(
-    "context",
-    [{"runAsUser": None, "runAsNonRoot": False}, {"runAsUser": 5}, {"seccompProfile": {"type": "RuntimeDefault"}}],
-    ids=str,
-)
-def test_a_security_context_that_needs_nothing_is_no_note(context: dict[str, Any]) -> None:
-    """Every cluster starts it."""
-    notes = build(
-        {"profiles": {"own": {"base": "tail", "sidecar": {"securityContext": context}}}}, builtins()
-    ).log_messages
-    assert not any(note.startswith("profile own") for note in notes)
-
-
-def test_optional_references_are_no_note() -> None:
-    """A pod starts without them."""
-    profile = {"base": "tail", "sidecar": {"envFrom": [{"secretRef": {"name": "s", "optional": True}}]}}
-    notes = build({"profiles": {"own": profile}}, builtins()).log_messages
-    assert not any(note.startswith("profile own") for note in notes)
 
 
 def test_null_takes_a_default_of_the_security_context_away() -> None:

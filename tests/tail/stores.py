@@ -43,16 +43,17 @@ def free_port() -> int:
 class Collector:
     """An OpenTelemetry collector that takes OTLP and acknowledges what VictoriaLogs has taken."""
 
-    def __init__(self, folder: Path, store: "VictoriaLogs") -> None:
+    def __init__(self, folder: Path, store: "VictoriaLogs", address: str = "127.0.0.1") -> None:
         (program,) = programs.built_from(COLLECTOR, COLLECTOR.packages).values()
-        self.port = free_port()
+        self._address, self.port = address, free_port()
         exporter = {
             "logs_endpoint": f"{store.url}/insert/opentelemetry/v1/logs?_stream_fields=k8s.pod.name",
+            "headers": store.headers,
             "sending_queue": {"enabled": False},  # with one it would acknowledge what it has in memory
             "retry_on_failure": {"enabled": False},
         }
         config = {
-            "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{self.port}"}}}},
+            "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"{address}:{self.port}"}}}},
             "exporters": {"otlphttp": exporter},
             "service": {
                 "telemetry": {"metrics": {"level": "none"}},
@@ -73,13 +74,16 @@ class Collector:
     def _listens(self) -> bool:
         assert self.process.poll() is None, "the collector ended"
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self._address, self.port)) == 0
 
 
 class VictoriaLogs:
-    """One that runs, on a port of its own; a second one can have the first one's data."""
+    """One that runs, on a port of its own; a second one can have the first one's data.
 
-    def __init__(self, folder: Path) -> None:
+    With more flags it also listens at other addresses, as they say.
+    """
+
+    def __init__(self, folder: Path, *flags: str) -> None:
         (program,) = programs.built_from(VICTORIA_LOGS, VICTORIA_LOGS.packages).values()
         self.port = free_port()
         self._command = [
@@ -88,6 +92,7 @@ class VictoriaLogs:
             f"-httpListenAddr=127.0.0.1:{self.port}",
             "-retentionPeriod=100y",
             "-loggerLevel=ERROR",
+            *flags,
         ]
         self.start()
 
@@ -116,8 +121,15 @@ class VictoriaLogs:
             for line in self._get(f"/select/logsql/query?query={urllib.parse.quote(text)}").splitlines()
         ]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request needs."""
+        return {}
+
     def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(self.url + path, headers=self.headers), timeout=60
+        ) as answer:
             content: bytes = answer.read()
         return content
 

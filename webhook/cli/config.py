@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from webhook.cli.terminal import GREEN, deliver, describe, painter, visible
+from webhook.cli.terminal import GREEN, complain, deliver, describe, painter, visible
 from webhook.configuration import parse
 from webhook.errors import ConfigurationError, Problem
 
@@ -52,5 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
         return WRONG
     profiles = ", ".join(sorted(configuration.profiles))
     valid = painter(sys.stdout)("valid", GREEN)
+    for warning in configuration.warnings:
+        complain(_shown(warning, name))
     deliver(f"{visible(name)}: {valid}; profiles {profiles}; default {configuration.default_profile}\n")
     return 0
+
+
+def _shown(warning: Problem, name: str) -> str:
+    line, column = warning.position or (1, 1)
+    return f"{visible(name)}:{line}:{column}: warning: {warning.dotted_path}: {warning.message}"

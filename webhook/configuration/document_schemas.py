@@ -299,6 +299,7 @@ CONFIGURATION = Object(
         "openshift": BOOL,
         "image": IMAGE,
         "imagePullPolicy": PULL_POLICY,
+        "shippingImage": IMAGE,
         "ignoredContainers": ListOf(matching(DNS_LABEL, "a container's name", 63)),
         "profiles": MapOf(ANYTHING),
     }

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,15 @@ from webhook.configuration.profiles import profile
 from webhook.configuration.values import configuration_in, is_values
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
-from webhook.injection.profile import DEFAULT_PREFIX, OTHER_INJECTORS_CONTAINERS, Configuration, Profile
-from webhook.profiles import RELEASED_IMAGE, builtins
+from webhook.injection.profile import (
+    DEFAULT_PREFIX,
+    IMAGE_PLACEHOLDER,
+    OTHER_INJECTORS_CONTAINERS,
+    SHIPPING_IMAGE_PLACEHOLDER,
+    Configuration,
+    Profile,
+)
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE, builtins
 from webhook.schema import suggestion
 
 __all__ = ["build", "load", "parse"]
@@ -66,13 +73,18 @@ def parse(
         prefix = written if isinstance(written, str) else prefix
         value = configuration_in(value)
     try:
-        return build(value, builtins(), prefix=prefix, strict=strict, shadow=shadow)
+        configuration = build(value, builtins(), prefix=prefix, strict=strict, shadow=shadow)
     except ConfigurationError as error:
-        problems = error.problems
-        if document is not None:
-            problems = [replace(one, position=position_of(document, list(one.path))) for one in problems]
-            problems.sort(key=lambda problem: problem.position or (0, 0))
-        raise ConfigurationError(problems, source) from None
+        raise ConfigurationError(_placed(error.problems, document), source) from None
+    return replace(configuration, warnings=tuple(_placed(configuration.warnings, document)))
+
+
+def _placed(problems: Iterable[Problem], document: Document | None) -> list[Problem]:
+    """Return the problems with their positions in the document, in its order."""
+    if document is None:
+        return list(problems)
+    placed = [replace(one, position=position_of(document, list(one.path))) for one in problems]
+    return sorted(placed, key=lambda problem: problem.position or (0, 0))
 
 
 def _only_document(content: bytes, source: str) -> Document | None:
@@ -106,12 +118,16 @@ def build(
     fields = CONFIGURATION.read(document if document is not None else {}, (), problems.add)
     fields = fields if isinstance(fields, dict) else {}
     written: Mapping[str, Any] = fields.get("profiles", {})
-    image = {"image": RELEASED_IMAGE, **{key: fields[key] for key in ("image", "imagePullPolicy") if key in fields}}
+    pull_policy = {key: fields[key] for key in ("imagePullPolicy",) if key in fields}
+    images = {
+        IMAGE_PLACEHOLDER: {"image": fields.get("image", RELEASED_IMAGE), **pull_policy},
+        SHIPPING_IMAGE_PLACEHOLDER: {"image": fields.get("shippingImage", RELEASED_SHIPPING_IMAGE), **pull_policy},
+    }
     profiles: dict[str, Profile] = {}
     for name in dict.fromkeys([*builtins, *written]):
         merged = _merged(problems, name, written, builtins)
         host_path = fields.get("allowHostPath", False)
-        made = profile(problems, name, merged, image=image, host_path=host_path, own=name in written)
+        made = profile(problems, name, merged, images=images, host_path=host_path, own=name in written)
         if made is not None:
             profiles[name] = _with_assigned_user(made) if fields.get("openshift") else made
     default = fields.get("defaultProfile", "tail")
@@ -135,6 +151,7 @@ def build(
             for one in profiles.values()
             for sentence in (*one.setup_steps, *one.prerequisites)
         ),
+        warnings=tuple(problems.warnings),
     )
 
 

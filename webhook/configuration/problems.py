@@ -1,4 +1,4 @@
-"""Collects what is wrong with a configuration: all of it, by the paths of the document as it was written."""
+"""Collects what is wrong with a configuration, and what to know of it, by the paths of the document as written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ class Problems:
     found: list[Problem] = field(default_factory=list)
     #: How many were found; beyond :data:`MAX_NAMED` they are only counted.
     number: int = 0
+    #: What is no mistake, but should be known.
+    warnings: list[Problem] = field(default_factory=list)
     #: Where the items of merged lists were written.
     origins: Origins = field(default_factory=dict)
 
@@ -28,11 +30,19 @@ class Problems:
         self.number += 1
         if len(self.found) >= MAX_NAMED:
             return
-        # a message quotes what somebody wrote
-        clean = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in message)
-        problem = Problem(self._written(path), clean)
+        problem = self._problem(path, message)
         if problem not in self.found:
             self.found.append(problem)
+
+    def warn(self, path: Path, message: str) -> None:
+        """Add a warning at a path of the merged document."""
+        if len(self.warnings) < MAX_NAMED:
+            self.warnings.append(self._problem(path, message))
+
+    def _problem(self, path: Path, message: str) -> Problem:
+        # a message quotes what somebody wrote
+        clean = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in message)
+        return Problem(self._written(path), clean)
 
     def _written(self, path: Path) -> Path:
         """Return the path in the document as it was written; an item of a base has none, but its list may have."""

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from webhook.configuration.document_schemas import PROFILE
+from webhook.configuration.prerequisites import prerequisites
 from webhook.configuration.problems import Problems
 from webhook.configuration.trial import try_out
 from webhook.injection.annotations import InvalidValueError, LogEntry, parse_logs
@@ -18,7 +19,6 @@ from webhook.injection.mount_checks import TERMINATION_LOG, Mounted, check_hidin
 from webhook.injection.paths import PROGRAM_DIRECTORIES, RUNTIME_DIRECTORIES, Directories, mount_points, normalised_path
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
-    IMAGE_PLACEHOLDER,
     LOG_VOLUME_STEM,
     NAME_PREFIX,
     PLACEHOLDERS,
@@ -61,19 +61,25 @@ def revision(document: Any) -> str:
 
 
 def profile(
-    problems: Problems, name: str, document: object, *, image: Mapping[str, str], host_path: bool, own: bool
+    problems: Problems,
+    name: str,
+    document: object,
+    *,
+    images: Mapping[str, Mapping[str, str]],
+    host_path: bool,
+    own: bool,
 ) -> Profile | None:
     """Return the profile in a merged document, None where something is wrong with it.
 
-    ``image`` is what ``<image>`` stands for: the key ``image``, and ``imagePullPolicy`` where one was said. The
-    revision does not depend on it: another image is no other profile. ``own`` says that an operator wrote at least part
-    of the profile: then it must be complete, and it is tried out.
+    ``images`` is what ``<image>`` and its like stand for: the key ``image``, and ``imagePullPolicy`` where one was
+    said. The revision does not depend on it: another image is no other profile. ``own`` says that an operator wrote at
+    least part of the profile: then it must be complete, and it is tried out.
     """
     before = problems.number
     path: Path = ("profiles", name)
     if not is_dns_label(name) or len(name) > _LONGEST_NAME:
         problems.add(path, f"the name must be of lower-case letters, digits and -, at most {_LONGEST_NAME} long")
-    fields = PROFILE.read(_with_image(document, image), path, problems.add)
+    fields = PROFILE.read(_with_image(document, images), path, problems.add)
     if not isinstance(fields, dict):
         return None
     reading = _Reading(problems, path, fields)
@@ -84,16 +90,21 @@ def profile(
         return None
     if own:
         made = try_out(made, problems.below(*path))
+    where = {sentence: steps for steps, sentence in prerequisites(reading.sidecar, made.volumes)}
+    for sentence in made.prerequisites:
+        problems.warn((*path, *where.get(sentence, ("patch",))), sentence)
     return made if problems.number == before else None
 
 
-def _with_image(document: object, image: Mapping[str, str]) -> object:
+def _with_image(document: object, images: Mapping[str, Mapping[str, str]]) -> object:
     """Return the profile's document with its sidecar's image and pull policy filled in."""
     sidecar = document.get("sidecar") if isinstance(document, Mapping) else None
     if not isinstance(document, Mapping) or not isinstance(sidecar, Mapping):
         return document
-    if sidecar.get("image") != IMAGE_PLACEHOLDER:
+    written = sidecar.get("image")
+    if not isinstance(written, str) or written not in images:
         return document
+    image = images[written]
     return {**document, "sidecar": {**image, **sidecar, "image": image["image"]}}
 
 
@@ -159,7 +170,7 @@ class _Reading:
             inject_all=fields.get("injectAll", False),
             patch=tuple(fields.get("patch", ())),
             setup_steps=tuple(f"set sidecar.env {key}: {why}" for key, why in required.items() if key not in have),
-            prerequisites=tuple(_prerequisites(sidecar, volumes)),
+            prerequisites=tuple(sentence for _, sentence in prerequisites(sidecar, volumes)),
         )
 
     def _check_image(self) -> None:
@@ -350,54 +361,3 @@ def _smaller(one: str | None, other: str) -> str:
     """Return the smaller quantity; ``other`` where ``one`` is none."""
     left, right = parse_quantity(one), parse_quantity(other)
     return one if one and left is not None and right is not None and left < right else other
-
-
-# --- what depends on the cluster -------------------------------------------------------------------------------
-
-
-def _prerequisites(sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say what must be there in each pod's namespace, or on its node: without it the pod does not start."""
-    for where, named, reference in _references(sidecar, volumes):
-        if not reference.get("optional"):
-            yield f"{where} needs {named} in the namespace of each pod, which does not start without it; {_CURE}"
-    for volume in volumes:
-        name = volume["name"].removeprefix(NAME_PREFIX)
-        if "persistentVolumeClaim" in volume:
-            claim = volume["persistentVolumeClaim"].get("claimName")
-            yield f"volume {name} needs the claim {claim} in the namespace of each pod, which does not start without it"
-    context = sidecar.get("securityContext", {})
-    for key in ("seccompProfile", "appArmorProfile"):
-        if (context.get(key) or {}).get("type") == "Localhost":
-            yield f"sidecar.securityContext.{key} needs {context[key].get('localhostProfile')} on every node"
-    if context.get("runAsUser", 0) is None and context.get("runAsNonRoot", True):
-        yield (
-            "without runAsUser the cluster must choose the user, as OpenShift does: "
-            "elsewhere an image that runs as root does not start under runAsNonRoot"
-        )
-
-
-_CURE = "optional: true lets it start"
-
-
-def _references(
-    sidecar: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Find all Secrets and ConfigMaps: where, what, and the reference, which may say that it is optional."""
-    places: list[tuple[str, Mapping[str, Any]]] = [
-        (f"sidecar.env {variable.get('name')}", variable.get("valueFrom", {})) for variable in sidecar.get("env", ())
-    ]
-    places += [(f"sidecar.envFrom[{number}]", item) for number, item in enumerate(sidecar.get("envFrom", ()))]
-    for volume in volumes:
-        where = f"volume {volume['name'].removeprefix(NAME_PREFIX)}"
-        places += [(where, one) for one in (volume, *volume.get("projected", {}).get("sources", ()))]
-    for where, holder in places:
-        for key, kind in _REFERENCES.items():
-            if key in holder:
-                reference = holder[key]
-                yield where, f"the {kind} {reference.get('name', reference.get('secretName'))}", reference
-
-
-_REFERENCES = {
-    **dict.fromkeys(("secret", "secretRef", "secretKeyRef"), "Secret"),
-    **dict.fromkeys(("configMap", "configMapRef", "configMapKeyRef"), "ConfigMap"),
-}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jsonpatch
 
+from webhook.configuration.prerequisites import prerequisites
 from webhook.injection.admission import admit
 from webhook.injection.container_schema import MAX_CONTAINER_BYTES, problems_in
 from webhook.injection.paths import components, within
@@ -55,7 +56,7 @@ class _Sidecar(NamedTuple):
 
 
 def try_out(profile: Profile, report: Report) -> Profile:
-    """Return the profile, with the ports that its patch opens; report why it could never start."""
+    """Return the profile, with the ports that its patch opens and what it needs; report why it could never start."""
     sidecars = _sidecars(profile, report)
     if not sidecars:
         return profile
@@ -67,10 +68,13 @@ def try_out(profile: Profile, report: Report) -> Profile:
             else:
                 # the lists of the finished sidecar have more items than the profile's
                 report(("sidecar", *path[:1]), f"in a pod: {_said(path, message)}")
+    needs = profile.prerequisites
     if profile.patch:
         container = _try_patch(profile, sidecars, report)
+        needs = tuple(dict.fromkeys((*needs, *(sentence for _, sentence in prerequisites(container, ())))))
     ports = {port.get("containerPort") for port in container.get("ports") or ()}
-    return replace(profile, ports=profile.ports | {port for port in ports if isinstance(port, int)})
+    opened = {port for port in ports if isinstance(port, int)}
+    return replace(profile, ports=profile.ports | opened, prerequisites=needs)
 
 
 def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
@@ -135,7 +139,7 @@ class _Outcome(NamedTuple):
 
 
 def _try_patch(profile: Profile, sidecars: Sequence[_Sidecar], report: Report) -> Mapping[str, Any]:
-    """Return the patched sidecar.
+    """Return the patched sidecar, nothing where it could not start.
 
     A patch may fit some pods only, so it has to fit one sample; what it makes of that one has to start. For all other
     pods the same is asked when they come.
@@ -152,12 +156,13 @@ def _try_patch(profile: Profile, sidecars: Sequence[_Sidecar], report: Report) -
         furthest = max(outcomes, key=lambda outcome: len(outcome.steps))
         report(("patch", len(furthest.steps) - 1), furthest.failure)
         return furthest.sidecar.container
-    for path, message in problems_in(applied.steps[-1], applied.sidecar.volumes):
+    patched: dict[str, Any] = applied.steps[-1]
+    wrong = problems_in(patched, applied.sidecar.volumes)
+    for path, message in wrong:
         report(
             ("patch", *_culprit(applied, path, message)), f"makes a sidecar that can't start: {_said(path, message)}"
         )
-    patched = applied.steps[-1]
-    return patched if isinstance(patched, dict) else {}
+    return {} if wrong else patched
 
 
 def _apply(operations: Sequence[Mapping[str, Any]], sidecar: _Sidecar, varying: set[str]) -> _Outcome:

@@ -39,6 +39,7 @@ CHART_ONLY = frozenset(
         "serviceAccount",
         "serviceMonitor",
         "shadow",
+        "shipping",
         "status",
         "strategy",
         "tail",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webhook.errors import Problem
 from webhook.injection.annotations import LogEntry
 from webhook.injection.paths import Directories
 from webhook.injection.pod import EnvVar
@@ -18,6 +19,7 @@ __all__ = [
     "PLACEHOLDERS",
     "POD_PLACEHOLDERS",
     "RELOCATION_ROOT",
+    "SHIPPING_IMAGE_PLACEHOLDER",
     "START",
     "TOKEN_MASK_VOLUME_NAME",
     "TOKEN_PATH",
@@ -31,6 +33,7 @@ LOG_FILES = "<log-files>"
 LOG_DIRECTORIES = "<log-directories>"
 LOG_VOLUMES = "<log-volumes>"
 LOG_MOUNTS = "<log-mounts>"
+LOG_CONTAINER = "<log-container>"
 PERSISTENT_DIRECTORIES = "<persistent-directories>"
 START = "<start>"
 #: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
@@ -39,13 +42,15 @@ POD_PLACEHOLDERS = {
     LOG_DIRECTORIES: "the directories that the log files lie in",
     LOG_VOLUMES: "the volumes that the log files lie in",
     LOG_MOUNTS: "where those volumes are mounted",
+    LOG_CONTAINER: "the container that writes the log files, if it is one",
     PERSISTENT_DIRECTORIES: "where volumes that outlive the pod are mounted",
     START: "beginning or end, if the pod or the profile says where reading begins",
 }
 #: All placeholders of command, args and env; ``<native>`` is replaced when the profile is loaded.
 PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
-#: Written as the image of a profile's sidecar, it is replaced by the configuration's image and pull policy.
+#: Written as the image of a profile's sidecar, each is replaced by an image of the configuration, and its pull policy.
 IMAGE_PLACEHOLDER = "<image>"
+SHIPPING_IMAGE_PLACEHOLDER = "<shipping-image>"
 
 #: The prefix of the names of our containers and volumes.
 NAME_PREFIX = "pillion-"
@@ -171,6 +176,8 @@ class Configuration:
     other_injectors_containers: frozenset[str] = frozenset(OTHER_INJECTORS_CONTAINERS)
     #: What the server logs about the profiles when it loads them.
     log_messages: tuple[str, ...] = field(default=())
+    #: What an operator should know about them, each where it is written.
+    warnings: tuple[Problem, ...] = field(default=())
 
     @property
     def revisions(self) -> str:

@@ -14,6 +14,7 @@ from webhook.injection.container_schema import problems_in
 from webhook.injection.log_sources import LogSource
 from webhook.injection.pod import Container, EnvVar, PodSpec
 from webhook.injection.profile import (
+    LOG_CONTAINER,
     LOG_DIRECTORIES,
     LOG_FILES,
     LOG_MOUNTS,
@@ -168,6 +169,10 @@ def _fill_mounts(plan: Plan, _reading_start: str) -> list[str]:
     return [source.sidecar_path for source in plan.sources]
 
 
+def _fill_container(plan: Plan, _reading_start: str) -> list[str]:
+    return sorted(plan.log_containers) if len(plan.log_containers) == 1 else []
+
+
 def _fill_persistent_directories(plan: Plan, _reading_start: str) -> list[str]:
     return [source.sidecar_path for source in plan.sources if source.persistent]
 
@@ -181,12 +186,13 @@ _FILLERS = {
     LOG_DIRECTORIES: _fill_directories,
     LOG_VOLUMES: _fill_volumes,
     LOG_MOUNTS: _fill_mounts,
+    LOG_CONTAINER: _fill_container,
     PERSISTENT_DIRECTORIES: _fill_persistent_directories,
     START: _fill_start,
 }
 #: In a variable, the items of these are joined by colons, which no mount's path contains. Those of the others become a
 #: JSON list, as log shippers read it.
-_JOINED_BY_COLONS = frozenset({PERSISTENT_DIRECTORIES, START})
+_JOINED_BY_COLONS = frozenset({LOG_CONTAINER, PERSISTENT_DIRECTORIES, START})
 
 
 def _fill_arguments(items: Sequence[str], plan: Plan, start: str) -> list[str]:

@@ -9,12 +9,14 @@ import yaml
 from webhook import __version__
 from webhook.injection.variables import escape_references
 
-__all__ = ["NAMES", "RELEASED_IMAGE", "builtins"]
+__all__ = ["NAMES", "RELEASED_IMAGE", "RELEASED_SHIPPING_IMAGE", "builtins"]
 
-NAMES = ("tail", "web", "filebeat", "otel")
+NAMES = ("tail", "web", "elasticsearch", "otlp", "filebeat", "otel")
 
 #: The image with nothing but ``pillion-tail`` in it, as this version of Pillion is released with.
 RELEASED_IMAGE = f"registry.pillion.dev/pillion:{__version__}-tail"
+#: The one whose ``pillion-tail`` also sends lines to a store.
+RELEASED_SHIPPING_IMAGE = f"registry.pillion.dev/pillion:{__version__}-shipping"
 
 
 @cache

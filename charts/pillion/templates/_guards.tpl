@@ -17,7 +17,7 @@
 {{- fail (printf "profiles.%s: a profile's name has small letters, digits and -, 55 at most, with a letter or digit at both ends" $profile) }}
 {{- end }}
 {{- end }}
-{{- $builtin := list "filebeat" "otel" "tail" "web" }}
+{{- $builtin := list "elasticsearch" "filebeat" "otel" "otlp" "tail" "web" }}
 {{- $known := concat $builtin (keys .Values.profiles) | uniq | sortAlpha }}
 {{- if not (has .Values.defaultProfile $known) }}
 {{- fail (printf "defaultProfile is %s, which does not exist: write one of %s" .Values.defaultProfile (join ", " $known)) }}
@@ -28,11 +28,15 @@
 {{- fail (printf "profiles.%s.base is %v, which is no built-in profile: write one of %s" $name $base (join ", " $builtin)) }}
 {{- end }}
 {{- end }}
-{{- if and .Values.imagePullSecrets (not .Values.tail.image.repository) (not .Values.tail.pullsWithoutSecret) }}
+{{- if and .Values.imagePullSecrets (not .Values.tail.pullsWithoutSecret) }}
+{{- $images := dict "tail" "<image>" "elasticsearch" "<shipping-image>" "otlp" "<shipping-image>" }}
+{{- $keys := dict "<image>" "tail" "<shipping-image>" "shipping" }}
+{{- $repositories := dict "tail" .Values.tail.image.repository "shipping" ((.Values.shipping | default dict).image | default dict).repository }}
 {{- range $name, $profile := merge (dict) .Values.profiles (dict "tail" dict) }}
-{{- $builtin := has "tail" (list $name (get $profile "base")) | ternary "<image>" "" }}
-{{- if and (eq "<image>" (dig "sidecar" "image" $builtin $profile)) (not (get $profile "imagePullSecrets")) }}
-{{- fail (printf "imagePullSecrets is set, but the sidecar of the profile %s is pulled from the same registry in the namespace of each pod, and a pod does not start without its sidecar: set profiles.%s.imagePullSecrets to a Secret that each of these namespaces has, or tail.pullsWithoutSecret to true if nodes or service accounts have the credentials, or tail.image.repository to a registry that needs none" $name $name) }}
+{{- $image := dig "sidecar" "image" (get $images (get $profile "base" | default $name)) $profile }}
+{{- $key := get $keys $image }}
+{{- if and $key (not (get $repositories $key)) (not (get $profile "imagePullSecrets")) }}
+{{- fail (printf "imagePullSecrets is set, but the sidecar of the profile %s is pulled from the same registry in the namespace of each pod, and a pod does not start without its sidecar: set profiles.%s.imagePullSecrets to a Secret that each of these namespaces has, or tail.pullsWithoutSecret to true if nodes or service accounts have the credentials, or %s.image.repository to a registry that needs none" $name $name $key) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -73,9 +73,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{/* What <shipping-image> in a profile stands for: the servers' image does not have this program. */}}
+{{- define "pillion.shippingImage" -}}
+{{- $shipping := (.Values.shipping | default dict).image | default dict -}}
+{{- $repository := $shipping.repository | default .Values.image.repository -}}
+{{- if $shipping.digest -}}
+{{ $repository }}@{{ $shipping.digest }}
+{{- else -}}
+{{ $repository }}:{{ $shipping.tag | default (printf "%s-shipping" (.Values.image.tag | default .Chart.AppVersion)) }}
+{{- end -}}
+{{- end }}
+
 {{/* The configuration file, which servers read. */}}
 {{- define "pillion.configuration" -}}
-{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "openshift" .Values.openshift "profiles" .Values.profiles -}}
+{{- $configuration := dict "image" (include "pillion.tailImage" .) "imagePullPolicy" .Values.tail.image.pullPolicy "shippingImage" (include "pillion.shippingImage" .) "defaultProfile" .Values.defaultProfile "strict" .Values.strict "allowHostPath" .Values.allowHostPath "openshift" .Values.openshift "profiles" .Values.profiles -}}
 {{- if not (kindIs "invalid" .Values.ignoredContainers) -}}
 {{- $_ := set $configuration "ignoredContainers" .Values.ignoredContainers -}}
 {{- end -}}
