@@ -36,7 +36,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail test-cluster test-kubelet drills plugin release clean
+.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail bench-shipping test-cluster test-kubelet drills plugin release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -144,6 +144,9 @@ bench-core: $(VENV)/.installed ## the time of a review without the network, comp
 
 bench-tail: $(VENV)/.installed ## what log readers lose and cost; 25 minutes, BENCH="--only rename" for less; needs busybox
 	@$(BIN)/python -m tests.bench.tail $(BENCH)
+
+bench-shipping: $(VENV)/.installed ## what shippers lose, repeat and reorder on the way to a store, and what they cost; 12 minutes, needs Go and cargo
+	@$(BIN)/python -m tests.bench.shipping $(BENCH)
 
 test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
 	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --maxschedchunk 1 $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)

@@ -120,8 +120,8 @@ pub struct Followed {
     pub used: bool,
     /// How often it was written anew.
     pub version: u64,
-    /// What stands behind the position is a record that may go on.
-    pub is_joining: bool,
+    /// Since when what stands behind the position waits, as a record that may go on, in milliseconds.
+    pub joining_since: Option<u64>,
     /// A hash of the bytes before the position.
     context: u64,
     /// What stands behind the position, a line without an end.
@@ -167,7 +167,7 @@ impl Followed {
             dirty: true,
             used: true,
             version: 0,
-            is_joining: false,
+            joining_since: None,
             context,
             tail: Vec::new(),
             scanned: 0,
@@ -284,7 +284,7 @@ impl Followed {
                 return Ok(Next::Restart);
             }
             let reached = begin + count as u64;
-            let known_rest = known == data.len() && !all && !(self.is_joining && records.is_none());
+            let known_rest = known == data.len() && !all && !(self.joining_since.is_some() && records.is_none());
             if data.is_empty() || (known_rest && reached == size) {
                 self.unread = false;
                 let rewritten = self.rewrite == Rewrite::Confirmed(self.growth.modified);
@@ -313,7 +313,7 @@ impl Followed {
                         Some(start) => to = context + start,
                         None if reached < size => {}
                         None => {
-                            self.is_joining = true;
+                            self.joining_since.get_or_insert(self.since);
                             self.unread = false;
                             let tail = data.to_vec();
                             self.keep(tail, buffer);
@@ -416,7 +416,7 @@ impl Followed {
         self.context = hash(&buffer.bytes[piece.to - context..piece.to]);
         self.keep(Vec::new(), buffer);
         self.dirty = true;
-        self.is_joining = false;
+        self.joining_since = None;
         self.unread = self.at < self.growth.size;
         self.rewrite = Rewrite::No;
     }
@@ -433,7 +433,7 @@ impl Followed {
         self.keep(Vec::new(), buffer);
         self.serial = serial;
         self.version += 1;
-        self.is_joining = false;
+        self.joining_since = None;
         (self.at, self.context) = (0, hash(b""));
         (self.scanned, self.long_until, self.long_is_last) = (0, 0, false);
         (self.headed, self.restarted, self.blank) = (false, true, None);

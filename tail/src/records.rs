@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// A record without a line after it is whole after so long without growth.
 pub const WAIT: Duration = Duration::from_secs(1);
+/// One that goes on and on is whole after so long all the same.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(not(feature = "shipping"))]
 pub use without::Records;
@@ -62,7 +64,8 @@ mod with {
             lines < MOST_LINES && !self.starts(text)
         }
 
-        /// Return where the last of these records begins; None if there is only one.
+        /// Return where the last of these records begins; None if there is only one, which may go on. One that may not,
+        /// because it has too many lines, is followed by another one.
         #[must_use]
         pub fn last_start(&self, lines: &[u8]) -> Option<usize> {
             let mut end = lines.len().checked_sub(1)?;
@@ -72,7 +75,7 @@ mod with {
                 }
                 end = newline;
             }
-            None
+            (memchr::memchr_iter(b'\n', lines).count() >= MOST_LINES).then_some(lines.len())
         }
 
         /// Return the length of the first of these records.
@@ -111,6 +114,8 @@ mod with {
         fn a_record_has_an_end() {
             let records = Records::parse("^[0-9]").unwrap();
             assert_eq!(records.first(&b"x\n".repeat(2 * MOST_LINES)), 2 * MOST_LINES);
+            assert_eq!(records.last_start(&b"x\n".repeat(MOST_LINES - 1)), None);
+            assert_eq!(records.last_start(&b"x\n".repeat(MOST_LINES)), Some(2 * MOST_LINES));
         }
 
         #[test]

@@ -142,7 +142,14 @@ class Sidecar:
 
     def heap(self) -> int:
         """Return the size of its own data in KiB."""
-        size = re.search(r"^VmData:\s*(\d+) kB$", self._status(), re.MULTILINE)
+        return self._size("VmData")
+
+    def peak(self) -> int:
+        """Return the most memory that it ever had, in KiB."""
+        return self._size("VmHWM")
+
+    def _size(self, name: str) -> int:
+        size = re.search(rf"^{name}:\s*(\d+) kB$", self._status(), re.MULTILINE)
         assert size is not None
         return int(size[1])
 

@@ -46,6 +46,12 @@ class Response:
     """The connection ends without an answer."""
     seconds: float = 0.0
     """It takes so long."""
+    endless: bytes = b""
+    """What follows the body again and again, until the client has had enough."""
+    pause: float = 0.0
+    """Between two of them."""
+    raw: bytes = b""
+    """This is answered, whatever protocol it is, and the connection ends."""
 
 
 class Store:
@@ -139,16 +145,21 @@ class Store:
                 self.records += [one for number, one in enumerate(records) if response.stores(number, one)]
         if response.seconds:
             time.sleep(response.seconds)
-        if response.cut:
+        if response.cut or response.raw:
+            handler.wfile.write(response.raw)
             handler.connection.shutdown(socket.SHUT_RDWR)
             handler.close_connection = True
             return
         text = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
         handler.send_response(response.status, HTTPStatus(response.status).phrase)
-        for name, value in {"content-length": str(len(text)), **response.headers}.items():
+        length = {"content-length": str(1 << 40 if response.endless else len(text))}
+        for name, value in {**length, **response.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(text)
+        while response.endless:
+            handler.wfile.write(response.endless)  # which fails when the client is gone
+            time.sleep(response.pause)
 
 
 def _of_bulk(body: bytes) -> list[Record]:

@@ -259,7 +259,8 @@ impl Follower {
         for number in 0..self.table.bound() {
             let Some(stream) = self.table.stream_mut(number) else { continue };
             for file in &mut stream.files {
-                file.unread |= file.is_joining && now.saturating_sub(file.since) >= WAIT.as_millis() as u64;
+                file.unread |=
+                    file.joining_since.is_some() && now.saturating_sub(file.since) >= WAIT.as_millis() as u64;
             }
             let stale = |file: &Followed| {
                 after.is_some_and(|after| file.is_behind() && now.saturating_sub(file.since) >= after)

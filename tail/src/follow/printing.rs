@@ -9,7 +9,7 @@ use crate::checkpoint::{Known, Record};
 use crate::complaints::shown;
 use crate::file::{Followed, Next};
 use crate::output::{Location, Source};
-use crate::records::WAIT;
+use crate::records::{LONGEST_WAIT, WAIT};
 
 impl Follower {
     /// Print what is next.
@@ -95,10 +95,13 @@ impl Follower {
             let (serial, is_copy, closing) = (file.serial, file.is_copy, file.closing);
             let newer = stream.files[index + 1..].iter().any(Followed::is_behind);
             let (limit, location) = (file.target, file.location());
-            let waited = self.milliseconds().saturating_sub(file.since);
+            let now = self.milliseconds();
+            let waited = now.saturating_sub(file.since);
+            let joining = file.joining_since.map_or(0, |since| now.saturating_sub(since));
             let stale = self.options.unfinished_after.is_some_and(|after| waited >= after.as_millis() as u64);
             let all = newer || is_copy || closing || stale || self.phase == Phase::Flushing;
-            let join = !all && waited < WAIT.as_millis() as u64 && self.phase.may_grow();
+            let may_go_on = waited < WAIT.as_millis() as u64 && joining < LONGEST_WAIT.as_millis() as u64;
+            let join = !all && may_go_on && self.phase.may_grow();
             match self.next_of_file(number, index, (all, join), limit) {
                 Next::Print(piece) => {
                     return Some(Batch { stream: number, serial, location, what: Text::Piece(piece), done: 0 });

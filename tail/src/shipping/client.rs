@@ -1,9 +1,10 @@
 //! A request, and what its answer means.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flate2::read::GzDecoder;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
@@ -18,10 +19,15 @@ use crate::complaints::shown;
 pub const SYSTEM_CAS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A connection that was idle for longer is not used again: what is between may have forgotten it.
 const IDLE: Duration = Duration::from_secs(15);
+/// A store that is there takes a connection within this time. One whose node is gone says nothing; at the pod's end there
+/// is no time to wait for it as long as for an answer.
+const CONNECT: Duration = Duration::from_secs(5);
 /// So much of an answer is read; one of Elasticsearch with an error for each record has a quarter.
 const MOST_ANSWER: u64 = 8 << 20;
 /// So much of a text of the store is shown.
 const SHOWN: usize = 200;
+/// What is left of an answer is read up to this length, so that the connection can be used again.
+const MOST_SKIPPED: u64 = 64 << 10;
 const BUFFER: usize = 16 << 10;
 
 /// Where records go.
@@ -56,8 +62,9 @@ pub enum Answer {
     Later(String, Option<Duration>),
 }
 
-/// What became of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What became of a record. It is made while the answer is read, so that no long text of it is kept.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(from = "Item")]
 pub enum Outcome {
     /// It is stored, or was already.
     Stored,
@@ -126,15 +133,18 @@ impl Client {
         let mut response = request.send(gzip).map_err(|error| error.to_string())?;
         let status = response.status();
         let after = response.headers().get("retry-after").and_then(|value| retry_after(value.to_str().ok()?));
-        let mut reader = response.body_mut().as_reader().take(MOST_ANSWER);
+        // nobody is asked for it, but a proxy may compress what it likes
+        let is_gzip = response.headers().get("content-encoding").is_some_and(|value| value == "gzip");
+        let body = response.body_mut().as_reader();
+        let body: Box<dyn Read> = if is_gzip { Box::new(GzDecoder::new(body)) } else { Box::new(body) };
+        let mut reader = body.take(MOST_ANSWER);
         if status.is_success() {
             let answer = if self.is_bulk { read_bulk(reader) } else { read_otlp(reader) };
             return answer.map_err(|error| format!("its answer can't be read: {error}"));
         }
         let mut text = Vec::new();
         let _ = reader.by_ref().take(SHOWN as u64).read_to_end(&mut text);
-        // to its end, so that the connection can be used again
-        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+        let _ = std::io::copy(&mut reader.take(MOST_SKIPPED), &mut std::io::sink());
         let text = format!("{status}: {}", cut(&shown(&text)));
         Ok(match status.as_u16() {
             400 | 415 | 422 => Answer::Refused(text),
@@ -151,6 +161,7 @@ impl Target {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(self.timeout))
+            .timeout_connect(Some(CONNECT.min(self.timeout)))
             .max_idle_age(IDLE)
             .max_idle_connections(1)
             .input_buffer_size(BUFFER)
@@ -212,99 +223,94 @@ fn retry_after(text: &str) -> Option<Duration> {
     Some(then.saturating_sub(now))
 }
 
+/// What `_bulk` answers for a record.
+#[derive(Deserialize)]
+struct Item {
+    #[serde(rename = "create", alias = "index")]
+    of: Of,
+}
+
+#[derive(Deserialize)]
+struct Of {
+    status: u16,
+    error: Option<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl From<Item> for Outcome {
+    fn from(item: Item) -> Self {
+        let (kind, reason) = item.of.error.map_or_else(<(String, String)>::default, |error| {
+            (cut(&shown(error.kind.as_bytes())), cut(&shown(error.reason.unwrap_or_default().as_bytes())))
+        });
+        match item.of.status {
+            // 409: the _id is ours, and there already
+            200..=299 | 409 => Self::Stored,
+            // 401, 403 and 404 are about us or the index, and somebody can change that
+            401 | 403 | 404 | 429 | 500..=599 => Self::Later(format!("{}: {kind}", item.of.status)),
+            status => Self::Rejected(format!("{status}: {kind}"), reason),
+        }
+    }
+}
+
 /// Read the answer of `_bulk`.
 fn read_bulk(reader: impl Read) -> Result<Answer, serde_json::Error> {
     #[derive(Deserialize)]
     struct Bulk {
         errors: bool,
         #[serde(default)]
-        items: Vec<Item>,
+        items: Vec<Outcome>,
     }
 
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(rename = "create", alias = "index")]
-        of: Of,
-    }
-
-    #[derive(Deserialize)]
-    struct Of {
-        status: u16,
-        error: Option<Reason>,
-    }
-
-    #[derive(Deserialize)]
-    struct Reason {
-        #[serde(rename = "type")]
-        kind: String,
-        #[serde(default)]
-        reason: Option<String>,
-    }
-
-    let bulk: Bulk = serde_json::from_reader(std::io::BufReader::with_capacity(BUFFER, reader))?;
-    if !bulk.errors {
-        return Ok(Answer::Accepted(0, String::new()));
-    }
-    let outcome = |item: Item| {
-        let error = item.of.error.map_or_else(<(String, String)>::default, |error| {
-            (cut(&shown(error.kind.as_bytes())), cut(&shown(error.reason.unwrap_or_default().as_bytes())))
-        });
-        match item.of.status {
-            // 409: the _id is ours, and there already
-            200..=299 | 409 => Outcome::Stored,
-            // 401, 403 and 404 are about us or the index, and somebody can change that
-            401 | 403 | 404 | 429 | 500..=599 => Outcome::Later(format!("{}: {}", item.of.status, error.0)),
-            status => Outcome::Rejected(format!("{status}: {}", error.0), error.1),
-        }
-    };
-    Ok(Answer::Each(bulk.items.into_iter().map(outcome).collect()))
+    let bulk: Bulk = serde_json::from_reader(BufReader::with_capacity(BUFFER, reader))?;
+    Ok(if bulk.errors { Answer::Each(bulk.items) } else { Answer::Accepted(0, String::new()) })
 }
 
 /// Read the answer of OTLP; an empty one is an empty object.
-fn read_otlp(mut reader: impl Read) -> Result<Answer, serde_json::Error> {
+fn read_otlp(reader: impl Read) -> Result<Answer, serde_json::Error> {
+    // JSON of protocol buffers has null for what is not set
     #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
+    #[serde(rename_all = "camelCase")]
     struct Export {
-        partial_success: Partial,
+        partial_success: Option<Partial>,
     }
 
     #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
+    #[serde(rename_all = "camelCase")]
     struct Partial {
-        rejected_log_records: Number,
-        error_message: String,
+        rejected_log_records: Option<Number>,
+        error_message: Option<String>,
     }
 
-    // JSON of protocol buffers has numbers of 64 bits as text, and readers take both
+    // and numbers of 64 bits as text, and readers take both
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Number {
-        Number(u64),
+        Number(i64),
         Text(String),
     }
 
-    impl Default for Number {
-        fn default() -> Self {
-            Self::Number(0)
-        }
-    }
-
-    let mut text = Vec::new();
-    reader.read_to_end(&mut text).map_err(serde_json::Error::io)?;
-    if text.trim_ascii().is_empty() {
-        return Ok(Answer::Accepted(0, String::new()));
-    }
-    let partial = serde_json::from_slice::<Export>(&text)?.partial_success;
+    let reader = BufReader::with_capacity(BUFFER, reader);
+    let answer = serde_json::Deserializer::from_reader(reader).into_iter::<Export>().next();
+    let partial = answer.transpose()?.unwrap_or_default().partial_success.unwrap_or_default();
     let rejected = match partial.rejected_log_records {
-        Number::Number(number) => number,
-        Number::Text(text) => text.parse().unwrap_or(0),
+        Some(Number::Number(number)) => u64::try_from(number).unwrap_or(0),
+        Some(Number::Text(text)) => text.parse().unwrap_or(0),
+        None => 0,
     };
-    Ok(Answer::Accepted(rejected, cut(&shown(partial.error_message.as_bytes()))))
+    Ok(Answer::Accepted(rejected, cut(&shown(partial.error_message.unwrap_or_default().as_bytes()))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn client(url: &str) -> Client {
         let target = Target {
@@ -338,7 +344,15 @@ mod tests {
 
     #[test]
     fn answers_of_otlp() {
-        for text in ["", "{}", r#"{"partialSuccess":{}}"#] {
+        for text in [
+            "",
+            " \n",
+            "{}",
+            r#"{"partialSuccess":{}}"#,
+            r#"{"partialSuccess":null}"#,
+            r#"{"partialSuccess":{"rejectedLogRecords":null,"errorMessage":null}}"#,
+            r#"{"partialSuccess":{"rejectedLogRecords":-1}}"#,
+        ] {
             assert_eq!(read_otlp(text.as_bytes()).unwrap(), Answer::Accepted(0, String::new()), "{text}");
         }
         for text in [
@@ -347,7 +361,9 @@ mod tests {
         ] {
             assert_eq!(read_otlp(text.as_bytes()).unwrap(), Answer::Accepted(2, "old".to_owned()), "{text}");
         }
-        assert!(read_otlp(&b"<html>"[..]).is_err());
+        for text in ["<html>", "[1]", "ok", r#"{"partialSuccess":"#] {
+            assert!(read_otlp(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -355,7 +371,17 @@ mod tests {
         assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert!(retry_after("Fri, 31 Dec 2100 00:00:00 GMT").unwrap() > Duration::from_secs(3600));
-        assert_eq!(retry_after("soon"), None);
+        assert_eq!(retry_after("18446744073709551615"), Some(Duration::from_secs(u64::MAX)));
+        for text in ["soon", "", "-1", "1e9", "99999999999999999999", "Fri, 31 Dec 99999 00:00:00 GMT"] {
+            assert_eq!(retry_after(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text: Vec<u8>, line: String) {
+            let _ = (read_bulk(text.as_slice()), read_otlp(text.as_slice()), retry_after(&line));
+        }
     }
 
     #[test]

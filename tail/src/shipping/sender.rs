@@ -158,7 +158,7 @@ impl Sender {
         }
         let pause = pause_after(self.failures, chance());
         self.failures += 1;
-        self.haste.pause(after.map_or(pause, |after| after.min(LONGEST_ASKED).max(pause / 2)));
+        self.haste.pause(asked_pause(pause, after));
     }
 }
 
@@ -166,6 +166,11 @@ impl Sender {
 fn pause_after(failures: u32, chance: f64) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + chance / 2.0)
+}
+
+/// Return the pause that the store asked for, if it did, within bounds.
+fn asked_pause(own: Duration, asked: Option<Duration>) -> Duration {
+    asked.map_or(own, |asked| asked.clamp(own / 2, LONGEST_ASKED))
 }
 
 /// Return a number from 0 to 1 by chance, so that the sidecars of a thousand pods don't try again all at once.
@@ -185,6 +190,15 @@ mod tests {
         assert_eq!(pause_after(1, 1.0), 2 * FIRST_PAUSE);
         assert_eq!(pause_after(u32::MAX, 1.0), LONGEST_PAUSE);
         assert!((0.0..=1.0).contains(&chance()));
+    }
+
+    #[test]
+    fn a_store_asks_for_a_pause_within_bounds() {
+        let own = Duration::from_secs(2);
+        for (asked, pause) in [(0, 1), (7, 7), (u64::MAX, 300)] {
+            assert_eq!(asked_pause(own, Some(Duration::from_secs(asked))), Duration::from_secs(pause));
+        }
+        assert_eq!(asked_pause(own, None), own);
     }
 
     #[test]

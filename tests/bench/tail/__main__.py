@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bench.tables import row, say
 from tests.bench.tail.cases import CASES, DOWN, Case
 from tests.bench.tail.contestants import EVERYONE, OURS, Contestant, Running, contestants
 from tests.bench.tail.cost import Limits, machine, many, rest, speed
@@ -68,18 +69,18 @@ def main(words: Sequence[str] | None = None) -> int:
 def losses(cases: Sequence[Case], those: Mapping[str, Contestant], count: int, scratch: Path) -> list[str]:
     """Print what becomes of each case's lines; return our broken promises."""
     broken = []
-    _row(f"{count:,} lines each", *(f"{one.name} {one.version}" for one in those.values()))
-    _row(*["---"] * (len(those) + 1))
+    row(f"{count:,} lines each", *(f"{one.name} {one.version}" for one in those.values()))
+    row(*["---"] * (len(those) + 1))
     for case in cases:
         cells = []
         for name, one in those.items():
-            _say(f"{case.name}: {one.name}")
+            say(f"bench-tail: {case.name}: {one.name}")
             with _folder(scratch) as folder:
                 result, seconds = run(case, one, count, folder)
             cells.append(str(result) if case.ends_after is None else f"{result}; {seconds:.0f} s")
             if name == OURS and not kept(case, result):
                 broken.append(f"{case.name}: {result}")
-        _row(case.name, *cells)
+        row(case.name, *cells)
     return broken
 
 
@@ -123,19 +124,19 @@ def costs(those: Mapping[str, Contestant], megabytes: int, scratch: Path) -> lis
     broken = []
     files = " / ".join(map(str, FILES))
     print()
-    _row("", f"MiB at rest, {files} files", "MiB at most", f"% of a core at rest, {files} files", "MB/s", "CPU s/GB")
-    _row(*["---"] * 6)
+    row("", f"MiB at rest, {files} files", "MiB at most", f"% of a core at rest, {files} files", "MB/s", "CPU s/GB")
+    row(*["---"] * 6)
     for name, one in those.items():
         rests = {}
         for count in FILES:
-            _say(f"at rest with {count} files: {one.name}")
+            say(f"bench-tail: at rest with {count} files: {one.name}")
             with _folder(scratch) as folder:
                 rests[count] = rest(one, count, folder)
-        _say(f"{megabytes} MB: {one.name}")
+        say(f"bench-tail: {megabytes} MB: {one.name}")
         with _folder(scratch) as folder:
             busy = speed(one, megabytes, folder)
         peak = max(busy.peak_kib, *(found.peak_kib for found in rests.values()))
-        _row(
+        row(
             one.name,
             " / ".join(f"{found.memory_kib / 1024:.1f}" for found in rests.values()),
             f"{peak / 1024:.1f}",
@@ -170,19 +171,19 @@ def scale(those: Mapping[str, Contestant], scratch: Path) -> list[str]:
     broken = []
     files = " / ".join(f"{count:,}" for count in MANY_FILES)
     print()
-    _row(f"files with one line each: {files}", "CPU s until all are out", "% of a core at rest")
-    _row(*["---"] * 3)
+    row(f"files with one line each: {files}", "CPU s until all are out", "% of a core at rest")
+    row(*["---"] * 3)
     for name, one in those.items():
         if name in KNOW_NO_PATTERNS:
             continue
         found = []
         for count in MANY_FILES:
-            _say(f"{count} files: {one.name}")
+            say(f"bench-tail: {count} files: {one.name}")
             with _folder(scratch) as folder:
                 found.append(many(one, count, folder))
             if found[-1].seconds == float("inf"):
                 break  # more files would take longer
-        _row(
+        row(
             one.name,
             " / ".join(f"{cost.seconds:.2f}" for cost in found),
             " / ".join(f"{cost.processor:.2%}".removesuffix("%") for cost in found),
@@ -200,33 +201,24 @@ def scale(those: Mapping[str, Contestant], scratch: Path) -> list[str]:
 def limited(contestant: Contestant, megabytes: int, scratch: Path) -> None:
     """Print how fast it is within the limits of a container."""
     print()
-    _row("within", "MB/s")
-    _row("---", "---")
+    row("within", "MB/s")
+    row("---", "---")
     for what, limits in WITHIN.items():
-        _say(what)
+        say(f"bench-tail: {what}")
         size = megabytes if limits.processor is None else max(1, megabytes // 10)
         with _folder(scratch) as folder:
             try:
                 busy = speed(contestant, size, folder, limits)
             except OSError as error:
-                _say(f"left out: {what}: {error}")
+                say(f"bench-tail: left out: {what}: {error}")
                 continue
-        _row(what, f"{busy.megabytes_per_second:.1f}")
+        row(what, f"{busy.megabytes_per_second:.1f}")
 
 
 @contextmanager
 def _folder(scratch: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         yield Path(name)
-
-
-def _row(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"bench-tail: {text}\n")
-    sys.stderr.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

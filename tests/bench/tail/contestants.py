@@ -19,6 +19,8 @@ from tests.chart.programs import find
 from tests.cluster.programs import BuildError
 from tests.tail.program import program
 
+__all__ = ["EVERYONE", "FILEBEAT", "OURS", "Contestant", "MissingError", "Running", "contestants", "version"]
+
 #: The kubelet's default; a sidecar that does not heed SIGTERM is killed after it.
 GRACE_SECONDS = 30.0
 #: Who gave out nothing for as long has nothing more to give: all of them look once a second or more often.

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,11 +72,11 @@ def rest(contestant: Contestant, count: int, folder: Path) -> Rest:
         append(_logs(folder) / name, "a", 0, 1)
     with Running(contestant, replace(CASE, names=names), _logs(folder), folder / "scratch") as running:
         time.sleep(WARM_SECONDS)
-        before, begin, samples = _seconds(running), time.monotonic(), []
+        before, begin, samples = processor_seconds(running), time.monotonic(), []
         while time.monotonic() < begin + REST_SECONDS:
-            samples.append(_memory(running))
+            samples.append(memory(running))
             time.sleep(0.02)
-        used = (_seconds(running) - before) / (time.monotonic() - begin)
+        used = (processor_seconds(running) - before) / (time.monotonic() - begin)
     return Rest(sorted(samples)[len(samples) // 2], max(samples), used)
 
 
@@ -89,11 +89,11 @@ def many(contestant: Contestant, count: int, folder: Path) -> Many:
         deadline = time.monotonic() + MANY_SECONDS
         while running.size < count * LINE_BYTES and time.monotonic() < deadline:
             time.sleep(0.01)
-        seconds = _seconds(running) if running.size >= count * LINE_BYTES else float("inf")
+        seconds = processor_seconds(running) if running.size >= count * LINE_BYTES else float("inf")
         time.sleep(WARM_SECONDS)
-        before, begin = _seconds(running), time.monotonic()
+        before, begin = processor_seconds(running), time.monotonic()
         time.sleep(REST_SECONDS)
-        return Many(seconds, (_seconds(running) - before) / (time.monotonic() - begin))
+        return Many(seconds, (processor_seconds(running) - before) / (time.monotonic() - begin))
 
 
 def speed(contestant: Contestant, megabytes: int, folder: Path, limits: Limits | None = None) -> Speed:
@@ -104,11 +104,11 @@ def speed(contestant: Contestant, megabytes: int, folder: Path, limits: Limits |
         with Running(contestant, CASE, _logs(folder), folder / "scratch", prefix) as running:
             size = peak = 0
             while time.monotonic() < grown + STALLED_SECONDS:
-                peak = max(peak, _memory(running))
+                peak = max(peak, memory(running))
                 if running.size > size:
                     size, grown = running.size, time.monotonic()
                 time.sleep(0.01)
-            used = _seconds(running)
+            used = processor_seconds(running)
     read = sum(len(text) + 1 for text in running.lines())
     return Speed(read / (grown - begin) / 1e6, used / read * 1e9, peak)
 
@@ -153,7 +153,7 @@ def _tree(pid: int) -> Iterator[int]:
         yield from _tree(int(child))
 
 
-def _memory(running: Running) -> int:
+def memory(running: Running) -> int:
     """Return the proportional memory of its processes, in KiB."""
     total = 0
     for pid in _tree(running.process.pid):
@@ -165,12 +165,16 @@ def _memory(running: Running) -> int:
     return total
 
 
-def _seconds(running: Running) -> float:
-    """Return the processor time of its threads, to the nanosecond, and of its ended children, in ticks of a clock."""
-    threads = Path(f"/proc/{running.process.pid}/task").glob("*/schedstat")
-    own = sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
-    children = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()[13:15]
-    return own + sum(map(int, children)) / TICKS
+def processor_seconds(running: Running) -> float:
+    """Return the processor time of its processes: to the nanosecond, that of ended children in ticks of a clock."""
+    total = 0.0
+    for pid in _tree(running.process.pid):
+        with suppress(OSError):  # it has ended
+            threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+            total += sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+            children = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
+            total += sum(map(int, children)) / TICKS
+    return total
 
 
 def machine() -> str:

@@ -1,0 +1,1 @@
+"""``make bench-shipping``: what becomes of lines on their way to a store."""
