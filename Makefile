@@ -142,7 +142,7 @@ test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a 
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
 
 test-shipping: $(VENV)/.installed ## send 1,000,000 numbered lines from pods to real stores by filebeat and the collector; fifteen minutes
-	PILLION_SHIPPING_ALL=1 $(BIN)/python -m pytest tests/cluster/test_shipping.py $(PYTEST)
+	PILLION_SHIPPING_ALL=1 $(BIN)/python -m pytest tests/cluster/test_filebeat_and_otel.py $(PYTEST)
 
 drills: $(VENV)/.installed ## an operator's first month on a real node, under load, with Prometheus; half an hour, needs apt-get install prometheus
 	@$(BIN)/python -m tests.cluster.drills
