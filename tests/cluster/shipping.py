@@ -133,7 +133,7 @@ class VictoriaLogsByOtel:
     def records(self, namespace: str) -> list[Record]:
         """Return the lines of a namespace's pods."""
         return [
-            Record(each["k8s.pod.name"], each["_time"], each["_msg"])
+            Record(each["k8s.pod.name"], each["_time"].rstrip("Z"), each["_msg"])
             for each in self.store.query(f'"k8s.namespace.name":"{namespace}"')
         ]
 

@@ -21,7 +21,6 @@ from .shipping import (
     API_KEY,
     BEARER,
     BUSYBOX,
-    CA_FILE,
     PASSWORD,
     USER,
     Arrived,
@@ -109,9 +108,6 @@ class Pods:
             for key, value in self._shipping.variables(self.namespace, credentials).items()
         ]
         profile: dict[str, Any] = {"sidecar": {"env": variables, **more}}
-        if credentials is not None:
-            profile["volumes"] = [{"name": "ca", "configMap": {"name": "logging-ca"}}]
-            profile["sidecar"]["volumeMounts"] = [{"name": "ca", "mountPath": str(Path(CA_FILE).parent)}]
         annotations = {"pillion.dev/inject": "true", "pillion.dev/profile": self._shipping.profile}
         app = {"name": "app", "image": BUSYBOX, "command": ["sh", "-c", script], "securityContext": RESTRICTED}
         manifest = {
@@ -198,7 +194,7 @@ def pods(kubectl: Client, new_namespace: NewNamespace, shipping: Shipping, tmp_p
 def secret(kubectl: Client, pods: Pods, shipping: Shipping) -> WriteSecret:
     """Return what writes the Secret of the pods' namespace, which has the CA's certificate already."""
     authority = {"ca.crt": shipping.front.ca.certificate_pem.decode()}
-    metadata = {"name": "logging-ca", "namespace": pods.namespace}
+    metadata = {"name": "pillion-shipping", "namespace": pods.namespace}
     kubectl(
         "create", "-f", "-", stdin={"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": authority}
     )

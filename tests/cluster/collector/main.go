@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
+	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
 func factories() (otelcol.Factories, error) {
@@ -38,6 +39,7 @@ func factories() (otelcol.Factories, error) {
 	if err != nil {
 		return made, err
 	}
+	made.Telemetry = otelconftelemetry.NewFactory()
 	made.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](filestorage.NewFactory())
 	return made, err
 }
