@@ -153,7 +153,8 @@ class Pods:
             if line.startswith(("filebeat ", "/otelcol-contrib ")) and _of(identity.pid, uid)
         )
         (peak,) = (line.split()[1] for line in (process / "status").read_text().splitlines() if "VmHWM" in line)
-        seconds = int((process / "schedstat").read_text().split()[0]) / 1e9
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return f"{int(peak) / 1024:.0f} MiB at most, {seconds:.1f} s of a processor"
 
     def says(self, name: str) -> str:
