@@ -71,7 +71,9 @@ class Elasticsearch:
         if not self._exists(index):
             return
         self.ask(f"/{index}/_refresh", method="POST")
-        query = {"size": PAGE, "sort": [{"@timestamp": "asc"}, {"log.offset": "asc"}]}
+        # an index that was made just now has no fields yet
+        order = [{"@timestamp": {"unmapped_type": "date"}}, {"log.offset": {"unmapped_type": "long"}}]
+        query = {"size": PAGE, "sort": order}
         answer = self.ask(f"/{index}/_search?scroll=1m", query)
         while answer["hits"]["hits"]:
             yield from (hit["_source"] for hit in answer["hits"]["hits"])
