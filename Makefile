@@ -36,7 +36,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail bench-shipping test-cluster test-kubelet drills plugin release clean
+.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail bench-shipping test-cluster test-kubelet test-shipping drills plugin release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -153,6 +153,9 @@ test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, w
 
 test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a real kubelet, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
+
+test-shipping: $(VENV)/.installed ## send 1,000,000 numbered lines from pods to real stores by filebeat and the collector; fifteen minutes
+	PILLION_SHIPPING_ALL=1 $(BIN)/python -m pytest tests/cluster/test_filebeat_and_otel.py $(PYTEST)
 
 drills: $(VENV)/.installed ## an operator's first month on a real node, under load, with Prometheus; half an hour, needs apt-get install prometheus
 	@$(BIN)/python -m tests.cluster.drills

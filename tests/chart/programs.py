@@ -22,8 +22,7 @@ HELM_UNITTEST = Source(
 
 def find(source: Source, say: Say = say_on_stderr) -> Path:
     """Return the path of a source's one program; build it first if the cache has none."""
-    (path,) = programs.built_from(source, source.packages, say).values()
-    return path
+    return programs.build(source, say)
 
 
 def missing() -> list[str]:

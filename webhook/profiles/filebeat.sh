@@ -1,12 +1,51 @@
-# Write filebeat's configuration, in which filebeat itself fills in the variables, and become filebeat.
+# Run filebeat, and at the pod's end wait until the store has confirmed each whole line in the folders of the arguments.
 # shellcheck shell=sh
 work=/pillion/filebeat
-cat >"$work/filebeat.yml" <<'END'
+config=$work/filebeat.yml
+
+# Rotated files are read to their end, too: of *.log also *.log.* and *.log-*; a pattern that ends in * has them already.
+paths=${LOG_FILES%]}
+for suffix in '.*' '-*'; do
+  rotated=$(printf '%s' "$LOG_FILES" |
+    sed 's/"[^"]*\*",\{0,1\}//g; s/",/'"$suffix"'",/g; s/"]$/'"$suffix"'"]/; s/^\[//; s/,\{0,1\}]$//')
+  [ -z "$rotated" ] || paths=$paths,$rotated
+done
+export LOG_FILES="$paths]"
+
+# A value that filebeat takes as it is: without quotes it would split it at commas.
+quoted() {
+  case $1 in
+    *\'*) printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g')" ;;
+    *) printf "'%s'" "$1" ;;
+  esac
+}
+
+# Say why nothing can be sent, and end after a while: the next start finds a Secret that has come since.
+refuse() {
+  echo "pillion: $1; no line is sent and none is lost; trying again in ${RETRY_SECONDS:-300} seconds" >&2
+  trap 'exit 0' TERM
+  sleep "${RETRY_SECONDS:-300}" &
+  wait "$!"
+  exit 1
+}
+
+need() {
+  [ -n "$1" ] || refuse "$2 is empty: the namespace $POD_NAMESPACE lacks the Secret, or the Secret lacks the key"
+}
+
+cat >"$config" <<'END'
 filebeat.inputs:
   - type: filestream
     id: pillion
     paths: ${LOG_FILES}
-    close.on_state_change.inactive: 5m
+    file_identity.native: ~
+    prospector.scanner:
+      check_interval: 1s
+      exclude_files: ['\.(gz|zst|xz|bz2|zip)$']
+      fingerprint.enabled: false
+    backoff: {init: 1s, max: 1s}
+    close.on_state_change: {inactive: 5m, removed: false}
+    clean_removed: false
 processors:
   - add_fields:
       target: kubernetes
@@ -15,12 +54,74 @@ processors:
         pod.uid: ${POD_UID}
         namespace: ${POD_NAMESPACE}
         node.name: ${NODE_NAME}
-output.elasticsearch:
-  hosts: ${ELASTICSEARCH_HOSTS}
 setup.ilm.enabled: false
 setup.template.enabled: false
 logging.level: warning
-# at the pod's end the lines that are not confirmed yet are waited for
 filebeat.shutdown_timeout: 10s
+output.elasticsearch:
+  hosts: ${ELASTICSEARCH_HOSTS}
+  index: ${ELASTICSEARCH_INDEX}
+  bulk_max_size: 1600
+  backoff: {init: 1s, max: 10s}
 END
-exec filebeat -e --strict.perms=false -c "$work/filebeat.yml" --path.home "$work" --path.data "$work/data"
+case ${ELASTICSEARCH_CREDENTIALS:-none} in
+  none) ;;
+  api-key)
+    need "$ELASTICSEARCH_API_KEY" ELASTICSEARCH_API_KEY
+    ELASTICSEARCH_API_KEY=$(quoted "$ELASTICSEARCH_API_KEY")
+    # shellcheck disable=SC2016 # filebeat fills it in
+    echo '  api_key: ${ELASTICSEARCH_API_KEY}' >>"$config"
+    ;;
+  basic)
+    need "$ELASTICSEARCH_USERNAME" ELASTICSEARCH_USERNAME
+    need "$ELASTICSEARCH_PASSWORD" ELASTICSEARCH_PASSWORD
+    ELASTICSEARCH_USERNAME=$(quoted "$ELASTICSEARCH_USERNAME")
+    ELASTICSEARCH_PASSWORD=$(quoted "$ELASTICSEARCH_PASSWORD")
+    # shellcheck disable=SC2016 # filebeat fills them in
+    printf '  %s\n' 'username: ${ELASTICSEARCH_USERNAME}' 'password: ${ELASTICSEARCH_PASSWORD}' >>"$config"
+    ;;
+  *) refuse "ELASTICSEARCH_CREDENTIALS must be none, api-key or basic, is '$ELASTICSEARCH_CREDENTIALS'" ;;
+esac
+if [ -n "$ELASTICSEARCH_CA" ]; then
+  # shellcheck disable=SC2016 # filebeat fills it in
+  echo '  ssl.certificate_authorities: ["${ELASTICSEARCH_CA}"]' >>"$config"
+fi
+
+# Succeed if a file has whole lines that the store has not confirmed; what filebeat does not read has none.
+unconfirmed() {
+  identity=$(stat -c '%i-%d' "$1") || return 1
+  state=$(grep -h "native::$identity\"" "$work"/data/registry/filebeat/*.json | tail -n 1)
+  [ -n "$state" ] || return 1
+  offset=$(printf '%s' "$state" | sed -n 's/.*"offset":\([0-9]*\).*/\1/p')
+  [ "$(tail -c "+$((${offset:-0} + 1))" "$1" | head -n 1 | wc -l)" -gt 0 ]
+}
+
+# Succeed if it is such a file, or a folder with one in it.
+unfinished() {
+  [ ! -L "$1" ] || return 1
+  if [ -d "$1" ]; then
+    for path in "$1"/*; do
+      (unfinished "$path") && return 0
+    done
+    return 1
+  fi
+  [ -f "$1" ] && unconfirmed "$1"
+}
+
+ending=
+trap 'ending=yes' TERM
+filebeat -e --strict.perms=false -c "$config" --path.home "$work" --path.data "$work/data" &
+filebeat=$!
+[ -n "$ending" ] || wait "$filebeat"
+code=$?
+if [ -n "$ending" ]; then
+  # filebeat looks for new files each second
+  sleep 2
+  for place; do
+    while kill -0 "$filebeat" 2>/dev/null && unfinished "$place"; do sleep 0.2; done
+  done
+  kill -TERM "$filebeat" 2>/dev/null
+  wait "$filebeat"
+  code=$?
+fi
+exit "$code"

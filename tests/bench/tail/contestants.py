@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.bench.tail.cases import Case
-from tests.bench.tail.programs import FILEBEAT, OTELCOL
-from tests.chart.programs import find
-from tests.cluster.programs import BuildError
+from tests.cluster.programs import COLLECTOR, FILEBEAT, BuildError, build
 from tests.tail.program import program
 
 __all__ = ["EVERYONE", "FILEBEAT", "OURS", "Contestant", "MissingError", "Running", "contestants", "version"]
@@ -200,7 +198,7 @@ def gnu_tail(_: Path) -> Contestant:
 
 def filebeat(_: Path) -> Contestant:
     """Return filebeat, with its newer file input, filestream."""
-    program = find(FILEBEAT)
+    program = build(FILEBEAT)
 
     def words(case: Case, logs: Path, scratch: Path) -> Sequence[str | Path]:
         source: dict[str, Any] = {
@@ -239,7 +237,7 @@ def filebeat(_: Path) -> Contestant:
 
 def otelcol(_: Path) -> Contestant:
     """Return the OpenTelemetry collector, with its filelog receiver."""
-    program = find(OTELCOL)
+    program = build(COLLECTOR)
 
     def words(case: Case, logs: Path, scratch: Path) -> Sequence[str | Path]:
         (scratch / "storage").mkdir(exist_ok=True)
@@ -265,7 +263,7 @@ def otelcol(_: Path) -> Contestant:
         file.write_text(json.dumps(configuration))
         return [program, "--config", file]
 
-    return Contestant("otelcol filelog", OTELCOL.version.removeprefix("v"), words, lines=_BODY.findall)
+    return Contestant("otelcol filelog", COLLECTOR.version.removeprefix("v"), words, lines=_BODY.findall)
 
 
 OURS = "pillion-tail"

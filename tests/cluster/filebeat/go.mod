@@ -1,5 +1,5 @@
-// filebeat as a program of the benchmark; its replace lines, which a dependency cannot bring along.
-module example.org/bench/filebeat
+// filebeat, built from source; its replace lines, which a dependency cannot bring along.
+module pillion.dev/tests/cluster/filebeat
 
 go 1.23.10
 
