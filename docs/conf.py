@@ -39,6 +39,7 @@ NAVIGATION = {
         "Migrating": "docs/migrating",
     },
     "Use": {
+        "The command line": "docs/command-line",
         "Annotations": "docs/annotations",
         "Linting manifests": "docs/linting",
         "Status": "docs/status",
@@ -48,6 +49,8 @@ NAVIGATION = {
     },
     "Operate": {
         "Installing": "docs/installing",
+        "Managed clusters, OpenShift": "docs/platforms",
+        "Argo CD, Flux, kustomize": "docs/gitops",
         "The chart's values": "charts/pillion/README",
         "Profiles": "docs/profiles",
         "Certificates": "docs/certificates",
