@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from tests.chart.rendering import VALUE_SETS, objects, objects_to_apply, rendered
 from tests.pages import ROOT, files
 
+from .api import proxied
 from .client import Client
 from .conftest import Cluster, NewNamespace
 from .image import CHART
@@ -86,23 +87,26 @@ def differences(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> di
 
 
 def write_certificates(kubectl: Client, items: list[dict[str, Any]]) -> None:
-    """Write what keepers do, or cert-manager's cainjector, which owns no single fields."""
-    for each in items:
-        metadata = {key: each["metadata"][key] for key in ("name", "namespace") if key in each["metadata"]}
-        kept: dict[str, Any] = {"apiVersion": each["apiVersion"], "kind": each["kind"], "metadata": metadata}
-        if each["kind"].endswith("WebhookConfiguration"):
-            if "cert-manager.io/inject-ca-from" in each["metadata"]["annotations"]:
-                paths = [f"/webhooks/{index}/clientConfig/caBundle" for index, _ in enumerate(each["webhooks"])]
-                patch = json.dumps([{"op": "add", "path": path, "value": CERTIFICATE} for path in paths])
-                kubectl("patch", each["kind"], each["metadata"]["name"], "--type=json", f"--patch={patch}")
+    """Write what keepers do, by server-side apply, or cert-manager's cainjector, which owns no single fields."""
+    with proxied(kubectl) as api:
+        for each in items:
+            name, kind = each["metadata"]["name"], each["kind"]
+            document: Any = {"apiVersion": each["apiVersion"], "kind": kind, "metadata": {"name": name}}
+            path, how = f"/apis/{each['apiVersion']}/{kind.lower()}s/{name}", "apply-patch+yaml"
+            if kind == "Secret":
+                path = f"/api/v1/namespaces/{each['metadata']['namespace']}/secrets/{name}"
+                document["data"] = {"tls.crt": CERTIFICATE, "tls.key": CERTIFICATE}
+            elif kind.endswith("WebhookConfiguration"):
+                client = {"clientConfig": {"caBundle": CERTIFICATE}}
+                document["webhooks"] = [{"name": hook["name"], **client} for hook in each["webhooks"]]
+                if "cert-manager.io/inject-ca-from" in each["metadata"]["annotations"]:
+                    paths = [f"/webhooks/{index}/clientConfig/caBundle" for index, _ in enumerate(each["webhooks"])]
+                    document = [{"op": "add", "path": at, "value": CERTIFICATE} for at in paths]
+                    how = "json-patch+json"
+            else:
                 continue
-            entries = [{"name": hook["name"], "clientConfig": {"caBundle": CERTIFICATE}} for hook in each["webhooks"]]
-            kept["webhooks"] = entries
-        elif each["kind"] == "Secret":
-            kept["data"] = {"tls.crt": CERTIFICATE, "tls.key": CERTIFICATE}
-        else:
-            continue
-        kubectl("apply", "--server-side", "--field-manager=pillion", "-f", "-", stdin=kept)
+            query = "fieldManager=pillion&force=true" if how == "apply-patch+yaml" else "fieldManager=cainjector"
+            assert api.ask("PATCH", f"{path}?{query}", document, media_type=f"application/{how}").status == 200
 
 
 def bundles(items: list[dict[str, Any]]) -> set[str]:
