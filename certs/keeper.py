@@ -1,6 +1,7 @@
 """The keeper: the process that rotates a release's certificates and writes the pair for its server.
 
-``python -m certs.keeper`` runs beside each server in a separate container, which alone has the service account's token.
+``python -m pillion.certs.keeper`` runs beside each server in a separate container, which alone has the service
+account's token.
 """
 
 import argparse
@@ -330,7 +331,9 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
 
 def _parser() -> argparse.ArgumentParser:
     defaults = RotationSettings(("-",))
-    parser = argparse.ArgumentParser(prog="python -m certs.keeper", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m pillion.certs.keeper", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--secret", required=True, help="the Secret with the CA and the leaf")
     parser.add_argument("--lease", required=True, help="the Lease whose holder rotates")
@@ -364,7 +367,7 @@ def _duration(text: str) -> timedelta:
 
 
 def _usage_error(message: str) -> int:
-    print(f"python -m certs.keeper: {message}", file=sys.stderr)  # noqa: T201 — a command line prints
+    print(f"python -m pillion.certs.keeper: {message}", file=sys.stderr)  # noqa: T201 — a command line prints
     return 2
 
 

@@ -159,6 +159,11 @@ class TestInstalled:
         done = installed.run("python", "-P", "-c", program, *COMMANDS)
         assert done.returncode == 0, done.stderr
 
+    def test_the_keeper_is_there(self, installed: Installed) -> None:
+        """The chart starts it in the image, by this command."""
+        done = installed.run("python", "-m", "pillion.certs.keeper", "--help")
+        assert (done.returncode, "--lease" in done.stdout) == (0, True), done.stderr
+
     def test_manifests_are_judged(self, installed: Installed) -> None:
         """By the rules, and by the built-in profiles, which are data."""
         assert "- name: pillion-tail" in installed.run("pillion", "inject", "-f", "-", stdin=APP).stdout

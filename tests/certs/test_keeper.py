@@ -264,7 +264,7 @@ class TestStart:
     ) -> None:
         """With exit code 2."""
         assert main([*WORDS, f"--shared-folder={tmp_path}", *words], environment) == 2
-        assert f"python -m certs.keeper: {sentence}" in capsys.readouterr().err
+        assert f"python -m pillion.certs.keeper: {sentence}" in capsys.readouterr().err
 
     @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "9" * 20 + "s"])
     def test_a_lifetime_has_a_unit(self, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

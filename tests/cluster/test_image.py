@@ -24,6 +24,7 @@ pytestmark = pytest.mark.cluster
 PROGRAM = "usr/bin/pillion-tail"
 #: The CAs that a store's certificate is checked by.
 CAS = "etc/ssl/certs/ca-certificates.crt"
+DEPLOYMENT = image.CHART / "templates/deployment.yaml"
 
 
 class Archive(NamedTuple):
@@ -226,20 +227,24 @@ class TestNotices:
         assert notices(archive, "usr/share/doc/pillion-tail") == notices(tail, "usr/share/doc/pillion-tail")
 
 
+def in_root(archive: Archive, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of an image: its files are the root, its settings the environment and the user."""
+    environment = dict(setting.split("=", 1) for setting in archive.config["Env"])
+    root = [str(programs.on_path("chroot")), f"--userspec={archive.config['User']}", str(archive.root)]
+    return subprocess.run([*root, *command], env=environment, input=stdin, capture_output=True, text=True, check=False)
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def run(archive: Archive) -> Iterator[Run]:
-    """Return what runs the image's program: its files are the root, its settings the environment and the user."""
-    environment = dict(setting.split("=", 1) for setting in archive.config["Env"])
+    """Return what runs the image's program."""
     manifests = archive.root / "manifests"
     manifests.mkdir()
 
     def call(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        root = [str(programs.on_path("chroot")), f"--userspec={archive.config['User']}", str(archive.root)]
-        command = [*root, *archive.config["Entrypoint"], *words]
-        return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)
+        return in_root(archive, *archive.config["Entrypoint"], *words, stdin=stdin)
 
     yield call
     shutil.rmtree(manifests)
@@ -283,6 +288,14 @@ class TestCommandLine:
         """The image has no kubectl."""
         done = run(*words)
         assert (done.returncode, "there is no kubectl on PATH" in done.stderr) == (2, True), done.stderr
+
+    def test_the_keeper_is_there(self, archive: Archive) -> None:
+        """The command of the chart's second container, with all that it imports."""
+        [command] = re.findall(r"^ +command: \[(.*keeper)\]$", DEPLOYMENT.read_text(), re.MULTILINE)
+        done = in_root(archive, *command.split(", "), "--help")
+        assert (done.returncode, done.stdout.startswith("usage: python -m pillion.certs.keeper ")) == (0, True), (
+            done.stderr
+        )
 
     def test_completion_says_what_is_missing(self, run: Run) -> None:
         """A shell's completion is no part of a server."""

@@ -143,7 +143,7 @@ class Settings:
         "",
         Path,
         "FOLDER",
-        "the folder in which python -m certs.keeper writes certificate and key; the server is not ready before",
+        "the folder in which python -m pillion.certs.keeper writes certificate and key; the server is not ready before",
     )
     tls_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "names that the certificate must be valid for, such as pillion.pillion-system.svc"
