@@ -145,7 +145,7 @@ bench-core: $(VENV)/.installed ## the time of a review without the network, comp
 bench-tail: $(VENV)/.installed ## what log readers lose and cost; 25 minutes, BENCH="--only rename" for less; needs busybox
 	@$(BIN)/python -m tests.bench.tail $(BENCH)
 
-bench-shipping: $(VENV)/.installed ## what shippers lose, repeat and reorder on the way to a store, and what they cost; 12 minutes, needs Go and cargo
+bench-shipping: $(VENV)/.installed ## what shippers lose, repeat and reorder on the way to a store, and what they cost; ten minutes, needs Go and cargo
 	@$(BIN)/python -m tests.bench.shipping $(BENCH)
 
 test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)

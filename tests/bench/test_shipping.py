@@ -1,6 +1,7 @@
 """``make bench-shipping`` can fail: it runs what profiles say, counts in a real store, and says who broke a promise."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ from tests.promtool import REQUIRED
 
 FIELDS = {"metadata.name": "shop-1", "metadata.uid": "u", "metadata.namespace": "shop", "spec.nodeName": "n"}
 BURST = next(case for case in CASES if case.alone)
+
+
+def _without_cargo() -> Path:
+    raise BuildError("there is no cargo")
 
 
 class TestCommand:
@@ -121,6 +126,14 @@ class TestTable:
         assert code == 1
         assert table[-1].startswith(f"broken promise: {BURST.name}: elasticsearch: ")
         assert table[-1].endswith(" lost")
+
+    def test_who_can_not_be_had(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two without pillion-tail, as there is nothing to check; it says what to install."""
+        monkeypatch.setattr(
+            shippers, "EVERYONE", {name: replace(EVERYONE[name], program=_without_cargo) for name in OURS}
+        )
+        code, table = self.run(capsys, "elasticsearch")
+        assert (code, table[-1]) == (2, "left out: elasticsearch: there is no cargo")
 
     def test_no_such_case(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Two, and the names of those that there are."""

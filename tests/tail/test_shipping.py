@@ -384,6 +384,16 @@ class TestRejected:
             "0 bytes behind, 0 bytes dropped, 10 records rejected by the store"
         )
 
+    @pytest.mark.parametrize("items", [0, 1, 100_000])
+    def test_an_answer_for_other_records(self, ship: Ship, store: Store, logs: Path, items: int) -> None:
+        """Nobody knows which are stored: all are sent again."""
+        store.answers(Response(body={"errors": True, "items": [{"create": {"status": 201}}] * items}))
+        append(logs / "app.log", *numbered(0, 10))
+        sidecar = ship()
+        assert f"it answered for {items} of 10 records" in sidecar.complains("can't send to")
+        sidecar.end()
+        assert count(store, numbered(0, 10)) == (0, 0, 0)
+
     def test_the_count_survives(self, ship: Ship, store: Store, logs: Path, shipping_program: Path) -> None:
         """A restart goes on counting."""
         for _ in range(2):

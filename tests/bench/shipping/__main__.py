@@ -32,7 +32,7 @@ Result = tuple[Score, float]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print the tables; return 1 where we broke a promise, 2 where nothing could be measured."""
+    """Print the tables; return 1 where we broke a promise, 2 where we could not take part."""
     arguments = _parser().parse_args(words)
     cases = [case for case in CASES if arguments.only in case.name]
     if not cases:
@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except BuildError as error:
         say(f"bench-shipping: there is no store: {error}")
         return 2
-    if not shippers:
+    if not shippers or not set(OURS) & set(arguments.against) <= {one.profile for one in shippers}:
         return 2
     print()
     broken = []
@@ -68,9 +68,9 @@ def losses(cases: Sequence[Case], shippers: Sequence[Shipper], lines: int, scrat
     for case in cases:
         count = max(1, round(lines * case.share))
         results: dict[str, Result] = {}
-        for number, group in enumerate([[one] for one in shippers] if case.alone else [shippers]):
+        for group in [[one] for one in shippers] if case.alone else [shippers]:
             say(f"bench-shipping: {case.name}: {', '.join(one.profile for one in group)}")
-            with tempfile.TemporaryDirectory(prefix=f"{number}-", dir=scratch) as folder:
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 results |= run(case, group, count, Path(folder))
         row(case.name, f"{count:,}", *(f"{result}; {seconds:.0f} s" for result, seconds in results.values()))
         broken += [
@@ -152,17 +152,17 @@ def costs(shippers: Sequence[Shipper], lines: int, scratch: Path) -> list[str]:
             rests.append(at_rest(shippers, count, Path(folder)))
     speeds: dict[str, Backlog] = {}
     peaks: dict[str, int] = {}
-    for shipper, *at_rest_ in zip(shippers, *rests, strict=True):
+    for shipper, *resting in zip(shippers, *rests, strict=True):
         say(f"bench-shipping: {lines:,} lines: {shipper.profile}")
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             found = speeds[shipper.profile] = backlog(shipper, lines, Path(folder))
-        peaks[shipper.profile] = max(found.peak_kib, *(one.peak_kib for one in at_rest_))
+        peaks[shipper.profile] = max(found.peak_kib, *(one.peak_kib for one in resting))
         row(
             shipper.name,
             f"{found.lines_per_second:,.0f}",
             f"{found.processor_seconds_per_million:.1f}",
             f"{peaks[shipper.profile] / 1024:.1f}",
-            " / ".join(f"{one.processor:.3%}".removesuffix("%") for one in at_rest_),
+            " / ".join(f"{one.processor:.3%}".removesuffix("%") for one in resting),
         )
     return too_costly(speeds, peaks)
 
