@@ -193,8 +193,8 @@ class Keeper:
 
         Return why it is not valid; an empty string if it is.
         """
-        content = observed.secret.content if observed.secret is not None else {}
-        pair_pem = content.get("tls.crt", b""), content.get("tls.key", b"")
+        data = observed.secret.data if observed.secret is not None else {}
+        pair_pem = data.get("tls.crt", b""), data.get("tls.key", b"")
         boot_seconds = shared_folder.seconds_since_boot()
         fresh_until = boot_seconds + self._intervals.freshness.total_seconds()
         try:

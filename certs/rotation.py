@@ -114,7 +114,7 @@ class SecretSnapshot:
 
     version: str
     """Its ``resourceVersion``."""
-    content: Mapping[str, bytes] = field(repr=False)
+    data: Mapping[str, bytes] = field(repr=False)
     requested_rotation: str = ""
     """The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf."""
 
@@ -175,9 +175,9 @@ class CreateSecret:
 
 @dataclass(frozen=True, slots=True)
 class WriteSecret:
-    """Replace the Secret's content if it still has the version."""
+    """Replace the Secret's data if it still has the version."""
 
-    content: Mapping[str, bytes] = field(repr=False)
+    data: Mapping[str, bytes] = field(repr=False)
     version: str
     clears_request: bool
     """Whether the same write deletes the annotation that requests a rotation."""
@@ -239,25 +239,25 @@ class _SecretState:
     distrusted: tuple[x509.Certificate, ...] = ()
 
     @classmethod
-    def read(cls, content: Mapping[str, bytes]) -> Self:
-        """Return the state in a Secret's content.
+    def read(cls, data: Mapping[str, bytes]) -> Self:
+        """Return the state in a Secret's data.
 
         A CA without a readable key can't sign, but its leaves may be in use: it counts as retired.
         """
-        ca, next_ca = _load_ca(content, "ca"), _load_ca(content, "next-ca")
+        ca, next_ca = _load_ca(data, "ca"), _load_ca(data, "next-ca")
         without_key = [
             certificate
             for loaded, name in ((ca, "ca"), (next_ca, "next-ca"))
             if loaded is None
-            for certificate in pem.readable_certificates(content.get(f"{name}.crt", b""))
+            for certificate in pem.readable_certificates(data.get(f"{name}.crt", b""))
         ]
         with_key = {loaded.certificate for loaded in (ca, next_ca) if loaded is not None}
-        retired = [*pem.readable_certificates(content.get("retired-ca.crt", b"")), *without_key]
+        retired = [*pem.readable_certificates(data.get("retired-ca.crt", b"")), *without_key]
         return cls(
             ca,
             next_ca,
             tuple(certificate for certificate in dict.fromkeys(retired) if certificate not in with_key),
-            pem.readable_certificates(content.get("distrusted-ca.crt", b"")),
+            pem.readable_certificates(data.get("distrusted-ca.crt", b"")),
         )
 
     @property
@@ -265,13 +265,13 @@ class _SecretState:
         with_key = (self.ca, self.next_ca)
         return (*(ca.certificate for ca in with_key if ca is not None), *self.retired)
 
-    def content(self) -> dict[str, bytes]:
+    def data(self) -> dict[str, bytes]:
         """Return the Secret's keys and values for this state, without empty ones."""
-        content = {"retired-ca.crt": _pem(self.retired), "distrusted-ca.crt": _pem(self.distrusted)}
+        data = {"retired-ca.crt": _pem(self.retired), "distrusted-ca.crt": _pem(self.distrusted)}
         for ca, name in ((self.ca, "ca"), (self.next_ca, "next-ca")):
-            content[f"{name}.crt"] = ca.certificate_pem if ca is not None else b""
-            content[f"{name}.key"] = ca.key_pem if ca is not None else b""
-        return {key: value for key, value in content.items() if value}
+            data[f"{name}.crt"] = ca.certificate_pem if ca is not None else b""
+            data[f"{name}.key"] = ca.key_pem if ca is not None else b""
+        return {key: value for key, value in data.items() if value}
 
 
 #: The keys of the Secret's data that :class:`_SecretState` writes.
@@ -287,7 +287,7 @@ class _Reconciliation:
         self.stopwatch = stopwatch
         self.settings = settings
         self.secret = observed.secret or SecretSnapshot("", {})
-        self.state = _SecretState.read(self.secret.content)
+        self.state = _SecretState.read(self.secret.data)
         self.webhook_configurations = {
             name: each for name, each in observed.webhook_configurations.items() if each is not None
         }
@@ -304,15 +304,13 @@ class _Reconciliation:
         self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
         """Return the step that stores ``state`` and ``leaf`` (default: the present one), beside others' data keys."""
-        content = {
-            key: value for key, value in self.secret.content.items() if key not in _CA_DATA_KEYS
-        } | state.content()
-        content["tls.crt"], content["tls.key"] = leaf or self.valid_pair(state)
-        return StepResult(WriteSecret(content, self.secret.version, clears_request, reason))
+        data = {key: value for key, value in self.secret.data.items() if key not in _CA_DATA_KEYS} | state.data()
+        data["tls.crt"], data["tls.key"] = leaf or self.valid_pair(state)
+        return StepResult(WriteSecret(data, self.secret.version, clears_request, reason))
 
     def valid_pair(self, state: _SecretState) -> tuple[bytes, bytes]:
         """Return the Secret's leaf and its key, both empty if no trusted CA signed it or it is otherwise invalid."""
-        pair = self.secret.content.get("tls.crt", b""), self.secret.content.get("tls.key", b"")
+        pair = self.secret.data.get("tls.crt", b""), self.secret.data.get("tls.key", b"")
         try:
             verify(*pair, now=self.now, roots_pem=_pem(state.trusted))
         except UnusablePairError:
@@ -340,11 +338,11 @@ class _Reconciliation:
 
     def leaf_renewal_reason(self, ca: CA) -> str:
         """Return why a new leaf must be signed; an empty string if the Secret's need not be replaced."""
-        content, settings = self.secret.content, self.settings
+        data, settings = self.secret.data, self.settings
         try:
             leaf = verify(
-                content.get("tls.crt", b""),
-                content.get("tls.key", b""),
+                data.get("tls.crt", b""),
+                data.get("tls.key", b""),
                 now=self.now,
                 names=settings.names,
                 roots_pem=ca.certificate_pem,
@@ -414,7 +412,7 @@ def _create_next_ca(context: _Reconciliation) -> StepResult | None:
     next_reason = ""
     if state.next_ca is not None:
         next_reason = context.ca_renewal_reason(state.next_ca)
-    elif {"next-ca.crt", "next-ca.key"} & context.secret.content.keys():
+    elif {"next-ca.crt", "next-ca.key"} & context.secret.data.keys():
         # it is replaced, so that a rotation that was requested and has begun is not lost
         next_reason = "the next CA in the Secret can't be read"
     if state.next_ca is not None and not next_reason:
@@ -495,8 +493,8 @@ def _distrust_retired_cas(context: _Reconciliation) -> StepResult | None:
 
 def _delete_unreadable(context: _Reconciliation) -> StepResult | None:
     """Delete data keys that the other rules ignore, so that the Secret shows only what is in use."""
-    present = {key: value for key, value in context.secret.content.items() if key in _CA_DATA_KEYS and value}
-    if present == context.state.content():
+    present = {key: value for key, value in context.secret.data.items() if key in _CA_DATA_KEYS and value}
+    if present == context.state.data():
         return None
     return context.write_step(context.state, "a data key of the Secret can't be used")
 
@@ -506,7 +504,7 @@ def _wait_until_due(context: _Reconciliation) -> StepResult | None:
     ca, settings = context.state.ca, context.settings
     if ca is None:
         raise AssertionError("create_next_ca or promote_next_ca applies where there is no CA")
-    leaf = x509.load_pem_x509_certificate(context.secret.content["tls.crt"])
+    leaf = x509.load_pem_x509_certificate(context.secret.data["tls.crt"])
     due = min(
         _due_time(ca.certificate, settings.ca_lifetime),
         # a leaf that expires with its CA is not renewed although it is due
@@ -541,9 +539,9 @@ def _due_time(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
     return issued + min(certificate.not_valid_after_utc - issued, lifetime) * RENEWAL_AT
 
 
-def _load_ca(content: Mapping[str, bytes], name: str) -> CA | None:
+def _load_ca(data: Mapping[str, bytes], name: str) -> CA | None:
     try:
-        return CA.load(content.get(f"{name}.crt", b""), content.get(f"{name}.key", b""))
+        return CA.load(data.get(f"{name}.crt", b""), data.get(f"{name}.key", b""))
     except ValueError:
         return None
 

@@ -164,18 +164,18 @@ class Store:
                 return None, error.api_server_time
             raise
         document = response.document
-        content = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
+        data = {key: decode_base64(value) for key, value in (document.get("data") or {}).items()}
         requested_rotation = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
-        return SecretSnapshot(_resource_version(document), content, requested_rotation), response.api_server_time
+        return SecretSnapshot(_resource_version(document), data, requested_rotation), response.api_server_time
 
     def _write(self, step: WriteSecret, observed: Observed) -> None:
-        present = observed.secret.content if observed.secret is not None else {}
-        data: dict[str, str | None] = dict.fromkeys(present)  # data keys that are not overwritten are deleted
-        data |= {key: base64.b64encode(value).decode() for key, value in step.content.items()}
+        present = observed.secret.data if observed.secret is not None else {}
+        encoded: dict[str, str | None] = dict.fromkeys(present)  # data keys that are not overwritten are deleted
+        encoded |= {key: base64.b64encode(value).decode() for key, value in step.data.items()}
         metadata: dict[str, Any] = {"resourceVersion": step.version}
         if step.clears_request:
             metadata["annotations"] = {ROTATE_ANNOTATION: None}
-        self._connection.merge(self._secret, {"metadata": metadata, "data": data})
+        self._connection.merge(self._secret, {"metadata": metadata, "data": encoded})
 
     def _webhook_configuration(self, name: str) -> WebhookConfiguration | None:
         try:
@@ -218,8 +218,8 @@ def _lease_state(response: ApiResponse) -> LeaseState:
 
 
 def _configuration_path(name: str) -> str:
-    resource, _, own = name.partition("/")
-    return f"/apis/{_ADMISSION}/{resource}/{quote(own)}"
+    resource, _, rest = name.partition("/")
+    return f"/apis/{_ADMISSION}/{resource}/{quote(rest)}"
 
 
 def _resource_version(document: Mapping[str, Any]) -> str:

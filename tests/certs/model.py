@@ -181,8 +181,8 @@ class World:
         if replica.cut_off:
             return
         fresh = self._fresh(replica)
-        content = self.secret.content if self.secret is not None else {}
-        pair = content.get("tls.crt", b""), content.get("tls.key", b"")
+        data = self.secret.data if self.secret is not None else {}
+        pair = data.get("tls.crt", b""), data.get("tls.key", b"")
         faults = _faults(*pair, self.clock(replica.max_clock_skew + replica.wrong_by))
         if not faults:
             if pair != replica.pair:
@@ -261,10 +261,10 @@ class World:
 
     def garble_secret(self, key: str, how: str) -> None:
         """Break one part of the Secret."""
-        if self.secret is None or key not in self.secret.content:
+        if self.secret is None or key not in self.secret.data:
             return
-        content = dict(self.secret.content)
-        was = content.pop(key)
+        data = dict(self.secret.data)
+        was = data.pop(key)
         other = CA.create(self.clock(), lifetime=timedelta(days=1))
         broken = {
             "gone": None,
@@ -274,8 +274,8 @@ class World:
             "another's": other.key_pem if key.endswith(".key") else other.certificate_pem,
         }[how]
         if broken is not None:
-            content[key] = broken
-        self._fault(f"{key} {how}", content)
+            data[key] = broken
+        self._fault(f"{key} {how}", data)
 
     def recreate(self, name: str) -> None:
         """Create a configuration as the chart has it, without bundles."""
@@ -369,14 +369,14 @@ class World:
         """Return what is not yet as it should be, or nothing."""
         if self.secret is None:
             return "no Secret"
-        content = self.secret.content
+        data = self.secret.data
         try:
-            ca = CA.load(content.get("ca.crt", b""), content.get("ca.key", b""))
-            pair = content.get("tls.crt", b""), content.get("tls.key", b"")
+            ca = CA.load(data.get("ca.crt", b""), data.get("ca.key", b""))
+            pair = data.get("tls.crt", b""), data.get("tls.key", b"")
             verify(*pair, now=self.clock(), names=(NAME,), roots_pem=ca.certificate_pem)
         except ValueError as error:
             return str(error)
-        if self.secret.requested_rotation or {"next-ca.crt", "retired-ca.crt"} & content.keys():
+        if self.secret.requested_rotation or {"next-ca.crt", "retired-ca.crt"} & data.keys():
             return "a rotation is not over"
         for name, versions in self.history.items():
             now = versions[-1].configuration
@@ -465,12 +465,12 @@ class World:
         if self.secret is None or (self.swaps_secrets and self.secret.version != step.version):
             return
         self.secret = SecretSnapshot(
-            self._next(), step.content, "" if step.clears_request else self.secret.requested_rotation
+            self._next(), step.data, "" if step.clears_request else self.secret.requested_rotation
         )
-        self.backups = [*self.backups[-9:], step.content]
+        self.backups = [*self.backups[-9:], step.data]
         self.writes += 1
         self.rotations += "new leaf: signed by the new CA" in step.reason
-        self.leaves.add(step.content.get("tls.crt", b""))
+        self.leaves.add(step.data.get("tls.crt", b""))
         self.story.append(f"{self._at()} {self._name(by)} wrote {self.secret.version}: {step.reason}")
 
     def _apply(self, name: str, version: str, entries: tuple[str, ...], bundle: bytes, by: Replica) -> None:
@@ -493,22 +493,22 @@ class World:
     def _bare(self, name: str) -> WebhookConfiguration:
         return WebhookConfiguration(self._next(), dict.fromkeys(CONFIGURATIONS[name], b""))
 
-    def _fault(self, what: str, content: Mapping[str, bytes] | None) -> None:
+    def _fault(self, what: str, data: Mapping[str, bytes] | None) -> None:
         requested_rotation = self.secret.requested_rotation if self.secret is not None else ""
-        self.secret = SecretSnapshot(self._next(), content, requested_rotation) if content is not None else None
+        self.secret = SecretSnapshot(self._next(), data, requested_rotation) if data is not None else None
         self.story.append(f"{self._at()} {what}")
         self._excuse()
 
     def _excuse(self) -> None:
         """Excuse servers whose CA neither the Secret nor a configuration knows any more: nobody can."""
-        content = self.secret.content if self.secret is not None else {}
-        known = [content.get(f"{name}.crt", b"") for name in ("ca", "next-ca", "retired-ca")]
+        data = self.secret.data if self.secret is not None else {}
+        known = [data.get(f"{name}.crt", b"") for name in ("ca", "next-ca", "retired-ca")]
         latest = [versions[-1].configuration for versions in self.history.values()]
         known += [bundle for each in latest if each is not None for bundle in each.bundles.values()]
         for replica in self.replicas:
             if replica.pair is not None and not any(accepted_ever(replica.pair[0], pem) for pem in known):
                 replica.excused = True
-        chain = content.get("tls.crt", b"")
+        chain = data.get("tls.crt", b"")
         if not any(accepted_ever(chain, pem) for pem in known):
             self.orphans.add(chain)
 

@@ -56,8 +56,8 @@ def leaf(name: str = NAME, now: datetime = NOW) -> LeafPair:
 
 def seen(pair: LeafPair | None, **changed: bytes) -> Observed:
     """Return a look at a Secret with this pair."""
-    content = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem} if pair else {}
-    return Observed(NOW, NOW, timedelta(), SecretSnapshot("7", {**content, **changed}), {})
+    data = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem} if pair else {}
+    return Observed(NOW, NOW, timedelta(), SecretSnapshot("7", {**data, **changed}), {})
 
 
 class TestPace:

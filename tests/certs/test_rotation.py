@@ -52,14 +52,14 @@ LEAF_A, LEAF_B = A.issue((NAME,), NOW), B.issue((NAME,), NOW)
 LONG = int(os.environ.get("PILLION_WALK", "0"))
 
 
-def content(
+def data(
     ca: CA | None = A,
     tls: LeafPair | None = LEAF_A,
     next_ca: CA | None = None,
     retired: tuple[CA, ...] = (),
     distrusted: tuple[CA, ...] = (),
 ) -> dict[str, bytes]:
-    """Return a Secret's content."""
+    """Return a Secret's data."""
     parts: dict[str, bytes] = {
         "retired-ca.crt": trusting(*retired),
         "distrusted-ca.crt": trusting(*distrusted),
@@ -112,12 +112,12 @@ def written(seen: Observed, stopwatch: Stopwatch | None = None, chosen: Rotation
 def written_content(step: Step) -> Mapping[str, bytes]:
     """Return what a step writes, which must be a write."""
     assert isinstance(step, WriteSecret), step
-    return step.content
+    return step.data
 
 
 def good(step: WriteSecret, now: datetime = NOW) -> None:
     """Check that a written leaf is one that a server takes and that the written CA signed."""
-    verify(step.content["tls.crt"], step.content["tls.key"], now=now, names=(NAME,), roots_pem=step.content["ca.crt"])
+    verify(step.data["tls.crt"], step.data["tls.key"], now=now, names=(NAME,), roots_pem=step.data["ca.crt"])
 
 
 class Case(NamedTuple):
@@ -129,27 +129,21 @@ class Case(NamedTuple):
     ago: timedelta | None = None
 
 
-PROPAGATING = look(content(next_ca=B), trusting(A, B), trusting(A, B))
-RETIRED = look(content(B, LEAF_B, retired=(A,)), trusting(B, A))
+PROPAGATING = look(data(next_ca=B), trusting(A, B), trusting(A, B))
+RETIRED = look(data(B, LEAF_B, retired=(A,)), trusting(B, A))
 CASES = {
-    "clock_skew": Case(look(content(), api_server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
+    "clock_skew": Case(look(data(), api_server_time=NOW + timedelta(minutes=31)), Wait, "this clock says"),
     "create_secret": Case(look(None, trusting(A)), CreateSecret, "no Secret"),
-    "retire_unknown_cas": Case(look(content(), trusting(A, C)), WriteSecret, "contain CAs that the Secret does not"),
-    "sign_leaf": Case(look(content(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
-    "create_next_ca": Case(
-        look(content(tls=LEAF_A), trusting(A), requested_rotation="CA"), WriteSecret, "new CA: a new"
-    ),
-    "apply_bundles": Case(
-        look(content(), trusting(A), b""), ApplyBundles, "some caBundles of webhooks are out of date"
-    ),
+    "retire_unknown_cas": Case(look(data(), trusting(A, C)), WriteSecret, "contain CAs that the Secret does not"),
+    "sign_leaf": Case(look(data(tls=None), trusting(A)), WriteSecret, "new leaf: tls.crt holds no certificate"),
+    "create_next_ca": Case(look(data(tls=LEAF_A), trusting(A), requested_rotation="CA"), WriteSecret, "new CA: a new"),
+    "apply_bundles": Case(look(data(), trusting(A), b""), ApplyBundles, "some caBundles of webhooks are out of date"),
     "wait_for_propagation": Case(PROPAGATING, Wait, "may not know", CA_PROPAGATION_DELAY - timedelta(seconds=1)),
     "promote_next_ca": Case(PROPAGATING, WriteSecret, "new leaf: signed by the new CA", CA_PROPAGATION_DELAY),
     "wait_for_overlap": Case(RETIRED, Wait, "may still present", CA_OVERLAP - timedelta(seconds=1)),
     "distrust_retired_cas": Case(RETIRED, WriteSecret, "no server presents", CA_OVERLAP),
-    "delete_unreadable": Case(
-        look(content() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be used"
-    ),
-    "wait_until_due": Case(look(content(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
+    "delete_unreadable": Case(look(data() | {"distrusted-ca.crt": b"junk"}, trusting(A)), WriteSecret, "can't be used"),
+    "wait_until_due": Case(look(data(), trusting(A)), Wait, "nothing is due before 2026-06-06T12:30:00Z"),
 }
 
 
@@ -192,7 +186,7 @@ def test_a_monotonic_clock_of_another_process_is_not_believed() -> None:
 
 def test_a_bundle_that_is_lost_meanwhile_begins_the_wait_again() -> None:
     """What API servers must learn is what is there without a break."""
-    turn = next_step(look(content(next_ca=B), trusting(A)), since(DAY, PROPAGATING), OURS)
+    turn = next_step(look(data(next_ca=B), trusting(A)), since(DAY, PROPAGATING), OURS)
     assert turn == StepResult(turn.step, Stopwatch())
 
 
@@ -220,9 +214,9 @@ def test_an_installation_takes_four_steps() -> None:
 def test_a_new_ca_is_added_and_signs_nothing_yet() -> None:
     """The leaf that servers show, and what clients trust, stay."""
     step = written(CASES["create_next_ca"].seen)
-    kept = {key: value for key, value in step.content.items() if not key.startswith("next-ca")}
-    assert kept == content()
-    CA.load(step.content["next-ca.crt"], step.content["next-ca.key"])
+    kept = {key: value for key, value in step.data.items() if not key.startswith("next-ca")}
+    assert kept == data()
+    CA.load(step.data["next-ca.crt"], step.data["next-ca.key"])
     assert step.clears_request
 
 
@@ -230,25 +224,25 @@ def test_a_promoted_ca_signs_and_the_former_one_loses_its_key() -> None:
     """Clients go on trusting both; the former CA can sign nothing any more."""
     step = written(PROPAGATING, since(CA_PROPAGATION_DELAY, PROPAGATING))
     good(step)
-    assert step.content["ca.crt"] == B.certificate_pem
-    assert step.content["retired-ca.crt"] == A.certificate_pem
-    assert A.key_pem not in step.content.values()
-    assert not any(key.startswith("next-ca") for key in step.content)
+    assert step.data["ca.crt"] == B.certificate_pem
+    assert step.data["retired-ca.crt"] == A.certificate_pem
+    assert A.key_pem not in step.data.values()
+    assert not any(key.startswith("next-ca") for key in step.data)
 
 
 def test_a_distrusted_ca_leaves_the_bundles() -> None:
     """Once retired long enough it is found in a bundle and not taken over again, but taken out."""
     step = written(RETIRED, since(CA_OVERLAP, RETIRED))
-    after = next_step(look(step.content, trusting(B, A)), Stopwatch(), OURS).step
+    after = next_step(look(step.data, trusting(B, A)), Stopwatch(), OURS).step
     assert isinstance(after, ApplyBundles)
     assert after.bundle == B.certificate_pem
 
 
 def test_a_ca_that_an_operator_distrusts_leaves_the_bundles() -> None:
     """Moved by hand from one entry of the Secret to another, it is not adopted again: docs/security.md."""
-    adopted = written(look(content(), trusting(A, C)))
-    assert adopted.content["retired-ca.crt"] == trusting(C)
-    seen = look(content(distrusted=(C,)), trusting(A, C))
+    adopted = written(look(data(), trusting(A, C)))
+    assert adopted.data["retired-ca.crt"] == trusting(C)
+    seen = look(data(distrusted=(C,)), trusting(A, C))
     step = next_step(seen, Stopwatch(), OURS).step
     assert isinstance(step, ApplyBundles)
     assert step.bundle == trusting(A)
@@ -273,7 +267,7 @@ def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
 )
 def test_a_ca_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
     """Its leaves are about."""
-    step = next_step(look(content(next_ca=B) | {name: broken}, b""), Stopwatch(), OURS).step
+    step = next_step(look(data(next_ca=B) | {name: broken}, b""), Stopwatch(), OURS).step
     if name == "next-ca.key":
         step = next_step(look(written_content(step), b""), Stopwatch(), OURS).step
     assert isinstance(step, ApplyBundles)
@@ -282,16 +276,16 @@ def test_a_ca_without_its_key_is_still_trusted(name: str, broken: bytes) -> None
 
 def test_a_next_ca_that_is_lost_is_made_again() -> None:
     """The rotation that it was for goes on."""
-    step = written(look(content() | {"next-ca.crt": b"junk"}, trusting(A)))
-    CA.load(step.content["next-ca.crt"], step.content["next-ca.key"])
+    step = written(look(data() | {"next-ca.crt": b"junk"}, trusting(A)))
+    CA.load(step.data["next-ca.crt"], step.data["next-ca.key"])
 
 
 def test_an_encrypted_key_is_as_good_as_none() -> None:
     """Nobody has the password."""
     encrypted = A.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
-    step = written(look(content() | {"ca.key": encrypted}, trusting(A)))
-    assert step.content["retired-ca.crt"] == A.certificate_pem
-    assert "next-ca.key" in step.content
+    step = written(look(data() | {"ca.key": encrypted}, trusting(A)))
+    assert step.data["retired-ca.crt"] == A.certificate_pem
+    assert "next-ca.key" in step.data
 
 
 JUNK = {
@@ -305,35 +299,35 @@ JUNK = {
 @pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
 def test_whatever_is_in_the_secret_the_rotation_goes_on(key: str, junk: bytes) -> None:
     """It is written again, by a step that names no key's bytes: a keeper that raised would do so for ever."""
-    step = written(look(content() | {key: junk}, trusting(A)))
+    step = written(look(data() | {key: junk}, trusting(A)))
     assert "PRIVATE" not in step.reason
-    assert step.content.get(key) != junk
+    assert step.data.get(key) != junk
 
 
 def test_what_is_not_ours_in_the_secret_stays() -> None:
     """Somebody else's key survives each write."""
-    assert written(look(content(tls=None) | {"theirs": b"1"}, trusting(A))).content["theirs"] == b"1"
+    assert written(look(data(tls=None) | {"theirs": b"1"}, trusting(A))).data["theirs"] == b"1"
 
 
 def test_a_leaf_that_nobody_trusts_is_taken_out() -> None:
     """A server that starts must not take it."""
-    step = written(look(content(None, LEAF_B), trusting(A)))
-    assert step.content["tls.crt"] == b""
+    step = written(look(data(None, LEAF_B), trusting(A)))
+    assert step.data["tls.crt"] == b""
 
 
 def test_a_junk_bundle_hides_no_ca() -> None:
     """What can be read of it is retired."""
     broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     bundle = b"junk\n" + broken + trusting(B) + b"-----BEGIN CERTIFICATE-----"
-    assert B.certificate_pem in written(look({}, bundle)).content["retired-ca.crt"]
+    assert B.certificate_pem in written(look({}, bundle)).data["retired-ca.crt"]
 
 
 def test_somebodys_whole_trust_store_is_not_retired() -> None:
     """A Secret has a limit; what is beyond ours leaves the bundle."""
     many = [CA.create(NOW, key=A.key) for _ in range(MAX_RETIRED + 3)]
-    step = written(look(content(), trusting(A, *many)))
-    assert step.content["retired-ca.crt"] == trusting(*many[:MAX_RETIRED])
-    assert isinstance(next_step(look(step.content, trusting(A, *many)), Stopwatch(), OURS).step, ApplyBundles)
+    step = written(look(data(), trusting(A, *many)))
+    assert step.data["retired-ca.crt"] == trusting(*many[:MAX_RETIRED])
+    assert isinstance(next_step(look(step.data, trusting(A, *many)), Stopwatch(), OURS).step, ApplyBundles)
 
 
 # When something is due
@@ -345,42 +339,42 @@ def test_somebodys_whole_trust_store_is_not_retired() -> None:
 )
 def test_renewals_come_at_two_thirds(days: float, reason: str | None) -> None:
     """A third of each lifetime is left for what goes wrong."""
-    step = next_step(look(content(), trusting(A), now=NOW + days * DAY), Stopwatch(), OURS).step
+    step = next_step(look(data(), trusting(A), now=NOW + days * DAY), Stopwatch(), OURS).step
     assert step.reason.startswith(reason or "nothing is due")
 
 
 def test_the_ca_is_due_after_eight_months() -> None:
     """With a leaf that is young."""
     now = NOW + CA_LIFETIME * 0.67
-    step = written(look(content(tls=A.issue((NAME,), now)), trusting(A), now=now))
+    step = written(look(data(tls=A.issue((NAME,), now)), trusting(A), now=now))
     assert step.reason.startswith("new CA: two thirds of the CA's lifetime are over; it expires at 2027-05-17")
 
 
 def test_a_ca_that_is_due_does_not_wait_for_a_retired_one() -> None:
     """Where no process lives long enough to retire one, the next rotation begins all the same."""
     now = NOW + CA_LIFETIME * 0.67
-    assert "next-ca.crt" in written(look(content(tls=A.issue((NAME,), now), retired=(B,)), b"", now=now)).content
+    assert "next-ca.crt" in written(look(data(tls=A.issue((NAME,), now), retired=(B,)), b"", now=now)).data
 
 
 def test_a_request_waits_for_a_retired_ca() -> None:
     """Whoever asks each minute does not make the bundles long."""
-    seen = look(content(B, LEAF_B, retired=(A,)), trusting(B, A), requested_rotation="CA")
+    seen = look(data(B, LEAF_B, retired=(A,)), trusting(B, A), requested_rotation="CA")
     assert isinstance(next_step(seen, Stopwatch(), OURS).step, Wait)
 
 
 def test_a_leaf_can_be_asked_for_alone() -> None:
     """The CA stays, and the request is answered."""
-    step = written(look(content(), trusting(A), requested_rotation="leaf"))
+    step = written(look(data(), trusting(A), requested_rotation="leaf"))
     good(step)
     assert step.clears_request
-    assert step.content["tls.crt"] != LEAF_A.certificate_pem
-    assert "next-ca.crt" not in step.content
+    assert step.data["tls.crt"] != LEAF_A.certificate_pem
+    assert "next-ca.crt" not in step.data
 
 
 def test_a_shorter_lifetime_applies_at_once() -> None:
     """A leaf of a month is due when leaves shall live an hour."""
     chosen = RotationSettings((NAME,), leaf_lifetime=timedelta(hours=6), ca_overlap=timedelta(hours=1))
-    assert "two thirds" in written(look(content(), trusting(A), now=NOW + timedelta(hours=4.5)), chosen=chosen).reason
+    assert "two thirds" in written(look(data(), trusting(A), now=NOW + timedelta(hours=4.5)), chosen=chosen).reason
 
 
 def test_lifetimes_may_be_seconds() -> None:
@@ -394,7 +388,7 @@ def test_lifetimes_may_be_seconds() -> None:
     )
     ca = CA.create(NOW, lifetime=chosen.ca_lifetime)
     leaf = ca.issue((NAME,), NOW, lifetime=chosen.leaf_lifetime)
-    seen = look(content(ca, leaf), trusting(ca))
+    seen = look(data(ca, leaf), trusting(ca))
     assert next_step(seen, Stopwatch(), chosen).step == Wait(
         timedelta(seconds=4), "nothing is due before 2026-05-17T12:30:04Z"
     )
@@ -404,26 +398,26 @@ def test_a_leaf_that_ends_with_its_ca_is_not_renewed_again_and_again() -> None:
     """A new one would last no longer."""
     now = NOW + CA_LIFETIME - DAY
     leaf = A.issue((NAME,), now)
-    seen = look(content(tls=leaf, next_ca=B), trusting(A, B), now=now + DAY * 0.9)
+    seen = look(data(tls=leaf, next_ca=B), trusting(A, B), now=now + DAY * 0.9)
     b_is_young = CA.create(now)
-    seen = look(content(tls=leaf, next_ca=b_is_young), trusting(A, b_is_young), now=now + DAY * 0.9)
+    seen = look(data(tls=leaf, next_ca=b_is_young), trusting(A, b_is_young), now=now + DAY * 0.9)
     assert "may not know" in next_step(seen, Stopwatch(), OURS).step.reason
 
 
 def test_more_names_need_another_leaf_and_fewer_do_not() -> None:
     """Two releases of which one knows more names don't undo each other's leaves."""
     more = replace(OURS, names=(NAME, "other.example"))
-    step = written(look(content(), trusting(A)), chosen=more)
+    step = written(look(data(), trusting(A)), chosen=more)
     assert "is not for other.example" in step.reason
-    assert isinstance(next_step(look(step.content, trusting(A)), Stopwatch(), OURS).step, Wait)
+    assert isinstance(next_step(look(step.data, trusting(A)), Stopwatch(), OURS).step, Wait)
 
 
 def test_a_next_ca_that_ended_is_replaced() -> None:
     """It would sign leaves that nobody accepts."""
     now = NOW + 2 * CA_LIFETIME
     fresh = CA.create(now)
-    step = written(look(content(fresh, fresh.issue((NAME,), now), B), trusting(fresh, B), now=now))
-    assert step.content["next-ca.crt"] != B.certificate_pem
+    step = written(look(data(fresh, fresh.issue((NAME,), now), B), trusting(fresh, B), now=now))
+    assert step.data["next-ca.crt"] != B.certificate_pem
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_refusal_is_no_absence(store: Store, objects: Objects, path: str) -> N
 
 
 def test_an_empty_secret_is_created_as_helm_wants_it(store: Store, objects: Objects) -> None:
-    """By server-side apply, without content."""
+    """By server-side apply, without data."""
     store.perform(CreateSecret("there is none"), store.observe())
     ((how, path, document),) = objects.writes
     assert (how, path) == ("apply", SECRET)

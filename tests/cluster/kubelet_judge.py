@@ -17,6 +17,8 @@ AT_ONCE = 40
 PATIENCE_SECONDS = 20.0
 #: No pod takes longer to start, also where four others use the machine.
 START_SECONDS = 180.0
+#: A pod of which nothing says why it does not stand is created so many times: that one waited is no judgement.
+TRIES = 2
 POLL_SECONDS = 1.0
 #: Looked at so many times in a row, it stands: a program that ends at once is seen running at most once.
 LOOKS = 2
@@ -32,6 +34,8 @@ class Outcome(NamedTuple):
     """The API server's or the kubelet's, where it did not start."""
     valid: bool = True
     """Whether the API server took it."""
+    late: bool = False
+    """Whether the time ran out while nothing said what is wrong."""
 
 
 @dataclass
@@ -40,6 +44,7 @@ class _Pod:
 
     name: str
     begin: float
+    tries: int = 1
     looks: int = 0
     trouble: str = ""
     trouble_since: float = field(default=0.0)
@@ -75,24 +80,22 @@ class Kubelet:
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
                 key = waiting.pop(0)
-                created = self._create(json.loads(key))
-                if isinstance(created, _Pod):
-                    running[key] = created
-                else:
-                    self._known[key] = created
+                self._start(running, key)
             self._look(running)
             if running:
                 time.sleep(POLL_SECONDS)
         return [self._known[key] for key in keys]
 
-    def _create(self, pod: Any) -> _Pod | Outcome:
+    def _start(self, running: dict[str, _Pod], key: str, tries: int = 1) -> None:
+        """Create the pod, and put it among those that run, or that are known to be invalid."""
         self._made += 1
-        name = f"judged-{self._made}"
+        name, pod = f"judged-{self._made}", json.loads(key)
         document = {**pod, "apiVersion": "v1", "kind": "Pod", "metadata": {**pod["metadata"], "name": name}}
         answer = self._api.ask("POST", f"{self._path}/pods", document)
-        if answer.status != http.client.CREATED:
-            return Outcome(started=False, words=answer.document.get("message", ""), valid=False)
-        return _Pod(name, time.monotonic())
+        if answer.status == http.client.CREATED:
+            running[key] = _Pod(name, time.monotonic(), tries)
+        else:
+            self._known[key] = Outcome(started=False, words=answer.document.get("message", ""), valid=False)
 
     def _look(self, running: dict[str, _Pod]) -> None:
         """Move what has been decided from those that run to those that are known."""
@@ -100,10 +103,14 @@ class Kubelet:
         stored = {each["metadata"]["name"]: each for each in listed}
         for key, pod in list(running.items()):
             outcome = self._outcome(pod, stored.get(pod.name))
-            if outcome is not None:
+            if outcome is None:
+                continue
+            del running[key]
+            self._api.ask("DELETE", f"{self._path}/pods/{pod.name}?gracePeriodSeconds=0")
+            if outcome.late and pod.tries < TRIES:
+                self._start(running, key, pod.tries + 1)
+            else:
                 self._known[key] = outcome
-                del running[key]
-                self._api.ask("DELETE", f"{self._path}/pods/{pod.name}?gracePeriodSeconds=0")
 
     def _outcome(self, pod: _Pod, stored: Any) -> Outcome | None:
         now = time.monotonic()
@@ -116,7 +123,8 @@ class Kubelet:
         pod.trouble = trouble
         late = now - pod.begin > START_SECONDS
         if late or (trouble and now - pod.trouble_since > PATIENCE_SECONDS):
-            return Outcome(started=False, words="; ".join([trouble or "it is not there in time", *self._events(pod)]))
+            said = trouble or f"it is not there in time: {json.dumps((stored or {}).get('status'))}"
+            return Outcome(started=False, words="; ".join([said, *self._events(pod)]), late=not trouble)
         return None
 
     def _events(self, pod: _Pod) -> list[str]:

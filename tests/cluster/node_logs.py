@@ -1,5 +1,6 @@
 """What containers print, read as a node agent does: from the kubelet's own files, through every rotation."""
 
+import os
 import threading
 from collections import defaultdict
 from io import FileIO
@@ -62,9 +63,9 @@ class NodeLogs:
                 file = FileIO(path)
             except FileNotFoundError:  # renamed just now
                 continue
-            status = path.stat() if path.exists() else None
-            identity = (status.st_dev, status.st_ino) if status else None
-            if identity is None or identity in self._files:
+            status = os.fstat(file.fileno())
+            identity = (status.st_dev, status.st_ino)
+            if identity in self._files:
                 file.close()
                 continue
             self._files[identity] = file

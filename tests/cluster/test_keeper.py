@@ -141,14 +141,9 @@ def install(apiserver: Cluster, kubectl: Client, tmp_path: Path) -> Iterator[Cal
         def new(name: str) -> Installed:
             namespace = f"{name}-system"
             kubectl("create", "namespace", namespace)
-            kubectl("apply", "--server-side", "-f", "-", stdin=manifests(name, KINDS))
-            stack.callback(
-                kubectl,
-                "delete",
-                f"{HOOKS},{LINTS}",
-                f"{name}.{namespace}.pillion.dev",
-                "--ignore-not-found",
-            )
+            objects = manifests(name, KINDS)
+            kubectl("apply", "--server-side", "-f", "-", stdin=objects)
+            stack.callback(kubectl, "delete", "--ignore-not-found", "-f", "-", stdin=objects)
             account = tmp_path / name
             api = with_account(kubectl, name, namespace, account)
             return Installed(kubectl, name, namespace, api, account, stack.enter_context(ExitStack()))
@@ -278,7 +273,7 @@ def test_an_old_version_is_refused(install: Callable[[str], Installed]) -> None:
     assert seen.secret is not None
     found = {name: each for name, each in seen.webhook_configurations.items() if each is not None}
     assert len(found) == 2
-    write = WriteSecret({**seen.secret.content, "x": b"1"}, seen.secret.version, False, "")
+    write = WriteSecret({**seen.secret.data, "x": b"1"}, seen.secret.version, False, "")
     targets = tuple(BundleTarget(name, each.version, tuple(each.bundles)) for name, each in found.items())
     apply = ApplyBundles(CA.create(seen.time).certificate_pem, targets, "")
     for step in (write, apply):
@@ -300,11 +295,11 @@ def test_what_is_written_is_what_is_held(install: Callable[[str], Installed]) ->
     release.perform(WriteSecret({"a": b"1", "b": b"\xff"}, first.secret.version, False, ""), first)
     second: Observed = release.store(lambda store: store.observe())
     assert second.secret is not None
-    assert (second.secret.content, second.secret.requested_rotation) == ({"a": b"1", "b": b"\xff"}, "leaf")
+    assert (second.secret.data, second.secret.requested_rotation) == ({"a": b"1", "b": b"\xff"}, "leaf")
     release.perform(WriteSecret({"b": b"2"}, second.secret.version, True, ""), second)
     third: Observed = release.store(lambda store: store.observe())
     assert third.secret is not None
-    assert (third.secret.content, third.secret.requested_rotation) == ({"b": b"2"}, "")
+    assert (third.secret.data, third.secret.requested_rotation) == ({"b": b"2"}, "")
     metadata = release.kubectl("get", *own, "-o", "json")["metadata"]
     assert metadata["annotations"]["theirs"] == "stays"
     assert metadata["labels"]["their"] == "label"

@@ -59,7 +59,7 @@ counts, end = {True: 0, False: 0}, []
 signal.signal(signal.SIGTERM, lambda *_: end.append(1))
 while not end:
     try:
-        good = urllib.request.urlopen(sys.argv[1], timeout=2).status == 200
+        good = urllib.request.urlopen(sys.argv[1], timeout=10).status == 200
     except OSError:
         good = False
     if good and not counts[True]:

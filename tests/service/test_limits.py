@@ -303,7 +303,7 @@ def test_without_descriptors_it_waits_a_moment(serve: Callable[..., Running]) ->
     server = serve()
     server.call(server.server.review_listener._pause)
     assert server.post(BODY).status_code == 200
-    assert exceeded(server, "connections") == 1
+    assert exceeded(server, "resources") == 1
 
 
 def test_a_response_that_nobody_reads_holds_nothing_for_ever(

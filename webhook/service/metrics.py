@@ -37,7 +37,8 @@ class Limit(StrEnum):
     HEADER_TIME = "header_time"
     RESPONSE_TIME = "response_time"
     PIPELINE = "pipeline"
-    CONNECTIONS = "connections"  # the setting, or the file descriptors or memory that there are
+    CONNECTIONS = "connections"
+    RESOURCES = "resources"  # the file descriptors or the memory that the system gives a process
     CLIENT_NAME = "client_name"  # no limit, but counted here because the connection is closed in the same way
 
 

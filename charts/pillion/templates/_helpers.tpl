@@ -160,6 +160,9 @@ labels:
 annotations:
   # for `pillion certs`, and for keepers: bundles of a configuration that names another Secret are not theirs
   pillion.dev/certificate: {{ include "pillion.certificateSecret" . }}
+  # Helm adds these by itself, but not to `helm get manifest`: what somebody applies from that keeps its owner.
+  meta.helm.sh/release-name: {{ .Release.Name }}
+  meta.helm.sh/release-namespace: {{ .Release.Namespace }}
   {{- if include "pillion.certManager" . }}
   # The leaf's Secret holds the CA that signed this very leaf; the CA's own may be ahead of it.
   cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "pillion.fullname" . }}

@@ -166,7 +166,7 @@ class Listener:
 
     def _pause(self) -> None:
         """Leave new connections in the accept queue for 0.1 s: accepting again at once would fail in a busy loop."""
-        self.metrics.count_exceeded_limit(Limit.CONNECTIONS)
+        self.metrics.count_exceeded_limit(Limit.RESOURCES)
         self._make_room()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
