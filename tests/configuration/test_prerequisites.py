@@ -84,3 +84,18 @@ def test_what_a_patch_adds_is_told_once() -> None:
         ("profiles.own.patch", "sidecar.envFrom[0] needs the Secret s"),
     ]
     assert len([message for message in configuration.log_messages if message.startswith("profile own: ")]) == 2
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "add", "path": "/env/-", "value": {"name": "A", "valueFrom": None}},
+        {"op": "replace", "path": "/env", "value": None},
+        {"op": "add", "path": "/envFrom", "value": None},
+        {"op": "replace", "path": "/securityContext", "value": None},
+    ],
+    ids=str,
+)
+def test_a_null_that_a_patch_writes_needs_nothing(operation: dict[str, Any]) -> None:
+    """The API server reads it as nothing."""
+    assert build({"profiles": {"own": {"base": "tail", "patch": [operation]}}}, builtins()).warnings == ()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jsonpatch
 
+from webhook.configuration.document_schemas import SIDECAR
 from webhook.configuration.prerequisites import prerequisites
 from webhook.injection.admission import admit
 from webhook.injection.container_schema import MAX_CONTAINER_BYTES, problems_in
@@ -71,7 +72,9 @@ def try_out(profile: Profile, report: Report) -> Profile:
     needs = profile.prerequisites
     if profile.patch:
         container = _try_patch(profile, sidecars, report)
-        needs = tuple(dict.fromkeys((*needs, *(sentence for _, sentence in prerequisites(container, ())))))
+        # as the API server reads it: a null is nothing. What is wrong with it was reported
+        fields = SIDECAR.read(container, (), lambda _path, _message: None)
+        needs = tuple(dict.fromkeys((*needs, *(sentence for _, sentence in prerequisites(fields, ())))))
     ports = {port.get("containerPort") for port in container.get("ports") or ()}
     opened = {port for port in ports if isinstance(port, int)}
     return replace(profile, ports=profile.ports | opened, prerequisites=needs)
