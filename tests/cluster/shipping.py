@@ -126,9 +126,7 @@ class VictoriaLogsByOtel:
     def variables(self, namespace: str, credentials: str | None = None) -> dict[str, str]:
         """Return what an operator sets; with credentials also TLS."""
         del namespace  # it is on each record
-        if credentials is None:
-            return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.front.url}
-        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.front.secure_url, "OTEL_EXPORTER_OTLP_CERTIFICATE": CA_FILE}
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.front.url if credentials is None else self.front.secure_url}
 
     def records(self, namespace: str) -> list[Record]:
         """Return the lines of a namespace's pods."""

@@ -83,6 +83,7 @@ case ${ELASTICSEARCH_CREDENTIALS:-none} in
   *) refuse "ELASTICSEARCH_CREDENTIALS must be none, api-key or basic, is '$ELASTICSEARCH_CREDENTIALS'" ;;
 esac
 if [ -n "$ELASTICSEARCH_CA" ]; then
+  [ -r "$ELASTICSEARCH_CA" ] || refuse "there is no $ELASTICSEARCH_CA: the namespace $POD_NAMESPACE lacks the ConfigMap"
   # shellcheck disable=SC2016 # filebeat fills it in
   echo '  ssl.certificate_authorities: ["${ELASTICSEARCH_CA}"]' >>"$config"
 fi
