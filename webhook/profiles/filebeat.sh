@@ -22,8 +22,8 @@ quoted() {
 
 # Say why nothing can be sent, and end after a while: the next start finds a Secret that has come since.
 refuse() {
-  echo "pillion: $1; no line is sent and none is lost; trying again in ${RETRY_SECONDS:-300} seconds" >&2
   trap 'exit 0' TERM
+  echo "pillion: $1; no line is sent and none is lost; trying again in ${RETRY_SECONDS:-300} seconds" >&2
   sleep "${RETRY_SECONDS:-300}" &
   wait "$!"
   exit 1
