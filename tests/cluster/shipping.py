@@ -18,12 +18,15 @@ from .front import Front
 
 __all__ = [
     "API_KEY",
+    "BEARER",
+    "BUSYBOX",
     "PASSWORD",
     "USER",
     "Arrived",
     "ElasticsearchByFilebeat",
     "Record",
     "VictoriaLogsByOtel",
+    "injected",
     "writer",
 ]
 
@@ -31,6 +34,7 @@ BUSYBOX = "docker.io/library/busybox:1.36"
 API_KEY = "pillion:c2VjcmV0"
 USER, PASSWORD = "shop", "a, 'b' [c] \"d\" \\e ${f} #g"
 """A password of everything that a configuration file or a shell could take for its own."""
+CA_FILE = "/pillion/ca/ca.crt"
 BEARER = "Bearer c2VjcmV0"
 #: It numbers its lines, and rotates its file by renaming; it ends when it is told to.
 _WRITER = """
@@ -126,9 +130,7 @@ class VictoriaLogsByOtel:
     def variables(self, namespace: str, credentials: str | None = None) -> dict[str, str]:
         """Return what an operator sets; with credentials also TLS."""
         del namespace  # it is on each record
-        if credentials is None:
-            return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.front.url}
-        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.front.secure_url, "OTEL_EXPORTER_OTLP_CERTIFICATE": CA_FILE}
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.front.url if credentials is None else self.front.secure_url}
 
     def records(self, namespace: str) -> list[Record]:
         """Return the lines of a namespace's pods."""
@@ -141,9 +143,6 @@ class VictoriaLogsByOtel:
         """End store and proxy."""
         self.front.stop()
         self.store.stop()
-
-
-CA_FILE = "/pillion/ca/ca.crt"
 
 
 def injected(manifest: Mapping[str, Any], profiles: Mapping[str, Any], folder: Path) -> Any:

@@ -37,11 +37,12 @@ Shipping = ElasticsearchByFilebeat | VictoriaLogsByOtel
 WriteSecret = Callable[[dict[str, str]], None]
 BOTH = ("filebeat", "otel")
 ALL = "PILLION_SHIPPING_ALL" in os.environ
+LONG = pytest.mark.skipif(not ALL, reason="part of make test-shipping")
 PODS = 3
 #: Each pod writes so many lines, in so many seconds, and rotates its file so often.
-LINES, SECONDS, ROTATIONS = (333_000, 180, 9) if ALL else (10_000, 20, 4)
+LINES, SECONDS, ROTATIONS = (333_000, 180, 9) if ALL else (10_000, 12, 4)
 BLOCKS = 333 if ALL else 100
-AWAY_SECONDS = 60 if ALL else 10
+AWAY_SECONDS = 60 if ALL else 6
 PATTERN = Path(__file__).parent.parent / "patterns/002-web-deployment/by-hand.yaml"
 #: Nothing has come for so long: nothing will. Both profiles try again after ten seconds at most.
 QUIET_SECONDS = 30.0
@@ -250,7 +251,7 @@ WAIT = {"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}
 
 @pytest.mark.parametrize(
     ("shipping", "more"),
-    [("filebeat", {}), ("otel", {}), ("otel", WAIT)],
+    [("filebeat", {}), pytest.param("otel", {}, marks=LONG), ("otel", WAIT)],
     indirect=["shipping"],
     ids=["filebeat", "otel", "otel that waits"],
 )
@@ -288,6 +289,7 @@ class TestFilebeatsCredentials:
         say(f"filebeat: no Secret, a wrong key, the right one: {told(found)}")
         assert (found["shop"].lost, found["shop"].repeated) == (0, 0)
 
+    @LONG
     def test_a_user_and_a_password(self, pods: Pods, secret: WriteSecret) -> None:
         """Whatever characters the password has."""
         secret({"username": USER, "password": PASSWORD})

@@ -136,9 +136,10 @@ class TestCredentials:
                 {"ELASTICSEARCH_CREDENTIALS": "basic", "ELASTICSEARCH_USERNAME": "shop"},
                 "ELASTICSEARCH_PASSWORD is empty",
             ),
+            ({"ELASTICSEARCH_CA": "/none/ca.crt"}, "no /none/ca.crt: the namespace shop lacks the ConfigMap"),
             ({"ELASTICSEARCH_CREDENTIALS": "key"}, "must be none, api-key or basic, is 'key'"),
         ],
-        ids=["no key", "no user", "no password", "a mistake"],
+        ids=["no key", "no user", "no password", "no CA", "a mistake"],
     )
     def test_missing_ones(self, start: Start, variables: dict[str, str], reason: str) -> None:
         """Standard error says so, and the container starts again later."""

@@ -22,8 +22,8 @@ quoted() {
 
 # Say why nothing can be sent, and end after a while: the next start finds a Secret that has come since.
 refuse() {
-  echo "pillion: $1; no line is sent and none is lost; trying again in ${RETRY_SECONDS:-300} seconds" >&2
   trap 'exit 0' TERM
+  echo "pillion: $1; no line is sent and none is lost; trying again in ${RETRY_SECONDS:-300} seconds" >&2
   sleep "${RETRY_SECONDS:-300}" &
   wait "$!"
   exit 1
@@ -83,6 +83,7 @@ case ${ELASTICSEARCH_CREDENTIALS:-none} in
   *) refuse "ELASTICSEARCH_CREDENTIALS must be none, api-key or basic, is '$ELASTICSEARCH_CREDENTIALS'" ;;
 esac
 if [ -n "$ELASTICSEARCH_CA" ]; then
+  [ -r "$ELASTICSEARCH_CA" ] || refuse "there is no $ELASTICSEARCH_CA: the namespace $POD_NAMESPACE lacks the ConfigMap"
   # shellcheck disable=SC2016 # filebeat fills it in
   echo '  ssl.certificate_authorities: ["${ELASTICSEARCH_CA}"]' >>"$config"
 fi
