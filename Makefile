@@ -12,7 +12,7 @@ BENCH ?=
 KUBERNETES ?=
 # How many tests run at once (0: one, in the process itself). Those with a Kubernetes wait more than they work.
 WORKERS ?= auto --maxprocesses 4
-CLUSTER_WORKERS ?= 4
+CLUSTER_WORKERS ?= 3
 PYTEST ?=
 # How images are built: with what, under which name, and with which more options.
 BUILDER ?= $(or $(shell command -v docker),$(shell command -v podman))

@@ -11,8 +11,9 @@ from .api import Api
 
 __all__ = ["Kubelet", "Outcome"]
 
-#: So many pods stand on the node at once: a kubelet takes 110, and those that end count for a while.
-AT_ONCE = 40
+#: So many pods stand on the node at once. A kubelet takes 110, but no more are started in a minute by starting more at
+#: once, and other workers' nodes are on this machine.
+AT_ONCE = 15
 #: A pod that has said for so long that a container does not start will not start: kubelets try every few seconds.
 PATIENCE_SECONDS = 20.0
 #: No pod takes longer to start, also where four others use the machine.

@@ -65,7 +65,7 @@ def is_keeper(process: Path, pod: str) -> bool:
         environment = (process / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"certs.keeper" in command and f"HOSTNAME={pod}".encode() in environment
+    return b"pillion.certs.keeper" in command and f"HOSTNAME={pod}".encode() in environment
 
 
 def delete(watch: Watched) -> None:

@@ -442,7 +442,8 @@ def test_an_image_that_is_not_there(shell: Shell, kubectl: Client, namespace: st
 @pytest.mark.minutes
 def test_a_sidecar_that_ends_again_and_again(shell: Shell, kubectl: Client, namespace: str) -> None:
     """The pod is listed with the reason, and the sidecar's last words are there."""
-    script = ["sh", "-c", "echo last words; exit 1"]
+    # not at once: a container that is replaced before the API server has heard of it leaves no last words
+    script = ["sh", "-c", "echo last words; sleep 3; exit 1"]
     sidecar = {"name": "pillion-tail", "image": BUSYBOX, "restartPolicy": "Always", "command": script}
     kubectl("create", "-n", namespace, "-f", "-", stdin=annotated_pod({}, initContainers=[sidecar]))
     place, where = "runbooks.md#pillionsidecarsrestart 1", {"POD": "app", "NAMESPACE": namespace}
