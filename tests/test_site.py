@@ -8,10 +8,10 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.pages import ROOT, anchor
-from tests.playground.browser import launch
+from tests.playground.browser import chromium
 
 #: As in the Makefile.
 STRICT = ("--quiet", "--fresh-env", "--fail-on-warning", "--keep-going", "--nitpicky", "-c", str(ROOT / "docs"))
@@ -37,10 +37,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Yield a browser."""
-    with sync_playwright() as playwright:
-        running = launch(playwright)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"make bench-growth: {lacks}", file=sys.stderr)
         return 1
     try:
-        programs.find(programs.GENERATOR)
+        programs.build(programs.GENERATOR)
         with tempfile.TemporaryDirectory() as folder:
             panels, steep = _panels(Bench(Path(folder)))
     except (BuildError, RuntimeError, ValueError) as error:

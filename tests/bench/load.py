@@ -54,6 +54,6 @@ def hold(running: Running, body: Path, core: int, connections: int) -> Iterator[
 def _command(running: Running, body: Path, core: int, connections: int) -> list[str]:
     address = f"127.0.0.1:{running.port}"
     return [
-        *("taskset", "-c", str(core), str(programs.find(programs.GENERATOR)), "-address", address),
+        *("taskset", "-c", str(core), str(programs.build(programs.GENERATOR)), "-address", address),
         *("-ca", str(running.ca), "-body", str(body), "-connections", str(connections)),
     ]

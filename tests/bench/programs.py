@@ -4,11 +4,10 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from tests.chart.programs import find
 from tests.cluster import programs
-from tests.cluster.programs import Source
+from tests.cluster.programs import Source, build
 
-__all__ = ["ALL", "GENERATOR", "LEAN", "PUBLISHED", "find", "go_version", "missing"]
+__all__ = ["ALL", "GENERATOR", "LEAN", "PUBLISHED", "build", "go_version", "missing"]
 
 HERE = Path(__file__).parent
 

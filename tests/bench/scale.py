@@ -114,7 +114,7 @@ def _wave(api: Api, cluster: ApiServer, namespace: str, pids: dict[str, int], po
 
 
 def _start_kwok(cluster: ApiServer) -> None:
-    program = programs.find(KWOK)
+    program = programs.build(KWOK)
     listed = ["go", "list", "-m", "-f", "{{.Dir}}", KWOK.module]
     module = subprocess.run(listed, cwd=KWOK.folder, capture_output=True, text=True, check=True).stdout.strip()
     stages = [word for stage in STAGES for word in ("-c", f"{module}/kustomize/stage/{stage}")]

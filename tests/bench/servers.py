@@ -101,13 +101,13 @@ def image_environment() -> dict[str, str]:
 def _lean(listen: str, pair: Credentials, folder: Path) -> list[str]:
     constants = folder / "constants.json"
     constants.write_text(json.dumps(_constants()))
-    program = programs.find(programs.LEAN)
+    program = programs.build(programs.LEAN)
     return [str(program), *_options(listen, pair), "-constants", str(constants)]
 
 
 def _published(listen: str, pair: Credentials, _folder: Path) -> list[str]:
     user = json.loads(bodies.typical())["request"]["userInfo"]["uid"]
-    return [str(programs.find(programs.PUBLISHED)), *_options(listen, pair), "-user", user]
+    return [str(programs.build(programs.PUBLISHED)), *_options(listen, pair), "-user", user]
 
 
 def _options(listen: str, pair: Credentials) -> list[str]:

@@ -85,7 +85,7 @@ def main(words: Sequence[str] | None = None) -> int:
     samples: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     try:
         for source in programs.ALL:
-            programs.find(source)
+            programs.build(source)
         with tempfile.TemporaryDirectory() as scratch:
             bench = Bench(Path(scratch), arguments.python, cores[0], cores[1])
             for number in range(arguments.rounds):

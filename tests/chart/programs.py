@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.cluster import programs
-from tests.cluster.programs import Say, Source, say_on_stderr
+from tests.cluster.programs import Source
 
 HERE = Path(__file__).parent
 KUBECONFORM = Source(
@@ -18,11 +18,6 @@ HELM_UNITTEST = Source(
     packages={"helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"},
     stamps=(),
 )
-
-
-def find(source: Source, say: Say = say_on_stderr) -> Path:
-    """Return the path of a source's one program; build it first if the cache has none."""
-    return programs.build(source, say)
 
 
 def missing() -> list[str]:

@@ -146,6 +146,16 @@ def asking(prefix: str = "pillion.dev/", **options: str) -> dict[str, str]:
     return {f"{prefix}{key.replace('_', '-')}": value for key, value in {"inject": "true", **options}.items()}
 
 
+#: A container's, as Pod Security's level `restricted` demands it.
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
 def annotated_pod(
     annotations: dict[str, str], *containers: dict[str, Any], name: str = "app", **spec: Any
 ) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from webhook.profiles import RELEASED_IMAGE, builtins
 from webhook.service.settings import SETTINGS, Settings
 
 from .image import CHART
+from .programs import build
 
 pytestmark = pytest.mark.cluster
 
@@ -60,7 +61,7 @@ def test_our_own_lint_finds_nothing(values: dict[str, Any], tmp_path: Path, caps
 
 def test_the_charts_own_unit_tests_pass() -> None:
     """charts/pillion/tests, run by helm-unittest."""
-    command = [str(checkers.find(checkers.HELM_UNITTEST)), "--strict", "-f", "tests/*_test.yaml", str(CHART)]
+    command = [str(build(checkers.HELM_UNITTEST)), "--strict", "-f", "tests/*_test.yaml", str(CHART)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
@@ -88,7 +89,7 @@ def test_a_misspelt_field_is_found() -> None:
 def conform(manifests: str, version: str) -> subprocess.CompletedProcess[str]:
     """Run kubeconform with a version's schemas."""
     location = f"{schemas.folder(version)}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
-    command = [str(checkers.find(checkers.KUBECONFORM)), "-summary", "-output=json"]
+    command = [str(build(checkers.KUBECONFORM)), "-summary", "-output=json"]
     command += [f"-skip={','.join(OPERATORS)}", f"-schema-location={location}"]
     return subprocess.run(command, input=manifests, capture_output=True, text=True, check=False)
 

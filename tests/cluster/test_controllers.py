@@ -8,7 +8,7 @@ import pytest
 from .client import Client
 from .conftest import NewNamespace
 from .processes import wait_until
-from .release import Release, annotated_pod, prints, sidecars
+from .release import RESTRICTED, Release, annotated_pod, prints, sidecars
 
 pytestmark = pytest.mark.cluster
 
@@ -124,14 +124,7 @@ def test_kube_system_and_our_own_namespace_never_reach_us(
     where: str, labelled: bool, kubectl: Client, pillion: Release
 ) -> None:
     """Neither by annotation nor by label: no request arrives, and the pod stays as it is."""
-    restricted = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-        "runAsUser": 1000,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    container = {"name": "app", "image": "busybox:1.36", "securityContext": restricted}
+    container = {"name": "app", "image": "busybox:1.36", "securityContext": RESTRICTED}
     asking = annotated_pod(pillion.annotations(logs="/logs/app.log"), container)
     before = reviewed(pillion, where)
     label = f"{pillion.prefix}inject"

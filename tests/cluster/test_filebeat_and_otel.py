@@ -18,6 +18,7 @@ from .client import Client
 from .conftest import Install, NewNamespace, RunningCluster
 from .node import Node
 from .processes import command_lines, wait_until
+from .release import RESTRICTED
 from .shipping import (
     API_KEY,
     BEARER,
@@ -49,14 +50,7 @@ QUIET_SECONDS = 30.0
 #: With the rotated files, as the documents advise for the collector; the profile `filebeat` adds them by itself.
 LOGS = {"filebeat": "/var/log/app/*.log", "otel": "/var/log/app/*.log*"}
 READY = 120.0
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+READ_ONLY = RESTRICTED | {"readOnlyRootFilesystem": True}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +106,7 @@ class Pods:
         ]
         profile: dict[str, Any] = {"sidecar": {"env": variables, **more}}
         annotations = {"inject": "true", "profile": self._shipping.profile, "logs": LOGS[self._shipping.profile]}
-        app = {"name": "app", "image": BUSYBOX, "command": ["sh", "-c", script], "securityContext": RESTRICTED}
+        app = {"name": "app", "image": BUSYBOX, "command": ["sh", "-c", script], "securityContext": READ_ONLY}
         manifest = {
             "apiVersion": "v1",
             "kind": "Pod",

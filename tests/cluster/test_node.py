@@ -8,6 +8,7 @@ from . import programs
 from .client import Client, CommandError
 from .conftest import NewNamespace, RunningCluster
 from .images import Image, busybox
+from .release import RESTRICTED
 
 pytestmark = pytest.mark.cluster
 
@@ -101,14 +102,7 @@ def test_an_image_made_here_runs_as_a_restricted_pod(
         made.links,
     )
     node.import_image(mine)
-    context = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "runAsUser": 1000,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+    context = RESTRICTED | {"readOnlyRootFilesystem": True}
     restricted = pod({"name": "app", "image": mine.name, "securityContext": context})
     namespace = new_namespace("restricted")
     kubectl("create", "-n", namespace, "-f", "-", stdin=restricted)

@@ -13,19 +13,12 @@ from ruamel.yaml import YAML
 from .client import Client
 from .conftest import Install, NewNamespace
 from .processes import wait_until
-from .release import printed, prints, sidecars
+from .release import RESTRICTED, printed, prints, sidecars
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("pillion")]
 
 PATTERNS = Path(__file__).parent.parent / "patterns"
 SECONDS = 60.0
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 Documents = list[dict[str, Any]]
 Apply = Callable[..., Any]

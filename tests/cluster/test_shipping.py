@@ -19,6 +19,7 @@ from .client import Client
 from .conftest import NewNamespace, RunningCluster
 from .node import Node
 from .processes import sidecar_process, wait_until
+from .release import RESTRICTED
 from .victorialogs import NAME, SecuredStore
 
 pytestmark = pytest.mark.cluster
@@ -91,13 +92,7 @@ def create(kubectl: Client) -> Create:
             "name": "shop",
             "image": BUSYBOX,
             "command": ["sh", "-c", script],
-            "securityContext": {
-                "runAsUser": 1000,
-                "runAsNonRoot": True,
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": RESTRICTED,
         }
         annotations = {"pillion.dev/inject": "true", "pillion.dev/profile": profile}
         pod = {

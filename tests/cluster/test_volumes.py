@@ -13,7 +13,7 @@ from .client import Client
 from .conftest import NewNamespace, RunningCluster
 from .node import Node
 from .processes import sidecar_process
-from .release import Release, annotated_pod, prints, sidecars
+from .release import RESTRICTED, Release, annotated_pod, prints, sidecars
 
 pytestmark = pytest.mark.cluster
 
@@ -122,15 +122,8 @@ def test_the_sidecar_can_not_write_where_the_application_does(
 @pytest.mark.parametrize("namespace", ["restricted"], indirect=True)
 def test_a_restricted_namespace_runs_an_injected_pod(kubectl: Client, namespace: str, pillion: Release) -> None:
     """What is added passes the level that the namespace enforces, and works."""
-    context = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-        "runAsUser": OWNER,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     pod = annotated_pod(pillion.annotations(logs="/logs/app.log"))
-    pod["spec"]["containers"][0]["securityContext"] = context
+    pod["spec"]["containers"][0]["securityContext"] = RESTRICTED | {"runAsUser": OWNER}
     made = kubectl("create", "-n", namespace, "-o", "json", "-f", "-", stdin=pod)
     assert sidecars(made) == ["pillion-tail"]
     kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/app")

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 import webhook.playground
-from tests.playground.browser import launch
+from tests.playground.browser import chromium
 from tests.playground.process import Playground, playground
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,10 +66,8 @@ def server() -> Iterator[Playground]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Yield a browser."""
-    with sync_playwright() as playwright:
-        running = launch(playwright)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 Open = Callable[..., Page]

@@ -9,8 +9,7 @@ from pathlib import Path
 from tests.bench.shipping.sidecar import command, container
 from tests.bench.tail.cases import Case, burst
 from tests.bench.tail.contestants import FILEBEAT, Contestant, Running, version
-from tests.chart.programs import find
-from tests.cluster.programs import BuildError
+from tests.cluster.programs import BuildError, build
 from tests.tail.program import program
 from tests.tail.stores import COLLECTOR, VICTORIA_LOGS, Collector, VictoriaLogs
 
@@ -100,7 +99,7 @@ EVERYONE: Mapping[str, Shipper] = {
         Shipper(
             "filebeat",
             "filebeat {}",
-            lambda: find(FILEBEAT),
+            lambda: build(FILEBEAT),
             lambda: FILEBEAT.version.removeprefix("v"),
             lambda store, _: {"ELASTICSEARCH_HOSTS": f"{store}/insert/elasticsearch/"},
             _ECS,
@@ -108,7 +107,7 @@ EVERYONE: Mapping[str, Shipper] = {
         Shipper(
             "otel",
             "collector {}",
-            lambda: find(COLLECTOR),
+            lambda: build(COLLECTOR),
             lambda: COLLECTOR.version.removeprefix("v"),
             lambda store, _: {"OTEL_EXPORTER_OTLP_ENDPOINT": f"{store}/insert/opentelemetry"},
             _OTLP,
@@ -137,7 +136,7 @@ def available(names: Sequence[str], say: Callable[[str], None]) -> list[Shipper]
     Raises BuildError if the store can't be built.
     """
     for source in (VICTORIA_LOGS, COLLECTOR):
-        find(source)
+        build(source)
     found = []
     for name in names:
         try:
