@@ -151,7 +151,7 @@ bench-shipping: $(VENV)/.installed ## what shippers lose, repeat and reorder on 
 	@$(BIN)/python -m tests.bench.shipping $(BENCH)
 
 test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
-	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --maxschedchunk 1 $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
+	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a real kubelet, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)
