@@ -10,8 +10,8 @@ FUZZ_SECONDS ?= 60
 HOSTILE_SECONDS ?= 180
 BENCH ?=
 KUBERNETES ?=
-# How many tests run at once (0: one, in the process itself). Those with a Kubernetes wait more than they work.
-WORKERS ?= auto --maxprocesses 4
+# How many tests run at once (0: one, in the process itself): more than two processors, because tests wait for programs.
+WORKERS ?= 4
 CLUSTER_WORKERS ?= 3
 PYTEST ?=
 # How images are built: with what, under which name, and with which more options.
@@ -30,6 +30,8 @@ push = $(notdir $(firstword $(BUILDER))) push
 COVERAGE = $(if $(PYTEST),,--cov --cov-report=)
 # pip trusts what the system trusts, a proxy's own CA included; uv does so only if it is told.
 export UV_SYSTEM_CERTS ?= true
+# The tests start Python a thousand times: what it compiles is kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 # tail/ is built by cargo, into a folder beside the other programs that tests build.
 CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
 CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tail-checks
@@ -149,7 +151,7 @@ bench-shipping: $(VENV)/.installed ## what shippers lose, repeat and reorder on 
 	@$(BIN)/python -m tests.bench.shipping $(BENCH)
 
 test-cluster: $(VENV)/.installed ## run the tests that need a real Kubernetes, which they start (KUBERNETES=oldest or newest: its API server alone)
-	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --maxschedchunk 1 $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
+	$(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## run all goldens and 500 generated pods on a real kubelet, without and with the sidecar; ten minutes (KUBERNETES=oldest or newest)
 	PILLION_KUBELET_ALL=1 $(BIN)/python -m pytest tests/cluster/test_kubelet.py $(if $(KUBERNETES),--kubelet $(KUBERNETES)) $(PYTEST)

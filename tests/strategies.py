@@ -15,7 +15,7 @@ from tests.pod_fields import PATHS, with_field
 __all__ = ["annotations", "broken", "log_entries", "many", "pods", "ragged"]
 
 #: For properties of the core: ``make properties`` tries more.
-many = settings(max_examples=int(os.environ.get("PILLION_EXAMPLES", "400")), deadline=None)
+many = settings(max_examples=int(os.environ.get("PILLION_EXAMPLES", "200")), deadline=None)
 
 PREFIX = "pillion.dev/"
 

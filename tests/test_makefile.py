@@ -20,6 +20,14 @@ def test_uv_trusts_what_the_system_trusts(given: dict[str, str], passed_on: str)
     assert shown.stdout.strip() == passed_on
 
 
+def test_what_python_compiles_is_kept() -> None:
+    """Also where the environment says otherwise: the tests start it a thousand times."""
+    command = ["make", "--silent", "--eval", "show: ; @echo [$$PYTHONDONTWRITEBYTECODE]", "show"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(("given", "measured"), [((), True), (("PYTEST=-k tail",), False)], ids=["all", "some"])
 def test_coverage_is_asked_of_all_tests_together(given: tuple[str, ...], measured: bool) -> None:
     """A part of the tests can't reach what pyproject.toml asks for."""

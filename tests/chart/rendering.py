@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -108,7 +110,12 @@ def helm(
 
 def rendered(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> str:
     """Return the manifests of a release, tests included; fail if there are none."""
-    answer = helm("template", name, str(CHART), values=values, namespace=namespace)
+    return _rendered(json.dumps(values), name, namespace)
+
+
+@cache
+def _rendered(values: str, name: str, namespace: str) -> str:
+    answer = helm("template", name, str(CHART), values=json.loads(values), namespace=namespace)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
@@ -124,5 +131,9 @@ def objects_to_apply(values: dict[str, Any], name: str = "pillion", namespace: s
 
 def objects(values: dict[str, Any], name: str = "pillion", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """Return the same manifests read."""
-    documents = YAML(typ="safe", pure=True).load_all(rendered(values, name, namespace))
-    return [document for document in documents if document]
+    return deepcopy(_read(rendered(values, name, namespace)))
+
+
+@cache
+def _read(text: str) -> list[dict[str, Any]]:
+    return [document for document in YAML(typ="safe", pure=True).load_all(text) if document]

@@ -278,7 +278,7 @@ def pillion(
     node: RunningCluster, helm_on: Callable[[Cluster], Client], pillion_image: tuple[str, ...]
 ) -> Iterator[Release]:
     """Return the release that most tests use: the chart as it is, without values."""
-    with installed(helm_on(node), node.kubectl, *pillion_image) as release:
+    with installed(helm_on(node), node.kubectl, *pillion_image, stays=isinstance(node, Node)) as release:
         yield release
 
 

@@ -268,6 +268,8 @@ def _kubelet_config(run: Run, plane: ControlPlane) -> dict[str, Any]:
         "podLogsDir": str(_pod_logs(run)),
         "resolvConf": "",
         "volumePluginDir": str(run.folder / "volume-plugins"),
+        # How full an emptyDir is: else a test of its limit waits for a minute.
+        "volumeStatsAggPeriod": "10s",
     }
 
 

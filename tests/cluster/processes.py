@@ -13,6 +13,7 @@ POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL; etcd and containerd need well under one
 LAST_LINES = 15
 _REST = 3  # a poll rests so many times as long as the look took: a kubectl costs more than what it looks at
+_LATER = 1 / 20  # and for this share of the time so far: what takes a minute may be seen three seconds later
 
 
 class StartError(RuntimeError):
@@ -93,15 +94,15 @@ def start(name: str, command: Sequence[str | Path], log: Path, cwd: Path | None 
 
 def wait_until(true: Callable[[], bool], seconds: float, poll: float = POLL_SECONDS) -> bool:
     """Poll until `true()` or until the time is over; say which."""
-    deadline = time.monotonic() + seconds
+    start = time.monotonic()
     while True:
         begin = time.monotonic()
         if true():
             return True
         end = time.monotonic()
-        if end > deadline:
+        if end > start + seconds:
             return False
-        time.sleep(max(poll, _REST * (end - begin)))
+        time.sleep(max(poll, _REST * (end - begin), _LATER * (end - start)))
 
 
 def wait_ready(daemon: Daemon, ready: Callable[[], bool], seconds: float) -> None:

@@ -95,8 +95,12 @@ def installed(
     name: str = "pillion",
     namespace: str = "pillion-system",
     prefix: str = "pillion.dev/",
+    stays: bool = False,
 ) -> Iterator[Release]:
-    """Install the chart into a new, restricted namespace and yield the release that works; remove both after."""
+    """Install the chart into a new, restricted namespace and yield the release that works; remove both after.
+
+    A release that stays ends with its cluster.
+    """
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
     ours = kubectl.attempt("create", "-f", "-", stdin=manifest).returncode == 0  # else the test made it, for a Secret
@@ -106,7 +110,8 @@ def installed(
         release = Release(name, namespace, prefix, helm, kubectl, time.monotonic() - begin)
         assert wait_until(release.injects, EFFECT_SECONDS, poll=0.2)
         yield release
-        helm.attempt("uninstall", name, "-n", namespace, "--wait")
+        if not stays:
+            helm.attempt("uninstall", name, "-n", namespace, "--wait")
     finally:
         # where the test failed, too: a webhook that stays would be asked about every other test's pods
         words = ("-l", f"app.kubernetes.io/instance={name}", "--ignore-not-found")

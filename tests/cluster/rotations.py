@@ -28,6 +28,10 @@ OPTIONS = (
     "--set=server.settings.reloadInterval=200ms",
 )
 HEAL_SECONDS = 150.0
+#: Between two looks at what is in the Secret, which may be there for half a second.
+LOOK_SECONDS = 0.02
+#: Between two calls, and two handshakes: without a rest they would take a core from the tests that run beside this one.
+CALL_SECONDS = 0.1
 
 
 @dataclass
@@ -111,21 +115,24 @@ def watched(release: Release, namespace: str, node: object) -> Iterator[Watched]
     """Create pods, shake hands and note what rotates, all the time."""
     with proxied(release.kubectl) as api:
         watch = Watched(release, api)
-        tasks: list[Callable[[], None]] = [lambda: watch.create(namespace), watch.remember]
+        tasks: list[tuple[Callable[[], None], float]] = [
+            (lambda: watch.create(namespace), CALL_SECONDS),
+            (watch.remember, LOOK_SECONDS),
+        ]
         helper = None
         if isinstance(node, Node):  # elsewhere the servers' addresses are out of reach
             command = [*node.network.enter, sys.executable, "-m", "tests.cluster.handshakes"]
             helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
-            tasks.append(lambda: watch.shake(helper))
+            tasks.append((lambda: watch.shake(helper), CALL_SECONDS))
 
-        def again_and_again(task: Callable[[], None]) -> None:
+        def again_and_again(task: Callable[[], None], rest: float) -> None:
             try:
-                while not watch.stop.wait(0.02):
+                while not watch.stop.wait(rest):
                     task()
             except BaseException as error:  # noqa: BLE001 — told by the test's own thread
                 watch.broken.append(error)
 
-        threads = [threading.Thread(target=again_and_again, args=(task,)) for task in tasks]
+        threads = [threading.Thread(target=again_and_again, args=task) for task in tasks]
         for thread in threads:
             thread.start()
         try:

@@ -26,7 +26,7 @@ from .provided import provided
 from .release import Release
 from .rotations import HEAL_SECONDS, OPTIONS, Watched, ends, only_new_pods, watched
 
-pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes, pytest.mark.xdist_group("cert-manager")]
 
 ISSUE_SECONDS = 30.0  # cert-manager takes one
 #: The kubelet looks at a pod once a minute and a half at the latest, and takes what its watch showed it by then.

@@ -38,15 +38,16 @@ def demanding(
     if not isinstance(node, Node):
         pytest.skip("a cluster of one's own has an API server that shows no certificate")
     ca = node.run.folder / "credentials" / "ca.crt"
+    prefix = "demanding.example.org/"
     options = (
         f"--set-file=server.clientCA={ca}",
         f"--set=server.clientNames={{{API_SERVER}}}",
         "--set=webhook.failurePolicy=Fail",
-        "--set=prefix=demanding.example.org/",
+        f"--set=prefix={prefix}",
     )
     service, namespace = DEMANDING
-    place = {"name": service, "namespace": namespace, "prefix": "demanding.example.org/"}
-    with installed(helm_on(node), node.kubectl, *pillion_image, *options, **place) as release:
+    words = (*pillion_image, *options)
+    with installed(helm_on(node), node.kubectl, *words, name=service, namespace=namespace, prefix=prefix) as release:
         yield release
 
 

@@ -32,7 +32,7 @@ from .shipping import (
     writer,
 )
 
-pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes, pytest.mark.xdist_group("stores")]
 
 Shipping = ElasticsearchByFilebeat | VictoriaLogsByOtel
 WriteSecret = Callable[[dict[str, str]], None]

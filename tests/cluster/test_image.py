@@ -18,7 +18,7 @@ from webhook.cli import COMMANDS
 
 from . import image, programs
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("image")]
 
 #: Where the profiles have their program, in each image.
 PROGRAM = "usr/bin/pillion-tail"

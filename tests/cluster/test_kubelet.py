@@ -28,7 +28,8 @@ from .kubelet_judge import Kubelet, Outcome
 from .programs import Say
 from .startable import referenced, shape, stand_ins, startable
 
-pytestmark = [pytest.mark.cluster, pytest.mark.minutes]
+#: One worker runs all of it: two judges at once start too many pods for two cores.
+pytestmark = [pytest.mark.cluster, pytest.mark.minutes, pytest.mark.xdist_group("kubelet")]
 
 #: All of them is ``make test-kubelet``; otherwise one of each kind.
 ALL = bool(os.environ.get("PILLION_KUBELET_ALL"))

@@ -36,7 +36,7 @@ KILLED_SECONDS = 10.0
 
 
 class Extent(NamedTuple):
-    """How much of everything."""
+    """How much of everything, and how long each of eight clients rests between two pods."""
 
     rollouts: int
     scales: int
@@ -44,11 +44,12 @@ class Extent(NamedTuple):
     reloads: int
     pods: int
     seconds: float
+    rest: float
 
 
 EXTENTS = {
-    "short": Extent(rollouts=2, scales=1, kills=1, reloads=1, pods=0, seconds=0),
-    "full": Extent(rollouts=10, scales=2, kills=3, reloads=3, pods=100_000, seconds=600),
+    "short": Extent(rollouts=2, scales=1, kills=1, reloads=1, pods=0, seconds=0, rest=0.1),
+    "full": Extent(rollouts=10, scales=2, kills=3, reloads=3, pods=100_000, seconds=600, rest=0),
 }
 
 
@@ -212,7 +213,7 @@ def test_no_admission_fails(disturbances: Disturbances, node: RunningCluster, na
     took: list[str] = []
     begin = time.monotonic()
     with direct(node.kubeconfig) as api:
-        creations = Creations(api, namespace, pod, "pillion-tail")
+        creations = Creations(api, namespace, pod, "pillion-tail", pause=extent.rest)
         try:
             with creations:
                 for what, times, act in steps:

@@ -15,7 +15,7 @@ from .conftest import Install, NewNamespace
 from .processes import wait_until
 from .release import RESTRICTED, printed, prints, sidecars
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("pillion")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("pillion"), pytest.mark.xdist_group("patterns")]
 
 PATTERNS = Path(__file__).parent.parent / "patterns"
 SECONDS = 60.0

@@ -156,7 +156,7 @@ def status_prefix(pod: dict[str, Any]) -> str:
 
 @pytest.mark.minutes
 def test_a_configmap_that_is_edited_reaches_the_servers_without_a_restart(install: Install, namespace: str) -> None:
-    """The kubelet brings the ConfigMap within about a minute, the server reads it again."""
+    """The kubelet brings the ConfigMap when it looks at the pod, within about a minute; the server reads it again."""
     release = install("reload")
     pods = ("get", "pods", "-n", release.namespace, "-o", "name")
     before = release.kubectl(*pods)
@@ -164,6 +164,7 @@ def test_a_configmap_that_is_edited_reaches_the_servers_without_a_restart(instal
     asking = annotated_pod(release.annotations(logs="/logs/app.log", profile="other"))
 
     def known() -> bool:
+        release.remind()
         made = release.kubectl("create", "--dry-run=server", "-n", namespace, "-o", "json", "-f", "-", stdin=asking)
         return sidecars(made) == ["pillion-other"]
 

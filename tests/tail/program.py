@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,7 @@ BUILD_SECONDS = 1800.0
 
 
 def program(*, shipping: bool = False) -> Path:
-    """Return the program: $PILLION_TAIL, or what cargo builds now (nothing, if no source has changed).
+    """Return the program: $PILLION_TAIL, or what cargo builds now (nothing, if these sources were built before).
 
     With `shipping` it can send to a store; $PILLION_TAIL_SHIPPING then. Raises BuildError with cargo's words, or with
     what to install.
@@ -33,6 +34,9 @@ def program(*, shipping: bool = False) -> Path:
     flags, folder = static_target(environment)
     if shipping:
         flags = [*flags, "--features", "shipping"]
+    finished = cache() / "tail-programs" / _edition(flags, environment) / "pillion-tail"
+    if finished.exists():
+        return finished
     built = subprocess.run(
         [builder, "build", "--release", "--locked", "--quiet", *flags],
         cwd=SOURCE,
@@ -44,7 +48,20 @@ def program(*, shipping: bool = False) -> Path:
     )
     if built.returncode:
         raise BuildError(f"cargo build failed in tail/:\n{built.stderr[-2000:]}")
-    return target / folder / "release" / "pillion-tail"
+    # by a rename: another worker may look for it now
+    finished.parent.mkdir(parents=True, exist_ok=True)
+    scratch = finished.with_name(f"{os.getpid()}")
+    shutil.copy(target / folder / "release" / "pillion-tail", scratch)
+    return scratch.replace(finished)
+
+
+def _edition(flags: list[str], environment: dict[str, str]) -> str:
+    """Return a hash of all that makes the program: the same in each checkout, whenever its files were written."""
+    compiler = subprocess.run(["rustc", "-vV"], env=environment, capture_output=True, check=False).stdout
+    parts = [compiler, " ".join([*flags, environment.get("RUSTFLAGS", "")]).encode()]
+    for file in (SOURCE / "Cargo.toml", SOURCE / "Cargo.lock", *sorted((SOURCE / "src").rglob("*.*"))):
+        parts += [str(file.relative_to(SOURCE)).encode(), file.read_bytes()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def static_target(environment: dict[str, str]) -> tuple[list[str], str]:
