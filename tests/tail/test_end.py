@@ -215,6 +215,10 @@ class TestTrouble:
             sidecar.complains("checkpoint")
             append(logs / "app.log", "two")
             sidecar.prints(["one", "two"])
+            sidecar.looks()
+            tried = state.stat().st_mtime_ns
+            sidecar.looks(3)
+            assert state.stat().st_mtime_ns == tried  # at rest it does not try again and again
             (state / "ballast").unlink()
             append(logs / "app.log", "three")
             sidecar.prints(["one", "two", "three"])

@@ -236,6 +236,16 @@ class TestRewriting:
             sidecar.looks()
         assert sidecar.settled().decode().splitlines() == [f"version {number}" for number in range(5)]
 
+    def test_its_beginning_is_cut_off(self, start: Start, logs: Path) -> None:
+        """What is left of it is another version."""
+        lines = [f"{number} {'x' * 100}" for number in range(10)]
+        append(logs / "app.log", *lines)
+        sidecar = start("app.log")
+        sidecar.prints(lines)
+        (logs / "app.log").write_text("".join(f"{line}\n" for line in lines[-3:]))
+        append(logs / "app.log", "more")
+        sidecar.prints([*lines, *lines[-3:], "more"])
+
     def test_touch_prints_nothing(self, start: Start, logs: Path) -> None:
         """Nothing was written."""
         append(logs / "app.log", "one")

@@ -3,6 +3,7 @@
 use super::{Follower, Phase};
 use crate::checkpoint::hash;
 use crate::file::Followed;
+use crate::pattern::name_at;
 use crate::rotation::origins;
 use crate::stat::Stat;
 
@@ -87,7 +88,6 @@ impl Follower {
 
 /// Say whether a file's name is one that rotations make of another path.
 fn comes_from(path: &[u8], origin: &[u8]) -> bool {
-    let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    let (folder, name) = path.split_at(name);
+    let (folder, name) = path.split_at(name_at(path));
     origin.strip_prefix(folder).is_some_and(|of| origins(name).iter().any(|one| one.name == of))
 }
