@@ -269,6 +269,9 @@ impl Followed {
             }
             // all that was printed is still there: its end was cut off, or a file server told an older size
             self.shrunk = false;
+            let rest = self.growth.size.saturating_sub(self.at).min(self.tail.len() as u64) as usize;
+            let tail = self.tail[..rest].to_vec();
+            self.keep(tail, buffer);
         }
         let size = self.growth.size.min(limit);
         if size < self.at || !(self.unread || (all && size > self.at)) {

@@ -124,6 +124,17 @@ class TestSigterm:
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.end() == b"one\n"
 
+    @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2"])
+    def test_signals_of_rotations(self, start: Start, logs: Path, name: str) -> None:
+        """They are for the application, and change nothing."""
+        append(logs / "app.log", "one")
+        sidecar = start()
+        sidecar.prints(["one"])
+        sidecar.process.send_signal(signal.Signals[name])
+        append(logs / "app.log", "two")
+        sidecar.prints(["one", "two"])
+        assert sidecar.end() == b"one\ntwo\n"
+
     def test_sigint(self, start: Start, logs: Path) -> None:
         """People press ^C, and lose no line either."""
         append(logs / "app.log", "one")

@@ -11,6 +11,13 @@ impl Follower {
     /// A file was written anew. If a copy of what it held is found, that is read from where we were; otherwise return the
     /// line that had no end.
     pub(super) fn restart(&mut self, number: u32, index: usize) -> Option<Vec<u8>> {
+        let file = self.table.stream(number)?.files.get(index)?;
+        let seen = self.discovery.is_current(file.seen_in.0, file.seen_in.1);
+        if seen && !self.is_wanted(file) && !file.is_copy {
+            // who overwrites a file that was rotated away writes no log: shred, or the next copy
+            self.finish(number, index);
+            return None;
+        }
         let copies = self.find_copies(number, index);
         let serial = self.table.serial();
         let file = self.table.stream_mut(number)?.files.get_mut(index)?;

@@ -47,6 +47,9 @@ impl Follower {
             None => Known::No,
         };
         let listed = self.discovery.scan(all, &mut is_known, &mut found, &mut troubles);
+        if listed && !self.remembered.is_empty() {
+            self.find_renamed(&mut found);
+        }
         let complete = self.absorb(found) && troubles.is_empty();
         for trouble in troubles {
             self.complain_of(&trouble);
@@ -55,7 +58,6 @@ impl Follower {
             self.forget_neighbours();
         }
         if complete && !self.remembered.is_empty() {
-            self.begin_renamed();
             let gone = std::mem::take(&mut self.remembered);
             self.records.extend(gone.into_keys().map(Record::Forget));
             self.dirty = true;

@@ -1,6 +1,6 @@
 //! Files that a listing showed: where they belong, and where reading them begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -56,7 +56,7 @@ impl Follower {
             }
             if let Some(neighbour) = self.neighbours.get(&one.stat.id) {
                 let recent = neighbour.candidate.is_some_and(|look| look + 1 >= self.looks);
-                let same = neighbour.born == one.stat.born;
+                let same = neighbour.born == one.stat.born && neighbour.may_be(&one);
                 // a copy has nothing that its original has not: if it grows it may be a file of its own
                 let unproved = neighbour.size.filter(|_| one.wanted);
                 let grew = unproved.is_some_and(|size| size < one.stat.size);
@@ -113,24 +113,24 @@ impl Follower {
         all
     }
 
-    /// Go on in files that were renamed while nobody followed them, to names that tell nothing: their numbers tell.
-    pub(super) fn begin_renamed(&mut self) {
+    /// Find files that were renamed while nobody followed them, to names that tell nothing: their numbers tell.
+    pub(super) fn find_renamed(&self, found: &mut Vec<Found>) {
+        let mut missing: BTreeMap<u64, &Position> = self.remembered.iter().map(|(id, one)| (id.inode, one)).collect();
+        for one in &*found {
+            missing.remove(&one.stat.id.inode);
+        }
         let folder_of = |position: &Position| position.path[..name_at(&position.path)].to_vec();
-        let folders: BTreeSet<Vec<u8>> = self.remembered.values().map(folder_of).collect();
-        let inodes: BTreeSet<u64> = self.remembered.keys().map(|id| id.inode).collect();
-        let mut found = Vec::new();
+        let folders: BTreeSet<Vec<u8>> = missing.values().map(|position| folder_of(position)).collect();
         for folder in folders {
             let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&folder)) else { continue };
-            for entry in entries.flatten().filter(|entry| inodes.contains(&entry.ino())) {
+            for entry in entries.flatten().filter(|entry| missing.contains_key(&entry.ino())) {
                 let path = [&folder, entry.file_name().as_bytes()].concat();
-                let name = folder.len();
                 if let Ok(stat) = Stat::of_path(&path) {
-                    let (wanted, is_link) = (false, false);
-                    found.push(Found { path, name, folder: u32::MAX, generation: 0, stat, wanted, is_link });
+                    let (name, generation, wanted, is_link) = (folder.len(), 0, false, false);
+                    found.push(Found { path, name, folder: u32::MAX, generation, stat, wanted, is_link });
                 }
             }
         }
-        self.begin_remembered(&mut found);
     }
 
     /// Begin to read new files, those that were rotated first.
@@ -336,6 +336,15 @@ impl Follower {
             }
             Refused::Gone | Refused::Irregular | Refused::NoDescriptor => self.discovery.list_again(folder),
         }
+    }
+}
+
+impl Neighbour {
+    /// Say whether it may be this file, which has its number: where no birth times are kept, one that has another name and
+    /// was written at another time is none that we know.
+    fn may_be(&self, one: &Found) -> bool {
+        let is_known = one.stat.born != 0 || self.path.is_empty();
+        is_known || self.path == one.path || self.modified == one.stat.modified
     }
 }
 
