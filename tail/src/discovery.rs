@@ -375,7 +375,8 @@ impl Discovery {
                 }
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => {
-                    folder.again = true;
+                    // thousands of them are not asked for at each look
+                    folder.again |= troubles.len() < MOST_TROUBLES;
                     note(troubles, &path, error);
                 }
             }

@@ -151,7 +151,7 @@ def test_names_fill_no_memory(start: Start, logs: Path, kind: str) -> None:
     folder = deep(logs)
     append(folder / "a.log", "one")
     place = os.open(folder, os.O_RDONLY)
-    for number in range(25_000):
+    for number in range(20_000):
         if kind == "hard links":
             os.link("a.log", f"{number}.log", src_dir_fd=place, dst_dir_fd=place)
         elif kind == "folders":

@@ -340,11 +340,12 @@ impl Follower {
 }
 
 impl Neighbour {
-    /// Say whether it may be this file, which has its number: where no birth times are kept, one that has another name and
-    /// was written at another time is none that we know.
+    /// Say whether it may be this file, which has its number: where no birth times are kept, one whose name does not come
+    /// from the same name is none that we know.
     fn may_be(&self, one: &Found) -> bool {
-        let is_known = one.stat.born != 0 || self.path.is_empty();
-        is_known || self.path == one.path || self.modified == one.stat.modified
+        let (before, now) = (origins(&self.path[name_at(&self.path)..]), origins(&one.path[one.name..]));
+        let is_known = one.stat.born != 0 || self.path.is_empty() || self.path == one.path;
+        is_known || before.iter().any(|origin| now.contains(origin))
     }
 }
 
