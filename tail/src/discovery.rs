@@ -2,10 +2,12 @@
 //!
 //! A folder's modification time tells whether a name came or went, so at rest a folder costs one stat(2) a look. Time
 //! stamps are as coarse as a tick of the kernel's clock: after a change the folder is listed once more at the next look.
+//! Where they are whole seconds it is listed for two seconds more.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, open, statx};
 use rustix::io::Errno;
@@ -20,6 +22,8 @@ const MOST_FOLDER_BYTES: usize = 8 << 20;
 const MOST_FOUND_BYTES: usize = 12 << 20;
 /// So many troubles of one look are told of.
 const MOST_TROUBLES: usize = 200;
+/// FAT's time stamps are as coarse as that; those of other file systems that have no fractions are as coarse as a second.
+const COARSEST: Duration = Duration::from_secs(2);
 /// What getdents(2) fills at once.
 const ENTRIES: usize = 8 << 10;
 
@@ -63,6 +67,8 @@ struct Folder {
     seen: Option<(Id, i64)>,
     /// List it at the next look whether it changes or not.
     again: bool,
+    /// Its time has no fraction of a second: until then another change may not show.
+    coarse_until: Option<Instant>,
     /// The number of the last listing; what was not in that is gone.
     generation: u64,
     /// Symlinks among its files, and what they led to.
@@ -226,6 +232,7 @@ impl Discovery {
             top,
             seen: None,
             again: false,
+            coarse_until: None,
             generation: 0,
             links: Vec::new(),
         };
@@ -247,10 +254,15 @@ impl Discovery {
             Ok(stat) if stat.kind == FileType::Directory => {
                 let seen = Some((stat.id, stat.modified));
                 let moved = seen != folder.seen;
+                if moved && stat.modified % 1_000_000_000 == 0 {
+                    folder.coarse_until = Some(Instant::now() + COARSEST);
+                }
+                let coarse = folder.coarse_until.is_some_and(|until| Instant::now() < until);
+                folder.coarse_until = folder.coarse_until.filter(|_| coarse);
                 let again = std::mem::replace(&mut folder.again, moved);
                 folder.seen = seen;
                 let switched = |(path, id): &(Vec<u8>, Option<Id>)| Stat::of_path(path).ok().map(|stat| stat.id) != *id;
-                moved || again || all || folder.links.iter().any(switched)
+                moved || again || coarse || all || folder.links.iter().any(switched)
             }
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {
                 if folder.seen.take().is_some() {
