@@ -2,10 +2,12 @@
 //!
 //! A folder's modification time tells whether a name came or went, so at rest a folder costs one stat(2) a look. Time
 //! stamps are as coarse as a tick of the kernel's clock: after a change the folder is listed once more at the next look.
+//! Where they are whole seconds it is listed for two seconds more.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, open, statx};
 use rustix::io::Errno;
@@ -18,6 +20,10 @@ use crate::stat::{Id, Stat};
 const MOST_FOLDER_BYTES: usize = 8 << 20;
 /// So much is for what one look finds; the rest is left to the next one.
 const MOST_FOUND_BYTES: usize = 12 << 20;
+/// So many troubles of one look are told of.
+const MOST_TROUBLES: usize = 200;
+/// FAT's time stamps are as coarse as that; those of other file systems that have no fractions are as coarse as a second.
+const COARSEST: Duration = Duration::from_secs(2);
 /// What getdents(2) fills at once.
 const ENTRIES: usize = 8 << 10;
 
@@ -36,6 +42,8 @@ pub struct Found {
     pub stat: Stat,
     /// An argument means it.
     pub wanted: bool,
+    /// Its name is a symlink.
+    pub is_link: bool,
 }
 
 /// What went wrong with a folder or a file in it.
@@ -59,6 +67,8 @@ struct Folder {
     seen: Option<(Id, i64)>,
     /// List it at the next look whether it changes or not.
     again: bool,
+    /// Its time has no fraction of a second: until then another change may not show.
+    coarse_until: Option<Instant>,
     /// The number of the last listing; what was not in that is gone.
     generation: u64,
     /// Symlinks among its files, and what they led to.
@@ -75,10 +85,12 @@ pub struct Discovery {
     free: Vec<u32>,
     fresh: Vec<u32>,
     generation: u64,
-    /// What the folders take, and what was found in this look.
+    /// What the folders and symlinks take, and what was found in this look.
     folder_bytes: usize,
     found_bytes: usize,
     names_read: u64,
+    /// How many symlinks are watched.
+    links: usize,
 }
 
 /// What is known of a regular file in a listing.
@@ -109,6 +121,7 @@ impl Discovery {
             folder_bytes: 0,
             found_bytes: 0,
             names_read: 0,
+            links: 0,
         };
         for number in 0..discovery.patterns.len() {
             let Pattern { folder, deep, .. } = discovery.patterns[number].clone();
@@ -122,6 +135,12 @@ impl Discovery {
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_path.len()
+    }
+
+    /// Return how many symlinks are watched.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.links
     }
 
     /// Return how many names the last look has read in folders that were listed.
@@ -213,6 +232,7 @@ impl Discovery {
             top,
             seen: None,
             again: false,
+            coarse_until: None,
             generation: 0,
             links: Vec::new(),
         };
@@ -234,17 +254,24 @@ impl Discovery {
             Ok(stat) if stat.kind == FileType::Directory => {
                 let seen = Some((stat.id, stat.modified));
                 let moved = seen != folder.seen;
+                if moved && stat.modified % 1_000_000_000 == 0 {
+                    folder.coarse_until = Some(Instant::now() + COARSEST);
+                }
+                let coarse = folder.coarse_until.is_some_and(|until| Instant::now() < until);
+                folder.coarse_until = folder.coarse_until.filter(|_| coarse);
                 let again = std::mem::replace(&mut folder.again, moved);
                 folder.seen = seen;
                 let switched = |(path, id): &(Vec<u8>, Option<Id>)| Stat::of_path(path).ok().map(|stat| stat.id) != *id;
-                moved || again || all || folder.links.iter().any(switched)
+                moved || again || coarse || all || folder.links.iter().any(switched)
             }
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {
                 if folder.seen.take().is_some() {
                     self.generation += 1;
                     folder.generation = self.generation;
-                    folder.links.clear();
                 }
+                self.links -= folder.links.len();
+                self.folder_bytes -= link_cost(&folder.links);
+                folder.links.clear();
                 if !folder.top {
                     self.by_path.remove(&folder.path);
                     self.folder_bytes -= folder_cost(&folder.path);
@@ -255,8 +282,7 @@ impl Discovery {
             }
             Err(error) => {
                 folder.seen = None;
-                let path = obstacle(&folder.path);
-                troubles.push(Trouble { path, error });
+                note(troubles, &obstacle(&folder.path), error);
                 false
             }
         }
@@ -277,7 +303,7 @@ impl Discovery {
             Err(error) => {
                 folder.again = true;
                 if error != Errno::NOENT && error != Errno::NOTDIR {
-                    troubles.push(Trouble { path: folder.path.clone(), error });
+                    note(troubles, &folder.path, error);
                     self.name_by_name(number, &mut folder, found);
                 }
                 self.folders[number as usize] = Some(folder);
@@ -287,6 +313,8 @@ impl Discovery {
         self.generation += 1;
         let generation = self.generation;
         folder.generation = generation;
+        self.links -= folder.links.len();
+        self.folder_bytes -= link_cost(&folder.links);
         folder.links.clear();
         let device = folder.seen.map_or(0, |seen| seen.0.device);
         let mut path = folder.path.clone();
@@ -318,7 +346,7 @@ impl Discovery {
                     if self.folder_bytes < MOST_FOLDER_BYTES || self.by_path.contains_key(&path) {
                         self.watch(&path, &folder.deep, &folder.deep, false);
                     } else {
-                        troubles.push(Trouble { path: path.clone(), error: Errno::NOMEM });
+                        note(troubles, &path, Errno::NOMEM);
                     }
                 }
                 continue;
@@ -337,24 +365,31 @@ impl Discovery {
                 continue;
             }
             let stat = Stat::of_entry(&descriptor, name);
-            if kind == FileType::Symlink {
-                folder.links.push((path.clone(), stat.ok().map(|stat| stat.id)));
+            // those that no memory is for are looked at when the folder is listed
+            if kind == FileType::Symlink && self.folder_bytes < MOST_FOLDER_BYTES {
+                let link = (path.clone(), stat.ok().map(|stat| stat.id));
+                self.links += 1;
+                self.folder_bytes += link_cost(std::slice::from_ref(&link));
+                folder.links.push(link);
             }
             match stat {
                 Ok(stat) if stat.is_regular() => {
-                    if known == Known::No {
+                    if known != Known::Open {
                         self.found_bytes += size_of::<Found>() + path.len();
                         if self.found_bytes > MOST_FOUND_BYTES {
                             folder.again = true;
                             continue;
                         }
                     }
-                    found.push(Found { path: path.clone(), name: begin, folder: number, generation, stat, wanted });
+                    let is_link = kind == FileType::Symlink;
+                    let path = path.clone();
+                    found.push(Found { path, name: begin, folder: number, generation, stat, wanted, is_link });
                 }
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => {
-                    folder.again = true;
-                    troubles.push(Trouble { path: path.clone(), error });
+                    // thousands of them are not asked for at each look
+                    folder.again |= troubles.len() < MOST_TROUBLES;
+                    note(troubles, &path, error);
                 }
             }
         }
@@ -370,7 +405,7 @@ impl Discovery {
             let path = [folder.path.as_slice(), b"/", name].concat();
             if let Some(stat) = Stat::of_path(&path).ok().filter(Stat::is_regular) {
                 let (name, generation) = (folder.path.len() + 1, self.generation);
-                found.push(Found { path, name, folder: number, generation, stat, wanted: true });
+                found.push(Found { path, name, folder: number, generation, stat, wanted: true, is_link: false });
             }
         }
     }
@@ -379,6 +414,17 @@ impl Discovery {
 /// Return what a folder takes: its path is kept twice.
 fn folder_cost(path: &[u8]) -> usize {
     size_of::<Folder>() + 2 * path.len()
+}
+
+/// Return what a folder's symlinks take.
+fn link_cost(links: &[(Vec<u8>, Option<Id>)]) -> usize {
+    links.iter().map(|link| size_of_val(link) + link.0.len()).sum()
+}
+
+fn note(troubles: &mut Vec<Trouble>, path: &[u8], error: Errno) {
+    if troubles.len() < MOST_TROUBLES {
+        troubles.push(Trouble { path: path.to_vec(), error });
+    }
 }
 
 fn kind_of_entry(folder: &std::os::fd::OwnedFd, name: &CStr) -> FileType {

@@ -11,7 +11,7 @@ use crate::records::Records;
 use crate::stat::{Growth, Id, Stat};
 
 /// A file is known again by so many bytes before the position.
-const CONTEXT: u64 = 256;
+pub const CONTEXT: u64 = 256;
 /// So much is read at once, with the context; a pipe takes as much.
 const READ: usize = 64 << 10;
 /// So many NUL bytes are no text: a hole that was left by a truncation, or space that was allocated beforehand.
@@ -209,8 +209,10 @@ impl Followed {
     pub fn refresh(&mut self, now: Growth, time: u64) -> bool {
         let before = std::mem::replace(&mut self.growth, now);
         let written = (before.size, before.modified) != (now.size, now.modified);
+        // space that nobody has written to may be cut off: a file that was made large beforehand is closed
+        let end = self.blank.unwrap_or(before.size);
         // what never was longer than nothing may have been written and emptied meanwhile
-        if now.size < before.size || (written && now.size == 0 && self.at == 0) {
+        if now.size < end || (written && now.size == 0 && self.at == 0) {
             self.whole_until = before.modified;
             self.shrunk = true;
             self.scanned = 0;
@@ -227,6 +229,7 @@ impl Followed {
             self.rewrite = Rewrite::Confirmed(modified);
             self.unread = true;
         }
+        self.blank = self.blank.filter(|&blank| blank < now.size);
         if let (Some(blank), Some(file)) = (self.blank, &self.descriptor) {
             let mut byte = [0];
             if pread(file, &mut byte, blank) == Ok(1) && byte != [0] {
@@ -261,7 +264,14 @@ impl Followed {
         limit: u64,
     ) -> Result<Next, Errno> {
         if self.shrunk {
-            return Ok(Next::Restart);
+            if self.at < CONTEXT || !self.is_continued_by(file, self.at) {
+                return Ok(Next::Restart);
+            }
+            // all that was printed is still there: its end was cut off, or a file server told an older size
+            self.shrunk = false;
+            let rest = self.growth.size.saturating_sub(self.at).min(self.tail.len() as u64) as usize;
+            let tail = self.tail[..rest].to_vec();
+            self.keep(tail, buffer);
         }
         let size = self.growth.size.min(limit);
         if size < self.at || !(self.unread || (all && size > self.at)) {
@@ -369,9 +379,14 @@ impl Followed {
         if zeros < HOLE && !(self.restarted && zeros > 0) {
             return Ok(None);
         }
+        self.skip(end);
+        Ok(Some(true))
+    }
+
+    /// Go on behind a hole.
+    fn skip(&mut self, end: u64) {
         self.at = end;
         self.context = hash(&vec![0; end.min(CONTEXT) as usize]);
-        Ok(Some(true))
     }
 
     /// Note where a line ends that is longer than the buffer; say whether it can be printed.
@@ -385,17 +400,29 @@ impl Followed {
     ) -> Result<bool, Errno> {
         self.keep(Vec::new(), buffer);
         let until_blank = self.allocated == size;
-        if let Some(newline) = find_newline(file, buffer, self.scanned.max(reached), size, until_blank)? {
-            (self.long_until, self.long_is_last) = (newline + 1, false);
-            return Ok(true);
+        match find_line_end(file, buffer, self.scanned.max(reached), size, until_blank)? {
+            LineEnd::Newline(newline) => {
+                (self.long_until, self.long_is_last) = (newline + 1, false);
+                return Ok(true);
+            }
+            LineEnd::Hole(begin, end) => {
+                let text = content_end(file, buffer, self.at, begin)?;
+                if text > self.at {
+                    (self.long_until, self.long_is_last) = (text, true);
+                } else {
+                    self.skip(end);
+                }
+                return Ok(true);
+            }
+            LineEnd::None => {}
         }
-        self.scanned = size;
         let end = if blank.is_some() && !all { self.at } else { content_end(file, buffer, self.at, size)? };
         if all && end > self.at {
             (self.long_until, self.long_is_last) = (end, true);
             return Ok(true);
         }
         self.blank = blank.or((end < size).then_some(end));
+        self.scanned = self.blank.unwrap_or(size);
         self.unread = false;
         Ok(false)
     }
@@ -454,14 +481,17 @@ impl Followed {
     }
 }
 
-/// Say whether two files begin alike, as far as the shorter one goes, with something.
+/// Say whether two files have the same up to a size, as far as their first bytes and those before it tell.
 #[must_use]
-pub fn begin_alike(one: impl AsFd, other: impl AsFd) -> bool {
-    let (mut left, mut right) = ([0; CONTEXT as usize], [0; CONTEXT as usize]);
-    match (read_at(one.as_fd(), &mut left, 0), read_at(other.as_fd(), &mut right, 0)) {
-        (Ok(a), Ok(b)) => a.min(b) > 0 && left[..a.min(b)] == right[..a.min(b)],
-        _ => false,
-    }
+pub fn agree(one: impl AsFd, other: impl AsFd, size: u64) -> bool {
+    let length = size.min(CONTEXT) as usize;
+    let same = |at| {
+        let (mut left, mut right) = ([0; CONTEXT as usize], [0; CONTEXT as usize]);
+        read_at(one.as_fd(), &mut left[..length], at) == Ok(length)
+            && read_at(other.as_fd(), &mut right[..length], at) == Ok(length)
+            && left == right
+    };
+    same(0) && same(size - length as u64)
 }
 
 /// Return the position behind the last newline before the end, at most `READ` bytes before it, and the hash of what
@@ -485,32 +515,47 @@ pub fn end_of_lines(file: BorrowedFd<'_>, buffer: &mut Buffer, size: u64) -> Res
     Ok((position, hash(&buffer.bytes[end - context..end])))
 }
 
-/// Return the position of the first newline in a range; with `until_blank` only before 64 KiB of NULs.
-fn find_newline(
+/// Where a line ends that has no end in the buffer.
+enum LineEnd {
+    /// At this newline.
+    Newline(u64),
+    /// Before a hole of more than 64 KiB, which begins here at the latest, and behind which this is the first byte.
+    Hole(u64, u64),
+    /// Nowhere yet.
+    None,
+}
+
+/// Return where the line ends that a range begins in; with `until_blank` only before 64 KiB of NULs.
+fn find_line_end(
     file: BorrowedFd<'_>,
     buffer: &mut Buffer,
     from: u64,
     to: u64,
     until_blank: bool,
-) -> Result<Option<u64>, Errno> {
+) -> Result<LineEnd, Errno> {
     let mut at = from;
     while at < to {
         let length = (to - at).min(READ as u64) as usize;
         let count = read_at(file, &mut buffer.bytes[..length], at)?;
         let chunk = &buffer.bytes[..count];
         if let Some(found) = memchr::memchr(b'\n', chunk) {
-            return Ok(Some(at + found as u64));
+            return Ok(LineEnd::Newline(at + found as u64));
         }
         let blank = chunk.iter().all(|&byte| byte == 0);
         if count == 0 || (until_blank && blank) {
             break;
         }
+        let begin = at;
         at += count as u64;
         if blank {
-            at = behind_hole(file, at, to);
+            let end = behind_hole(file, at, to);
+            if end > at {
+                let content = find_content(file, buffer, end, to)?;
+                return Ok(content.map_or(LineEnd::None, |content| LineEnd::Hole(begin, content)));
+            }
         }
     }
-    Ok(None)
+    Ok(LineEnd::None)
 }
 
 /// Return the position of the first byte in a range that is no NUL.

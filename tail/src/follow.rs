@@ -50,6 +50,8 @@ struct Neighbour {
     /// A listing did not have it: renamed meanwhile, or gone.
     missed: bool,
     path: Vec<u8>,
+    /// How long it was when it was taken for a copy: if it grows it may be none. None if a truncation proved it.
+    size: Option<u64>,
     /// When it was last written, as far as that was dealt with: a rotation may write each copy into the same file.
     modified: i64,
     /// The look at which it came up, if the file that it may come from was in place then.
@@ -155,6 +157,8 @@ pub struct Follower {
     noticed: bool,
     open: usize,
     limit: usize,
+    /// The limit that we began with.
+    most_open: usize,
     /// Where the search for idle files goes on, and at which look it found none.
     hand: u32,
     none_idle: u64,
@@ -197,6 +201,7 @@ impl Follower {
             noticed: false,
             open: 0,
             limit: limit as usize,
+            most_open: limit as usize,
             hand: 0,
             none_idle: u64::MAX,
             phase: Phase::Running,
@@ -276,6 +281,7 @@ impl Follower {
     /// The signal came: all that is there now is printed.
     fn begin_end(&mut self) {
         self.output.hurry();
+        self.list_all_at = Instant::now();
         self.look();
         if self.options.native {
             for file in self.table.files_mut() {
@@ -301,6 +307,7 @@ impl Follower {
                     return false;
                 }
                 self.phase = Phase::Last;
+                self.list_all_at = now;
                 self.look();
                 for file in self.table.files_mut() {
                     file.target = file.growth.size;
@@ -326,7 +333,7 @@ impl Follower {
 
     /// Return the pause between two looks.
     fn interval(&self) -> Duration {
-        let many = (self.table.len() + self.discovery.len()) as u64;
+        let many = (self.table.len() + self.discovery.len() + self.discovery.links()) as u64;
         let listing = self.discovery.names_read() * MICROSECONDS_EACH_NAME;
         let pause = self.options.poll.max(Duration::from_micros(listing.max(many * MICROSECONDS_EACH)));
         if self.phase == Phase::Running { pause } else { pause.min(ONCE_MORE) }

@@ -1,7 +1,7 @@
 //! Which files are meant: paths, globs, and `DIR/**/NAME` for any depth.
 
 /// Endings of compressed files: a glob never means them.
-const COMPRESSED: [&[u8]; 5] = [b".gz", b".zst", b".xz", b".bz2", b".zip"];
+const COMPRESSED: [&[u8]; 8] = [b".gz", b".zst", b".xz", b".bz2", b".zip", b".lz4", b".lzma", b".Z"];
 
 /// One argument: a folder, taken literally, and a name or glob in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl Pattern {
 #[must_use]
 pub fn is_compressed(name: &[u8]) -> bool {
     COMPRESSED.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Return where the name begins in a path.
+#[must_use]
+pub fn name_at(path: &[u8]) -> usize {
+    path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1)
 }
 
 /// Return a path's folder and name; without a slash the folder is the current one.

@@ -124,6 +124,19 @@ def test_names_of_copies(start: Start, logs: Path, copy: str) -> None:
     assert sidecar.settled() == b"one\ntwo\nthree\n"
 
 
+def test_a_copy_in_a_subfolder(start: Start, logs: Path) -> None:
+    """It is a file like any other."""
+    (logs / "old").mkdir()
+    append(logs / "app.log", "one")
+    sidecar = start("**/*")
+    sidecar.prints(["one"])
+    shutil.copy(logs / "app.log", logs / "old/app.log.1")
+    os.truncate(logs / "app.log", 0)
+    append(logs / "app.log", "two")
+    until(lambda: len(sidecar.lines) == 3, "three lines")
+    assert sorted(sidecar.end().decode().splitlines()) == ["one", "one", "two"]
+
+
 def test_a_copy_that_takes_long(start: Start, logs: Path) -> None:
     """It is seen while it is being made, and again when the file is truncated."""
     lines = [f"line {number}" for number in range(1000)]
@@ -144,6 +157,80 @@ def test_a_copy_that_takes_long(start: Start, logs: Path) -> None:
     append(logs / "app.log", "next")
     sidecar.prints([*lines, "late", "next"])
     assert sidecar.settled().decode().splitlines() == [*lines, "late", "next"]
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "*.log", "*"])
+class TestCopiesWithoutTruncation:
+    """Rotation that copies the file and removes it: the copy has nothing new."""
+
+    LINES = tuple(f"{number} {'x' * 100}" for number in range(10))
+
+    @pytest.mark.parametrize("copy", ["app.log.1", "app.log-20260101", "app-20260101.log"])
+    def test_copied_and_removed(self, start: Start, logs: Path, pattern: str, copy: str) -> None:
+        """Before the application makes its file again."""
+        append(logs / "app.log", *self.LINES)
+        sidecar = start(pattern)
+        sidecar.prints(self.LINES)
+        append(logs / "app.log", "late")
+        shutil.copy(logs / "app.log", logs / copy)
+        (logs / "app.log").unlink()
+        sidecar.looks()
+        append(logs / "app.log", "next")
+        sidecar.prints([*self.LINES, "late", "next"])
+        assert sidecar.end() == sidecar.printed
+
+    def test_renamed_copied_and_removed(self, start: Start, logs: Path, pattern: str) -> None:
+        """As logrotate's renamecopy does: a new file is in place when the copy of the old one is made."""
+        append(logs / "app.log", *self.LINES)
+        sidecar = start(pattern)
+        sidecar.prints(self.LINES)
+        (logs / "app.log").rename(logs / "app.log.tmp")
+        append(logs / "app.log", "next")
+        sidecar.looks()
+        shutil.copy(logs / "app.log.tmp", logs / "app.log.1")
+        (logs / "app.log.tmp").unlink()
+        sidecar.looks()
+        assert sidecar.end() == "".join(f"{line}\n" for line in [*self.LINES, "next"]).encode()
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_links_to_the_file(start: Start, logs: Path, when: str) -> None:
+    """The copy is known by the file's own name, whichever of its names is listed first."""
+    links = [logs / f"{letter}-latest.log" for letter in "abyz"]
+    append(logs / "app.log", "one")
+    if when == "at the start":
+        for link in links:
+            link.symlink_to("app.log")
+    sidecar = start("*")
+    sidecar.prints(["one"])
+    if when == "later":
+        for link in links:
+            link.symlink_to("app.log")
+    sidecar.looks(3)
+    expected = ["one"]
+    for number in range(3):
+        append(logs / "app.log", f"late {number}")
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", f"next {number}")
+        expected += [f"late {number}", f"next {number}"]
+        sidecar.prints(expected)
+        sidecar.looks()
+    assert sidecar.settled().decode().splitlines() == expected
+
+
+def test_a_copy_of_a_file_that_has_no_descriptor(start: Start, logs: Path) -> None:
+    """It is known as a copy, too."""
+    lines = [f"{number} {'x' * 300}" for number in range(30)]
+    for number, line in enumerate(lines):
+        append(logs / f"{number:02}.log", line)
+    sidecar = start("*", descriptors=20)
+    until(lambda: len(sidecar.lines) == 30, "all files")
+    for number in range(30):
+        shutil.copy(logs / f"{number:02}.log", logs / f"{number:02}.log.1")
+    sidecar.looks(3)
+    for number in range(30):
+        os.truncate(logs / f"{number:02}.log", 0)
+    assert sorted(sidecar.end().decode().splitlines()) == sorted(lines)
 
 
 def test_a_backup_is_no_rotation(start: Start, logs: Path) -> None:
@@ -228,6 +315,55 @@ class TestNuls:
                 at += 4
                 sidecar.looks()
                 assert sidecar.end() == text[:at]
+
+    @pytest.mark.parametrize("size", [10_000, 32 << 20])
+    @pytest.mark.parametrize("lines", [3, 300])
+    @pytest.mark.parametrize("rest", ["", "half a line"])
+    def test_what_is_left_of_that_is_cut_off(  # noqa: PLR0917 - fixtures and parameters
+        self, start: Start, logs: Path, size: int, lines: int, rest: str
+    ) -> None:
+        """Who closes such a file gives its space back: nothing comes again, and it goes on."""
+        text = "".join(f"line {number}\n" for number in range(lines)) + rest
+        with (logs / "app.log").open("w+b", buffering=0) as file:
+            file.truncate(size)
+            sidecar = start("app.log")
+            sidecar.looks()
+            file.write(text.encode())
+            sidecar.prints(text.removesuffix(rest))
+            sidecar.looks()
+            file.truncate(len(text))
+            sidecar.looks()
+            file.write(b" goes on\n")
+        sidecar.prints(f"{text} goes on\n")
+
+    def test_it_is_cut_off_before_all_is_printed(self, start: Start, logs: Path) -> None:
+        """The bytes before the position tell that it is still the same file."""
+        lines = [f"{number} {'x' * 100}" for number in range(10_000)]
+        sidecar = start("app.log", stalled=True)
+        with (logs / "app.log").open("w+b", buffering=0) as file:
+            file.truncate(32 << 20)
+            file.write("".join(f"{line}\n" for line in lines).encode())
+            until(lambda: str(logs / "app.log") in sidecar.open_files, "the file is open")
+            sidecar.looks_while_stalled()
+            file.truncate(file.tell())
+        sidecar.looks_while_stalled()
+        sidecar.valve.set()
+        sidecar.prints(lines)
+
+    def test_an_unfinished_line_is_cut_off(self, start: Start, logs: Path) -> None:
+        """As a writer does whose disk was full: the lines before it do not come again."""
+        lines = [f"{number} {'x' * 100}" for number in range(10)]
+        append(logs / "app.log", *lines)
+        sidecar = start("app.log")
+        sidecar.prints(lines)
+        size = (logs / "app.log").stat().st_size
+        with (logs / "app.log").open("a") as file:
+            file.write("half a line")
+        sidecar.looks()
+        os.truncate(logs / "app.log", size)
+        sidecar.looks()
+        append(logs / "app.log", "next")
+        sidecar.prints([*lines, "next"])
 
     def test_nuls_between_lines_are_content(self, start: Start, logs: Path) -> None:
         """As soon as something follows."""

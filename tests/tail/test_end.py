@@ -124,6 +124,17 @@ class TestSigterm:
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.end() == b"one\n"
 
+    @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2"])
+    def test_signals_of_rotations(self, start: Start, logs: Path, name: str) -> None:
+        """They are for the application, and change nothing."""
+        append(logs / "app.log", "one")
+        sidecar = start()
+        sidecar.prints(["one"])
+        sidecar.process.send_signal(signal.Signals[name])
+        append(logs / "app.log", "two")
+        sidecar.prints(["one", "two"])
+        assert sidecar.end() == b"one\ntwo\n"
+
     def test_sigint(self, start: Start, logs: Path) -> None:
         """People press ^C, and lose no line either."""
         append(logs / "app.log", "one")
@@ -215,6 +226,10 @@ class TestTrouble:
             sidecar.complains("checkpoint")
             append(logs / "app.log", "two")
             sidecar.prints(["one", "two"])
+            sidecar.looks()
+            tried = state.stat().st_mtime_ns
+            sidecar.looks(3)
+            assert state.stat().st_mtime_ns == tried  # at rest it does not try again and again
             (state / "ballast").unlink()
             append(logs / "app.log", "three")
             sidecar.prints(["one", "two", "three"])

@@ -90,7 +90,7 @@ class TestWhichFiles:
         (logs / "loop").symlink_to(logs)
         assert start("**/*.log").settled() == b"once\n"
 
-    @pytest.mark.parametrize("suffix", ["gz", "zst", "xz", "bz2", "zip"])
+    @pytest.mark.parametrize("suffix", ["gz", "zst", "xz", "bz2", "zip", "lz4", "lzma", "Z"])
     def test_compressed_files_match_no_glob(self, start: Start, logs: Path, suffix: str) -> None:
         """A glob that means everything doesn't mean them."""
         append(logs / f"app.log.{suffix}", "compressed")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import select
 import subprocess
 import threading
@@ -29,6 +30,23 @@ def test_a_hole_of_a_terabyte(start: Start, logs: Path, before: bytes) -> None:
     sidecar.looks()
     expected = sorted([*before.decode().splitlines(), "two"])
     assert sorted(sidecar.end(seconds=5).decode().splitlines()) == expected
+
+
+@pytest.mark.parametrize("before", [b"", b"one\n", b"one\nhalf a line"], ids=["nothing", "a line", "half a line"])
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_lines_behind_a_hole_of_a_terabyte(start: Start, logs: Path, before: bytes, when: str) -> None:
+    """They are printed, and the hole is not."""
+    (logs / "hole.log").write_bytes(before)
+    os.truncate(logs / "hole.log", SPARSE)
+    if when == "at once":
+        append(logs / "hole.log", "behind")
+    sidecar = start()
+    if when == "later":
+        sidecar.looks()
+        append(logs / "hole.log", "behind")
+    sidecar.prints(before + b"behind\n")
+    append(logs / "hole.log", "more")
+    sidecar.prints(before + b"behind\nmore\n")
 
 
 def test_a_time_that_is_changed_alone(start: Start, logs: Path) -> None:
@@ -125,6 +143,48 @@ def test_a_standard_error_that_nobody_reads(logs: Path, tmp_path: Path, program:
     assert printed == b"one\n"
     assert all(len(line) < 4096 for line in said.splitlines())
     assert sidecar.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["hard links", "symlinks", "symlinks that can't be followed", "folders"])
+def test_names_fill_no_memory(start: Start, logs: Path, kind: str) -> None:
+    """Names that add no file are not all remembered either."""
+    folder = deep(logs)
+    append(folder / "a.log", "one")
+    place = os.open(folder, os.O_RDONLY)
+    for number in range(20_000):
+        if kind == "hard links":
+            os.link("a.log", f"{number}.log", src_dir_fd=place, dst_dir_fd=place)
+        elif kind == "folders":
+            os.mkdir(str(number), dir_fd=place)
+        else:
+            # a path that goes through a file, or on to a name that is too long
+            target = "nowhere" if kind == "symlinks" else "x" * 256
+            os.symlink(target, f"{number}.log", dir_fd=place)
+    os.close(place)
+    sidecar = start("**/*.log")
+    sidecar.prints(["one"])
+    sidecar.looks()
+    append(folder / "a.log", "two")
+    sidecar.prints(["one", "two"])
+    assert sidecar.peak() < 48 << 10
+
+
+def test_descriptors_that_run_short_for_a_while(start: Start, logs: Path) -> None:
+    """When there are some again they are used."""
+    sidecar = start()
+    sidecar.looks()
+    resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (14, 1024))
+    for number in range(40):
+        append(logs / f"{number}.log", f"line {number}")
+    until(lambda: len(sidecar.lines) == 40, "all files")
+    resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+
+    def all_open() -> bool:
+        for number in range(40):
+            append(logs / f"{number}.log", "more")
+        return sum(".log" in path for path in sidecar.open_files) == 40
+
+    until(all_open, "all files are open")
 
 
 @pytest.mark.parametrize("kind", ["files", "folders"])

@@ -1,6 +1,8 @@
 """A file is known again by device, inode, birth time and the bytes before the position: inodes are used again."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,36 @@ class TestUsedAgain:
         append(closed, "end")
         sidecar.prints("one\n" * 40 + f"{content}end\n")
         assert sidecar.end() == sidecar.printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_file_system_without_birth_times(start: Start, logs: Path, tmp_path: Path) -> None:
+    """A new file in the inode of a copy that was removed is printed."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    for command in (["mkfs.ext2", "-q", "-I", "128", image], ["mount", "-o", "loop", image, logs]):
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("this machine can't make and mount such a file system")
+    sidecar = start("*")
+    try:
+        expected: list[str] = []
+        for number in range(4):
+            append(logs / "app.log", f"line {number}")
+            sidecar.prints([*expected, f"line {number}"], seconds=5)  # its times are whole seconds, too
+            sidecar.looks()
+            shutil.copy(logs / "app.log", logs / "app.log.1")
+            os.truncate(logs / "app.log", 0)
+            sidecar.looks()
+            (logs / "app.log.1").unlink()
+            append(logs / f"new-{number}.txt", f"new {number}")
+            expected += [f"line {number}", f"new {number}"]
+            sidecar.prints(expected, seconds=5)
+    finally:
+        sidecar.kill()
+        subprocess.run(["umount", str(logs)], check=True)
 
 
 def test_a_file_that_comes_back(start: Start, logs: Path, tmp_path: Path) -> None:

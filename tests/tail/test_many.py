@@ -56,6 +56,21 @@ def test_ten_thousand_files_in_a_tree(start: Start, logs: Path, descriptors: int
     assert not sidecar.errors
 
 
+def test_files_that_live_for_a_moment(start: Start, logs: Path) -> None:
+    """What was removed makes room for what is there."""
+    append(logs / "app.log", "first")
+    sidecar = start("*.log", descriptors=40)
+    lines = ["first"]
+    for number in range(100):
+        append(logs / f"job-{number}.log", f"job {number}")
+        lines.append(f"job {number}")
+        until(lambda: len(sidecar.lines) == len(lines), f"the line of job {number}")
+        (logs / f"job-{number}.log").unlink()
+    append(logs / "app.log", "last")
+    sidecar.prints([*lines, "last"])
+    assert not sidecar.errors
+
+
 def test_sigterm_is_heard_among_many_files(start: Start, logs: Path) -> None:
     """While they are being read for the first time."""
     lines = tree(logs, 1, 3000)
@@ -182,9 +197,12 @@ class TestStalledReader:
 CALLS = "open,openat,write,rename,renameat,ftruncate,unlink,unlinkat,pread64,ppoll,close"
 
 
-@pytest.mark.skipif(
+needs_strace = pytest.mark.skipif(
     not (shutil.which("strace") or os.environ.get(REQUIRED)), reason="there is no strace; apt-get install strace"
 )
+
+
+@needs_strace
 class TestKilledAtAnySystemCall:
     """Whatever it was doing: the next one goes on, nothing is lost, and little comes again."""
 
@@ -226,6 +244,31 @@ class TestKilledAtAnySystemCall:
             last.terminate()
             printed += last.communicate()[0].decode().splitlines()
         assert set(printed) == set(wanted)
+
+
+@needs_strace
+def test_a_descriptor_that_its_file_server_has_forgotten(logs: Path, tmp_path: Path, program: Path) -> None:
+    """The file is opened again by its name, and goes on."""
+    (tmp_path / "state").mkdir()
+    environment = {"PILLION_STATE": str(tmp_path / "state"), "PILLION_POLL": "0.02"}
+    inject = "--inject=fstat:error=ESTALE:when=20+"
+    words = ["strace", "-o", "/dev/null", "--trace=fstat", inject, program, logs / "app.log"]
+    printed = bytearray()
+    with subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.PIPE, env=environment, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+
+        def has(line: str) -> bool:
+            printed.extend(process.stdout.read() or b"")  # type: ignore[union-attr]
+            return printed.endswith(f"{line}\n".encode())
+
+        for number in range(10):
+            append(logs / "app.log", f"line {number}")
+            until(lambda number=number: has(f"line {number}"), "the line")  # type: ignore[misc]
+        os.killpg(process.pid, signal.SIGKILL)
+    assert printed.decode().splitlines() == [f"line {number}" for number in range(10)]
 
 
 def caught(pid: int) -> bool:

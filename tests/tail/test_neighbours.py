@@ -99,6 +99,52 @@ class TestNeighbours:
         sidecar.prints(["one", "two"])
 
 
+HEADERS = ("id,name,amount\n", "# Logfile created on 2026-01-01 00:00:00 +0000\n", "a banner " * 100 + "\n")
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=["short", "a line", "long"])
+class TestBeginningsThatAreAlike:
+    """Files that begin with the same header are no copies of each other, whatever their names look like."""
+
+    @pytest.mark.parametrize("name", ["app-1.log", "app.1.log", "app-20260101.log", "app-old.log"])
+    def test_header_first(self, start: Start, logs: Path, header: str, name: str) -> None:
+        """As long as it has nothing else it may become a copy; then it is printed whole."""
+        (logs / "app.log").write_text(f"{header}one\n")
+        sidecar = start("*.log")
+        sidecar.prints(f"{header}one\n")
+        (logs / name).write_text(header)
+        sidecar.looks(5)
+        append(logs / name, "two", "three")
+        sidecar.prints(f"{header}one\n{header}two\nthree\n")
+
+    def test_at_the_end(self, start: Start, logs: Path, header: str) -> None:
+        """What was written just before it is printed, too."""
+        (logs / "app.log").write_text(f"{header}one\n")
+        sidecar = start("*.log")
+        sidecar.prints(f"{header}one\n")
+        (logs / "app-1.log").write_text(header)
+        sidecar.looks(5)
+        append(logs / "app-1.log", "two")
+        assert sidecar.end().decode() == f"{header}one\n{header}two\n"
+
+    def test_nothing_else(self, start: Start, logs: Path, header: str) -> None:
+        """It can't be told from a copy, and is not printed."""
+        (logs / "app.log").write_text(f"{header}one\n")
+        sidecar = start("*.log")
+        sidecar.prints(f"{header}one\n")
+        (logs / "app-1.log").write_text(header)
+        sidecar.looks()
+        assert sidecar.end().decode() == f"{header}one\n"
+
+    def test_the_first_has_nothing_else(self, start: Start, logs: Path, header: str) -> None:
+        """A copy is not longer than what it is a copy of."""
+        (logs / "app.log").write_text(header)
+        sidecar = start("*.log")
+        sidecar.prints(header)
+        (logs / "app-1.log").write_text(f"{header}two\n")
+        sidecar.prints(f"{header}{header}two\n")
+
+
 class TestUnreadable:
     """A folder that can't be read is named, and read as soon as it can be."""
 

@@ -1,7 +1,9 @@
 """A sidecar that was killed: the next one goes on from the checkpoint."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,70 @@ class TestCheckpoint:
         append(logs / "app.log.1", "four")
         append(logs / "app.log", "five")
         start("app.log").prints(["two", "three", "four", "five"])
+
+    @pytest.mark.parametrize("name", ["app.log.old", "app-2026-01-01T00-00-00.000.log", "app_1.log"])
+    def test_rotation_while_it_was_down_and_the_first_is_gone(self, start: Start, logs: Path, name: str) -> None:
+        """The checkpoint tells that it was there: what has such a name comes from it."""
+        append(logs / "app.log", "one")
+        first = start("app.log")
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        (logs / "app.log").unlink()
+        append(logs / name, "two")
+        append(logs / "app.log", "three")
+        start("app.log").prints(["two", "three"])
+
+    @pytest.mark.parametrize("name", ["app1.log", "app.log00001", "@4000000065e5.u", "app.log.tmp", "moved"])
+    def test_a_name_that_tells_nothing(self, start: Start, logs: Path, name: str) -> None:
+        """A file that was renamed while it was down is known by its number."""
+        append(logs / "app.log", "one")
+        first = start("app.log")
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        append(logs / "app.log", "two")
+        (logs / "app.log").rename(logs / name)
+        append(logs / "app.log", "three")
+        second = start("app.log")
+        second.prints(["two", "three"])
+        append(logs / name, "four")
+        second.prints(["two", "three", "four"])
+
+    def test_removed_while_it_was_down(self, start: Start, logs: Path) -> None:
+        """Nobody has what was not printed of it."""
+        append(logs / "app.log", "one")
+        first = start("app.log")
+        first.prints(["one"])
+        first.looks()
+        first.kill()
+        append(logs / "app.log", "two")
+        (logs / "app.log").unlink()
+        append(logs / "app.log", "three")
+        start("app.log").prints(["three"])
+
+    def test_a_file_that_cant_be_read_for_a_while(self, program: Path) -> None:
+        """Its position is kept until it can be read again."""
+        user = 65532 if os.geteuid() == 0 else os.geteuid()  # root reads everything
+        with tempfile.TemporaryDirectory() as scratch:  # pytest's own folder is closed to others
+            folder = Path(scratch)
+            folder.chmod(0o755)
+            own = Path(shutil.copy(program, folder / "pillion-tail"))
+            append(folder / "app.log", "one")
+            first = Sidecar(folder, own, [f"{folder}/*.log"], {}, user=user)
+            first.prints(["one"])
+            first.looks()
+            first.kill()
+            append(folder / "app.log", "two")
+            (folder / "app.log").chmod(0)
+            second = Sidecar(folder, own, [f"{folder}/*.log"], {}, user=user)
+            try:
+                second.complains("can't read")
+                second.looks(3)
+                (folder / "app.log").chmod(0o644)
+                second.prints(["two"])
+            finally:
+                second.kill()
 
     def test_a_renamed_file_goes_on(self, start: Start, logs: Path) -> None:
         """It is still followed after a restart."""

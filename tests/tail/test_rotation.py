@@ -86,6 +86,23 @@ class TestRename:
         sidecar.settled()
         assert len(sidecar.lines) == 130
 
+    def test_overwritten_after_it_was_renamed(self, start: Start, logs: Path) -> None:
+        """As shred does before it removes a file: that is no log any more."""
+        append(logs / "app.log", "one")
+        sidecar = start("app.log")
+        sidecar.prints(["one"])
+        (logs / "app.log").rename(logs / "app.log.1")
+        append(logs / "app.log", "two")
+        sidecar.prints(["one", "two"])
+        sidecar.looks()
+        for fill in (b"a", b"b"):
+            with (logs / "app.log.1").open("r+b") as file:
+                file.write(fill * 4095 + b"\n")
+            sidecar.looks()
+        (logs / "app.log.1").unlink()
+        append(logs / "app.log", "three")
+        sidecar.prints(["one", "two", "three"])
+
     def test_old_rotated_files_are_not_printed(self, start: Start, logs: Path) -> None:
         """What was rotated before the sidecar started is not meant by the pattern."""
         append(logs / "app.log.1", "old")
@@ -235,6 +252,16 @@ class TestRewriting:
             (logs / "temporary").rename(logs / "app.log")
             sidecar.looks()
         assert sidecar.settled().decode().splitlines() == [f"version {number}" for number in range(5)]
+
+    def test_its_beginning_is_cut_off(self, start: Start, logs: Path) -> None:
+        """What is left of it is another version."""
+        lines = [f"{number} {'x' * 100}" for number in range(10)]
+        append(logs / "app.log", *lines)
+        sidecar = start("app.log")
+        sidecar.prints(lines)
+        (logs / "app.log").write_text("".join(f"{line}\n" for line in lines[-3:]))
+        append(logs / "app.log", "more")
+        sidecar.prints([*lines, *lines[-3:], "more"])
 
     def test_touch_prints_nothing(self, start: Start, logs: Path) -> None:
         """Nothing was written."""

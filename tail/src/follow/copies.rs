@@ -3,6 +3,7 @@
 use super::{Follower, Phase};
 use crate::checkpoint::hash;
 use crate::file::Followed;
+use crate::pattern::name_at;
 use crate::rotation::origins;
 use crate::stat::Stat;
 
@@ -10,6 +11,13 @@ impl Follower {
     /// A file was written anew. If a copy of what it held is found, that is read from where we were; otherwise return the
     /// line that had no end.
     pub(super) fn restart(&mut self, number: u32, index: usize) -> Option<Vec<u8>> {
+        let file = self.table.stream(number)?.files.get(index)?;
+        let seen = self.discovery.is_current(file.seen_in.0, file.seen_in.1);
+        if seen && !self.is_wanted(file) && !file.is_copy {
+            // who overwrites a file that was rotated away writes no log: shred, or the next copy
+            self.finish(number, index);
+            return None;
+        }
         let copies = self.find_copies(number, index);
         let serial = self.table.serial();
         let file = self.table.stream_mut(number)?.files.get_mut(index)?;
@@ -87,7 +95,6 @@ impl Follower {
 
 /// Say whether a file's name is one that rotations make of another path.
 fn comes_from(path: &[u8], origin: &[u8]) -> bool {
-    let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    let (folder, name) = path.split_at(name);
+    let (folder, name) = path.split_at(name_at(path));
     origin.strip_prefix(folder).is_some_and(|of| origins(name).iter().any(|one| one.name == of))
 }

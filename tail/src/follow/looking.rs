@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
+use super::placing::MOST_FILE_BYTES;
 use super::{Follower, Phase};
 use crate::checkpoint::Record;
 use crate::complaints::{say, shown};
@@ -18,6 +19,8 @@ const LIST_ALL: Duration = Duration::from_secs(10);
 const LIST_ALL_MICROSECONDS_EACH: u64 = 10_000;
 /// So many renamed files stay open: the application may go on in them.
 const RENAMED_OPEN: usize = 100;
+/// When descriptors or memory run short, removed files are closed after so long without growth.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Follower {
     /// Look at all files and folders.
@@ -26,6 +29,9 @@ impl Follower {
         let now = Instant::now();
         let all = now >= self.list_all_at;
         if all {
+            // what ran short may be there again
+            self.limit = self.most_open;
+            self.dirty |= self.journal.wants_all();
             let pause = Duration::from_micros(self.discovery.len() as u64 * LIST_ALL_MICROSECONDS_EACH);
             self.list_all_at = now + LIST_ALL.max(pause);
         }
@@ -41,8 +47,10 @@ impl Follower {
             None => Known::No,
         };
         let listed = self.discovery.scan(all, &mut is_known, &mut found, &mut troubles);
-        self.absorb(found);
-        let complete = troubles.is_empty();
+        if listed && !self.remembered.is_empty() {
+            self.find_renamed(&mut found);
+        }
+        let complete = self.absorb(found) && troubles.is_empty();
         for trouble in troubles {
             self.complain_of(&trouble);
         }
@@ -145,6 +153,10 @@ impl Follower {
                 if let Some(descriptor) = &file.descriptor {
                     if let Ok(growth) = Growth::of(descriptor) {
                         grew |= file.refresh(growth, time);
+                    } else {
+                        // a file server has forgotten the descriptor: the next one is opened by name
+                        file.descriptor = None;
+                        self.open -= 1;
                     }
                 } else if !self.discovery.is_current(file.seen_in.0, file.seen_in.1) {
                     // a listing may miss what is renamed meanwhile, so two have to
@@ -199,7 +211,9 @@ impl Follower {
     /// are too large together.
     pub(super) fn let_go(&mut self) {
         let now = self.milliseconds();
-        let patience = self.options.patience.as_millis() as u64;
+        let short = self.open >= self.limit - self.limit / 8 || self.table.cost() > MOST_FILE_BYTES / 2;
+        let patience = if short { self.options.patience.min(SHORT_PATIENCE) } else { self.options.patience };
+        let patience = patience.as_millis() as u64;
         let in_flight = self.batch.as_ref().map_or(0, |batch| batch.serial);
         let mut removed = Vec::new();
         for number in 0..self.table.bound() {
@@ -223,7 +237,7 @@ impl Follower {
                         ));
                     }
                     file.closing |= expired;
-                } else if expired && self.open > RENAMED_OPEN && file.serial != in_flight {
+                } else if expired && (short || self.open > RENAMED_OPEN) && file.serial != in_flight {
                     if !self.discovery.is_current(file.seen_in.0, file.seen_in.1) {
                         file.closing = true;
                     } else if file.is_idle() {

@@ -1,36 +1,44 @@
 //! Files that a listing showed: where they belong, and where reading them begins.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
 use std::time::Instant;
 
 use super::{Follower, Neighbour, Phase, Place};
-use crate::checkpoint::{Known, Record, hash};
+use crate::checkpoint::{Known, Position, Record, hash};
 use crate::complaints::shown;
 use crate::discovery::Found;
-use crate::file::{Followed, begin_alike, end_of_lines};
+use crate::file::{CONTEXT, Followed, agree, end_of_lines};
 use crate::options::Start;
+use crate::pattern::name_at;
 use crate::rotation::{number, origins};
-use crate::stat::Growth;
+use crate::stat::{Growth, Stat};
 use crate::volume::Refused;
 
 /// So much memory is for files: some 40,000 of them. The rest is not followed.
-const MOST_FILE_BYTES: usize = 24 << 20;
+pub(super) const MOST_FILE_BYTES: usize = 24 << 20;
 /// So many files that are not printed are known again; each takes memory, too.
 const MOST_NEIGHBOURS: usize = 4096;
 
 impl Follower {
-    /// Take over what listings showed: files under other names, new ones, those that were rotated.
-    pub(super) fn absorb(&mut self, found: Vec<Found>) {
+    /// Take over what listings showed: files under other names, new ones, those that were rotated. Say whether all that
+    /// the checkpoint has of them could be opened.
+    pub(super) fn absorb(&mut self, found: Vec<Found>) -> bool {
         let mut new = Vec::new();
         for one in found {
             let seen_in = (one.folder, one.generation);
+            let stream = self.table.by_id(one.stat.id).and_then(|number| self.table.stream(number));
+            let is_own = one.wanted && stream.is_some_and(|stream| stream.origin == one.path);
             if let Some(file) = self.table.file_mut(one.stat.id) {
                 if file.born == one.stat.born {
                     if *file.path != *one.path {
-                        // of several names the one that an argument means counts
+                        // of several names that arguments mean its own one counts
                         let has_better =
                             file.wanted_in == seen_in || self.discovery.is_current(file.wanted_in.0, file.wanted_in.1);
-                        if one.wanted || !has_better {
+                        if is_own || !has_better {
                             file.path = one.path.as_slice().into();
                             file.dirty = true;
                         }
@@ -46,13 +54,22 @@ impl Follower {
                 let stream = self.table.by_id(one.stat.id).unwrap_or(u32::MAX);
                 self.lose(stream, serial);
             }
-            let looks = self.looks;
-            if let Some(neighbour) = self.neighbours.get_mut(&one.stat.id) {
-                let recent = neighbour.candidate.is_some_and(|look| look + 1 >= looks);
-                let same = neighbour.born == one.stat.born;
-                if same && !recent && (neighbour.copy || !one.wanted) {
-                    (neighbour.seen_in, neighbour.missed) = (seen_in, false);
-                    neighbour.path.clone_from(&one.path);
+            if let Some(neighbour) = self.neighbours.get(&one.stat.id) {
+                let recent = neighbour.candidate.is_some_and(|look| look + 1 >= self.looks);
+                let same = neighbour.born == one.stat.born && neighbour.may_be(&one);
+                // a copy has nothing that its original has not: if it grows it may be a file of its own
+                let unproved = neighbour.size.filter(|_| one.wanted);
+                let grew = unproved.is_some_and(|size| size < one.stat.size);
+                let is_none = grew && matches!(self.place(&one), Place::Own);
+                if same && !recent && !is_none && (neighbour.copy || !one.wanted) {
+                    if unproved.is_some() {
+                        self.discovery.list_again(one.folder);
+                    }
+                    if let Some(neighbour) = self.neighbours.get_mut(&one.stat.id) {
+                        (neighbour.seen_in, neighbour.missed) = (seen_in, false);
+                        neighbour.size = neighbour.size.map(|_| one.stat.size);
+                        neighbour.path = one.path;
+                    }
                     continue;
                 }
                 if !same || !recent {
@@ -61,17 +78,15 @@ impl Follower {
             }
             new.push(one);
         }
-        if new.is_empty() {
-            return;
-        }
-        self.begin_remembered(&mut new);
+        let all = self.begin_remembered(&mut new);
         self.begin_new(new);
+        all
     }
 
-    /// Go on in the files that the checkpoint has.
-    pub(super) fn begin_remembered(&mut self, new: &mut Vec<Found>) {
+    /// Go on in the files that the checkpoint has; say whether all of them could be opened.
+    pub(super) fn begin_remembered(&mut self, new: &mut Vec<Found>) -> bool {
         if self.remembered.is_empty() {
-            return;
+            return true;
         }
         let mut ours = Vec::new();
         for one in std::mem::take(new) {
@@ -86,11 +101,34 @@ impl Follower {
         }
         // the one that has its own name is the newest
         ours.sort_by_key(|(one, position)| (one.path == position.origin, age(one)));
+        let mut all = true;
         for (one, position) in ours {
             if !self.begin(&one, &position.origin, position.at, position.context) {
                 self.remembered.insert(one.stat.id, position);
+                all = false;
             } else if let Some(file) = self.table.file_mut(one.stat.id) {
                 file.version = position.version;
+            }
+        }
+        all
+    }
+
+    /// Find files that were renamed while nobody followed them, to names that tell nothing: their numbers tell.
+    pub(super) fn find_renamed(&self, found: &mut Vec<Found>) {
+        let mut missing: BTreeMap<u64, &Position> = self.remembered.iter().map(|(id, one)| (id.inode, one)).collect();
+        for one in &*found {
+            missing.remove(&one.stat.id.inode);
+        }
+        let folder_of = |position: &Position| position.path[..name_at(&position.path)].to_vec();
+        let folders: BTreeSet<Vec<u8>> = missing.values().map(|position| folder_of(position)).collect();
+        for folder in folders {
+            let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&folder)) else { continue };
+            for entry in entries.flatten().filter(|entry| missing.contains_key(&entry.ino())) {
+                let path = [&folder, entry.file_name().as_bytes()].concat();
+                if let Ok(stat) = Stat::of_path(&path) {
+                    let (name, generation, wanted, is_link) = (folder.len(), 0, false, false);
+                    found.push(Found { path, name, folder: u32::MAX, generation, stat, wanted, is_link });
+                }
             }
         }
     }
@@ -130,6 +168,9 @@ impl Follower {
                 Place::CopyOf => {
                     let before = self.neighbours.get(&one.stat.id).and_then(|neighbour| neighbour.candidate);
                     self.note_neighbour(&one, one.wanted, before.or(Some(self.looks)));
+                    if one.wanted {
+                        self.discovery.list_again(one.folder);
+                    }
                 }
                 Place::Foreign => self.note_neighbour(&one, false, None),
                 Place::Undecided => self.discovery.list_again(one.folder),
@@ -139,8 +180,8 @@ impl Follower {
 
     pub(super) fn note_neighbour(&mut self, one: &Found, copy: bool, candidate: Option<u64>) {
         let (born, modified, seen_in) = (one.stat.born, one.stat.modified, (one.folder, one.generation));
-        let path = one.path.clone();
-        let neighbour = Neighbour { born, copy, seen_in, missed: false, path, modified, candidate };
+        let (path, size) = (one.path.clone(), Some(one.stat.size));
+        let neighbour = Neighbour { born, copy, seen_in, missed: false, path, size, modified, candidate };
         if self.neighbours.len() >= MOST_NEIGHBOURS && !self.neighbours.contains_key(&one.stat.id) {
             let folder = shown(&one.path[..one.name]);
             return self.complaints.once(&format!("too many files: not all of those in {folder} are known again"));
@@ -156,24 +197,36 @@ impl Follower {
     ///
     /// | its name | the file it may come from | then |
     /// |---|---|---|
-    /// | as of a rotation | was there, and is not in place any more | rotated |
-    /// | as of a rotation | is in place | a copy; if an argument means it, only if it begins alike |
+    /// | as of a rotation | was there, and is not in place any more | rotated, unless it is a copy of that file |
+    /// | as of a rotation | is in place | a copy; if an argument means it, only if it has nothing else in it |
     /// | as only a rotation makes | was never seen | rotated, if it came up after our first look, or is not older than the pod |
+    /// | as of a rotation | was there before a restart, and is gone | rotated |
     /// | an argument means it | otherwise | a file of its own |
     pub(super) fn place(&self, one: &Found) -> Place {
         let (folder, name) = one.path.split_at(one.name);
         for origin in origins(name) {
             let path = [folder, &origin.name].concat();
             if let Some(stream) = self.table.by_origin(&path).and_then(|number| self.table.stream(number)) {
-                let in_place = stream.files.iter().find(|file| *file.path == *path && self.is_wanted(file));
-                match in_place {
-                    None => return Place::RotatedFrom(path),
-                    Some(_) if !one.wanted => return Place::CopyOf,
-                    Some(_) if one.stat.size == 0 => return Place::Undecided,
-                    Some(file) if self.is_copy(one, file) => return Place::CopyOf,
-                    Some(_) => {}
+                let is_in_place = |file: &Followed| *file.path == *path && self.is_wanted(file);
+                let in_place = stream.files.iter().any(is_in_place);
+                if in_place && !one.wanted {
+                    return Place::CopyOf;
                 }
-            } else if !one.wanted && origin.certain && self.discovery.means(one.folder, &origin.name) {
+                if in_place && one.stat.size == 0 {
+                    return Place::Undecided;
+                }
+                // a few bytes may be those of any two files that follow each other
+                let large = one.stat.size >= CONTEXT;
+                if stream.files.iter().any(|file| (large || is_in_place(file)) && self.is_copy(one, file)) {
+                    return Place::CopyOf;
+                }
+                if !in_place {
+                    return Place::RotatedFrom(path);
+                }
+            } else if !one.wanted
+                && (origin.certain || self.remembered.values().any(|position| position.origin == path))
+                && self.discovery.means(one.folder, &origin.name)
+            {
                 // what was there at our first look may be older than the pod, which made the state volume first
                 if self.settled || (self.state_born > 0 && one.stat.born > self.state_born) {
                     return Place::RotatedFrom(path);
@@ -187,18 +240,22 @@ impl Follower {
         self.discovery.is_current(file.wanted_in.0, file.wanted_in.1)
     }
 
-    /// Say whether a new file is a copy of one that we follow, made before that is truncated.
+    /// Say whether a new file is a copy of one that we follow, or becomes one.
     pub(super) fn is_copy(&self, one: &Found, file: &Followed) -> bool {
-        let Some(ours) = &file.descriptor else { return false };
+        let closed = if file.descriptor.is_none() { self.volumes.open(&file.path).ok() } else { None };
+        let closed = closed.filter(|(_, stat)| stat.id == file.id).map(|(descriptor, _)| descriptor);
+        let Some(ours) = file.descriptor.as_ref().or(closed.as_ref()) else { return false };
         let Ok((other, stat)) = self.volumes.open(&one.path) else { return false };
-        if file.at > 0 && file.is_continued_by(&other, stat.size) {
-            return true;
+        let Ok(now) = Growth::of(ours) else { return false };
+        if !file.shrunk && now.size >= file.growth.size && file.is_continued_by(ours, now.size) {
+            return stat.size > 0 && stat.size <= now.size && agree(ours, &other, stat.size);
         }
-        if file.shrunk || Growth::of(ours).is_ok_and(|now| now.size < file.growth.size) {
-            // nothing of it is printed yet: a copy has all that we saw
-            return file.at == 0 && stat.size >= file.growth.size && stat.modified >= file.growth.modified;
+        // it is truncated already; if nothing of it is printed yet, a copy has all that we saw
+        if file.at > 0 {
+            file.is_continued_by(&other, stat.size)
+        } else {
+            stat.size >= file.growth.size && stat.modified >= file.growth.modified
         }
-        begin_alike(ours, &other)
     }
 
     /// Return where reading a file begins that nobody of this pod has read.
@@ -282,9 +339,20 @@ impl Follower {
     }
 }
 
-/// What new files are sorted by: of those written at the same time, the one with the higher number is older.
-fn age(one: &Found) -> (i64, i64, std::cmp::Reverse<u64>) {
-    (one.stat.modified, one.stat.born, std::cmp::Reverse(number(&one.path[one.name..])))
+impl Neighbour {
+    /// Say whether it may be this file, which has its number: where no birth times are kept, one whose name does not come
+    /// from the same name is none that we know.
+    fn may_be(&self, one: &Found) -> bool {
+        let (before, now) = (origins(&self.path[name_at(&self.path)..]), origins(&one.path[one.name..]));
+        let is_known = one.stat.born != 0 || self.path.is_empty() || self.path == one.path;
+        is_known || before.iter().any(|origin| now.contains(origin))
+    }
+}
+
+/// What new files are sorted by: of those written at the same time, the one with the higher number is older. Of a file's
+/// names a symlink comes last.
+fn age(one: &Found) -> (i64, i64, bool, std::cmp::Reverse<u64>) {
+    (one.stat.modified, one.stat.born, one.is_link, std::cmp::Reverse(number(&one.path[one.name..])))
 }
 
 /// Say whether a path is a mount or lies in it.

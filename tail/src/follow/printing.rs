@@ -145,6 +145,7 @@ impl Follower {
                 seen_in: file.seen_in,
                 missed: false,
                 path: file.path.to_vec(),
+                size: None,
                 modified: file.growth.modified,
                 candidate: None,
             };

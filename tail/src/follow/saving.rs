@@ -35,6 +35,7 @@ impl Follower {
                     seen_in: (u32::MAX, 0),
                     missed: false,
                     path: Vec::new(),
+                    size: Some(u64::MAX),
                     modified: i64::MIN,
                     candidate: None,
                 };
@@ -74,8 +75,6 @@ impl Follower {
                     self.complaints
                         .once(&format!("too many files for the checkpoint: a restart prints some again ({left_out})"));
                 }
-                self.dirty = false;
-                self.records.clear();
                 for file in self.table.files_mut() {
                     file.dirty = false;
                 }
@@ -85,6 +84,9 @@ impl Follower {
                 self.complaints.once(&format!("no checkpoint in {place}: a restart prints lines again ({reason})"));
             }
         }
+        // after an error everything is written the next time
+        self.dirty = false;
+        self.records.clear();
     }
 
     pub(super) fn save_all(&mut self) -> Result<usize, Errno> {
