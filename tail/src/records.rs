@@ -38,12 +38,14 @@ mod without {
 
 #[cfg(feature = "shipping")]
 mod with {
-    use regex_lite::Regex;
+    use regex_lite::{Regex, RegexBuilder};
 
     /// A record has at most so many lines.
     const MOST_LINES: usize = 500;
     /// So much of a line is compared.
     const HEAD: usize = 1 << 10;
+    /// So much memory may a pattern take: each line is compared with it in a time that grows with that.
+    const MOST_PATTERN: usize = 64 << 10;
 
     /// What the first line of a record looks like.
     #[derive(Clone, Debug)]
@@ -52,10 +54,10 @@ mod with {
     }
 
     impl Records {
-        /// Read a pattern; None if it is none.
+        /// Read a pattern; None if it is none, or too large.
         #[must_use]
         pub fn parse(pattern: &str) -> Option<Self> {
-            Regex::new(pattern).ok().map(|start| Self { start })
+            RegexBuilder::new(pattern).size_limit(MOST_PATTERN).build().ok().map(|start| Self { start })
         }
 
         /// Return whether a record of so many lines goes on with this text.
@@ -121,6 +123,8 @@ mod with {
         #[test]
         fn what_is_no_pattern() {
             assert!(Records::parse("(").is_none());
+            assert!(Records::parse("(?:a{99}){99}").is_none());
+            assert!(Records::parse(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T|^\[|^(?:INFO|WARN|ERROR).{0,100}").is_some());
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | [`destination`] | the settings |
 //! | [`credentials`] | who we are, from variables or files |
 //! | [`client`] | a request, and what its answer means |
+//! | [`haste`] | the pod's end |
 //! | [`sender`] | a thread that sends a batch until each record of it is accepted or rejected |
 
 pub mod batch;
@@ -16,6 +17,7 @@ pub mod client;
 pub mod credentials;
 pub mod destination;
 pub mod encoding;
+pub mod haste;
 pub mod sender;
 pub mod time;
 
@@ -33,10 +35,13 @@ use crate::records::Records;
 use batch::{Batch, Body};
 use client::{Client, Target};
 use encoding::{Encoding, Record};
-use sender::{Haste, Sender};
+use haste::{Haste, LONGEST_ON_ITS_WAY};
+use sender::Sender;
 
 /// A batch that is not full is sent when its first record is so old.
 const LINGER: Duration = Duration::from_secs(1);
+/// A clock that went back by so many nanoseconds was set right: its time counts.
+const SET_BACK: i64 = 1_000_000_000;
 /// The sender's stack: a TLS handshake needs a quarter of it.
 const STACK: usize = 512 << 10;
 
@@ -69,15 +74,16 @@ impl Shipper {
         let (batches, jobs) = sync_channel(1);
         let (answers, rejected) = sync_channel(1);
         let haste = Arc::new(Haste::default());
-        let mut sender =
-            Sender::new(Client::new(target, encoding.is_bulk()), Arc::clone(&encoding), Arc::clone(&haste));
+        let client = Client::new(target, encoding.is_bulk(), Arc::clone(&haste));
+        let mut sender = Sender::new(client, Arc::clone(&encoding), Arc::clone(&haste));
         std::thread::Builder::new().name("sender".to_owned()).stack_size(STACK).spawn(move || {
             for body in jobs {
                 let count = sender.deliver(body);
+                // whoever has the answer then finds the ring, too, and is not woken for it again and again
+                let _ = rustix::io::write(&ring, b"!");
                 if answers.send(count).is_err() {
                     return;
                 }
-                let _ = rustix::io::write(&ring, b"!");
             }
         })?;
         let batch = Batch::new(&encoding);
@@ -104,10 +110,10 @@ impl Shipper {
         self.flying = self.batches.send(batch.finish(&self.encoding)).is_ok();
     }
 
-    /// Return the time, later than any before: records that are sorted by it keep their order.
+    /// Return the time at which a record is read.
     fn now(&mut self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-        self.last = now.max(self.last + 1);
+        self.last = next_time(self.last, now);
         self.last
     }
 }
@@ -170,6 +176,12 @@ impl Output for Shipper {
 
     fn hurry(&mut self) {
         self.haste.set();
+        let haste = Arc::clone(&self.haste);
+        // without this thread, such a request would have the time that any has
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            std::thread::sleep(LONGEST_ON_ITS_WAY);
+            haste.cut_off();
+        });
     }
 
     fn acknowledged(&mut self) -> Option<u64> {
@@ -177,5 +189,23 @@ impl Output for Shipper {
         let _ = rustix::io::read(&self.bell, &mut [0; 16]);
         self.flying = false;
         Some(rejected)
+    }
+}
+
+/// Return the time of a record: later than that of the last one, so that records that are sorted by it keep their order.
+fn next_time(last: i64, now: i64) -> i64 {
+    if last - now >= SET_BACK { now } else { now.max(last + 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_the_order_of_records() {
+        let second = SET_BACK;
+        for (last, now, next) in [(0, 5, 5), (5, 5, 6), (second, 1, second + 1), (7 * second, second, second)] {
+            assert_eq!(next_time(last, now), next, "{last} {now}");
+        }
     }
 }

@@ -88,6 +88,13 @@ def test_rotated_files_are_read(start: Start, tmp_path: Path, patterns: list[str
     assert json.loads(environment(tmp_path)["LOG_FILES"]) == [*patterns, *more]
 
 
+def test_names_are_text(start: Start, tmp_path: Path) -> None:
+    """In quotes of filebeat's, which takes 123 for a number: a store that has one refuses all others."""
+    names = {"POD_NAME": "1e5", "POD_UID": "0012", "POD_NAMESPACE": "123", "NODE_NAME": "true"}
+    start(**names)
+    assert {name: environment(tmp_path)[name] for name in names} == {name: f"'{text}'" for name, text in names.items()}
+
+
 class TestEnd:
     """At the pod's end."""
 

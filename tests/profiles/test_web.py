@@ -402,6 +402,15 @@ def test_more_files_than_are_looked_at(start: Start, logs: Path) -> None:
     assert web.status("/app.log") == 200
 
 
+def test_memory(start: Start, logs: Path) -> None:
+    """However many files there are, a page takes less than the profile's limit, with room for the rest of nginx."""
+    for number in range(50_000):
+        (logs / f"{number}.log").touch()
+    web = start("*.log")
+    assert web.ask("/").status == 200
+    assert web.peak() < 40 << 10
+
+
 @pytest.mark.parametrize(("folders", "notes"), [(1, 1), (100, 10)])
 def test_folders_that_cant_be_listed(folders: int, notes: int, start: Start) -> None:
     """The page says why it is empty; of many folders, for some."""

@@ -117,6 +117,12 @@ class Web:
         lines = self._errors.read_text(errors="replace").splitlines(keepends=True)
         return "".join(line for line in lines if not _OF_NJS.search(line))
 
+    def peak(self) -> int:
+        """Return the most memory that the process which answers ever had, in KiB."""
+        (worker,) = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        (peak,) = re.findall(r"^VmHWM:\s*(\d+) kB$", Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)
+        return int(peak)
+
     def ask(self, target: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
         """Send a request for exactly this target, and return the reply."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)

@@ -119,6 +119,12 @@ class Store:
             self._next += responses
 
     @property
+    def connections(self) -> int:
+        """How many there were since it started."""
+        with self._lock:
+            return len(self._connections)
+
+    @property
     def lines(self) -> list[str]:
         """The text of each record, in the order in which they came."""
         with self._lock:

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,6 +155,15 @@ class TestRecords:
         assert len(store.requests) == 2
         assert sidecar.printed == b""
 
+    @both
+    def test_one_connection(self, ship: Ship, store: Store, logs: Path, to: str) -> None:
+        """It is used again and again: each new one would have a handshake."""
+        ship(to)
+        for number in range(3):
+            append(logs / "app.log", f"{number}")
+            until(lambda number=number: len(store.lines) > number, "the line")  # type: ignore[misc]
+        assert store.connections == 1
+
 
 class TestLines:
     """`--record-start`: records of several lines."""
@@ -232,6 +241,7 @@ class TestFailures:
             (Response(503, body=b"<b>away\n</b>"), "503 Service Unavailable: <b>away?</b>"),
             (Response(502), "502"),
             (Response(504), "504"),
+            (Response(500, body=b"broken"), "500 Internal Server Error: broken"),
             (Response(401), "401"),
             (Response(302, {"Location": "http://127.0.0.1:1/"}), "302"),
             (Response(cut=True), "can't send"),
@@ -246,7 +256,7 @@ class TestFailures:
             (Response(503, body=b"away", endless=b"."), "503 Service Unavailable: away"),
         ],
         ids=[
-            *("429", "503", "502", "504", "401", "302", "cut", "no-json", "cut-answer"),
+            *("429", "503", "502", "504", "500", "401", "302", "cut", "no-json", "cut-answer"),
             *("307", "gzip", "no-gzip", "no-http", "many-headers", "slow-and-endless", "endless-error"),
         ],
     )
@@ -407,8 +417,11 @@ class TestRejected:
 
     @both
     @pytest.mark.parametrize("code", [400, 413])
-    def test_a_request(self, ship: Ship, store: Store, logs: Path, to: str, code: int) -> None:
-        """A request that is refused is halved until the record to blame is alone."""
+    @pytest.mark.parametrize("accepted", [["first"], []], ids=["later", "at once"])
+    def test_a_request(  # noqa: PLR0917 - fixtures and parameters
+        self, ship: Ship, store: Store, logs: Path, to: str, code: int, accepted: list[str]
+    ) -> None:
+        """A request that is refused is halved until the record to blame is alone, also if none was accepted before."""
         bad = numbered(0, 100)[42]
 
         def decide(request: Request) -> Response | None:
@@ -416,29 +429,55 @@ class TestRejected:
             return Response(code, body=b"bad") if bad in texts else None
 
         store.decide = decide
-        append(logs / "app.log", "first")
+        append(logs / "app.log", *accepted)
         sidecar = ship(to)
-        until(lambda: store.lines, "the first")
+        until(lambda: store.lines == accepted, "the first")
         append(logs / "app.log", *numbered(0, 100))
         sidecar.end()
-        assert store.lines == ["first", *(line for line in numbered(0, 100) if line != bad)]
+        assert sorted(store.lines) == sorted([*accepted, *(line for line in numbered(0, 100) if line != bad)])
         assert f"{code}" in sidecar.complains("rejected")
 
+    def test_many_in_a_row(self, ship: Ship, store: Store, logs: Path, shipping_program: Path) -> None:
+        """They don't keep others of the same batch: as these are accepted, it is not the wrong store."""
+        bad, good = numbered(0, 30), numbered(30, 70)
+        store.decide = lambda request: (
+            Response(400) if any(record["message"] in bad for record in request.records) else None
+        )
+        append(logs / "app.log", *bad, *good)
+        sidecar = ship()
+        sidecar.end()
+        assert count(store, good)[:2] == (0, 0)
+        assert status(shipping_program, sidecar).endswith(", 30 records rejected by the store")
+
+    def test_what_a_collector_gets_rid_of_nowhere(self, ship: Ship, store: Store, logs: Path) -> None:
+        """It answers 500, as for a store that is broken: smaller ones are tried, and no record is rejected."""
+        store.decide = lambda request: Response(500, body=b"too large") if len(request.records) > 30 else None
+        lines = numbered(0, 100)
+        append(logs / "app.log", *lines)
+        sidecar = ship("otlp")
+        until(lambda: len(store.lines) == 100, "all lines")
+        sidecar.end()
+        assert count(store, lines)[:2] == (0, 0)
+        assert not [line for line in sidecar.errors if "rejected" in line]
+
     @both
+    @pytest.mark.parametrize("code", [400, 413])
     @pytest.mark.parametrize("accepted", [False, True])
-    def test_all_requests(self, ship: Ship, store: Store, logs: Path, to: str, accepted: bool) -> None:
+    def test_all_requests(  # noqa: PLR0917 - fixtures and parameters
+        self, ship: Ship, store: Store, logs: Path, to: str, code: int, accepted: bool
+    ) -> None:
         """A store that refuses everything is the wrong one: the lines wait, but for ten after it took some."""
         lines = numbered(0, 100)
         append(logs / "app.log", "first")
-        store.decide = lambda _request: None if accepted and not store.records else Response(400, body=b"not here")
+        store.decide = lambda _request: None if accepted and not store.records else Response(code, body=b"not here")
         sidecar = ship(to)
         if accepted:
             until(lambda: store.lines, "the first")
         append(logs / "app.log", *lines)
-        assert "400 Bad Request: not here" in sidecar.complains("can't send")
+        assert f"{code}" in sidecar.complains("can't send")
         store.decide = lambda _request: None
         sidecar.end()
-        assert store.lines == ["first", *(lines[10:] if accepted else lines)]
+        assert sorted(store.lines) == sorted(["first", *(lines[10:] if accepted else lines)])
 
 
 class TestCredentials:
@@ -473,6 +512,17 @@ class TestCredentials:
         assert f"neither {name} nor {name}_FILE is set" in sidecar.complains("no credentials")
         sidecar.looks()
         assert not store.requests
+
+    def test_in_the_address(self, ship: Ship, store: Store, logs: Path) -> None:
+        """They are sent, and said nowhere."""
+        store.stop()
+        append(logs / "app.log", "one")
+        sidecar = ship(url=f"http://shop:sesame@127.0.0.1:{store.port}/_bulk?key=sesame")
+        sidecar.complains("can't send to")
+        store.start()
+        sidecar.end()
+        assert self.header(store) == "Basic c2hvcDpzZXNhbWU="
+        assert "sesame" not in "".join(sidecar.errors)
 
     def test_a_file_that_comes_and_changes(self, ship: Ship, store: Store, logs: Path, tmp_path: Path) -> None:
         """It is read for each request: a token may be renewed."""
@@ -516,9 +566,16 @@ class TestTls:
         (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
         return {"ca": str(tmp_path / "ca.pem")}
 
-    def store(self, tmp_path: Path, authority: CA, clients: CA | None = None, name: str = "localhost") -> Store:
-        """Return a store with a certificate."""
-        leaf = authority.issue((name,), datetime.now(UTC))
+    def store(
+        self,
+        tmp_path: Path,
+        authority: CA,
+        clients: CA | None = None,
+        name: str = "localhost",
+        age: timedelta = timedelta(),
+    ) -> Store:
+        """Return a store with a certificate of this age."""
+        leaf = authority.issue((name,), datetime.now(UTC) - age)
         wanted = clients.certificate_pem if clients else None
         return Store(context(tmp_path, leaf.certificate_pem, leaf.key_pem, wanted))
 
@@ -530,27 +587,43 @@ class TestTls:
         assert store.lines == ["one"]
         store.stop()
 
-    @pytest.mark.parametrize("fault", ["another CA", "another name", "no CA", "an empty file"])
+    @pytest.mark.parametrize("fault", ["another CA", "another name", "expired", "no CA", "an empty file", "garbage"])
     def test_whom_it_does_not_trust(  # noqa: PLR0917 - fixtures and parameters
         self, ship: Ship, logs: Path, tmp_path: Path, authority: CA, files: dict[str, str], fault: str
     ) -> None:
         """Nothing is sent, and it says so; when the file is right, it is read again."""
         ca = Path(files["ca"])
         right = ca.read_bytes()
-        store = self.store(tmp_path, authority, name="elsewhere" if fault == "another name" else "localhost")
+        name = "elsewhere" if fault == "another name" else "localhost"
+        store = self.store(tmp_path, authority, name=name, age=timedelta(days=1000 * (fault == "expired")))
         if fault == "another CA":
             ca.write_bytes(CA.create(datetime.now(UTC)).certificate_pem)
         elif fault == "no CA":
             ca.unlink()
         elif fault == "an empty file":
             ca.write_bytes(b"")
+        elif fault == "garbage":
+            ca.write_bytes(b"\xff\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
         append(logs / "app.log", "one")
         sidecar = ship("elasticsearch", f"https://localhost:{store.port}/_bulk", **files)
         sidecar.complains("can't send to")
         assert store.lines == []
-        if fault != "another name":
+        if fault not in {"another name", "expired"}:
             ca.write_bytes(right)
             until(lambda: store.lines == ["one"], "the line")
+        store.stop()
+
+    def test_a_client_certificate_without_its_key(
+        self, ship: Ship, logs: Path, tmp_path: Path, authority: CA, files: dict[str, str]
+    ) -> None:
+        """Nothing is sent, and it says so."""
+        store = self.store(tmp_path, authority)
+        (tmp_path / "client.pem").write_bytes(client(authority)[0])
+        append(logs / "app.log", "one")
+        url = f"https://localhost:{store.port}/_bulk"
+        sidecar = ship("elasticsearch", url, **files, client_certificate=str(tmp_path / "client.pem"))
+        sidecar.complains("needs a key")
+        assert store.lines == []
         store.stop()
 
     def test_a_client_certificate(
@@ -644,6 +717,15 @@ class TestEnd:
         assert sidecar.process.wait(20) == 0
         assert count(store, lines) == (0, 0, 0)
 
+    def test_a_request_that_hangs(self, ship: Ship, store: Store, logs: Path) -> None:
+        """The store's node is gone, which no connection says: another one is tried, long before it has failed."""
+        store.answers(Response(seconds=600))
+        append(logs / "app.log", "one")
+        sidecar = ship(timeout="3600")
+        until(lambda: store.requests, "a request")
+        sidecar.end()
+        assert store.lines == ["one"]
+
     @pytest.mark.parametrize("asked", ["300", "18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"])
     def test_in_the_middle_of_a_long_pause(self, ship: Ship, store: Store, logs: Path, asked: str) -> None:
         """Whatever the store asked for before."""
@@ -711,6 +793,8 @@ class TestOptions:
             ({"to": "elastic"}, 'PILLION_TO can\'t be "elastic"'),
             ({"record_start": "("}, "PILLION_RECORD_START can't be"),
             ({"label": "team"}, "PILLION_LABEL can't be"),
+            ({"label": "team=a,=b"}, "PILLION_LABEL can't be"),
+            ({"record_start": "(?:a{99}){99}"}, "PILLION_RECORD_START can't be"),
         ],
     )
     def test_what_cant_be_used(self, ship: Ship, settings: dict[str, str], told: str) -> None:

@@ -90,11 +90,13 @@ fi
 
 # Succeed if a file has whole lines that the store has not confirmed; what filebeat does not read has none.
 unconfirmed() {
-  identity=$(stat -c '%i-%d' "$1") || return 1
-  state=$(grep -h "native::$identity\"" "$work"/data/registry/filebeat/*.json | tail -n 1)
+  known=$(stat -c 'native::%i-%d" %s' "$1") || return 1
+  state=$(grep -h "${known% *}" "$work"/data/registry/filebeat/*.json | tail -n 1)
   [ -n "$state" ] || return 1
-  offset=$(printf '%s' "$state" | sed -n 's/.*"offset":\([0-9]*\).*/\1/p')
-  [ "$(tail -c "+$((${offset:-0} + 1))" "$1" | head -n 1 | wc -l)" -gt 0 ]
+  offset=${state##*\"offset\":}
+  offset=${offset%%[!0-9]*}
+  # most files are confirmed to their end: nothing of them is read
+  [ "${offset:-0}" -lt "${known##* }" ] && [ "$(tail -c "+$((${offset:-0} + 1))" "$1" | head -n 1 | wc -l)" -gt 0 ]
 }
 
 # Succeed if it is such a file, or a folder with one in it.
@@ -111,7 +113,9 @@ unfinished() {
 
 ending=
 trap 'ending=yes' TERM
-filebeat -e --strict.perms=false -c "$config" --path.home "$work" --path.data "$work/data" &
+# in quotes they are text, also those that could be numbers
+POD_NAME="'$POD_NAME'" POD_UID="'$POD_UID'" POD_NAMESPACE="'$POD_NAMESPACE'" NODE_NAME="'$NODE_NAME'" \
+  filebeat -e --strict.perms=false -c "$config" --path.home "$work" --path.data "$work/data" &
 filebeat=$!
 [ -n "$ending" ] || wait "$filebeat"
 code=$?

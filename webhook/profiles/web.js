@@ -4,11 +4,13 @@ import fs from 'fs';
 // How many characters a page has, since a slow client holds it in memory, and how many of paths are seen for it, since
 // njs frees nothing before it has answered.
 const MOST_ON_PAGE = 128 * 1024;
-const MOST_SEEN = 512 * 1024;
+const MOST_SEEN = 320 * 1024;
 const TYPES = {
   html: 'text/html', htm: 'text/html', css: 'text/css', json: 'application/json', gz: 'application/gzip',
   zst: 'application/zstd', xz: 'application/x-xz', bz2: 'application/x-bzip2', zip: 'application/zip'
 };
+// By how much a character beyond U+FFFF is longer than others.
+const WIDE = '\u{10000}'.length - 1;
 const patterns = JSON.parse(process.env.LOG_FILES).map(parsed);
 const volumes = JSON.parse(process.env.LOG_MOUNTS).map(mount => fs.realpathSync(mount));
 // An address is a file's path below the folder that all patterns share.
@@ -96,9 +98,10 @@ function means(pattern, path) {
   }
   const folders = path.slice(join(pattern.folder, '').length).split('/');
   const name = folders.pop();
-  if (folders.length && !(pattern.deep && !folders.some(isHidden))) {
-    return false;
-  }
+  return isNamed(pattern, name) && (!folders.length || (pattern.deep && !folders.some(isHidden)));
+}
+
+function isNamed(pattern, name) {
   if (name === pattern.name || !pattern.pieces) {
     return name === pattern.name;
   }
@@ -149,17 +152,21 @@ function matches(pieces, name) {
   if (!fits(pieces[0], name, 0) || !fits(last, name, end)) {
     return false;
   }
-  pieces.slice(1, -1).forEach(piece => {
-    while (at < end && !fits(piece, name, at)) {
+  for (let number = 1; number < pieces.length - 1; number++) {
+    while (at < end && !fits(pieces[number], name, at)) {
       at++;
     }
-    at += piece.length;
-  });
+    at += pieces[number].length;
+  }
   return pieces.length > 1 ? at <= end : end === 0;
 }
 
 function fits(piece, name, begin) {
-  return begin >= 0 && piece.every((accepts, index) => begin + index < name.length && accepts(name[begin + index]));
+  let at = 0;
+  while (at < piece.length && begin >= 0 && begin + at < name.length && piece[at](name[begin + at])) {
+    at++;
+  }
+  return at === piece.length && begin >= 0;
 }
 
 // Return a text's characters as numbers, none of which is half of one.
@@ -168,7 +175,7 @@ function characters(text) {
   for (let at = 0; at < text.length; at++) {
     const one = text.codePointAt(at);
     result.push(one);
-    at += String.fromCodePoint(one).length - 1;
+    at += one > 0xffff ? WIDE : 0;
   }
   return result;
 }
@@ -210,16 +217,18 @@ function meantPaths(notes) {
     const folders = [pattern.folder];
     while (folders.length && left > 0) {
       const folder = folders.pop();
-      names(pattern, folder, notes).forEach(name => {
+      const inIt = names(pattern, folder, notes);
+      for (let at = 0; at < inIt.length && left > 0; at++) {
+        const name = inIt[at];
         const path = join(folder, name);
         left -= path.length;
-        if (left > 0 && means(pattern, path)) {
+        if (left > 0 && isNamed(pattern, name)) {
           paths[path] = true;
         }
         if (left > 0 && pattern.deep && !isHidden(name) && isFolder(path)) {
           folders.push(path);
         }
-      });
+      }
     }
   });
   if (left <= 0) {

@@ -12,6 +12,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use super::credentials::Scheme;
+use super::haste::Haste;
 use super::time::read_http_date;
 use crate::complaints::shown;
 
@@ -54,10 +55,11 @@ pub enum Answer {
     Accepted(u64, String),
     /// What became of each record.
     Each(Vec<Outcome>),
-    /// The request is refused because of what is in it, or of how it is made.
+    /// The request is refused because of what is in it, of how it is made, or of its size.
     Refused(String),
-    /// The request is too large.
-    TooLarge(String),
+    /// Try again. If it goes on, the request may be to blame: a collector says the same of a store that is broken and of
+    /// a batch that its store does not want, because it is too large, say.
+    Broken(String),
     /// Try again, and not before that.
     Later(String, Option<Duration>),
 }
@@ -79,14 +81,15 @@ pub enum Outcome {
 pub struct Client {
     target: Target,
     is_bulk: bool,
+    haste: Arc<Haste>,
     agent: Option<Agent>,
 }
 
 impl Client {
     /// Make ready for a store; nothing is read or connected yet.
     #[must_use]
-    pub fn new(target: Target, is_bulk: bool) -> Self {
-        Self { target, is_bulk, agent: None }
+    pub fn new(target: Target, is_bulk: bool, haste: Arc<Haste>) -> Self {
+        Self { target, is_bulk, haste, agent: None }
     }
 
     /// Return the address without what may be secret in it.
@@ -101,7 +104,7 @@ impl Client {
     /// Send a body, compressed by gzip.
     pub fn post(&mut self, gzip: &[u8]) -> Answer {
         let answer = self.try_post(gzip).unwrap_or_else(|why| Answer::Later(why, None));
-        if matches!(answer, Answer::Later(..)) {
+        if matches!(answer, Answer::Later(..) | Answer::Broken(_)) {
             // certificates may be renewed: the next attempt reads them again, and connects anew
             self.agent = None;
         }
@@ -130,6 +133,7 @@ impl Client {
         if let Some((name, value)) = &header {
             request = request.header(*name, value);
         }
+        self.haste.begins(&agent);
         let mut response = request.send(gzip).map_err(|error| error.to_string())?;
         let status = response.status();
         let after = response.headers().get("retry-after").and_then(|value| retry_after(value.to_str().ok()?));
@@ -144,11 +148,11 @@ impl Client {
         }
         let mut text = Vec::new();
         let _ = reader.by_ref().take(SHOWN as u64).read_to_end(&mut text);
-        let _ = std::io::copy(&mut reader.take(MOST_SKIPPED), &mut std::io::sink());
+        skip(reader);
         let text = format!("{status}: {}", cut(&shown(&text)));
         Ok(match status.as_u16() {
-            400 | 415 | 422 => Answer::Refused(text),
-            413 => Answer::TooLarge(text),
+            400 | 413 | 415 | 422 => Answer::Refused(text),
+            500 if !self.is_bulk => Answer::Broken(text),
             _ => Answer::Later(text, after),
         })
     }
@@ -209,6 +213,11 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("can't read {}: {error}", shown(path.as_bytes())))
 }
 
+/// Read what is left of an answer: a connection whose answer was not read to its end is not used again.
+fn skip(reader: impl Read) {
+    let _ = std::io::copy(&mut reader.take(MOST_SKIPPED), &mut std::io::sink());
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
@@ -238,7 +247,7 @@ struct Of {
 
 #[derive(Deserialize)]
 struct Reason {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     kind: String,
     #[serde(default)]
     reason: Option<String>,
@@ -296,9 +305,10 @@ fn read_otlp(reader: impl Read) -> Result<Answer, serde_json::Error> {
         Text(String),
     }
 
-    let reader = BufReader::with_capacity(BUFFER, reader);
-    let answer = serde_json::Deserializer::from_reader(reader).into_iter::<Export>().next();
-    let partial = answer.transpose()?.unwrap_or_default().partial_success.unwrap_or_default();
+    let mut reader = BufReader::with_capacity(BUFFER, reader);
+    let answer = serde_json::Deserializer::from_reader(&mut reader).into_iter::<Export>().next().transpose()?;
+    skip(reader);
+    let partial = answer.unwrap_or_default().partial_success.unwrap_or_default();
     let rejected = match partial.rejected_log_records {
         Some(Number::Number(number)) => u64::try_from(number).unwrap_or(0),
         Some(Number::Text(text)) => text.parse().unwrap_or(0),
@@ -321,7 +331,7 @@ mod tests {
             key: None,
             timeout: Duration::from_secs(1),
         };
-        Client::new(target, true)
+        Client::new(target, true, Arc::default())
     }
 
     #[test]

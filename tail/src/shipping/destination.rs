@@ -125,7 +125,9 @@ impl Destination {
                 let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
                 let labels: Option<Vec<_>> = pairs
                     .map(|pair| {
-                        pair.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+                        let (name, value) = pair.split_once('=')?;
+                        let name = Some(name.trim()).filter(|name| !name.is_empty())?;
+                        Some((name.to_owned(), value.trim().to_owned()))
                     })
                     .collect();
                 labels.map(|labels| self.fields.labels.extend(labels)).is_some()

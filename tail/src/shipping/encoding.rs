@@ -77,9 +77,10 @@ impl Encoding {
         for (name, value) in known.into_iter().filter(|one| !one.1.is_empty()) {
             put("", name, value);
         }
-        for (name, value) in &fields.labels {
-            // ECS: labels have no dots, which would make objects of them
-            put("labels.", &name.replace('.', "_"), value);
+        // ECS: labels have no dots, which would make objects of them
+        let labels = fields.labels.iter().map(|(name, value)| (name.replace('.', "_"), value));
+        for (name, value) in distinct(labels) {
+            put("labels.", &name, value);
         }
         text.extend_from_slice(b"}\n");
         Self { kind: Kind::Bulk { fields: text, ids, uid: fields.uid.clone() }, own_time }
@@ -96,9 +97,10 @@ impl Encoding {
             ("k8s.node.name", &fields.node),
             ("k8s.container.name", &fields.container),
         ];
-        let known = known.into_iter().filter(|one| !one.1.is_empty());
-        for (name, value) in known.chain(fields.labels.iter().map(|(name, value)| (name.as_str(), value))) {
-            attribute(name, value.as_bytes(), &mut head);
+        let known = known.into_iter().filter(|one| !one.1.is_empty()).map(|(name, value)| (name.to_owned(), value));
+        let labels = fields.labels.iter().map(|(name, value)| (name.clone(), value));
+        for (name, value) in distinct(known.chain(labels)) {
+            attribute(&name, value.as_bytes(), &mut head);
             head.push(b',');
         }
         if head.last() == Some(&b',') {
@@ -177,6 +179,17 @@ impl Encoding {
     }
 }
 
+/// Return these fields, and of those with the same name the last one alone: Elasticsearch takes no document in which a
+/// name is there twice.
+fn distinct<'a>(fields: impl Iterator<Item = (String, &'a String)>) -> Vec<(String, &'a String)> {
+    let mut found: Vec<(String, &String)> = Vec::new();
+    for field in fields {
+        found.retain(|other| other.0 != field.0);
+        found.push(field);
+    }
+    found
+}
+
 fn attribute(name: &str, value: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(b"{\"key\":\"");
     escape(name.as_bytes(), to);
@@ -198,7 +211,7 @@ fn identity(uid: &str, record: &Record<'_>) -> u128 {
 }
 
 /// Return the time that a JSON line says itself, as `@timestamp` or `time`: RFC 3339, or a number of seconds,
-/// milliseconds, microseconds or nanoseconds since 1970, told by its size.
+/// milliseconds, microseconds or nanoseconds since 1970, told by its size. OTLP has no time before that.
 fn own_time(text: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
     struct Line<'a> {
@@ -223,7 +236,7 @@ fn own_time(text: &[u8]) -> Option<i64> {
     }
     let line: Line<'_> = serde_json::from_slice(text).ok()?;
     [line.timestamp, line.time].into_iter().flatten().find_map(|value| match value {
-        Value::Text(text) => read_rfc3339(&text),
+        Value::Text(text) => read_rfc3339(&text).filter(|time| *time >= 0),
         Value::Integer(number) => from_number(number),
         Value::Float(seconds) => (0.0..1e11).contains(&seconds).then_some((seconds * 1e9) as i64),
         Value::Other(_) => None,
@@ -300,6 +313,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_there_once() {
+        let labels = [("team", "a"), ("tier.name", "b"), ("tier_name", "c"), ("k8s.pod.name", "mine"), ("team", "d")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let fields = Fields { pod: "shop-1".into(), labels, ..Fields::default() };
+        let mut text = Vec::new();
+        Encoding::bulk(&fields, false, false).write(&record(b"x"), &mut text);
+        let text = String::from_utf8(text).unwrap();
+        for (name, value) in [("team", "d"), ("tier_name", "c")] {
+            assert_eq!(text.matches(&format!("\"labels.{name}\"")).count(), 1, "{text}");
+            assert!(text.contains(&format!("\"labels.{name}\":\"{value}\"")), "{text}");
+        }
+        let head = String::from_utf8(Encoding::otlp(&fields, false).head().to_vec()).unwrap();
+        assert_eq!(head.matches("\"k8s.pod.name\"").count(), 1, "{head}");
+        assert!(head.contains("mine") && !head.contains("shop-1"), "{head}");
+    }
+
+    #[test]
     fn an_id_is_of_a_place_and_a_text() {
         let encoding = Encoding::bulk(&fields(), false, true);
         let id = |text: &[u8]| lines(&encoding, text)[0]["create"]["_id"].as_str().unwrap().to_owned();
@@ -321,6 +351,10 @@ mod tests {
             (r#"{"time": {"a": 1}}"#, None),
             (r#"{"time": 1.5}"#, Some(3 * second / 2)),
             (r#"{"time": -1}"#, None),
+            (r#"{"time": "1969-12-31T23:59:59Z"}"#, None),
+            (r#"{"time": 1, "time": 2}"#, None),
+            (r#"{"time": 18446744073709551615}"#, None),
+            (r#"{"time": "2500-01-01T00:00:00Z"}"#, None),
             ("{", None),
             ("time 5", None),
             ("", None),

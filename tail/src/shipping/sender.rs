@@ -1,11 +1,12 @@
 //! A thread that sends a batch until each record of it is accepted or rejected.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::batch::Body;
 use super::client::{Answer, Client, Outcome};
 use super::encoding::Encoding;
+use super::haste::Haste;
 use crate::complaints::{Complaints, say};
 
 /// The pause after a failure: the first one, doubled each time up to the other. Each is cut by chance to a half at least.
@@ -13,41 +14,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause that a store can ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
-/// The longest pause while the pod ends, whatever the store asks for: what is not sent then is lost.
-const LONGEST_AT_THE_END: Duration = Duration::from_secs(1);
-/// After so many refused requests in a row it is not the records that are to blame.
+/// After so many refused records of a batch, of which none was accepted, it is not they that are to blame.
 const TRUST: u32 = 10;
 /// A failure that goes on is said again after so long.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
-
-/// Whether the end has begun.
-#[derive(Debug, Default)]
-pub struct Haste {
-    begun: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Haste {
-    /// Note that the end has begun: pauses are short from now on.
-    pub fn set(&self) {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    /// Return whether the end has begun.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pause(&self, pause: Duration) {
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *begun;
-        let limit = |begun: bool| if begun { pause.min(LONGEST_AT_THE_END) } else { pause };
-        // where the end begins meanwhile, it tries at once
-        drop(self.changed.wait_timeout_while(begun, limit(before), |begun| *begun == before));
-    }
-}
 
 /// Sends batches.
 #[derive(Debug)]
@@ -56,7 +26,8 @@ pub struct Sender {
     encoding: Arc<Encoding>,
     haste: Arc<Haste>,
     complaints: Complaints,
-    /// So many requests can be refused before it is not the records that are to blame: none, until one was accepted.
+    /// So many records can be refused before it is not they that are to blame: none, until a request was accepted, and any
+    /// number of a batch of which a part was.
     trust: u32,
     failures: u32,
     failing: Option<(String, Instant)>,
@@ -87,7 +58,7 @@ impl Sender {
                         let later = |number: usize| matches!(outcomes[number], Outcome::Later(_));
                         let rest = body.select(&self.encoding, later);
                         if rest.records < body.records {
-                            (self.failures, self.trust) = (0, TRUST);
+                            (self.failures, self.trust) = (0, u32::MAX);
                         }
                         left.push(rest);
                         self.failed(&why, None);
@@ -100,19 +71,20 @@ impl Sender {
                     left.push(body);
                     self.failed(&why, None);
                 }
-                Answer::Refused(why) if self.trust == 0 => {
-                    left.push(body);
-                    self.failed(&why, None);
-                }
-                Answer::Refused(reason) | Answer::TooLarge(reason) if body.records <= 1 => {
-                    self.trust = self.trust.saturating_sub(1);
+                Answer::Refused(reason) if self.trust > 0 && body.records <= 1 => {
+                    self.trust -= 1;
                     self.reject(&mut rejected, 1, reason.split(':').next().unwrap_or_default(), &reason);
                 }
                 // one of them is to blame, or they are too large together
-                Answer::Refused(_) | Answer::TooLarge(_) => {
-                    let half = body.records / 2;
-                    left.push(body.select(&self.encoding, |number| number >= half));
-                    left.push(body.select(&self.encoding, |number| number < half));
+                Answer::Refused(_) if self.trust > 0 => left.extend(self.halves(&body)),
+                // perhaps nothing is wrong with any: until a part is accepted, none is rejected, and all others come first
+                Answer::Refused(why) | Answer::Broken(why) => {
+                    if body.records > 1 {
+                        drop(left.splice(..0, self.halves(&body)));
+                    } else {
+                        left.insert(0, body);
+                    }
+                    self.failed(&why, None);
                 }
                 Answer::Later(why, after) => {
                     left.push(body);
@@ -120,7 +92,14 @@ impl Sender {
                 }
             }
         }
+        self.trust = self.trust.min(TRUST);
         rejected
+    }
+
+    /// Return both halves of a body; the first one is the last here, and so is sent first.
+    fn halves(&self, body: &Body) -> [Body; 2] {
+        let half = body.records / 2;
+        [body.select(&self.encoding, |number| number >= half), body.select(&self.encoding, |number| number < half)]
     }
 
     /// Count what is rejected of a batch; return why some of it has to be sent again.
@@ -143,7 +122,7 @@ impl Sender {
     }
 
     fn succeeded(&mut self) {
-        (self.failures, self.trust) = (0, TRUST);
+        (self.failures, self.trust) = (0, u32::MAX);
         if self.failing.take().is_some() {
             say(&format!("{} takes records again", self.client.address()));
         }
@@ -199,16 +178,5 @@ mod tests {
             assert_eq!(asked_pause(own, Some(Duration::from_secs(asked))), Duration::from_secs(pause));
         }
         assert_eq!(asked_pause(own, None), own);
-    }
-
-    #[test]
-    fn the_end_makes_pauses_short() {
-        let haste = Arc::new(Haste::default());
-        let other = Arc::clone(&haste);
-        let waiting = std::thread::spawn(move || other.pause(Duration::from_secs(3600)));
-        haste.set();
-        waiting.join().unwrap();
-        haste.pause(Duration::ZERO);
-        assert!(haste.is_set());
     }
 }
