@@ -46,7 +46,15 @@ _SHELL_TEXT = re.compile(r"\s\d?[<>]|[<>]&|>/|<br", re.IGNORECASE)
 _QUOTED_BEHIND_COLON = re.compile(rf"(?P<container>[a-z0-9][-a-z0-9]*:)[{_QUOTES}]+(?=/)")
 _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 #: A name may hold a ``$``.
-_VARIABLE = re.compile(r"\$[({]|^\$")
+_VARIABLE = re.compile(r"\$[({]|^\$|/\$[A-Z][A-Z0-9_]+(?=[/.-]|\Z)")
+#: What loggers and shells replace by the date: ``%d{yyyy-MM-dd}``, ``%Y-%m-%d``, ``yyyyMMdd``.
+_DATE = re.compile(
+    r"%d\{[^{}/]*\}|%[YymdHMSj](?:[-_.T:]?%[YymdHMSj])+|%F|\{?(?:yyyy|YYYY)[-_.]?(?:MM|mm)(?:[-_.]?(?:dd|DD))?(?:[-_.T]?HH)?\}?"
+)
+_TEMPLATE = re.compile(r"\{\{")
+_HOME = re.compile(r"\A~")
+#: Patterns of bash that a glob does not have.
+_EXTENDED_GLOB = re.compile(r"[!?+*@]\(")
 #: A relative path.
 _RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
 _MAX_ADVICE = 60
@@ -140,6 +148,18 @@ def _advice_on_notation(entry: str) -> str:
     return f"has quotes or brackets; write {advice}"
 
 
+#: What else an entry may be that is no path, and what is said of it.
+_NON_PATHS = (
+    (_OPTION, f"has a program's option; write only the path, for example {EXAMPLE}"),
+    (_REGEX, f"is a regular expression; write a glob such as {EXAMPLE}"),
+    (_EXTENDED_GLOB, f"has a pattern that only bash knows; write a glob such as {EXAMPLE}"),
+    (_SHELL_TEXT, f"has shell text; write only the path, for example {EXAMPLE}"),
+    (_TEMPLATE, "is a template that was not rendered; write the path itself"),
+    (_VARIABLE, "has a variable, which is not expanded here; write the path itself"),
+    (_HOME, "has a ~; write the home directory's whole path"),
+)
+
+
 def _advice_on_non_path(entry: str) -> str:
     if _URL.match(entry):
         return f"is a URL; only files of the pod's containers are read, for example {EXAMPLE}"
@@ -147,19 +167,10 @@ def _advice_on_non_path(entry: str) -> str:
         return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
     if trailing := _TRAILING.search(entry):
         return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _MAX_ADVICE)}"
-    if _OPTION.search(entry):
-        return f"has a program's option; write only the path, for example {EXAMPLE}"
-    if _REGEX.search(entry):
-        return f"is a regular expression; write a glob such as {EXAMPLE}"
-    if _SHELL_TEXT.search(entry):
-        return f"has shell text; write only the path, for example {EXAMPLE}"
-    if "{{" in entry:
-        return "is a template that was not rendered; write the path itself"
-    if _VARIABLE.search(entry):
-        return "has a variable, which is not expanded here; write the path itself"
-    if entry.startswith("~"):
-        return "has a ~; write the home directory's whole path"
-    return ""
+    if _DATE.search(entry):
+        glob = clean_untrusted(_DATE.sub("*", entry), _MAX_ADVICE)
+        return f"has a date's pattern, which is not expanded; write {glob}"
+    return next((advice for pattern, advice in _NON_PATHS if pattern.search(entry)), "")
 
 
 def _advice_on_relative_path(entry: str) -> str:
