@@ -72,6 +72,18 @@ HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
     "a liveness probe": ({"livenessProbe": RUN}, '"/srv/app/check", the probe'),
     "a readiness probe": ({"readinessProbe": RUN}, '"/srv/app/check", the probe'),
     "a startup probe": ({"startupProbe": RUN}, '"/srv/app/check", the probe'),
+    "a script in a probe": (
+        {"livenessProbe": {"exec": {"command": ["/bin/sh", "/srv/app/check.sh"]}}},
+        '"/srv/app/check.sh", the probe',
+    ),
+    "a script in a shell": (
+        {"readinessProbe": {"exec": {"command": ["bash", "-c", "/srv/app/check"]}}},
+        '"/srv/app/check", the probe',
+    ),
+    "a script in a hook": (
+        {"lifecycle": {"preStop": {"exec": {"command": ["python3", "/srv/app/stop.py"]}}}},
+        '"/srv/app/stop.py", the hook',
+    ),
     "a hook after the start": ({"lifecycle": {"postStart": RUN}}, '"/srv/app/check", the hook'),
     "a hook before the end": ({"lifecycle": {"preStop": RUN}}, '"/srv/app/check", the hook'),
     "an argument": ({"args": ["--config", "/srv/app/x.conf"]}, '"/srv/app/x.conf", the argument'),
@@ -100,6 +112,8 @@ NOT_HIDDEN: dict[str, dict[str, Any]] = {
     },
     "a folder above": {"workingDir": "/srv"},
     "a probe that asks over the network": {"livenessProbe": {"httpGet": {"path": "/srv/app/x", "port": 1}}},
+    "a file that a probe reads": {"livenessProbe": {"exec": {"command": ["cat", "/srv/app/healthy"]}}},
+    "a text of a shell in a probe": {"livenessProbe": {"exec": {"command": ["sh", "-c", "test -e /srv/app/healthy"]}}},
     "a probe without a command": {"livenessProbe": {"exec": {}}, "lifecycle": {"preStop": {"exec": {"command": []}}}},
     "a hook that asks over the network": {"lifecycle": {"preStop": {"httpGet": {"port": 1}}}},
     "the log directory itself": {"args": ["/srv/app"]},

@@ -104,10 +104,10 @@ def _needed_paths(container: Container, name: str) -> list[tuple[str, str]]:
     found = [("workingDir", directory)] if directory else []
     for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
         if probe is not None and probe.exec_action is not None and probe.exec_action.command:
-            found.append(("probe", _program(probe.exec_action.command[0], directory)))
+            found += [("probe", _program(path, directory)) for path in _programs(probe.exec_action.command)]
     for hook in (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ():
         if hook is not None and hook.exec_action is not None and hook.exec_action.command:
-            found.append(("hook", _program(hook.exec_action.command[0], directory)))
+            found += [("hook", _program(path, directory)) for path in _programs(hook.exec_action.command)]
     arguments: Sequence[str] = container.args or ()
     if command:
         found.append(("command", _program(command[0], directory)))
@@ -119,6 +119,19 @@ def _needed_paths(container: Container, name: str) -> list[tuple[str, str]]:
             found.append(("argument", text))
         elif directory and len(text) <= PATH_MAX and _RELATIVE_FILE.fullmatch(text):
             found.append(("argument", f"{directory}/{text}"))
+    return found
+
+
+#: Programs whose first argument is a script.
+_INTERPRETER = re.compile(r"(?:.*/)?(?:(?:ba|da|a|z|k)?sh|python[0-9.]*|perl|ruby|node|php)")
+
+
+def _programs(command: Sequence[str]) -> list[str]:
+    """Return the program that a probe or a hook runs, and the script that an interpreter runs."""
+    found = [command[0]]
+    if len(command[0]) <= PATH_MAX and _INTERPRETER.fullmatch(command[0]):
+        scripts = [word for word in command[1:] if not word.startswith("-")][:1]
+        found += [script for script in scripts if not any(map(str.isspace, script))]
     return found
 
 
