@@ -134,7 +134,7 @@ def test_a_mistake_is_refused_with_what_to_write(value: str, advised: str) -> No
         ),
         *("/var/log/-n/x.log", "app: /var/log/x.log", "file:/var/log/x.log", "/a/x[1].log", "/a/b-c - d.log"),
         *("/var/log/app (1)/x.log", "/var/log/#1/x.log", "a:/var/log/x.log"),
-        *("/a/100%/x.log", "/a/%Y/x.log", "/a/$x/y.log", "/a/mm-dd.log", "/a/x(1).log"),
+        *("/a/%F0%9F/x.log", "/a/100%/x.log", "/a/%Y/x.log", "/a/$x/y.log", "/a/mm-dd.log", "/a/x(1).log"),
         *("/a/x.log,\n/b/y.log,", "/a/x.log\r\n/b/y.log"),
     ],
 )

@@ -49,7 +49,7 @@ _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 _VARIABLE = re.compile(r"\$[({]|^\$|/\$[A-Z][A-Z0-9_]+(?=[/.-]|\Z)")
 #: What loggers and shells replace by the date: ``%d{yyyy-MM-dd}``, ``%Y-%m-%d``, ``yyyyMMdd``.
 _DATE = re.compile(
-    r"%d\{[^{}/]*\}|%[YymdHMSj](?:[-_.T:/]?%[YymdHMSj])+|%F"
+    r"%d\{[^{}/]*\}|%[YymdHMSj](?:[-_.T:/]?%[YymdHMSj])+|%F(?![0-9A-Fa-f])"
     r"|\{?(?:yyyy|YYYY)[-_./]?(?:MM|mm)(?:[-_./]?(?:dd|DD))?(?:[-_.T/]?HH)?\}?"
 )
 _DATE_PART = re.compile(r"%[YymdHMSj]|yyyy|YYYY|MM|dd|DD")
