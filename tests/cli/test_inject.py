@@ -152,6 +152,16 @@ def test_injecting_again_changes_nothing(path: Path, pillion: Call) -> None:
     assert pillion("inject", "-f", "-", stdin=first).out == first
 
 
+def test_a_lost_restart_policy_is_written_again(pillion: Call) -> None:
+    """The pod never starts without it; a webhook or an editor with an old library may have removed it."""
+    out = pillion("inject", "-f", "-", stdin=APP).out
+    assert out.count("restartPolicy: Always\n") == 1
+    lost = re.sub(" *restartPolicy: Always\n", "", out)
+    found = pillion("lint", "-f", "-", stdin=lost)
+    assert (found.code, "has no restartPolicy: Always" in found.out) == (1, True)
+    assert pillion("inject", "-f", "-", stdin=lost).out == out
+
+
 class TestInput:
     """What ``-f`` may name."""
 
@@ -260,6 +270,27 @@ class TestAsking:
         (folder / "config.yaml").write_text("defaultProfile: web\nstrict: true\n")
         assert "pillion-web" in pillion("inject", "--config", "config.yaml", "-f", "-", stdin=APP).out
         assert pillion("inject", "--config", "config.yaml", "-f", "-", stdin=BAD).code == 1
+
+    @pytest.mark.parametrize(
+        ("own", "warned"),
+        [("", True), ("  imagePullSecrets: []\n", True), ("  imagePullSecrets: [{name: own}]\n", False)],
+    )
+    def test_the_first_pull_secrets_of_a_pod_are_warned_of(
+        self, pillion: Call, folder: Path, own: str, *, warned: bool
+    ) -> None:
+        """The API server gives a pod its service account's only if the manifest has none."""
+        (folder / "config.yaml").write_text("profiles: {tail: {imagePullSecrets: [{name: ours}]}}\n")
+        text = BAD.replace("shop.log", "/var/log/shop/*.log") + own
+        said = (
+            "stdin:1:1: Pod/bad: warning: its first imagePullSecrets are the profile's; "
+            "add those of its service account, which it gets no more\n"
+        )
+        first = pillion("inject", "--config", "config.yaml", "-f", "-", stdin=text)
+        assert (first.code, first.err) == (0, said if warned else "")
+        assert "- name: ours" in first.out or "{name: ours}" in first.out
+        again = pillion("inject", "--config", "config.yaml", "-f", "-", stdin=first.out)
+        assert (again.code, again.out) == (0, first.out)
+        assert said not in again.err
 
     def test_the_prefix_can_be_another(self, pillion: Call) -> None:
         """``--prefix`` is the setting of that name."""

@@ -54,6 +54,7 @@ MANIFEST_REASONS = {
     ManifestReason.WRONG_VERSION: BAD.replace("v1\n", "apps/v1\n", 1),
     ManifestReason.NOT_EDITED: KNATIVE,
     ManifestReason.SHARED_VOLUME: SHARED,
+    ManifestReason.DUPLICATE_KEY: BAD.replace("  name: bad\n", "  name: good\n  name: bad\n"),
 }
 
 

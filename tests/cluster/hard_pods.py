@@ -124,6 +124,28 @@ def _mounts_inside() -> list[Hard]:
     ]
 
 
+def _others_mounts() -> list[Hard]:
+    message = "terminationMessagePath"
+    volume = {"name": "v", "emptyDir": {}}
+    serving = {
+        "name": "fuse",
+        "image": "fuse",
+        "restartPolicy": "Always",
+        "securityContext": {"privileged": True},
+        "volumeMounts": [{"name": "v", "mountPath": "/fuse", "mountPropagation": "Bidirectional"}],
+    }
+    mounting = {"volumeMounts": [{"name": "v", "mountPath": "/data"}]}
+    return [
+        Hard("a file of the kubelet's is where the logs are", _asking("/srv/a/*.log", "tail", {message: "/srv/a"}, {})),
+        Hard("a file of the kubelet's is above the logs", _asking("/srv/a/b/*.log", "tail", {message: "/srv/a"}, {})),
+        Hard("a file of the kubelet's is among the logs", _asking("/srv/a/*", "tail", {message: "/srv/a/end"}, {})),
+        Hard(
+            "another container makes mounts in the volume",
+            _asking("/data/*.log", "tail", mounting, {"initContainers": [serving], "volumes": [volume]}),
+        ),
+    ]
+
+
 def _identity(why: str, of_pod: Any, of_container: Any, profile: str = "tail", **annotations: str) -> Hard:
     container = {"securityContext": of_container} if of_container else {}
     spec = {"securityContext": of_pod} if of_pod else {}
@@ -179,4 +201,4 @@ def _said(**fields: Any) -> dict[str, Any]:
 
 
 #: By hand: mounts of the sidecar's own in and around the application's, and who it runs as.
-HARD = [*_mounts_inside(), *_identities_by_hand()]
+HARD = [*_mounts_inside(), *_others_mounts(), *_identities_by_hand()]

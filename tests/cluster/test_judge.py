@@ -234,9 +234,10 @@ RATIO = {**LIMIT_RANGE, "spec": {"limits": [{"type": "Container", "maxLimitReque
 QUOTA = {"requests.cpu": "4", "requests.memory": "2Gi", "limits.cpu": "4", "limits.memory": "2Gi"}
 
 
-def with_quota(kubectl: Client, namespace: str) -> str:
-    """Give a namespace a quota, and do what the quota controller would: say how much of it is in use."""
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "budget"}, "spec": {"hard": QUOTA}}
+def with_quota(kubectl: Client, namespace: str, **fields: Any) -> str:
+    """Give a namespace a quota with these fields, and do what its controller would: say how much of it is in use."""
+    spec = {"hard": QUOTA, **fields}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "budget"}, "spec": spec}
     kubectl("create", "-n", namespace, "-f", "-", stdin=quota)
     status = {"status": {"hard": QUOTA, "used": dict.fromkeys(QUOTA, "0")}}
     patch = ("--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
@@ -291,6 +292,17 @@ class TestBounds:
         app = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}}
         refused = court.judge.ask(namespace, with_resources(app))
         assert "must specify limits.cpu for: pillion-tail" in refused.message
+        assert court.judge.ask(namespace, with_resources(app, cpu_limit="100m")).accepted
+
+    def test_a_quota_that_does_not_count_the_pod_without_us(
+        self, court: Court, new_namespace: NewNamespace, kubectl: Client
+    ) -> None:
+        """Without requests and limits a pod is BestEffort; with the sidecar it is not, and must have its own."""
+        namespace = with_quota(kubectl, new_namespace("privileged"), scopes=["NotBestEffort"])
+        assert court.judge.ask(namespace, without_annotations(with_resources({}))).accepted
+        refused = court.judge.ask(namespace, with_resources({}))
+        assert "must specify limits.cpu for: app" in refused.message
+        app = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}}
         assert court.judge.ask(namespace, with_resources(app, cpu_limit="100m")).accepted
 
 

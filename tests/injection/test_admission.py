@@ -144,6 +144,14 @@ class TestPosition:
         sidecar = {**mounting("/x"), "name": "b", "restartPolicy": "Always"}
         assert self.order(sidecar, {"name": "c"}) == ["pillion-tail", "b", "c"]
 
+    def test_behind_one_that_serves_a_volume(self) -> None:
+        """A container that mounts a bucket can't start before the program that serves it."""
+        server = {"name": "gke-gcsfuse-sidecar", "restartPolicy": "Always"}
+        assert self.order(server, {"name": "c"}, subpath="") == ["gke-gcsfuse-sidecar", "pillion-tail", "c"]
+        pod = asking() | {"spec": {"containers": [{"name": "app"}], "initContainers": [server]}}
+        after = patched(pod, verdict_on(pod))
+        assert after["spec"]["initContainers"][0]["name"] == "pillion-tail", "it mounts nothing of the pod's"
+
 
 class TestSize:
     """The size limit of new volumes."""

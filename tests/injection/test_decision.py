@@ -518,3 +518,21 @@ def test_our_name_without_our_mounts_and_variables_is_somebody_elses() -> None:
     verdict = verdict_on(pod)
     assert verdict.reason is Reason.NAME_TAKEN
     assert verdict.patch == b""
+
+
+def test_a_sidecar_without_its_restart_policy_is_told() -> None:
+    """A webhook with an old library removes it; then the kubelet waits for the sidecar's end for ever."""
+    pod = result(ASKING)
+    del pod["spec"]["initContainers"][0]["restartPolicy"]
+    verdict = verdict_on(pod)
+    assert (verdict.reason, verdict.outcome, verdict.patch) == (
+        Reason.LOST_RESTART_POLICY,
+        Outcome.NOT_INJECTABLE,
+        b"",
+    )
+    assert verdict.warnings == [
+        (
+            'not injected: "pillion-tail" has no restartPolicy: Always, so the pod never starts; '
+            "another webhook may have removed it"
+        )
+    ]

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from tests.injection.views import candidate, entry
-from webhook.injection.hiding import decline_hidden_program, decline_system_directory, warning_if_application_hidden
+from webhook.injection.hiding import (
+    decline_hidden_program,
+    decline_system_directory,
+    decline_termination_message,
+    warning_if_application_hidden,
+)
 from webhook.injection.paths import PATH_MAX
 from webhook.injection.reasons import NotInjectable, Reason
 from webhook.injection.targets import find_targets
@@ -67,10 +72,23 @@ HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
     "a liveness probe": ({"livenessProbe": RUN}, '"/srv/app/check", the probe'),
     "a readiness probe": ({"readinessProbe": RUN}, '"/srv/app/check", the probe'),
     "a startup probe": ({"startupProbe": RUN}, '"/srv/app/check", the probe'),
+    "a script in a probe": (
+        {"livenessProbe": {"exec": {"command": ["/bin/sh", "/srv/app/check.sh"]}}},
+        '"/srv/app/check.sh", the probe',
+    ),
+    "a script in a shell": (
+        {"readinessProbe": {"exec": {"command": ["bash", "-c", "/srv/app/check"]}}},
+        '"/srv/app/check", the probe',
+    ),
+    "a script in a hook": (
+        {"lifecycle": {"preStop": {"exec": {"command": ["python3", "/srv/app/stop.py"]}}}},
+        '"/srv/app/stop.py", the hook',
+    ),
     "a hook after the start": ({"lifecycle": {"postStart": RUN}}, '"/srv/app/check", the hook'),
     "a hook before the end": ({"lifecycle": {"preStop": RUN}}, '"/srv/app/check", the hook'),
     "an argument": ({"args": ["--config", "/srv/app/x.conf"]}, '"/srv/app/x.conf", the argument'),
     "an argument in the command": ({"command": ["run", "/srv/app/x"]}, '"/srv/app/x", the argument'),
+    "a relative argument": ({"args": ["app/main.py"], "workingDir": "/srv"}, '"/srv/app/main.py", the argument'),
     "an argument of a shell": ({"command": ["sh", "-c", "/srv/app/run"]}, '"/srv/app/run", the argument'),
     "text that is no shell's": ({"command": ["run", "/srv/app/a b"]}, '"/srv/app/a b", the argument'),
 }
@@ -94,11 +112,15 @@ NOT_HIDDEN: dict[str, dict[str, Any]] = {
     },
     "a folder above": {"workingDir": "/srv"},
     "a probe that asks over the network": {"livenessProbe": {"httpGet": {"path": "/srv/app/x", "port": 1}}},
+    "a file that a probe reads": {"livenessProbe": {"exec": {"command": ["cat", "/srv/app/healthy"]}}},
+    "a text of a shell in a probe": {"livenessProbe": {"exec": {"command": ["sh", "-c", "test -e /srv/app/healthy"]}}},
     "a probe without a command": {"livenessProbe": {"exec": {}}, "lifecycle": {"preStop": {"exec": {"command": []}}}},
     "a hook that asks over the network": {"lifecycle": {"preStop": {"httpGet": {"port": 1}}}},
     "the log directory itself": {"args": ["/srv/app"]},
     "a log file": {"args": ["/srv/app/x.log"]},
-    "a relative argument": {"args": ["srv/app/x"]},
+    "a relative argument without a folder": {"args": ["srv/app/x.py"]},
+    "a relative argument that is no file": {"args": ["app/topic"], "workingDir": "/srv"},
+    "a relative log file": {"args": ["app/x.log"], "workingDir": "/srv"},
     "a flag with a path": {"args": ["--config=/srv/app/x"]},
     "an empty argument": {"args": [""]},
     "a shell's text": {"command": ["sh", "-c", "/srv/app/run > /srv/app/x"]},
@@ -165,3 +187,30 @@ def test_what_an_image_probably_has_is_worth_a_warning(directory: str, said: str
 def test_a_folder_that_an_image_has_nothing_in_is_worth_none() -> None:
     """Its name says what it is for."""
     assert warning_if_application_hidden("/app/logs") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "logs", "declined"),
+    [
+        pytest.param("/srv/app", "/srv/app/*.log", True, id="the directory is a file"),
+        pytest.param("/srv", "/srv/app/*.log", True, id="a directory above is a file"),
+        pytest.param("/srv/app/x.log", "/srv/app/x.log", True, id="the log file"),
+        pytest.param("/srv/app/x.log", "/srv/app/*.log", False, id="one of several log files"),
+        pytest.param("/srv/app/end", "/srv/app/x.log", False, id="beside the log file"),
+        pytest.param("/srv/app2", "/srv/app/*.log", False, id="elsewhere"),
+        pytest.param("/dev/termination-log", "/srv/app/*.log", False, id="the default"),
+        pytest.param(None, "/srv/app/*.log", False, id="none"),
+    ],
+)
+def test_the_kubelets_own_file_is_no_place_for_logs(path: str | None, logs: str, *, declined: bool) -> None:
+    """It mounts a file at terminationMessagePath: a volume can't be there, and what is written there is in none."""
+    (target,) = find_targets([candidate(terminationMessagePath=path)], [entry(logs)])
+    if not declined:
+        decline_termination_message(target)
+        return
+    with pytest.raises(NotInjectable) as raised:
+        decline_termination_message(target)
+    assert (raised.value.finding.reason, raised.value.finding.value) == (Reason.UNWRITABLE_VOLUME, logs)
+    assert raised.value.finding.message == (
+        'the kubelet mounts a file there, the terminationMessagePath of "app"; log elsewhere'
+    )

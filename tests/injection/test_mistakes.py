@@ -73,6 +73,21 @@ ONE = "/a/x.log"
         ("/a/.*.log", EXAMPLE),
         ("/a/.*\\.log", EXAMPLE),
         ("@/a/x.log", EXAMPLE),
+        ("/a/app-%d{yyyy-MM-dd}.log", "/a/app-*.log"),
+        ("/a/app-%Y-%m-%d.log", "/a/app-*.log"),
+        ("/a/app.%F.log", "/a/app.*.log"),
+        ("/a/app-yyyy-MM-dd.log", "/a/app-*.log"),
+        ("/a/app_YYYYMMDD.log", "/a/app_*.log"),
+        ("app:/a/{yyyy-MM}.log", "app:/a/*.log"),
+        ("/a/%Y/%m/%d/x.log", "/a/**/x.log"),
+        ("/a/%Y/%m.log", "/a/**/*.log"),
+        ("/a/yyyy/MM/x.log", "/a/**/x.log"),
+        ("/a/!(debug).log", EXAMPLE),
+        ("/a/x-[[:digit:]].log", EXAMPLE),
+        ("/a/(?<name>x).log", EXAMPLE),
+        ('[{"path": "/a/x.log", "container": "app"}]', EXAMPLE),
+        ("- path: /a/x.log\n- path: /b/y.log", EXAMPLE),
+        ("/a/@(x|y).log", EXAMPLE),
         ("/a/x.log 2>&1", EXAMPLE),
         ("/a/x.log>/dev/null", EXAMPLE),
         ("logs: [/a/x.log]", ONE),
@@ -89,7 +104,10 @@ ONE = "/a/x.log"
         *((value, EXAMPLE) for value in ("http://a/b.log", "s3://bucket/x", "=/x")),
         *(
             (value, "")
-            for value in ("$HOME/x.log", "${DIR}/x.log", "/var/log/$(POD)/x.log", "{{ .Values.logs }}", "~/x")
+            for value in (
+                *("$HOME/x.log", "${DIR}/x.log", "/var/log/$(POD)/x.log", "{{ .Values.logs }}", "~/x"),
+                *("/var/log/$APP/x.log", "/var/log/$APP_NAME-1.log"),
+            )
         ),
     ],
 )
@@ -116,6 +134,7 @@ def test_a_mistake_is_refused_with_what_to_write(value: str, advised: str) -> No
         ),
         *("/var/log/-n/x.log", "app: /var/log/x.log", "file:/var/log/x.log", "/a/x[1].log", "/a/b-c - d.log"),
         *("/var/log/app (1)/x.log", "/var/log/#1/x.log", "a:/var/log/x.log"),
+        *("/a/%F0%9F/x.log", "/a/100%/x.log", "/a/%Y/x.log", "/a/$x/y.log", "/a/mm-dd.log", "/a/x(1).log"),
         *("/a/x.log,\n/b/y.log,", "/a/x.log\r\n/b/y.log"),
     ],
 )

@@ -12,7 +12,7 @@ from webhook.errors import ConfigurationError
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.reading_start import start_in_words
-from webhook.injection.volume_types import PERSISTENT_TYPES, WRITABLE_TYPES
+from webhook.injection.volume_types import SHARE_DRIVERS, WRITABLE_TYPES
 from webhook.profiles import builtins
 
 
@@ -47,9 +47,14 @@ def variables(admission: Admission, pod: dict[str, Any] | None = None) -> dict[s
 def test_a_volume_that_outlives_the_pod_is_named(kind: str) -> None:
     """All kinds but emptyDir, gitRepo, ephemeral and inline csi can have files from before the pod."""
     outlives = kind not in ("emptyDir", "gitRepo", "ephemeral", "csi")
-    assert (kind in PERSISTENT_TYPES) == outlives
     admission = run({kind: {"driver": "csi.example.com"}})
     assert variables(admission) == ({"PILLION_PERSISTENT": "/logs"} if outlives else {})
+
+
+@pytest.mark.parametrize("driver", sorted(SHARE_DRIVERS))
+def test_a_share_outlives_the_pod_that_mounts_it_itself(driver: str) -> None:
+    """An inline volume is the pod's own for most drivers, but a bucket or a file server's share is not."""
+    assert variables(run({"csi": {"driver": driver}})) == {"PILLION_PERSISTENT": "/logs"}
 
 
 def test_the_folder_is_where_the_sidecar_has_the_volume() -> None:

@@ -99,6 +99,19 @@ def test_a_place_is_mounted_as_the_container_mounts_it(mount: dict[str, Any], ex
     assert log_mounts(container) == [{"name": "data", "mountPath": "/srv", "readOnly": True, **expected}]
 
 
+def test_mounts_that_another_container_makes_are_seen() -> None:
+    """The application may start after they are made and need no propagation; the sidecar starts before."""
+    fuse = {
+        "name": "fuse",
+        "volumeMounts": [{"name": "data", "mountPath": "/fuse", "mountPropagation": "Bidirectional"}],
+    }
+    mounts = [{"name": "data", "mountPath": "/srv"}]
+    container, _ = built(mounts=mounts, initContainers=[fuse])
+    assert [mount.get("mountPropagation") for mount in log_mounts(container)] == ["HostToContainer"]
+    container, _ = built(mounts=mounts, initContainers=[{**fuse, "volumeMounts": []}])
+    assert [mount.get("mountPropagation") for mount in log_mounts(container)] == [None]
+
+
 @pytest.mark.parametrize(
     ("wanted", "of_pod", "masked"),
     [(False, None, True), (False, True, True), (False, False, False), (True, None, False), (True, True, False)],

@@ -29,6 +29,7 @@ def windows_options(**options: Any) -> dict[str, Any]:
 
 
 OS, BETA, BUILD = "kubernetes.io/os", "beta.kubernetes.io/os", "node.kubernetes.io/windows-build"
+AKS, GKE = "kubernetes.azure.com/os-sku", "cloud.google.com/gke-os-distribution"
 ON_WINDOWS, ON_LINUX = term((OS, "In", ["windows"])), term((OS, "In", ["linux"]))
 
 
@@ -44,6 +45,9 @@ CASES: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "": ({"nodeSelector": {OS: "windows"}}, "nodeSelector"),
         "beta": ({"nodeSelector": {BETA: "windows"}}, "nodeSelector"),
         "build": ({"nodeSelector": {BUILD: "10.0.20348"}}, "nodeSelector"),
+        "of AKS": ({"nodeSelector": {AKS: "Windows2022"}}, "nodeSelector"),
+        "of GKE": ({"nodeSelector": {GKE: "windows_ltsc"}}, "nodeSelector"),
+        "another of AKS": ({"nodeSelector": {AKS: "AzureLinux"}}, ""),
         "linux": ({"nodeSelector": {OS: "linux", "pool": "windows"}}, ""),
     },
     "a required node affinity, in every term": {
@@ -61,6 +65,9 @@ CASES: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "both": (affinity(term((OS, "In", ["windows", "linux"]), (OS, "NotIn", ["linux"]))), "nodeAffinity"),
         "another operator": (affinity(term((OS, "Exists", ["windows"]))), ""),
         "a build": (affinity(term(("zone", "In", ["a"]), (BUILD, "Exists", None))), "nodeAffinity"),
+        "of AKS": (affinity(term((AKS, "In", ["Windows2019", "Windows2022"]))), "nodeAffinity"),
+        "of AKS, or another": (affinity(term((AKS, "In", ["Windows2019", "Ubuntu"]))), ""),
+        "not of AKS": (affinity(term((AKS, "NotIn", ["Windows2019"]))), ""),
         "no build": (affinity(term((BUILD, "DoesNotExist", None))), ""),
     },
     "non-empty windowsOptions": {

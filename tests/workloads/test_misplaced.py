@@ -200,6 +200,18 @@ def test_another_prefix(key: str, right: str, configuration: Configuration) -> N
     assert report.is_unmet
 
 
+def test_a_prefix_with_keys_below_it(configuration: Configuration) -> None:
+    """YAML makes a mapping of what is indented, and an annotation's value is text: the API server refuses it."""
+    value = manifest("Deployment", {"metadata": {"annotations": {"pillion.dev": {"inject": "true"}}}, "spec": SPEC})
+    (report,) = examined(value, configuration=configuration)
+    (text,) = texts(report)
+    assert text.endswith(
+        ': warning: spec.template.metadata.annotations["pillion.dev"] is a mapping, '
+        "which the API server refuses; write pillion.dev/inject"
+    )
+    assert report.is_unmet
+
+
 @pytest.mark.parametrize(
     "key", ["sidecar.istio.io/inject", "linkerd.io/inject", "vault.hashicorp.com/agent-inject", "inject", "env"]
 )
@@ -292,7 +304,7 @@ def test_other_kinds_of_kubernetes(version: str, kind: str, said: str, configura
         ),
         (
             {"spec": {"template": {"metadata": {"annotations": ASKS}, "spec": {"image": "x"}}}},
-            "spec.template holds no containers, so nothing is injected there",
+            "spec.template holds no containers; it does nothing unless the pods get it",
         ),
     ],
 )

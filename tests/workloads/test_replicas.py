@@ -11,6 +11,7 @@ from webhook.workloads.reports import examine
 CLAIM = {"name": "share", "persistentVolumeClaim": {"claimName": "forms-rwx"}}
 HOST = {"name": "share", "hostPath": {"path": "/srv/logs"}}
 NFS = {"name": "share", "nfs": {"server": "files", "path": "/"}}
+BUCKET = {"name": "share", "csi": {"driver": "gcsfuse.csi.storage.gke.io"}}
 POD_NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 NODE = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
 NAMESPACE = {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
@@ -50,6 +51,7 @@ def warnings(kind: str, spec: dict[str, Any], volume: Any, mount: Any = None, en
         ("Deployment", {"replicas": 3}, CLAIM, 'claim "forms-rwx" is shared by 3 pods: '),
         ("StatefulSet", {"replicas": 2}, CLAIM, 'claim "forms-rwx" is shared by 2 pods: '),
         ("ReplicaSet", {"replicas": 2}, NFS, 'volume "share" is shared by 2 pods: '),
+        ("Deployment", {"replicas": 2}, BUCKET, 'volume "share" is shared by 2 pods: '),
         ("DaemonSet", {}, CLAIM, 'claim "forms-rwx" is shared by all nodes\' pods: '),
         ("Deployment", {"replicas": 3}, HOST, 'hostPath "/srv/logs" of a node is shared by 3 pods: '),
         ("Job", {"parallelism": 4}, CLAIM, 'claim "forms-rwx" is shared by 4 pods: '),
@@ -186,3 +188,44 @@ def test_no_warning(kind: str, spec: dict[str, Any], volume: Any, mount: Any, en
 def test_a_folder_for_each_node_is_shared_in_a_deployment() -> None:
     """Two of its pods can run on one node."""
     assert len(warnings("Deployment", {"replicas": 3}, CLAIM, {"subPathExpr": "$(NODE)"}, [NODE])) == 1
+
+
+def beside(volume: Any, mount: Any = None, logs: str = "/data/logs/*.log", env: Any = None) -> list[str]:
+    """Return what is said of two workloads of one replica each, of which the second has this volume and mount."""
+    found = []
+    for kind, at, source, more, files in (
+        ("Deployment", "/share", CLAIM, {}, "/share/logs/*.log"),
+        ("CronJob", "/data", volume, mount or {}, logs),
+    ):
+        container = {"name": "app", "env": env or [], "volumeMounts": [{"name": "share", "mountPath": at, **more}]}
+        annotations = {"pillion.dev/inject": "true", "pillion.dev/logs": files}
+        spec = {"containers": [container], "volumes": [source], "restartPolicy": "Never"}
+        found.append(document(manifest(kind, {"metadata": {"annotations": annotations}, "spec": spec})))
+    reports = examine(found, load(None), namespace="default", namespace_opt_in=False)
+    assert [len(report.reviews) for report in reports] == [1, 1]
+    assert reports[0].remarks_for(strict=False) == []
+    return [remark.text for remark in reports[1].remarks_for(strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        pytest.param({"volume": CLAIM}, True, id="the same files"),
+        pytest.param({"volume": CLAIM, "logs": "/data/**"}, True, id="among others"),
+        pytest.param({"volume": CLAIM, "logs": "/data/logs/app.log"}, True, id="one of them"),
+        pytest.param({"volume": CLAIM, "logs": "/data/audit/*.log"}, False, id="another folder"),
+        pytest.param({"volume": CLAIM, "logs": "/data/logs/*.txt"}, False, id="other names"),
+        pytest.param({"volume": CLAIM, "mount": {"subPath": "own"}}, False, id="a subPath of its own"),
+        pytest.param({"volume": HOST}, False, id="a folder of the node"),
+        pytest.param(
+            {"volume": {"name": "share", "persistentVolumeClaim": {"claimName": "other"}}}, False, id="another claim"
+        ),
+        pytest.param(
+            {"volume": CLAIM, "mount": {"subPathExpr": "$(POD_NAME)"}, "env": [POD_NAME]}, False, id="a folder a pod"
+        ),
+    ],
+)
+def test_two_workloads_on_one_claim(fields: dict[str, Any], *, told: bool) -> None:
+    """Each sidecar would print the other's lines, too: the second one is told."""
+    said = 'claim "forms-rwx" is read by Deployment/shop, too: each sidecar reads the logs of both; '
+    assert beside(**fields) == ([f"{said}mount it with subPathExpr: $(POD_NAME)"] if told else [])

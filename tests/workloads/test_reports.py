@@ -469,3 +469,22 @@ def test_long_documents_of_other_kinds_are_not_read() -> None:
     assert len(workloads(own, "default")) == 1
     (named,) = documents.read(f"{padding}\nkind: ConfigMap\nmetadata: {{annotations: {{pillion.dev/x: x}}}}", "c.yaml")
     assert [item.kind for item in objects(named, "default", "pillion.dev/")] == ["ConfigMap"]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, 1), (20, 9)])
+def test_duplicate_keys_are_told(count: int, said: int, configuration: Configuration) -> None:
+    """The last one counts for kubectl: ours may be lost in the one before. Of very many the first are named."""
+    text = documents.as_yaml(manifest("Pod", {"metadata": {"annotations": ASKS}, "spec": SPEC}))
+    text += "".join(f"x{number}: 1\nx{number}: 2\n" for number in range(count))
+    (report,) = examine(documents.read(text, "app.yaml"), configuration, namespace="default", namespace_opt_in=False)
+    found = [remark.text for remark in report.remarks]
+    assert len(found) == said
+    assert found[0].startswith('duplicate key "x0": the last one counts; the one before is at ')
+    assert found[-1].startswith('duplicate key "x0"' if count == 1 else "and 12 more duplicate keys")
+
+
+def test_duplicate_keys_where_nothing_is_ours_are_no_concern(configuration: Configuration) -> None:
+    """They are read as kubectl reads them, and nothing is edited."""
+    text = documents.as_yaml(manifest("Pod", {"spec": SPEC})) + "x: 1\nx: 2\n"
+    (report,) = examine(documents.read(text, "app.yaml"), configuration, namespace="default", namespace_opt_in=False)
+    assert report.remarks == []

@@ -16,8 +16,9 @@ from webhook.documents import Document
 from webhook.errors import ManifestError
 from webhook.injection.edit import NULL_SPELLING_MEMBER
 from webhook.injection.profile import Configuration
+from webhook.json_values import as_list, at
 from webhook.workloads.objects import Severity
-from webhook.workloads.reports import Report, examine
+from webhook.workloads.reports import Report, Review, examine
 from webhook.workloads.workload import Change, operations, patched
 
 __all__ = ["COLOURS", "add_arguments", "add_output_options", "examined", "fails", "lines", "render", "run", "tell"]
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         complain("pillion inject: nothing is printed, because strict is set and there are errors")
         return DENIED
     reviews = [review for report in reports for review in report.reviews]
+    _warn_of_pull_secrets(reviews)
     output = render(files, reviews, arguments, "injected")
     if not any(found.patch for found in reviews):
         _say_why_nothing(reports, configuration)
@@ -128,6 +130,24 @@ def _say_why_nothing(reports: Sequence[Report], configuration: Configuration) ->
             hint = f' (annotate it with {configuration.prefix}inject: "true")' if reason == "not_requested" else ""
             said = found.verdict.findings[0].text(configuration.prefix)
             complain(f"{visible(found.workload.origin)}: {outcome}: {visible(said)}{hint}")
+
+
+def _warn_of_pull_secrets(reviews: Sequence[Review]) -> None:
+    """Warn of pods that get their first image pull secrets.
+
+    The API server gives a pod those of its service account only if it has none. It does so before it asks the webhook,
+    but after it has read a manifest.
+    """
+    for found in reviews:
+        verdict = found.verdict
+        bare = found.removed.bare if found.removed is not None else found.workload
+        if not verdict.injected or not verdict.configuration.profiles[verdict.profile_name].image_pull_secrets:
+            continue
+        if not as_list(at(bare.template, ("spec", "imagePullSecrets"))):
+            what = (
+                "its first imagePullSecrets are the profile's; add those of its service account, which it gets no more"
+            )
+            complain(f"{visible(found.workload.origin)}: {painter(sys.stderr)('warning:', YELLOW)} {what}")
 
 
 def _stream(files: Sequence[File], changes: Sequence[Change], form: str | None) -> str:

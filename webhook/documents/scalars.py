@@ -106,12 +106,16 @@ def _float(text: str, digits: str) -> Scalar:
     return text
 
 
+_NO_LINE_ENDS = {ord(character): None for character in "\r\n"}
+
+
 def resolve_tagged(tag: str, text: str) -> Scalar:
     """Return what a scalar with a tag is; a tag of the user's own makes a string of it."""
     name = tag.removeprefix(_TAG)
     if name == "binary":
         try:
-            return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+            # Go ignores line ends, and programs write binary values on several lines
+            return base64.b64decode(text.translate(_NO_LINE_ENDS), validate=True).decode("utf-8", "replace")
         except ValueError:
             raise ValueError(f"{quote_untrusted(text)} is no base64") from None
     if name not in _NAMES:

@@ -250,19 +250,26 @@ def _add_sidecar(editor: PodEditor, plan: Plan, profile: Profile, container: dic
         editor.add_container(container)
 
 
+#: Native sidecars that serve a volume of the pod: until they run, no other container that mounts it can start.
+VOLUME_SERVERS = frozenset({"gke-gcsfuse-sidecar"})
+
+
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """Return the index in the list of init containers at which the sidecar is inserted, None for the end.
 
-    The kubelet creates a missing subPath directory, owned by root, for the first container that mounts it. The sidecar
-    goes after init containers that mount such a volume: one of them may create the directory, with an owner who can
-    write to it.
+    The sidecar goes after init containers that
+
+    - mount a volume of which it reads a subPath: the kubelet creates a missing subPath directory, owned by root, for
+      the first container that mounts it. One of them may create the directory, with an owner who can write to it;
+    - serve a volume.
     """
     if not profile.starts_first:
         return None
     position = 0
-    for number, container in enumerate(spec.initContainers or () if plan.reused_subpath_volumes else (), 1):
+    for number, container in enumerate(spec.initContainers or () if plan.reused else (), 1):
         # a native sidecar does not count: it ends after the containers that follow it, so ours would miss its end
         ends = container.restartPolicy != "Always"
-        if ends and any(mount.name in plan.reused_subpath_volumes for mount in container.volumeMounts or ()):
+        prepares = ends and any(mount.name in plan.reused_subpath_volumes for mount in container.volumeMounts or ())
+        if prepares or container.name in VOLUME_SERVERS:
             position = number
     return position

@@ -229,7 +229,11 @@ def _decline_injected(facts: PodFacts) -> Finding | None:
     taken = False
     for container in facts.containers:
         if is_sidecar(container, facts.configuration):
-            return _other_installation(facts, container.name) or Finding(Reason.ALREADY_INJECTED)
+            return (
+                _other_installation(facts, container.name)
+                or _lost_restart_policy(facts, container)
+                or Finding(Reason.ALREADY_INJECTED)
+            )
         taken = taken or container.name == facts.profile.container_name
     if not taken:
         return None
@@ -251,6 +255,18 @@ def _other_installation(facts: PodFacts, sidecar: str) -> Finding | None:
             message = f'the pod has the sidecar of {whose}; write inject: "false" below one of the prefixes'
             return Finding(Reason.OTHER_INSTALLATION, message)
     return None
+
+
+def _lost_restart_policy(facts: PodFacts, sidecar: Container) -> Finding | None:
+    """Return the finding if the sidecar is an init container for whose end the kubelet waits: it never ends.
+
+    Webhooks that were built with a library older than Kubernetes 1.28 remove ``restartPolicy``, which they don't know.
+    """
+    if sidecar.restartPolicy == "Always" or not any(sidecar is one for one in facts.spec.initContainers or ()):
+        return None
+    name = quote_untrusted(sidecar.name, 63)
+    message = f"{name} has no restartPolicy: Always, so the pod never starts; another webhook may have removed it"
+    return Finding(Reason.LOST_RESTART_POLICY, message)
 
 
 def _decline_would_not_complete(facts: PodFacts) -> Finding | None:

@@ -1,10 +1,11 @@
-"""What a new, empty volume would hide of a container's image: when the pod is declined, and when it gets a warning."""
+"""What a new, empty volume would hide of a container, and what would hide it: when the pod is declined or warned."""
 
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from webhook.injection.annotations import LogEntry
+from webhook.injection.mount_checks import TERMINATION_LOG
 from webhook.injection.paths import (
     IMAGE_SYSTEM_DIRECTORIES,
     PATH_MAX,
@@ -19,11 +20,18 @@ from webhook.injection.pod import Container
 from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.targets import Target, enclosing_mount_path
 
-__all__ = ["decline_hidden_program", "decline_system_directory", "warning_if_application_hidden"]
+__all__ = [
+    "decline_hidden_program",
+    "decline_system_directory",
+    "decline_termination_message",
+    "warning_if_application_hidden",
+]
 
 #: A longer example does not fit into a warning of 120 characters.
 MAX_EXAMPLE_LENGTH = 28
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
+#: A file in a directory, as a program gets it that runs in a working directory: ``server/main.py``.
+_RELATIVE_FILE = re.compile(r"(?:\./)?\w[\w.@+-]*(?:/[\w.@+-]+)*/[\w@+-][\w@+.-]*\.\w+")
 
 
 @memoised_by_path
@@ -58,6 +66,23 @@ def decline_hidden_program(target: Target) -> None:
         raise NotInjectable(Finding(Reason.HIDES_PROGRAM, message, annotation="logs", value=entries[0].text))
 
 
+def decline_termination_message(target: Target) -> None:
+    """Raise :class:`NotInjectable` if the kubelet mounts the container's termination message over the logs.
+
+    It mounts a file: no directory can be there or below, and what is written into that file is in no volume.
+    """
+    candidate = target.candidate
+    message_path = candidate.container.terminationMessagePath
+    if not message_path or message_path == TERMINATION_LOG:
+        return
+    parts = candidate.parse_path(message_path)
+    for entry in target.entries:
+        if within(target.directory, parts) or (not entry.is_glob and entry.matches(components(message_path))):
+            container = quote_untrusted(candidate.container.name, 20)
+            message = f"the kubelet mounts a file there, the terminationMessagePath of {container}; log elsewhere"
+            raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, message, annotation="logs", value=entry.text))
+
+
 def warning_if_application_hidden(directory: str) -> Finding | None:
     """Return a warning if an image probably has its application in the directory, None otherwise."""
     if not probably_holds_application(directory):
@@ -79,17 +104,34 @@ def _needed_paths(container: Container, name: str) -> list[tuple[str, str]]:
     found = [("workingDir", directory)] if directory else []
     for probe in (container.livenessProbe, container.readinessProbe, container.startupProbe):
         if probe is not None and probe.exec_action is not None and probe.exec_action.command:
-            found.append(("probe", _program(probe.exec_action.command[0], directory)))
+            found += [("probe", _program(path, directory)) for path in _programs(probe.exec_action.command)]
     for hook in (lifecycle.postStart, lifecycle.preStop) if lifecycle is not None else ():
         if hook is not None and hook.exec_action is not None and hook.exec_action.command:
-            found.append(("hook", _program(hook.exec_action.command[0], directory)))
+            found += [("hook", _program(path, directory)) for path in _programs(hook.exec_action.command)]
     arguments: Sequence[str] = container.args or ()
     if command:
         found.append(("command", _program(command[0], directory)))
         arguments = (*command[1:], *arguments)
     for previous, text in pairwise(("", *arguments)):
-        if name in text and text[0] == "/" and not _is_inline_script(text, previous):
+        if name not in text or _is_inline_script(text, previous):
+            continue
+        if text[0] == "/":
             found.append(("argument", text))
+        elif directory and len(text) <= PATH_MAX and _RELATIVE_FILE.fullmatch(text):
+            found.append(("argument", f"{directory}/{text}"))
+    return found
+
+
+#: Programs whose first argument is a script.
+_INTERPRETER = re.compile(r"(?:.*/)?(?:(?:ba|da|a|z|k)?sh|python[0-9.]*|perl|ruby|node|php)")
+
+
+def _programs(command: Sequence[str]) -> list[str]:
+    """Return the program that a probe or a hook runs, and the script that an interpreter runs."""
+    found = [command[0]]
+    if len(command[0]) <= PATH_MAX and _INTERPRETER.fullmatch(command[0]):
+        scripts = [word for word in command[1:] if not word.startswith("-")][:1]
+        found += [script for script in scripts if not any(map(str.isspace, script))]
     return found
 
 

@@ -36,7 +36,7 @@ _COMMENT = re.compile(r"(?<!\s)\s++(?:#|//\s).*")
 #: What ends a list's item or a command elsewhere.
 _TRAILING = re.compile(r"(?<![\s;|&\uff0c\u3001\uff1b])\s*+(?P<end>[;|&\uff0c\u3001\uff1b]+)\s*\Z")
 _OPTION = re.compile(r"\s--?[A-Za-z][\w-]*(?:\s|=|\Z)")
-_REGEX = re.compile(r"\([^()|]*\|[^()]*\)|\$\Z|\A\^|/\.\*\.|\.[*+]\\|\\[dws]")
+_REGEX = re.compile(r"\([^()|]*\|[^()]*\)|\$\Z|\A\^|/\.\*\.|\.[*+]\\|\\[dws]|\(\?[<:!=P]")
 _FILE_URL = re.compile(r"file://(?:localhost(?=/))?/*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KEY = re.compile(rf"[\w.-]+(?:\s*=\s*|:\s+(?=\[)){_PATH_FOLLOWS}")
@@ -46,7 +46,19 @@ _SHELL_TEXT = re.compile(r"\s\d?[<>]|[<>]&|>/|<br", re.IGNORECASE)
 _QUOTED_BEHIND_COLON = re.compile(rf"(?P<container>[a-z0-9][-a-z0-9]*:)[{_QUOTES}]+(?=/)")
 _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 #: A name may hold a ``$``.
-_VARIABLE = re.compile(r"\$[({]|^\$")
+_VARIABLE = re.compile(r"\$[({]|^\$|/\$[A-Z][A-Z0-9_]+(?=[/.-]|\Z)")
+#: What loggers and shells replace by the date: ``%d{yyyy-MM-dd}``, ``%Y-%m-%d``, ``yyyyMMdd``.
+_DATE = re.compile(
+    r"%d\{[^{}/]*\}|%[YymdHMSj](?:[-_.T:/]?%[YymdHMSj])+|%F(?![0-9A-Fa-f])"
+    r"|\{?(?:yyyy|YYYY)[-_./]?(?:MM|mm)(?:[-_./]?(?:dd|DD))?(?:[-_.T/]?HH)?\}?"
+)
+_DATE_PART = re.compile(r"%[YymdHMSj]|yyyy|YYYY|MM|dd|DD")
+_TEMPLATE = re.compile(r"\{\{")
+_HOME = re.compile(r"\A~")
+#: Patterns of bash that a glob does not have.
+_EXTENDED_GLOB = re.compile(r"[!?+*@]\(|\[\[:")
+#: JSON or YAML with more than paths in it.
+_MAPPING = re.compile(r"\{\s*[\"']?\w+[\"']?\s*:|\A-\s+\w+:\s")
 #: A relative path.
 _RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
 _MAX_ADVICE = 60
@@ -140,6 +152,19 @@ def _advice_on_notation(entry: str) -> str:
     return f"has quotes or brackets; write {advice}"
 
 
+#: What else an entry may be that is no path, and what is said of it.
+_NON_PATHS = (
+    (_MAPPING, f"is a mapping; write only paths, for example {EXAMPLE}"),
+    (_OPTION, f"has a program's option; write only the path, for example {EXAMPLE}"),
+    (_REGEX, f"is a regular expression; write a glob such as {EXAMPLE}"),
+    (_EXTENDED_GLOB, f"has a pattern that only bash knows; write a glob such as {EXAMPLE}"),
+    (_SHELL_TEXT, f"has shell text; write only the path, for example {EXAMPLE}"),
+    (_TEMPLATE, "is a template that was not rendered; write the path itself"),
+    (_VARIABLE, "has a variable, which is not expanded here; write the path itself"),
+    (_HOME, "has a ~; write the home directory's whole path"),
+)
+
+
 def _advice_on_non_path(entry: str) -> str:
     if _URL.match(entry):
         return f"is a URL; only files of the pod's containers are read, for example {EXAMPLE}"
@@ -147,19 +172,19 @@ def _advice_on_non_path(entry: str) -> str:
         return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
     if trailing := _TRAILING.search(entry):
         return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _MAX_ADVICE)}"
-    if _OPTION.search(entry):
-        return f"has a program's option; write only the path, for example {EXAMPLE}"
-    if _REGEX.search(entry):
-        return f"is a regular expression; write a glob such as {EXAMPLE}"
-    if _SHELL_TEXT.search(entry):
-        return f"has shell text; write only the path, for example {EXAMPLE}"
-    if "{{" in entry:
-        return "is a template that was not rendered; write the path itself"
-    if _VARIABLE.search(entry):
-        return "has a variable, which is not expanded here; write the path itself"
-    if entry.startswith("~"):
-        return "has a ~; write the home directory's whole path"
-    return ""
+    if date := _DATE.search(entry):
+        glob = clean_untrusted(_without_date(entry, date), _MAX_ADVICE)
+        return f"has a date's pattern, which is not expanded; write {glob}"
+    return next((advice for pattern, advice in _NON_PATHS if pattern.search(entry)), "")
+
+
+def _without_date(entry: str, date: re.Match[str]) -> str:
+    """Return an entry with wildcards for the date that it has in its name or its directories."""
+    directory, _, name = entry.rpartition("/")
+    if date.start() < len(directory):
+        directory = f"{entry[: entry.rfind('/', 0, date.start())]}/**"
+        name = _DATE_PART.sub("*", name)
+    return f"{directory}/{_DATE.sub('*', name)}"
 
 
 def _advice_on_relative_path(entry: str) -> str:

@@ -155,7 +155,7 @@ _PARENTS_OF_APPLICATIONS = frozenset(
     map(
         components,
         (
-            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/var/www", "/etc", "/usr"),
+            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/var/opt", "/var/www", "/etc", "/usr"),
             *("/usr/src", "/usr/share", "/usr/local", "/usr/lib", "/usr/share/nginx"),
             *("/go", "/go/src", "/bitnami", "/opt/bitnami", "/opt/jboss", "/opt/ibm"),
         ),
@@ -164,7 +164,12 @@ _PARENTS_OF_APPLICATIONS = frozenset(
 #: /var/log itself: images have directories for their servers in it, although its name says logs.
 _APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
 #: Names of directories that hold an application's files, at any depth.
-_APPLICATION_NAMES = frozenset({"app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"})
+_APPLICATION_NAMES = frozenset(
+    {
+        *("app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"),
+        *("bin", "build", "classes", "conf", "config", "dist", "lib", "node_modules", "public", "src", "target"),
+    }
+)
 #: Database directories: a server refuses to initialise one that is not empty.
 _DATABASE_DIRECTORIES = frozenset(
     map(
@@ -176,7 +181,7 @@ _DATABASE_DIRECTORIES = frozenset(
     )
 )
 #: Where images have programs. Elsewhere, such as at /data/app, a volume of the pod is as likely.
-_PROGRAM_ROOTS = frozenset({"home", "opt", "usr", "var", "srv"})
+_PROGRAM_ROOTS = frozenset({"app", "code", "home", "opt", "srv", "usr", "var", "workspace"})
 #: Names of directories for temporary files.
 _SCRATCH_NAMES = frozenset({"tmp", "temp", "scratch"})
 #: A name, or a word of a name, that says that logs are in a directory.

@@ -149,6 +149,7 @@ class Container(Struct, gc=False):
     command: list[str] | None = None
     args: list[str] | None = None
     workingDir: str | None = None
+    terminationMessagePath: str | None = None
     ports: list[ContainerPort] | None = None
     envFrom: list[Raw] | None = None
     env: list[EnvVar] | None = None

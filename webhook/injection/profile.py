@@ -69,7 +69,8 @@ RELOCATION_ROOT = "/pillion/logs"
 OTHER_INJECTORS_CONTAINERS = (
     *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
     *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
-    *("kuma-init", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
+    *("kuma-init", "kuma-validation", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
+    *("queue-proxy", "traffic-agent", "consul-connect-envoy-sidecar", "consul-connect-lifecycle-sidecar"),
 )
 
 

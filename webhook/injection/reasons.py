@@ -75,6 +75,12 @@ class Reason(StrEnum):
         "the pod already has the sidecar of another Pillion installation",
     )
 
+    LOST_RESTART_POLICY = (
+        "lost_restart_policy",
+        Severity.WARNING,
+        "the pod's sidecar has no restartPolicy, so the pod never starts",
+    )
+
     # a verdict's reason: an annotation is invalid
     BAD_ANNOTATION = "bad_annotation", Severity.INVALID, "an annotation has a value that can't be used"
     MISSPELT_KEY = "misspelt_key", Severity.INVALID, "an annotation's name is almost one that exists"

@@ -1,7 +1,7 @@
 """The sidecar container for one pod, made from a profile."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jsonpatch
@@ -59,7 +59,8 @@ def build(
     environment = Environment(
         _fill_variables(profile.variables, plan, start) if profile.has_variable_placeholders else profile.variables
     )
-    mounts = [_log_mount(source, environment) for source in plan.sources]
+    propagated = _propagated_volumes(spec) if plan.reused else frozenset()
+    mounts = [_log_mount(source, environment, propagated) for source in plan.sources]
     container = dict(profile.container_template)
     if profile.has_command_placeholders:
         container["command"] = _fill_arguments(profile.command, plan, start)
@@ -127,14 +128,26 @@ def _decline_problems(patched: dict[str, Any], unpatched: dict[str, Any], profil
 # --- logs ------------------------------------------------------------------------------------------------------
 
 
-def _log_mount(source: LogSource, environment: Environment) -> dict[str, Any]:
+def _propagated_volumes(spec: PodSpec) -> frozenset[str]:
+    """Return the names of volumes in which a container of the pod makes mounts that other containers see."""
+    return frozenset(
+        mount.name
+        for containers in (spec.containers, spec.initContainers)
+        for container in containers or ()
+        for mount in container.volumeMounts or ()
+        if mount.mountPropagation == "Bidirectional"
+    )
+
+
+def _log_mount(source: LogSource, environment: Environment, propagated: Collection[str]) -> dict[str, Any]:
+    """Return the sidecar's mount of a source; ``propagated`` are volumes in which another container makes mounts."""
     mount: dict[str, Any] = {"name": source.mount.name, "mountPath": source.sidecar_path, "readOnly": True}
     if source.mount.subPathExpr:
         mount["subPathExpr"] = environment.add_needed_variables(source.variables, source.mount.subPathExpr)
     elif source.mount.subPath:
         mount["subPath"] = source.mount.subPath
-    if source.mount.mountPropagation in ("Bidirectional", "HostToContainer"):
-        # mounts that the node makes later are seen in the sidecar; mounts in the sidecar never reach the node
+    if source.mount.mountPropagation in ("Bidirectional", "HostToContainer") or source.mount.name in propagated:
+        # mounts that are made later are seen in the sidecar; mounts in the sidecar never reach the node
         mount["mountPropagation"] = "HostToContainer"
     return mount
 

@@ -8,11 +8,12 @@ from webhook.injection.reasons import clean_untrusted
 
 __all__ = [
     "HOST_PATH",
-    "PERSISTENT_TYPES",
     "WRITABLE_TYPES",
     "describe_type",
     "is_mount_read_only",
+    "is_share",
     "is_volume_read_only",
+    "outlives_pod",
     "type_of",
 ]
 
@@ -28,15 +29,26 @@ WRITABLE_TYPES = frozenset(
     }
 )
 #: Of them, those that outlive the pod. A csi volume that stands in the pod itself, and not behind a claim, is ephemeral
-#: (KEP-596).
+#: (KEP-596), but a share that such a volume mounts is not.
 #:
 #: ==================================================  ===============
 #: type                                                outlives the pod
 #: ==================================================  ===============
-#: emptyDir, gitRepo, ephemeral, csi                   no
+#: emptyDir, gitRepo, ephemeral                        no
+#: csi                                                 of SHARE_DRIVERS
 #: persistentVolumeClaim, hostPath, nfs, all others    yes
 #: ==================================================  ===============
-PERSISTENT_TYPES = WRITABLE_TYPES - {"emptyDir", "gitRepo", "ephemeral", "csi"}
+_PERSISTENT_TYPES = WRITABLE_TYPES - {"emptyDir", "gitRepo", "ephemeral", "csi"}
+#: Types of shares.
+_SHARES = ("nfs", "cephfs", "glusterfs", "azureFile", "quobyte")
+#: CSI drivers of network shares, which other pods may have, too.
+SHARE_DRIVERS = frozenset(
+    {
+        *("blob.csi.azure.com", "file.csi.azure.com", "gcsfuse.csi.storage.gke.io", "nfs.csi.k8s.io", "smb.csi.k8s.io"),
+    }
+)
+#: Types of a ``hostPath`` that are no directory and no regular file (core/v1 HostPathType).
+_NODE_DEVICES = frozenset({"Socket", "CharDevice", "BlockDevice"})
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
@@ -53,6 +65,7 @@ SECRET_DRIVERS = frozenset(
 _DESCRIPTIONS = {
     "secret": "a Secret",
     "unusableCsi": "a CSI volume that is read-only or holds secrets",
+    "nodeDevice": "a socket or device of the node",
     "configMap": "a ConfigMap",
     "downwardAPI": "a downward-API volume",
     "hugePages": "a huge-pages volume",
@@ -76,11 +89,27 @@ def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
     if volume is None:
         return "missing"
     volume_type = next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
+    if volume_type == HOST_PATH and _is_node_device(volume[volume_type]):
+        return "nodeDevice"
     if volume_type == "csi" and _holds_no_logs(volume[volume_type]):
         return "unusableCsi"
     if volume_type == "emptyDir" and _is_huge_pages(volume.get(volume_type)):
         return "hugePages"
     return volume_type
+
+
+def outlives_pod(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
+    """Return whether the mounted volume outlives the pod, and may have files from before it."""
+    return type_of(volumes, mount) in _PERSISTENT_TYPES or is_share(volumes.get(mount.name, {}))
+
+
+def is_share(volume: Mapping[str, Any]) -> bool:
+    """Return whether the volume is a network share, the same one for every pod that has it, and no claim."""
+    csi = volume.get("csi")
+    driver = csi.get("driver") if isinstance(csi, dict) else None
+    return (isinstance(driver, str) and driver in SHARE_DRIVERS) or any(
+        volume.get(kind) is not None for kind in _SHARES
+    )
 
 
 def is_mount_read_only(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> bool:
@@ -113,3 +142,9 @@ def _is_huge_pages(empty_dir: Any) -> bool:
     """Return whether an emptyDir is in hugetlbfs, whose files programs map and can't write to."""
     medium = empty_dir.get("medium") if isinstance(empty_dir, dict) else None
     return isinstance(medium, str) and medium.startswith("HugePages")
+
+
+def _is_node_device(host_path: Any) -> bool:
+    """Return whether a hostPath says that it is a socket or a device."""
+    kind = host_path.get("type") if isinstance(host_path, dict) else None
+    return isinstance(kind, str) and kind in _NODE_DEVICES

@@ -23,7 +23,12 @@ from msgspec import Struct
 from webhook.injection.annotations import LogEntry
 from webhook.injection.candidates import Candidate
 from webhook.injection.edit import ContainerRef
-from webhook.injection.hiding import decline_hidden_program, decline_system_directory, warning_if_application_hidden
+from webhook.injection.hiding import (
+    decline_hidden_program,
+    decline_system_directory,
+    decline_termination_message,
+    warning_if_application_hidden,
+)
 from webhook.injection.log_sources import MOUNT_ITSELF, ContainerMount, FilePattern, LogSource, assign_sidecar_paths
 from webhook.injection.paths import Components, components, normalised_path, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
@@ -33,10 +38,10 @@ from webhook.injection.targets import Target, files_are_mounts, find_targets
 from webhook.injection.variables import needed_variables
 from webhook.injection.volume_types import (
     HOST_PATH,
-    PERSISTENT_TYPES,
     WRITABLE_TYPES,
     describe_type,
     is_mount_read_only,
+    outlives_pod,
     type_of,
 )
 
@@ -160,6 +165,7 @@ class _Planner:
             if outer is not None:
                 self._add_if_usable(target, outer)
             return
+        decline_termination_message(target)
         if target.below:
             entries = self._add_mounted_files(target)
             if not entries:
@@ -221,7 +227,7 @@ class _Planner:
             variables = needed_variables(container, candidate.added_variables, mount.subPathExpr)
         if mount.subPath or mount.subPathExpr:
             self.reused_subpath_volumes.add(mount.name)
-        persistent = volume_type in PERSISTENT_TYPES
+        persistent = outlives_pod(self.volumes, mount)
         self._add_source(container.name, mount, patterns, new=False, variables=variables, persistent=persistent)
         if not read_only:
             self.writable_volumes.add(mount.name)

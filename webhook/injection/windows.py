@@ -10,6 +10,8 @@ __all__ = ["windows_evidence"]
 _OS_LABELS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 _BUILD = "node.kubernetes.io/windows-build"
 _WINDOWS = "windows"
+#: Labels of managed clusters (AKS, GKE), whose values begin with the operating system: Windows2022, windows_ltsc.
+_IMAGE_LABELS = ("kubernetes.azure.com/os-sku", "cloud.google.com/gke-os-distribution")
 
 
 def windows_evidence(spec: PodSpec) -> str:
@@ -29,13 +31,20 @@ def windows_evidence(spec: PodSpec) -> str:
     if spec.os is not None and spec.os.name:
         return "os.name" if spec.os.name == _WINDOWS else ""
     selector = spec.nodeSelector or {}
-    if _WINDOWS in (selector.get(label) for label in _OS_LABELS) or _BUILD in selector:
+    if _BUILD in selector or any(map(_names_windows, selector, selector.values())):
         return "nodeSelector"
     if _by_affinity(spec):
         return "nodeAffinity"
     if any(map(_has_windows_options, _security_contexts(spec))):
         return "windowsOptions"
     return ""
+
+
+def _names_windows(label: str, value: str) -> bool:
+    """Return whether only nodes with Windows have the label with this value."""
+    if label in _IMAGE_LABELS:
+        return value.lower().startswith(_WINDOWS)
+    return label in _OS_LABELS and value == _WINDOWS
 
 
 def _by_affinity(spec: PodSpec) -> bool:
@@ -52,6 +61,10 @@ def _term_demands_windows(term: NodeSelectorTerm) -> bool:
     for requirement in term.matchExpressions or ():
         if requirement.key == _BUILD and requirement.operator in ("In", "Exists", "Gt", "Lt"):
             return True
+        if requirement.key in _IMAGE_LABELS and requirement.operator == "In":
+            images = requirement.values or ()
+            if images and all(_names_windows(requirement.key, image) for image in images):
+                return True
         if requirement.key in _OS_LABELS:
             values = set(requirement.values or ())
             systems = {"In": systems & values, "NotIn": systems - values}.get(requirement.operator, systems)

@@ -77,7 +77,7 @@ def malformed(manifest: dict[str, Any], places: Sequence[Path], prefix: str) -> 
 
 
 def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Remark]:
-    """Yield a remark on each annotation that would be ours but for its prefix, as far as keys are compared."""
+    """Yield a remark on each annotation that would be ours but for its spelling, as far as keys are compared."""
     for place in dict.fromkeys([(), *places]):
         holder = (*place, "metadata", "annotations")
         for key, match in islice(_similar(as_mapping(at(item.manifest, holder)), prefix), MAX_COMPARED):
@@ -86,6 +86,13 @@ def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Rema
             text = f"{key}: Pillion's annotations begin with {prefix}; write {prefix}{match['name'].lower()}"
             position, reason = item.position((*holder, key)), ManifestReason.UNKNOWN_PREFIX
             yield Remark(position, Severity.WARNING, reason, text, unmet=place in places)
+        nested = (*holder, prefix.removesuffix("/"))
+        for name in islice(as_mapping(at(item.manifest, nested)), 1):
+            right = f"{prefix}{clean_untrusted(str(name))}"
+            text = f"{dotted(nested)} is a mapping, which the API server refuses; write {right}"
+            yield Remark(
+                item.position(nested), Severity.WARNING, ManifestReason.WRONG_TYPE, text, unmet=place in places
+            )
 
 
 def _similar(annotations: Iterable[str], prefix: str) -> Iterator[tuple[str, re.Match[str]]]:
@@ -220,7 +227,7 @@ def _wrong_in(item: Object, places: Sequence[Path], path: Path, base: Path, pref
         return _Wrong(f"{key} does nothing on the {item.kind}; move it to the annotations of a pod or a pod template")
     if holder[-2:] == ("metadata", "annotations") and len(holder) > len(("metadata", "annotations")):
         place = dotted(path[:-3])
-        return _Wrong(f"{key}: {place} holds no containers, so nothing is injected there", certain=False)
+        return _Wrong(f"{key}: {place} holds no containers; it does nothing unless the pods get it", certain=False)
     text = f"{key}: {item.kind} has no pod template that Pillion knows; it does nothing unless the pods get it"
     return _Wrong(text, certain=False)
 

@@ -59,6 +59,7 @@ class ManifestReason(StrEnum):
     WRONG_VERSION = "wrong_version", "no Kubernetes has that kind in that apiVersion, or only an old one"
     NOT_EDITED = "not_edited", "only the webhook injects these pods, the command line does not"
     SHARED_VOLUME = "shared_volume", "several pods share a volume with logs"
+    DUPLICATE_KEY = "duplicate_key", "a key stands twice in a document, and only the last one counts"
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,20 @@
-"""Volumes that several pods of one workload share: there each sidecar reads the log files of all of them."""
+"""Volumes that several pods share: there each sidecar reads the log files of all of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from webhook.injection.admission import Admission
-from webhook.injection.log_sources import LogSource
+from webhook.injection.log_sources import FilePattern, LogSource
+from webhook.injection.paths import components, within
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
+from webhook.injection.volume_types import HOST_PATH, is_share
 from webhook.json_values import Path, as_mapping, at
 from webhook.workloads.objects import Object
+from webhook.workloads.workload import Workload
 
-__all__ = ["Target", "autoscaled", "shared_volumes"]
+__all__ = ["Target", "autoscaled", "shared_between", "shared_volumes"]
 
-#: Kinds of volumes that are the same one for every pod which names them, wherever it runs.
-_SHARED = frozenset({"persistentVolumeClaim", "nfs", "cephfs", "glusterfs", "azureFile", "quobyte"})
-#: The same one for every pod of a node.
-_OF_NODE = "hostPath"
 #: Where a controller says how many pods it makes at a time.
 _COUNTS = ("replicas", "parallelism", "maxReplicas", "size")
 #: Where an autoscaler says how many pods it makes at most, and what it is where it does not say.
@@ -84,14 +84,66 @@ def shared_volumes(
     for source in admission.plan.sources:
         name = source.mount.name
         per_node = item.kind == "DaemonSet"
-        volume = None if source.new or name in claims or name in told else _shared(volumes.get(name, {}), per_node)
+        volume = (
+            None if source.new or name in claims or name in told else _shared(volumes.get(name, {}), per_node=per_node)
+        )
         if volume is None or _is_of_one_pod(source, per_node=per_node):
             continue
         told.add(name)
-        directory = source.mount.subPathExpr or source.mount.subPath
-        cure = f"{directory}/$(POD_NAME)" if directory else "$(POD_NAME)"
-        text = f"{volume} is shared by {pods}: each sidecar reads the logs of all; mount it with subPathExpr: {cure}"
+        text = f"{volume} is shared by {pods}: each sidecar reads the logs of all; {_cure(source)}"
         yield _mount(source, admission), text
+
+
+def shared_between(injected: Sequence[tuple[Workload, Admission]]) -> Iterator[tuple[int, Path, str]]:
+    """Yield where a workload reads log files that another one in front of it reads, too.
+
+    That is the number of the later one, where in its pod the volume is mounted, and what that means and what to write.
+    """
+    readers: dict[tuple[str, ...], list[tuple[Workload, LogSource]]] = {}
+    for number, (workload, admission) in enumerate(injected):
+        for source in admission.plan.sources if admission.plan is not None else ():
+            volume = {} if source.new else admission.facts.volumes.get(source.mount.name, {})
+            words = None if source.mount.name in workload.claims else _shared(volume, per_node=True)
+            if words is None or _is_of_one_pod(source, per_node=False):
+                continue
+            origin = {key: value for key, value in volume.items() if key != "name"}
+            folder = "/".join(components(source.mount.subPath or ""))
+            key = (workload.namespace, repr(origin), folder, source.mount.subPathExpr or "")
+            others = readers.setdefault(key, [])
+            meeting = (other for other, theirs in others if _reads_same_files(source, theirs))
+            first = next((other for other in meeting if not _is_same(other, workload)), None)
+            others.append((workload, source))
+            if first is not None:
+                title = clean_untrusted(first.title, 48)
+                text = f"{words} is read by {title}, too: each sidecar reads the logs of both; {_cure(source)}"
+                yield number, _mount(source, admission), text
+
+
+def _is_same(one: Workload, other: Workload) -> bool:
+    """Return whether two manifests are of one object: a base and its overlay, for example."""
+    return (one.title, one.template_path) == (other.title, other.template_path)
+
+
+def _reads_same_files(one: LogSource, other: LogSource) -> bool:
+    """Return whether a file may match patterns of both sources, which are mounts of the same directory."""
+    return any(
+        (mine.directory == theirs.directory or _is_within(mine, theirs) or _is_within(theirs, mine))
+        and (fnmatchcase(mine.file_glob, theirs.file_glob) or fnmatchcase(theirs.file_glob, mine.file_glob))
+        for mine in one.patterns
+        for theirs in other.patterns
+    )
+
+
+def _is_within(inner: FilePattern, outer: FilePattern) -> bool:
+    return outer.recursive and within(inner.directory, outer.directory)
+
+
+def _cure(source: LogSource) -> str:
+    """Return how each pod gets a directory of its own."""
+    directory = source.mount.subPathExpr or source.mount.subPath
+    return (
+        f"mount it with subPathExpr: {directory}/$(POD_NAME)" if directory else "mount it with subPathExpr: $(POD_NAME)"
+    )
 
 
 def _pods(item: Object, template: Path) -> str:
@@ -110,20 +162,19 @@ def _is_several(count: Any) -> bool:
     return isinstance(count, int) and not isinstance(count, bool) and count > 1
 
 
-def _shared(volume: dict[str, Any], per_node: bool) -> str | None:
+def _shared(volume: dict[str, Any], *, per_node: bool) -> str | None:
     """Return a volume that all pods share in words, None for others; ``per_node`` means one pod on a node."""
-    kinds = _SHARED if per_node else _SHARED | {_OF_NODE}
-    kind = next((key for key in volume if key in kinds and volume[key] is not None), None)
-    if kind is None:
+    claim = volume.get("persistentVolumeClaim")
+    name = as_mapping(claim).get("claimName")
+    if isinstance(name, str):
+        return f"claim {quote_untrusted(name, 24)}"
+    if claim is not None or is_share(volume):
+        return f"volume {quote_untrusted(str(volume['name']), 24)}"
+    folder = volume.get(HOST_PATH)
+    # the same one for every pod of a node
+    if folder is None or per_node:
         return None
-    if kind == _OF_NODE:
-        return f"hostPath {quote_untrusted(str(as_mapping(volume[kind]).get('path')), 24)} of a node"
-    claim = as_mapping(volume[kind]).get("claimName")
-    return (
-        f"claim {quote_untrusted(claim, 24)}"
-        if isinstance(claim, str)
-        else f"volume {quote_untrusted(str(volume['name']), 24)}"
-    )
+    return f"hostPath {quote_untrusted(str(as_mapping(folder).get('path')), 24)} of a node"
 
 
 def _is_of_one_pod(source: LogSource, *, per_node: bool) -> bool:

@@ -17,7 +17,7 @@ from webhook.json_values import Path, as_mapping, at
 from webhook.workloads.decoding import Mistake, decoded
 from webhook.workloads.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
 from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, dotted, mappings, objects
-from webhook.workloads.replicas import Target, autoscaled, shared_volumes
+from webhook.workloads.replicas import Target, autoscaled, shared_between, shared_volumes
 from webhook.workloads.templates import not_edited
 from webhook.workloads.versions import WrongVersion, wrong_version
 from webhook.workloads.workload import Removed, Workload, workloads_in
@@ -102,7 +102,30 @@ def examine(
         examine_object(item, configuration, scaled, opted_in=namespace_opt_in or item.namespace in namespaces)
         for item in found
     ]
-    return [report for report in reports if report.reviews or report.remarks]
+    injected = [review for report in reports for review in report.reviews if review.verdict.injected]
+    for number, path, text in shared_between([(each.workload, each.admission) for each in injected]):
+        position = injected[number].workload.template_position(path)
+        injected[number].remarks.append(Remark(position, Severity.WARNING, ManifestReason.SHARED_VOLUME, text))
+    concerned = [report for report in reports if report.reviews or report.remarks]
+    _warn_of_duplicates(concerned, configuration.prefix)
+    return concerned
+
+
+def _warn_of_duplicates(reports: Sequence[Report], prefix: str) -> None:
+    """Add a remark for each key that stands twice in a document with keys of ours: only the last one counts."""
+    told: set[int] = set()
+    for report in reports:
+        document = report.item.document
+        if id(document) not in told and prefix in document.text:
+            told.add(id(document))
+            found = document.warnings
+            report.remarks.extend(
+                Remark(position, Severity.WARNING, ManifestReason.DUPLICATE_KEY, message)
+                for position, message in found[:MAX_MISTAKES]
+            )
+            if len(found) > MAX_MISTAKES:
+                more = f"and {len(found) - MAX_MISTAKES} more duplicate keys"
+                report.remarks.append(report.remarks[-1]._replace(text=more))
 
 
 def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
