@@ -38,7 +38,7 @@ CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tai
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"
 
 .DEFAULT_GOAL := help
-.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail bench-shipping test-cluster test-kubelet test-shipping drills plugin release clean
+.PHONY: help image serve playground screenshots docs test check check-lowest deny format golden fuzz hostility properties bench bench-growth bench-scale bench-core bench-tail bench-shipping test-cluster test-kubelet test-shipping drills plugin notes release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -89,12 +89,13 @@ else
 	@$(call without_cargo,the tests of tail/ and those that run it)
 endif
 
-check: $(VENV)/.installed ## style, types, import contracts, lock file and generated files
+check: $(VENV)/.installed ## style, types, import contracts, workflows, lock file and generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck webhook/profiles/*.sh examples/*.sh .ci/run .krew/kubectl-pillion tail/notices/collect.sh
+	$(BIN)/zizmor --offline --quiet .github
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --check --quiet
 	$(BIN)/python -m tests.goldens
 ifneq ($(CARGO),)
@@ -112,6 +113,7 @@ check-lowest: $(VENV)/.installed ## the tests that use dependencies most, with t
 	  $(addprefix tests/service/test_,app.py http.py limits.py tls.py)
 
 deny: ## check licences, versions and sources of the dependencies of tail/; needs cargo-deny (cargo install cargo-deny --locked)
+	@test -n "$(CARGO)" || { $(call without_cargo,everything); exit 1; } >&2
 	cd tail && $(CARGO) deny --locked check bans licenses sources
 
 format: $(VENV)/.installed ## format every file
@@ -169,15 +171,22 @@ plugin: ## pack kubectl's plugin for krew, and write its manifest (HOMEPAGE=http
 	sed -e '/^#/d' -e 's|$$HOMEPAGE|$(HOMEPAGE)|' -e "s/\$$SHA256/$$(sha256sum < $(DIST)/kubectl-pillion.tar.gz | cut -d ' ' -f 1)/" \
 	  .krew/pillion.yaml > $(DIST)/pillion.yaml
 
+notes: ## print what the changelog says of VERSION=x.y.z, or of VERSION=Unreleased
+	@awk '/^## / { on = $$2 == ENVIRON["VERSION"]; next } on { print } on && /^- / { found = 1 } \
+	  END { if (!found) { print "make: CHANGELOG.md has nothing under " ENVIRON["VERSION"] > "/dev/stderr"; exit 1 } }' CHANGELOG.md
+
 release: $(VENV)/.installed ## set VERSION=x.y.z everywhere, date the changelog, commit and tag; nothing is pushed
-	@case "$(VERSION)" in [0-9]*.[0-9]*.[0-9]*) ;; *) echo "make: which version? make release VERSION=1.2.3" >&2; exit 1;; esac
+	@printf '%s' "$$VERSION" | grep -Eqx '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}' || { echo "make: which version? Three numbers: make release VERSION=1.2.3" >&2; exit 1; }
+	@printf '%s\n' "$(TAG)" "$$VERSION" | sort -CV || { echo "make: $$VERSION is older than $(TAG), which is here already" >&2; exit 1; }
+	@! git rev-parse --quiet --verify "refs/tags/v$$VERSION" >/dev/null || { echo "make: the tag v$$VERSION exists; choose another version, or remove it: git tag -d v$$VERSION" >&2; exit 1; }
 	@test -z "$$(git status --porcelain)" || { echo "make: there are changes; commit them first (git status)" >&2; exit 1; }
+	@$(MAKE) --silent notes VERSION=Unreleased >/dev/null
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group release
 	$(BIN)/bump-my-version bump --new-version $(VERSION)
-	sed -i "s/^## Unreleased$$/## Unreleased\n\n## $(VERSION) - $$(date +%F)/" CHANGELOG.md
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv lock --quiet
-	cd tail && $(CARGO) update --quiet --workspace --offline
+	awk -v heading="## $(VERSION) - $$(date +%F)" '{ print } /^## Unreleased$$/ { print "\n" heading }' CHANGELOG.md > CHANGELOG.md.new
+	mv CHANGELOG.md.new CHANGELOG.md
 	$(MAKE) check
+	$(BIN)/python -m pytest -n 0 tests/test_release.py
 	git commit --quiet --all --message "Release $(VERSION)"
 	git tag --annotate v$(VERSION) --message "Pillion $(VERSION)"
 	@echo "Pillion $(VERSION) is committed and tagged. To publish it: git push --atomic origin HEAD v$(VERSION)"

@@ -15,10 +15,19 @@ from pathlib import Path
 __all__ = ["COMMANDS", "NOT_RUN", "OUTPUTS", "PAGES", "ROOT", "anchor", "commands", "files", "pattern", "run", "shows"]
 
 ROOT = Path(__file__).parent.parent
-#: The pages whose commands an operator copies.
+#: The pages whose commands a user or an operator copies.
 PAGES = (
-    *("certificates.md", "command-line.md", "gitops.md", "installing.md", "platforms.md"),
-    *("runbooks.md", "shipping.md", "troubleshooting.md", "upgrading.md"),
+    *(
+        "README.md",
+        "annotations.md",
+        "certificates.md",
+        "command-line.md",
+        "get-started.md",
+        "gitops.md",
+        "installing.md",
+    ),
+    *("linting.md", "monitoring.md", "platforms.md", "playground.md", "runbooks.md", "security.md", "shipping.md"),
+    *("status.md", "troubleshooting.md", "upgrading.md"),
 )
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
@@ -31,18 +40,32 @@ _IMAGES = "tests/cluster/image.py builds the images from the Dockerfile, on base
 _MODES = "tests/cluster/test_rotation.py and test_cert_manager.py change the mode of releases of their own"
 _SHOWN = "tests/cluster/test_certs_command.py runs it, with the test's kubeconfig"
 _IN_PLACE = "tests/cluster/test_upgrade.py runs it, on a namespace of its own"
+_STARTED = "docs/get-started.md has it as well, and tests/cluster/test_tour.py runs that"
 _ELSEWHERE = "the runbooks have it with a namespace, and tests/cluster/test_runbooks.py runs that"
 #: What no test runs as it is written, and why.
 NOT_RUN = {
+    "README.md#five-minutes-in-a-cluster 1": _STARTED,
+    "README.md#five-minutes-in-a-cluster 2": _STARTED,
+    "README.md#without-a-cluster 1": "docs/command-line.md has it as well, and tests/test_installation.py runs that",
+    "annotations.md#a-namespace-that-opts-in 1": "tests/cluster/test_webhooks.py labels namespaces of its own",
+    "annotations.md#a-namespace-that-opts-in 2": "it lists what other tests have made, too",
     "certificates.md#inspecting-certificates 1": _SHOWN,
     "certificates.md#rotating-now 1": _SHOWN,
     "command-line.md#krew 1": "there is no release yet; tests/cluster/test_krew.py installs from a server of its own",
+    "get-started.md#build-the-images 1": f"{_IMAGES}; tests/test_makefile.py has what make says",
+    "get-started.md#take-the-tour 1": "tests/cluster/test_tour.py runs the script",
     "installing.md#check-it 1": _ELSEWHERE,
     "installing.md#install 1": _IMAGES,
     "installing.md#the-image 1": _IMAGES,
     "installing.md#refuse-pods-while-no-server-responds 1": "tests/cluster/test_helm.py sets Fail, too",
     "installing.md#uninstalling 2": "tests/cluster/test_helm.py looks for what an interrupted test leaves",
     "installing.md#uninstalling 1": "tests/cluster/test_release.py uninstalls a release of its own",
+    "linting.md#what-to-lint 1": "it needs the reader's own; tests/cli/test_lint.py has each kind of input",
+    "monitoring.md#enable-it 1": "it needs the Prometheus operator; tests/cluster/test_chart.py renders these values",
+    "monitoring.md#the-log 1": _ELSEWHERE,
+    "playground.md#the-playground 1": "it does not end; tests/playground/process.py starts it",
+    "security.md#who-can-call-the-webhook 2": "tests/cluster/test_client_certificate.py installs with this value",
+    "status.md#which-pods-have-their-sidecar 1": "tests/cluster/test_status.py runs each, with names of its own",
     "runbooks.md#kubectl-logs-shows-too-little 1": "it needs a terminal, and the node's own /var/log/pods",
     "runbooks.md#pillioncertificateends 4": "it needs cert-manager's resources in a cluster that runs pods",
     "upgrading.md#from-a-chart-before-the-webhook-entries-had-the-releases-name 1": (
@@ -100,7 +123,11 @@ def _commands(page: str, text: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-_ALL = {place: found for page in PAGES for place, found in _commands(page, (ROOT / "docs" / page).read_text()).items()}
+_ALL = {
+    place: found
+    for page in PAGES
+    for place, found in _commands(page, (ROOT / ("" if page == "README.md" else "docs") / page).read_text()).items()
+}
 COMMANDS = {place: command for place, (command, _) in _ALL.items()}
 #: What the pages show of what they print, by the place of the command.
 OUTPUTS = {place: output for place, (_, output) in _ALL.items() if output}

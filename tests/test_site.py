@@ -111,3 +111,15 @@ def test_a_page_is_as_wide_as_its_window(site: Path, page: Page) -> None:
         page.set_viewport_size({"width": width, "height": 800})
         page.goto((site / f"{name}.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+def test_what_a_row_is_about_is_in_one_piece(site: Path, page: Page) -> None:
+    """The name of a value can be read and found, and no table is wider than the page for it."""
+    page.set_viewport_size({"width": 1360, "height": 800})
+    page.goto((site / "charts/pillion/README.html").as_uri())
+    lines = "names => names.map(name => [name.textContent, name.getClientRects().length])"
+    names = dict(page.locator("article td:first-child code").evaluate_all(lines))
+    assert len(names) > 80
+    assert {name for name, count in names.items() if count > 1 and "-" not in name} == set()
+    wider = "tables => tables.filter(table => table.scrollWidth > table.clientWidth).length"
+    assert page.locator("article .table-wrapper").evaluate_all(wider) == 0

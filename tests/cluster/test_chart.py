@@ -4,6 +4,7 @@ No cluster is started; it is here because helm and the checkers are built from s
 """
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,9 @@ def test_each_file_holds_one_object() -> None:
         pytest.param({"prefix": "pillion.dev"}, "at '/prefix'", id="prefix-without-slash"),
         pytest.param({"webhook": {"timeoutSeconds": 31}}, "at '/webhook/timeoutSeconds'", id="timeout"),
         pytest.param({"webhook": {"failurePolicy": None}}, "at '/webhook': missing property", id="taken-away"),
+        pytest.param({"webhook": {"excludedNamespaces": ["team-*"]}}, "at '/webhook/excludedNamespaces/0'", id="glob"),
         pytest.param({"server": {"port": 443}}, "at '/server/port'", id="low-port"),
+        pytest.param({"server": {"settings": {"bodyTimeout": "0s"}}}, "at '/server/settings/bodyTimeout'", id="zero"),
         pytest.param({"server": {"settings": {"drainTimeOut": "5s"}}}, "properties 'drainTimeOut'", id="setting"),
         pytest.param({"server": {"settings": {"drainTimeout": 5}}}, "at '/server/settings/drainTimeout'", id="no-unit"),
     ],
@@ -207,6 +210,7 @@ def test_a_cluster_that_is_too_old_is_refused() -> None:
         pytest.param({"shadow": True}, "SHADOW MODE", id="shadow"),
         pytest.param({"hostNetwork": True}, "ports 8443 and 8080 of their nodes", id="host-network"),
         pytest.param({}, "kubectl create --dry-run=server -f -", id="why-not"),
+        pytest.param({"image": {"repository": "a/b", "tag": "c"}}, "a node can't pull a/b:c.", id="image"),
         pytest.param({"profiles": {"mine": {"base": "tail"}}}, "PROFILES: if they are invalid", id="profiles"),
         pytest.param({}, "Pillion renews the certificates itself", id="self-managed"),
         pytest.param({"certificates": PROVIDED}, "The certificate is in the Secret pair", id="provided"),
@@ -218,6 +222,15 @@ def test_the_notes_say_what_one_should_know(values: dict[str, Any], said: str) -
     answer = helm("install", "pillion", str(CHART), "--dry-run=client", values=values)
     assert answer.returncode == 0, answer.stderr
     assert said in answer.stdout.partition("NOTES:")[2]
+
+
+def test_alerts_look_at_no_other_release() -> None:
+    """The file that they are made of is written for a release called pillion in pillion-system."""
+    values = {"prometheusRule": {"enabled": True}}
+    (rules,) = (each["spec"] for each in objects(values, "logs", "elsewhere") if each["kind"] == "PrometheusRule")
+    expressions = "\n".join(rule["expr"] for rule in rules["groups"][0]["rules"])
+    assert 'job="logs-pillion", namespace="elsewhere"' in expressions
+    assert re.findall('"pillion"|pillion-system', expressions) == []
 
 
 def test_nothing_secret_is_rendered() -> None:

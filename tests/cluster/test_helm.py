@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.chart.rendering import VALUE_SETS
 from tests.pages import COMMANDS
 
 from .client import Client, CommandError
@@ -94,6 +95,49 @@ class TestTwoReleases:
         """With prefixes of their own they do not meet."""
         install("first", "one.example.org/")
         install("second", "two.example.org/")
+
+
+#: Without what needs other people's kinds; and what no page shows, but a user may change.
+CHANGES: dict[str, dict[str, Any]] = {
+    "everything": VALUE_SETS["everything"]
+    | {"dashboard": {"enabled": True}, "serviceMonitor": {"enabled": False}, "prometheusRule": {"enabled": False}},
+    **{name: VALUE_SETS[name] for name in ("provided", "host-network", "openshift", "least")},
+    "another-name": {"fullnameOverride": "other"},
+}
+
+
+class TestChangesOfValues:
+    """Whatever is set, it works on a release that is there, and so does the way back."""
+
+    @pytest.mark.parametrize("values", CHANGES.values(), ids=CHANGES)
+    def test_from_the_defaults_and_back(self, helm: Client, kubectl: Client, values: dict[str, Any]) -> None:
+        """The upgrade leads to what a new release would be, and the rollback to what was there."""
+        words = ("values", "-n", "values-system", "--wait=hookOnly")
+        install = ("install", words[0], str(CHART), *words[1:], "--create-namespace", "-f", "-")
+
+        def live() -> list[dict[str, Any]]:
+            manifest = helm("get", "manifest", *words[:3])
+            return [lasting(each) for each in kubectl("get", "-o", "json", "-f", "-", stdin=manifest)["items"]]
+
+        try:
+            helm(*install, stdin={"prefix": "values.example.org/"})
+            before = live()
+            helm("upgrade", words[0], str(CHART), *words[1:], "--reset-values", "-f", "-", stdin=values)
+            changed = live()
+            helm("rollback", words[0], "1", *words[1:])
+            assert live() == before
+            helm("uninstall", *words)
+            helm(*install, stdin=values)
+            assert live() == changed != before
+        finally:
+            helm.attempt("uninstall", *words)
+
+
+def lasting(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without what its creation and its changes leave in it."""
+    metadata = {key: item["metadata"].get(key) for key in ("name", "labels", "annotations")}
+    spec = {key: value for key, value in item.get("spec", {}).items() if key not in {"clusterIP", "clusterIPs"}}
+    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata, "spec": spec}
 
 
 class TestChangesByHand:

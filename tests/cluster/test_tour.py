@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import ROOT
+
 from . import image, programs
 from .client import Client
 from .conftest import Cluster
 from .node import Node
-from .shell import link_programs
+from .shell import link_programs, shell_with, shown
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("apiserver", "helm_program")]
 
@@ -59,8 +61,29 @@ def test_the_whole_tour(fresh_node: Node, helm_on: Callable[[Cluster], Client], 
     assert len(steps) == 6
     assert re.search(r"--tail=3\n.*\d\d:\d\d:\d\d", steps[3])
     assert re.search(r"^Warning: .*logs/\*.*write /logs/\*", steps[4], re.MULTILINE)
-    for kind in ("namespaces", "mutatingwebhookconfigurations", "clusterroles"):
-        assert not [name for name in kubectl("get", kind, "-o", "name").split() if "tour" in name]
+    assert_nothing_is_left(kubectl, "tour")
+
+
+@pytest.mark.minutes
+def test_the_page_leads_to_an_injected_pod(
+    fresh_node: Node, helm_on: Callable[[Cluster], Client], tmp_path: Path
+) -> None:
+    """docs/get-started.md, command by command, as somebody types it who has given the node the images."""
+    shell = shell_with(fresh_node.kubectl, helm_on(fresh_node), folder=tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    assert "STATUS: deployed" in shell("get-started.md#install 1")
+    assert re.search("2/2 +Running", shell("get-started.md#install 2"))
+    lines = r"successfully rolled out\n.*\d\d:\d\d:\d\d"
+    assert shown(lambda: shell("get-started.md#inject-a-pod 1"), lines, SECONDS)
+    assert "write /logs/*.log" in shell("get-started.md#make-a-mistake 1")
+    shell("get-started.md#clean-up 1")
+    assert_nothing_is_left(fresh_node.kubectl, "pillion")
+
+
+def assert_nothing_is_left(kubectl: Client, word: str) -> None:
+    """Fail if an object of the whole cluster has this word in its name."""
+    for kind in ("namespaces", "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "clusterroles"):
+        assert not [name for name in kubectl("get", kind, "-o", "name").split() if word in name]
 
 
 def test_a_namespace_of_its_name_is_left_alone(

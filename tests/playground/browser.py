@@ -20,7 +20,7 @@ def chromium() -> Iterator[Browser]:
     """Yield a headless browser; fail or skip the test where there is none."""
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
-        sentence = "Chromium is not installed; on Debian and Ubuntu: apt-get install chromium"
+        sentence = "Chromium is not installed; on Debian: apt-get install chromium"
         if os.environ.get(REQUIRED):
             pytest.fail(sentence)
         pytest.skip(sentence)

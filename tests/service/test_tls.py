@@ -1,5 +1,6 @@
 """The TLS that is spoken, to whom, and a certificate that changes under a running server."""
 
+import shutil
 import socket
 import ssl
 import threading
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certs import files
 from certs.ca import BACKDATING, CA
 from certs.verify import FaultKind, UnusablePairError
+from tests.pages import run
 from tests.service.serving import Running, eventually, make_review, write_pair
 from webhook.service.tls import context as tls
 
@@ -291,6 +293,16 @@ def test_only_clients_of_these_names_are_let_in(
     assert asked(server, client_context(path.parent, ca, clients, ExtendedKeyUsageOID.CLIENT_AUTH)) == status
     # probes and scrapes come without a certificate
     assert server.get("/readyz").status_code == 200
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+def test_the_pages_client_certificate_is_let_in(serve: Callable[..., Running], tmp_path: Path) -> None:
+    """What the commands of docs/security.md make is one that a server with this client CA accepts."""
+    said = run("security.md#who-can-call-the-webhook 1", tmp_path, tmp_path)
+    server = serve(client_ca=tmp_path / "clients-ca.pem", client_names=("kube-apiserver",))
+    context = server.trust
+    context.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
+    assert asked(server, context) == 200, said
 
 
 def test_a_new_client_ca_is_taken_over(

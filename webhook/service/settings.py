@@ -95,10 +95,17 @@ def _count(text: str) -> int:
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,9})(KiB|MiB)?", text)
+    match = re.fullmatch(r"([1-9][0-9]{0,8})(KiB|MiB)?", text)
     if match is None:
-        raise ValueError('not a size; write bytes, "512KiB" or "7MiB", for example')
+        raise ValueError('not a size above 0; write bytes, "512KiB" or "7MiB", for example')
     return int(match[1]) * {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2]]
+
+
+def _some_time(text: str) -> float:
+    seconds = duration.seconds(text)
+    if not seconds:
+        raise ValueError('must be more than 0; write a number and a unit, as "15s", "1m30s" or "250ms"')
+    return seconds
 
 
 def _setting(default: str, parse: Callable[[str], object], metavar: str, help_: str) -> Any:
@@ -169,7 +176,7 @@ class Settings:
         "", Path, "FILE", "a file for the reason why the server could not start, which Kubernetes shows"
     )
     reload_interval: float = _setting(
-        "1s", duration.seconds, "DURATION", "how often configuration and certificate files are checked for changes"
+        "1s", _some_time, "DURATION", "how often configuration and certificate files are checked for changes"
     )
     drain_timeout: float = _setting(
         "15s", duration.seconds, "DURATION", "how long to go on serving after SIGTERM, at most"
@@ -180,13 +187,13 @@ class Settings:
 
     keep_alive: float = _setting(
         "120s",
-        duration.seconds,
+        _some_time,
         "DURATION",
         "how long an idle connection is kept; API servers keep one for 90s",
     )
-    handshake_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a TLS handshake")
-    header_timeout: float = _setting("5s", duration.seconds, "DURATION", "the time limit for a request's headers")
-    body_timeout: float = _setting("10s", duration.seconds, "DURATION", "the time limit for a request's body")
+    handshake_timeout: float = _setting("5s", _some_time, "DURATION", "the time limit for a TLS handshake")
+    header_timeout: float = _setting("5s", _some_time, "DURATION", "the time limit for a request's headers")
+    body_timeout: float = _setting("10s", _some_time, "DURATION", "the time limit for a request's body")
     # 7 MiB: the API server accepts requests of up to 3 MiB, and a review of an update would have the object twice
     max_body_size: int = _setting("7MiB", _size, "SIZE", "the largest request body")
     max_buffered_bodies_size: int = _setting("64MiB", _size, "SIZE", "the total size of request bodies being received")

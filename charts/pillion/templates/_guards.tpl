@@ -4,11 +4,21 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
 {{- fail (printf "the objects' name is %s, which no Service can have: set fullnameOverride to small letters, digits and -, with a letter first" $name) }}
 {{- end }}
-{{- $ours := list "app.kubernetes.io/name" "app.kubernetes.io/instance" (include "pillion.componentLabel" .) }}
-{{- range $where, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels }}
-{{- range $key, $_ := $labels }}
+{{- $labels := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" (include "pillion.componentLabel" .) }}
+{{- range list
+  (list "labels" .Values.labels $labels)
+  (list "podLabels" .Values.podLabels $labels)
+  (list "serviceMonitor.labels" .Values.serviceMonitor.labels $labels)
+  (list "prometheusRule.labels" .Values.prometheusRule.labels $labels)
+  (list "dashboard.labels" .Values.dashboard.labels $labels)
+  (list "podAnnotations" .Values.podAnnotations (list "checksum/configuration"))
+  (list "webhook.annotations" .Values.webhook.annotations (list "pillion.dev/certificate" "meta.helm.sh/release-name" "meta.helm.sh/release-namespace"))
+}}
+{{- $ours := last . }}
+{{- $where := first . }}
+{{- range $key, $_ := index . 1 }}
 {{- if has $key $ours }}
-{{- fail (printf "%s sets %s, which the chart's own selectors use: remove it" $where $key) }}
+{{- fail (printf "%s sets %s, which the chart itself sets: remove it" $where $key) }}
 {{- end }}
 {{- end }}
 {{- end }}

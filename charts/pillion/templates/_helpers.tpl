@@ -43,6 +43,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The labels of an object that has more of them; those win over the values' labels. Takes root and more. */}}
+{{- define "pillion.labelsAnd" -}}
+{{- merge (dict) (.more | default dict) (include "pillion.labels" .root | fromYaml) | toYaml }}
+{{- end }}
+
 {{/* Pods with this label are never injected, wherever they are. */}}
 {{- define "pillion.componentLabel" -}}
 {{ .Values.prefix }}component
