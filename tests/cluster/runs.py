@@ -122,9 +122,10 @@ class Run:
         """Return the run's files that kubelet, containerd and libcni put at fixed places outside its folder."""
         if os.geteuid() != 0:
             return []  # an API server alone has none
+        links = _KUBELET_LINKS.glob("*.log")
         shims = list(self.folder.glob(_SHIM_ADDRESSES))
         return [
-            *(link for link in _KUBELET_LINKS.glob("*.log") if _target(link).is_relative_to(self.folder)),
+            *(link for link in links if _leads_into(link, self.folder)),
             *(Path(shim.read_text().strip().removeprefix("unix://")) for shim in shims),
             *_CNI_RESULTS.glob(f"{self.long_name}-*"),
             # these have no name of ours, and a pod that was just ending has no shim any more
@@ -189,11 +190,12 @@ def sweep() -> list[Run]:
     return abandoned
 
 
-def _target(link: Path) -> Path:
+def _leads_into(link: Path, folder: Path) -> bool:
+    """Return whether a link leads into the folder; one of another run's may be gone meanwhile."""
     try:
-        return link.readlink()
-    except OSError:  # no link, or another run's, which has gone
-        return Path()
+        return link.readlink().is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def _text(path: Path) -> str:

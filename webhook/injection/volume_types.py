@@ -44,7 +44,11 @@ _SHARES = ("nfs", "cephfs", "glusterfs", "azureFile", "quobyte")
 #: CSI drivers of network shares, which other pods may have, too.
 SHARE_DRIVERS = frozenset(
     {
-        *("blob.csi.azure.com", "file.csi.azure.com", "gcsfuse.csi.storage.gke.io", "nfs.csi.k8s.io", "smb.csi.k8s.io"),
+        "blob.csi.azure.com",
+        "file.csi.azure.com",
+        "gcsfuse.csi.storage.gke.io",
+        "nfs.csi.k8s.io",
+        "smb.csi.k8s.io",
     }
 )
 #: Types of a ``hostPath`` that are no directory and no regular file (core/v1 HostPathType).
