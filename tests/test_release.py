@@ -130,6 +130,8 @@ def test_one_command_changes_the_images_name(tmp_path: Path) -> None:
     [command] = re.findall(r"^ +(git grep .+)$", (ROOT / "docs/releasing.md").read_text(), re.MULTILINE)
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     name = RELEASED_IMAGE.partition(":")[0]
+    if not name.startswith("registry.pillion.dev/"):
+        pytest.skip("the command has been run here")
     named = [path for path in tracked.split("\0")[:-1] if name.encode() in (ROOT / path).read_bytes()]
     for path in named:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +189,8 @@ def test_a_failure_inside_a_pipe_is_one(path: Path) -> None:
 class Repository:
     """A repository with what `make release` changes, and stand-ins for the programs that `make check` runs."""
 
-    FILES = (*BUMPED, "CHANGELOG.md", "Makefile", "pyproject.toml", ".gitignore")
+    FILES = (*BUMPED, "Makefile", "pyproject.toml", ".gitignore")
+    CHANGELOG = "# Changelog\n\n## Unreleased\n\n### The chart\n\n- A value.\n\n## 0.0.1 - 2026-01-01\n\n- All.\n"
     AUTHOR = {"GIT_CONFIG_GLOBAL": os.devnull} | {
         f"GIT_{who}_{what}": f"somebody{'@example.com' * (what == 'EMAIL')}"
         for who in ("AUTHOR", "COMMITTER")
@@ -203,6 +206,7 @@ class Repository:
         for name in cls.FILES:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+        (folder / "CHANGELOG.md").write_text(cls.CHANGELOG)
         programs = folder / ".venv/bin"
         programs.mkdir(parents=True)
         for name in ("lint-imports", "mypy", "python", "ruff", "shellcheck", "uv", "zizmor"):
@@ -232,7 +236,8 @@ class Repository:
     def make(self, target: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run make with these variables; without cargo, which `make check` can do without."""
         words = [f"{name}={value}" for name, value in {"PYTHON": "true", "CARGO": "", **variables}.items()]
-        environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "VERSION"}}
+        # what the make that runs the tests was told is not meant
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "VERSION"))}
         return subprocess.run(
             ["make", target, *words],
             cwd=self.folder,
@@ -247,7 +252,6 @@ class Repository:
 def test_a_release(tmp_path: Path, version: str) -> None:
     """The version is in each place, and the changelog's entries are the release's; it is a commit with a tag."""
     repository = Repository.create(tmp_path)
-    before = repository.make("notes", VERSION="Unreleased").stdout
     done = repository.make("release", VERSION=version)
     assert done.returncode == 0, done.stderr
     texts = {name: repository.git("show", f"v{version}:{name}") for name in BUMPED}
@@ -255,7 +259,7 @@ def test_a_release(tmp_path: Path, version: str) -> None:
     assert [name for name, text in texts.items() if version != __version__ and VERSION.search(text)] == []
     dated = f"\n## Unreleased\n\n## {version} - {date.today()}\n"  # noqa: DTZ011 — as the machine says it
     assert dated in repository.git("show", f"v{version}:CHANGELOG.md")
-    assert repository.make("notes", VERSION=version).stdout == before
+    assert repository.make("notes", VERSION=version).stdout == "\n### The chart\n\n- A value.\n\n"
     assert repository.git("log", "-1", "--format=%s") == f"Release {version}\n"
     assert repository.git("status", "--porcelain") == ""
     again = repository.make("release", VERSION=version)
