@@ -264,10 +264,12 @@ def test_a_descriptor_that_its_file_server_has_forgotten(logs: Path, tmp_path: P
             printed.extend(process.stdout.read() or b"")  # type: ignore[union-attr]
             return printed.endswith(f"{line}\n".encode())
 
-        for number in range(30):
-            append(logs / "app.log", f"line {number}")
-            until(lambda number=number: has(f"line {number}"), "the line")  # type: ignore[misc]
-        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            for number in range(30):
+                append(logs / "app.log", f"line {number}")
+                until(lambda number=number: has(f"line {number}"), "the line", 5)  # type: ignore[misc]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
     assert printed.decode().splitlines() == [f"line {number}" for number in range(30)]
 
 
