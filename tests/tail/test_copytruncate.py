@@ -319,9 +319,7 @@ class TestNuls:
     @pytest.mark.parametrize("size", [10_000, 32 << 20])
     @pytest.mark.parametrize("lines", [3, 300])
     @pytest.mark.parametrize("rest", ["", "half a line"])
-    def test_what_is_left_of_that_is_cut_off(  # noqa: PLR0917 - fixtures and parameters
-        self, start: Start, logs: Path, size: int, lines: int, rest: str
-    ) -> None:
+    def test_what_is_left_of_that_is_cut_off(self, start: Start, logs: Path, size: int, lines: int, rest: str) -> None:
         """Who closes such a file gives its space back: nothing comes again, and it goes on."""
         text = "".join(f"line {number}\n" for number in range(lines)) + rest
         with (logs / "app.log").open("w+b", buffering=0) as file:

@@ -65,7 +65,7 @@ def test_a_file_system_without_birth_times(start: Start, logs: Path, tmp_path: P
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(8 << 20)
-    for command in (["mkfs.ext2", "-q", "-I", "128", image], ["mount", "-o", "loop", image, logs]):
+    for command in (f"mkfs.ext2 -q -I 128 {image}".split(), f"mount -o loop {image} {logs}".split()):
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):

@@ -251,7 +251,7 @@ def test_a_descriptor_that_its_file_server_has_forgotten(logs: Path, tmp_path: P
     """The file is opened again by its name, and goes on."""
     (tmp_path / "state").mkdir()
     environment = {"PILLION_STATE": str(tmp_path / "state"), "PILLION_POLL": "0.02"}
-    inject = "--inject=fstat:error=ESTALE:when=20+"
+    inject = "--inject=fstat:error=ESTALE:when=10+"
     words = ["strace", "-o", "/dev/null", "--trace=fstat", inject, program, logs / "app.log"]
     printed = bytearray()
     with subprocess.Popen(
@@ -264,11 +264,13 @@ def test_a_descriptor_that_its_file_server_has_forgotten(logs: Path, tmp_path: P
             printed.extend(process.stdout.read() or b"")  # type: ignore[union-attr]
             return printed.endswith(f"{line}\n".encode())
 
-        for number in range(10):
-            append(logs / "app.log", f"line {number}")
-            until(lambda number=number: has(f"line {number}"), "the line")  # type: ignore[misc]
-        os.killpg(process.pid, signal.SIGKILL)
-    assert printed.decode().splitlines() == [f"line {number}" for number in range(10)]
+        try:
+            for number in range(30):
+                append(logs / "app.log", f"line {number}")
+                until(lambda number=number: has(f"line {number}"), "the line", 5)  # type: ignore[misc]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert printed.decode().splitlines() == [f"line {number}" for number in range(30)]
 
 
 def caught(pid: int) -> bool:
