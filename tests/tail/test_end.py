@@ -93,8 +93,8 @@ class TestSigterm:
         with pytest.raises(subprocess.TimeoutExpired):
             sidecar.process.wait(1.3)
         sidecar.valve.set()
-        sidecar.prints(lines)
-        assert sidecar.process.wait(5) == 0
+        assert sidecar.process.wait(20) == 0
+        assert sidecar.kill().decode().splitlines() == lines
 
     def test_an_app_that_still_writes(self, start: Start, logs: Path) -> None:
         """It is followed as long as it does not pause for a second."""
