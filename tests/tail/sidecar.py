@@ -191,6 +191,12 @@ class Sidecar:
         assert self.process.wait(seconds) == 0, self.errors
         return self._rest()
 
+    def kill_after(self, expected: Sequence[str]) -> None:
+        """Kill it once it has printed exactly these lines in all, and its checkpoint has them."""
+        self.prints(expected)
+        self.looks()
+        self.kill()
+
     def kill(self) -> bytes:
         """Kill all its processes, as the kernel does when memory ends; return what was printed."""
         if self.process.poll() is None:

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Start
 from .log_files import append
-from .sidecar import until
+from .sidecar import Sidecar, until
 
 
 def copy_and_truncate(path: Path, copy: str = "app.log.1") -> None:
@@ -21,6 +21,19 @@ def copy_and_truncate(path: Path, copy: str = "app.log.1") -> None:
     os.truncate(path, 0)
 
 
+def assert_rotations_are_printed_once(sidecar: Sidecar, logs: Path, times: int) -> None:
+    """Rotate, right behind a line, the app.log of which "one" was printed: each line comes once, in order."""
+    expected = ["one"]
+    for number in range(times):
+        append(logs / "app.log", f"late {number}")
+        copy_and_truncate(logs / "app.log")
+        append(logs / "app.log", f"next {number}")
+        expected += [f"late {number}", f"next {number}"]
+        sidecar.prints(expected)
+        sidecar.looks()
+    assert sidecar.settled().decode().splitlines() == expected
+
+
 @pytest.mark.parametrize("pattern", ["app.log", "*.log", "app*", "*", "**/*"])
 class TestRecovery:
     """Whatever the pattern, also where it means the copy itself."""
@@ -30,15 +43,7 @@ class TestRecovery:
         append(logs / "app.log", "one")
         sidecar = start(pattern)
         sidecar.prints(["one"])
-        expected = ["one"]
-        for number in range(5):
-            append(logs / "app.log", f"late {number}")
-            copy_and_truncate(logs / "app.log")
-            append(logs / "app.log", f"next {number}")
-            expected += [f"late {number}", f"next {number}"]
-            sidecar.prints(expected)
-            sidecar.looks()
-        assert sidecar.settled().decode().splitlines() == expected
+        assert_rotations_are_printed_once(sidecar, logs, 5)
 
     def test_always_the_same_copy(self, start: Start, logs: Path, pattern: str) -> None:
         """Each copy may be written into the same file."""
@@ -87,10 +92,7 @@ class TestRecovery:
     def test_while_it_was_down(self, start: Start, logs: Path, pattern: str) -> None:
         """The next sidecar finds the copy, too."""
         append(logs / "app.log", "one")
-        first = start(pattern)
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start(pattern).kill_after(["one"])
         append(logs / "app.log", "two")
         copy_and_truncate(logs / "app.log")
         append(logs / "app.log", "three")
@@ -207,15 +209,7 @@ def test_links_to_the_file(start: Start, logs: Path, when: str) -> None:
         for link in links:
             link.symlink_to("app.log")
     sidecar.looks(3)
-    expected = ["one"]
-    for number in range(3):
-        append(logs / "app.log", f"late {number}")
-        copy_and_truncate(logs / "app.log")
-        append(logs / "app.log", f"next {number}")
-        expected += [f"late {number}", f"next {number}"]
-        sidecar.prints(expected)
-        sidecar.looks()
-    assert sidecar.settled().decode().splitlines() == expected
+    assert_rotations_are_printed_once(sidecar, logs, 3)
 
 
 def test_a_copy_of_a_file_that_has_no_descriptor(start: Start, logs: Path) -> None:

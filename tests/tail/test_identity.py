@@ -30,10 +30,7 @@ class TestUsedAgain:
     def test_across_a_restart(self, start: Start, logs: Path, content: str) -> None:
         """The checkpoint has the birth time."""
         append(logs / "app.log", "one")
-        first = start("app.log")
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start("app.log").kill_after(["one"])
         inode = (logs / "app.log").stat().st_ino
         (logs / "app.log").unlink()
         make_with_inode(logs / "app.log", content, inode)

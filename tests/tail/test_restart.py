@@ -25,10 +25,7 @@ class TestCheckpoint:
     def test_nothing_again_after_a_pause(self, start: Start, logs: Path) -> None:
         """What was written down is not printed again."""
         append(logs / "app.log", "one")
-        first = start()
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start().kill_after(["one"])
         append(logs / "app.log", "two")
         start().prints(["two"])
 
@@ -56,10 +53,7 @@ class TestCheckpoint:
         """The old file is printed to its end, then those that came, in order."""
         append(logs / "app.log.1", "not ours")
         append(logs / "app.log", "one")
-        first = start("app.log")
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start("app.log").kill_after(["one"])
         append(logs / "app.log", "two")
         (logs / "app.log.1").rename(logs / "app.log.4")
         (logs / "app.log").rename(logs / "app.log.3")
@@ -72,10 +66,7 @@ class TestCheckpoint:
     def test_rotation_while_it_was_down_and_the_first_is_gone(self, start: Start, logs: Path, name: str) -> None:
         """The checkpoint tells that it was there: what has such a name comes from it."""
         append(logs / "app.log", "one")
-        first = start("app.log")
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start("app.log").kill_after(["one"])
         (logs / "app.log").unlink()
         append(logs / name, "two")
         append(logs / "app.log", "three")
@@ -85,10 +76,7 @@ class TestCheckpoint:
     def test_a_name_that_tells_nothing(self, start: Start, logs: Path, name: str) -> None:
         """A file that was renamed while it was down is known by its number."""
         append(logs / "app.log", "one")
-        first = start("app.log")
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start("app.log").kill_after(["one"])
         append(logs / "app.log", "two")
         (logs / "app.log").rename(logs / name)
         append(logs / "app.log", "three")
@@ -100,10 +88,7 @@ class TestCheckpoint:
     def test_removed_while_it_was_down(self, start: Start, logs: Path) -> None:
         """Nobody has what was not printed of it."""
         append(logs / "app.log", "one")
-        first = start("app.log")
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start("app.log").kill_after(["one"])
         append(logs / "app.log", "two")
         (logs / "app.log").unlink()
         append(logs / "app.log", "three")
@@ -117,10 +102,7 @@ class TestCheckpoint:
             folder.chmod(0o755)
             own = Path(shutil.copy(program, folder / "pillion-tail"))
             append(folder / "app.log", "one")
-            first = Sidecar(folder, own, [f"{folder}/*.log"], {}, user=user)
-            first.prints(["one"])
-            first.looks()
-            first.kill()
+            Sidecar(folder, own, [f"{folder}/*.log"], {}, user=user).kill_after(["one"])
             append(folder / "app.log", "two")
             (folder / "app.log").chmod(0)
             second = Sidecar(folder, own, [f"{folder}/*.log"], {}, user=user)
@@ -148,20 +130,14 @@ class TestCheckpoint:
     def test_another_file_with_its_inode(self, start: Start, logs: Path, content: str) -> None:
         """File systems give a removed file's number to the next one: it is printed from its beginning."""
         append(logs / "app.log", "one")
-        first = start()
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start().kill_after(["one"])
         (logs / "app.log").write_text(content)  # the same inode with other content
         start().prints(content)
 
     def test_an_unfinished_line(self, start: Start, logs: Path) -> None:
         """It is printed once, in one piece."""
         (logs / "app.log").write_text("one\nun")
-        first = start()
-        first.prints(["one"])
-        first.looks()
-        first.kill()
+        start().kill_after(["one"])
         with (logs / "app.log").open("a") as file:
             file.write("finished\n")
         start().prints(["unfinished"])
@@ -169,10 +145,7 @@ class TestCheckpoint:
     def test_copytruncate_while_it_was_down(self, start: Start, logs: Path) -> None:
         """What is shorter than it was is printed from its beginning."""
         append(logs / "app.log", "one", "two")
-        first = start()
-        first.prints(["one", "two"])
-        first.looks()
-        first.kill()
+        start().kill_after(["one", "two"])
         os.truncate(logs / "app.log", 0)
         append(logs / "app.log", "three")
         start().prints(["three"])

@@ -141,9 +141,8 @@ def _is_within(inner: FilePattern, outer: FilePattern) -> bool:
 def _cure(source: LogSource) -> str:
     """Return how each pod gets a directory of its own."""
     directory = source.mount.subPathExpr or source.mount.subPath
-    return (
-        f"mount it with subPathExpr: {directory}/$(POD_NAME)" if directory else "mount it with subPathExpr: $(POD_NAME)"
-    )
+    parent = f"{directory}/" if directory else ""
+    return f"mount it with subPathExpr: {parent}$(POD_NAME)"
 
 
 def _pods(item: Object, template: Path) -> str:
