@@ -221,6 +221,12 @@ class TestKinds:
         assert (finding.reason, finding.annotation, finding.value) == (Reason.UNWRITABLE_VOLUME, "logs", "/srv/*.log")
         assert finding.message == "a ConfigMap is mounted there, which can't hold logs"
 
+    @pytest.mark.parametrize("mounts", [(), ("data:/srv/app",)], ids=["a new volume", "one that is there"])
+    def test_a_file_of_the_kubelets_is_a_reason(self, mounts: tuple[str, ...]) -> None:
+        """It is mounted over the logs, whoever the volume is of."""
+        container = mounting(*mounts, terminationMessagePath="/srv/app/x.log")
+        assert decline("/srv/app/x.log", container).reason is Reason.UNWRITABLE_VOLUME
+
     def test_a_mount_of_no_volume_is_a_reason(self) -> None:
         """Who wrote the manifest reads what is missing."""
         assert "a volume that the pod does not define" in decline("/srv/*.log", mounting("nosuch:/srv")).message
