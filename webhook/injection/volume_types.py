@@ -1,5 +1,6 @@
 """Types of volumes (the API's volume sources): to which an application can write its logs."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from webhook.injection.pod import VolumeMount
 from webhook.injection.reasons import clean_untrusted
 
 __all__ = [
+    "CLAIM",
     "HOST_PATH",
     "WRITABLE_TYPES",
     "describe_type",
@@ -17,12 +19,13 @@ __all__ = [
     "type_of",
 ]
 
+CLAIM = "persistentVolumeClaim"
 HOST_PATH = "hostPath"
 
 #: An application can write its logs to these. Any other type is never mounted into the sidecar: it may hold secrets.
 WRITABLE_TYPES = frozenset(
     {
-        *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
+        *("emptyDir", CLAIM, "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
         *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
         *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
         *("flexVolume", "gitRepo"),
@@ -53,6 +56,8 @@ SHARE_DRIVERS = frozenset(
 )
 #: Types of a ``hostPath`` that are no directory and no regular file (core/v1 HostPathType).
 _NODE_DEVICES = frozenset({"Socket", "CharDevice", "BlockDevice"})
+#: Paths of them; /dev/shm is a directory.
+_NODE_DEVICE = re.compile(r"/dev/(?!shm(?:/|$)).+|/.*\.sock(?:et)?", re.DOTALL)
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
@@ -149,6 +154,8 @@ def _is_huge_pages(empty_dir: Any) -> bool:
 
 
 def _is_node_device(host_path: Any) -> bool:
-    """Return whether a hostPath says that it is a socket or a device."""
-    kind = host_path.get("type") if isinstance(host_path, dict) else None
-    return isinstance(kind, str) and kind in _NODE_DEVICES
+    """Return whether a hostPath is a socket or a device: by its type or, as most say none, by its path."""
+    kind, path = (host_path.get("type"), host_path.get("path")) if isinstance(host_path, dict) else (None, None)
+    if kind:
+        return isinstance(kind, str) and kind in _NODE_DEVICES
+    return isinstance(path, str) and _NODE_DEVICE.fullmatch(path) is not None

@@ -1,15 +1,16 @@
 """Volumes that several pods share: there each sidecar reads the log files of all of them."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from webhook.injection.admission import Admission
-from webhook.injection.log_sources import FilePattern, LogSource
-from webhook.injection.paths import components, within
+from webhook.injection.log_sources import MOUNT_ITSELF, FilePattern, LogSource
+from webhook.injection.paths import literal_components
 from webhook.injection.reasons import clean_untrusted, quote_untrusted
-from webhook.injection.volume_types import HOST_PATH, is_share
+from webhook.injection.volume_types import CLAIM, HOST_PATH, is_share
 from webhook.json_values import Path, as_mapping, at
+from webhook.workloads.meeting_patterns import meeting_patterns
 from webhook.workloads.objects import Object
 from webhook.workloads.workload import Workload
 
@@ -94,55 +95,112 @@ def shared_volumes(
         yield _mount(source, admission), text
 
 
+class _Reading(NamedTuple):
+    """A log source in a volume that other workloads may have, too, and the files that are read there.
+
+    ``owner`` is the same for all manifests of one object, a base and its overlay for example, and ``tree`` for all
+    sources that may reach the same files. The patterns are relative to the volume.
+    """
+
+    number: int
+    owner: tuple[Any, ...]
+    source: LogSource
+    volume: str
+    tree: tuple[str, ...]
+    patterns: list[FilePattern]
+
+
 def shared_between(injected: Sequence[tuple[Workload, Admission]]) -> Iterator[tuple[int, Path, str]]:
     """Yield where a workload reads log files that another one in front of it reads, too.
 
     That is the number of the later one, where in its pod the volume is mounted, and what that means and what to write.
     """
-    readers: dict[tuple[str, ...], list[tuple[Workload, LogSource]]] = {}
-    for number, (workload, admission) in enumerate(injected):
-        for source in admission.plan.sources if admission.plan is not None else ():
-            volume = {} if source.new else admission.facts.volumes.get(source.mount.name, {})
-            words = None if source.mount.name in workload.claims else _shared(volume, per_node=True)
-            if words is None or _is_of_one_pod(source, per_node=False):
-                continue
-            origin = {key: value for key, value in volume.items() if key != "name"}
-            folder = "/".join(components(source.mount.subPath or ""))
-            key = (workload.namespace, repr(origin), folder, source.mount.subPathExpr or "")
-            others = readers.setdefault(key, [])
-            meeting = (other for other, theirs in others if _reads_same_files(source, theirs))
-            first = next((other for other in meeting if not _is_same(other, workload)), None)
-            others.append((workload, source))
-            if first is not None:
-                title = clean_untrusted(first.title, 48)
-                text = f"{words} is read by {title}, too: each sidecar reads the logs of both; {_cure(source)}"
-                yield number, _mount(source, admission), text
+    readings = [
+        reading
+        for number, (workload, admission) in enumerate(injected)
+        for reading in _readings(number, workload, admission)
+    ]
+    trees: dict[tuple[str, ...], dict[FilePattern, list[_Reading]]] = {}
+    for reading in readings:
+        for pattern in reading.patterns:
+            trees.setdefault(reading.tree, {}).setdefault(pattern, []).append(reading)
+    first_readers = {tree: _first_readers(by_pattern) for tree, by_pattern in trees.items()}
+    for reading in readings:
+        others = [
+            other
+            for pattern in reading.patterns
+            for other in first_readers[reading.tree][pattern]
+            if other.number < reading.number and other.owner != reading.owner
+        ]
+        if others:
+            title = clean_untrusted(injected[min(others, key=_by_number).number][0].title, 48)
+            cure = _cure(reading.source)
+            text = f"{reading.volume} is read by {title}, too: each sidecar reads the logs of both; {cure}"
+            yield reading.number, _mount(reading.source, injected[reading.number][1]), text
 
 
-def _is_same(one: Workload, other: Workload) -> bool:
-    """Return whether two manifests are of one object: a base and its overlay, for example."""
-    return (one.title, one.template_path) == (other.title, other.template_path)
+def _readings(number: int, workload: Workload, admission: Admission) -> Iterator[_Reading]:
+    """Yield the log sources of a workload that others may read, too."""
+    for source in admission.plan.sources if admission.plan is not None else ():
+        volume = {} if source.new else admission.facts.volumes.get(source.mount.name, {})
+        words = _shared(volume, per_node=True)
+        if words is None or _is_of_one_pod(source, per_node=False):
+            continue
+        owner = (workload.namespace, workload.title, workload.template_path)
+        # a claim is its namespace's, a share the same in all
+        namespace = workload.namespace if volume.get(CLAIM) is not None else ""
+        tree = (namespace, _storage(volume), source.mount.subPathExpr or "")
+        yield _Reading(number, owner, source, words, tree, _patterns_in_volume(source))
 
 
-def _reads_same_files(one: LogSource, other: LogSource) -> bool:
-    """Return whether a file may match patterns of both sources, which are mounts of the same directory."""
-    return any(
-        (mine.directory == theirs.directory or _is_within(mine, theirs) or _is_within(theirs, mine))
-        and (fnmatchcase(mine.file_glob, theirs.file_glob) or fnmatchcase(theirs.file_glob, mine.file_glob))
-        for mine in one.patterns
-        for theirs in other.patterns
-    )
+def _storage(volume: dict[str, Any]) -> str:
+    """Return a text that is the same for the same storage, whatever the volume is called and who may write to it."""
+    sources = {
+        kind: {key: value for key, value in source.items() if key != "readOnly"}
+        for kind, source in volume.items()
+        if isinstance(source, dict)
+    }
+    return json.dumps(sources, sort_keys=True)
 
 
-def _is_within(inner: FilePattern, outer: FilePattern) -> bool:
-    return outer.recursive and within(inner.directory, outer.directory)
+def _patterns_in_volume(source: LogSource) -> list[FilePattern]:
+    """Return a source's patterns relative to the volume, where they are relative to what is mounted of it."""
+    folder = literal_components(source.mount.subPath or "")
+    return [
+        FilePattern(folder[:-1], recursive=False, file_glob=folder[-1])
+        if pattern == MOUNT_ITSELF and folder
+        else pattern._replace(directory=folder + pattern.directory)
+        for pattern in source.patterns
+    ]
+
+
+def _first_readers(by_pattern: dict[FilePattern, list[_Reading]]) -> dict[FilePattern, list[_Reading]]:
+    """Return, for each pattern, the first ones of all who read a file that may match it."""
+    own = {pattern: _first_of_two_owners(readings) for pattern, readings in by_pattern.items()}
+    return {
+        pattern: _first_of_two_owners([reading for other in others for reading in own[other]])
+        for pattern, others in meeting_patterns(own).items()
+    }
+
+
+def _first_of_two_owners(readings: Sequence[_Reading]) -> list[_Reading]:
+    """Return the first reading, and the first of another owner: one of the two is another one's for any owner."""
+    first = min(readings, key=_by_number)
+    others = [reading for reading in readings if reading.owner != first.owner]
+    return [first, *([min(others, key=_by_number)] if others else [])]
+
+
+def _by_number(reading: _Reading) -> int:
+    return reading.number
 
 
 def _cure(source: LogSource) -> str:
     """Return how each pod gets a directory of its own."""
-    directory = source.mount.subPathExpr or source.mount.subPath
+    directory, what = source.mount.subPathExpr or source.mount.subPath or "", "it"
+    if MOUNT_ITSELF in source.patterns:
+        directory, what = directory.rpartition("/")[0], "the file's directory"
     parent = f"{directory}/" if directory else ""
-    return f"mount it with subPathExpr: {parent}$(POD_NAME)"
+    return f"mount {what} with subPathExpr: {parent}$(POD_NAME)"
 
 
 def _pods(item: Object, template: Path) -> str:
@@ -163,7 +221,7 @@ def _is_several(count: Any) -> bool:
 
 def _shared(volume: dict[str, Any], *, per_node: bool) -> str | None:
     """Return a volume that all pods share in words, None for others; ``per_node`` means one pod on a node."""
-    claim = volume.get("persistentVolumeClaim")
+    claim = volume.get(CLAIM)
     name = as_mapping(claim).get("claimName")
     if isinstance(name, str):
         return f"claim {quote_untrusted(name, 24)}"
