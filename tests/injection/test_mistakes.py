@@ -82,6 +82,22 @@ ONE = "/a/x.log"
         ("/a/%Y/%m/%d/x.log", "/a/**/x.log"),
         ("/a/%Y/%m.log", "/a/**/*.log"),
         ("/a/yyyy/MM/x.log", "/a/**/x.log"),
+        ("/a/app-%DATE%.log", "/a/app-*.log"),
+        ("/a/app-%d{yyyy-MM-dd}-%i.log", "/a/app-*.log"),
+        ("/a/app-%{+YYYY.MM.dd}.log", "/a/app-*.log"),
+        ("/a/app-${date:yyyy-MM-dd}.log", "/a/app-*.log"),
+        ("/a/app-$(date +%F).log", "/a/app-*.log"),
+        ("/a/app-`date +%Y%m%d`.log", "/a/app-*.log"),
+        ("/a/app-<YYYY-MM-DD>.log", "/a/app-*.log"),
+        ("/a/app-[yyyy-MM-dd].log", "/a/app-*.log"),
+        ("/a/app-dd-MM-yyyy.log", "/a/app-*.log"),
+        ("/a/app-2006-01-02T15-04-05.log", "/a/app-*.log"),
+        ("/a/app-20060102.log", "/a/app-*.log"),
+        ("file:///a/app-%Y-%m-%d.log", "/a/app-*.log"),
+        ("tail -F /a/x.log;", ONE),
+        ("a/app-%F.log;", "/a/app-*.log"),
+        ("/a/x.log -f;", EXAMPLE),
+        ("/a/x.log /b/%F.log", "/b/*.log"),
         ("/a/!(debug).log", EXAMPLE),
         ("/a/x-[[:digit:]].log", EXAMPLE),
         ("/a/(?<name>x).log", EXAMPLE),
@@ -106,7 +122,9 @@ ONE = "/a/x.log"
             (value, "")
             for value in (
                 *("$HOME/x.log", "${DIR}/x.log", "/var/log/$(POD)/x.log", "{{ .Values.logs }}", "~/x"),
-                *("/var/log/$APP/x.log", "/var/log/$APP_NAME-1.log"),
+                *("/var/log/$APP/x.log", "/var/log/$APP_NAME-1.log", "/var/log/app-$HOSTNAME.log"),
+                *("/a/$HOSTNAME_app.log", "/a/%HOSTNAME%.log", "/a/%(program_name)s.log", "/a/<hostname>.log"),
+                *("/a/<app>/x.log", "/a/${env:HOSTNAME}-%d{yyyy}.log"),
             )
         ),
     ],
@@ -192,6 +210,8 @@ def test_containers_in_another_notation(text: str, said: str) -> None:
         ("A_B=/a/x.log", "has a key before the path; write /a/x.log"),
         ('"/a/x.log"', "has quotes or brackets"),
         ("~/x.log", "has a ~; write the home directory's whole path"),
+        ("/a/${env:X}-1.log", "has a variable"),
+        ("/a/x.log /b/%F.log", "holds several paths, of which one has a date's pattern"),
     ],
 )
 def test_a_mistake_is_called_by_its_name(value: str, wrong: str) -> None:

@@ -46,19 +46,24 @@ _SHELL_TEXT = re.compile(r"\s\d?[<>]|[<>]&|>/|<br", re.IGNORECASE)
 _QUOTED_BEHIND_COLON = re.compile(rf"(?P<container>[a-z0-9][-a-z0-9]*:)[{_QUOTES}]+(?=/)")
 _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
 #: A name may hold a ``$``.
-_VARIABLE = re.compile(r"\$[({]|^\$|/\$[A-Z][A-Z0-9_]+(?=[/.-]|\Z)")
-#: What loggers and shells replace by the date: ``%d{yyyy-MM-dd}``, ``%Y-%m-%d``, ``yyyyMMdd``.
+_VARIABLE = re.compile(r"\$[({]|^\$|\$[A-Z][A-Z0-9_]+(?=[/._-]|\Z)|%[A-Za-z_]{3,}%|%\([A-Za-z]\w*\)[ds]")
+#: What loggers and shells replace by the date: ``%d{yyyy-MM-dd}``, ``%Y-%m-%d``, ``yyyyMMdd``, ``$(date +%F)``,
+#: ``%DATE%``, and 2006-01-02, which is a pattern to Go.
 _DATE = re.compile(
-    r"%d\{[^{}/]*\}|%[YymdHMSj](?:[-_.T:/]?%[YymdHMSj])+|%F(?![0-9A-Fa-f])"
-    r"|\{?(?:yyyy|YYYY)[-_./]?(?:MM|mm)(?:[-_./]?(?:dd|DD))?(?:[-_.T/]?HH)?\}?"
+    r"%d\{[^{}/]*\}(?:[-_.]%i)?|%\{\+[^{}/]*\}|\$\{date:[^{}/]*\}|\$\(date[^()/]*\)|`date[^`/]*`|%DATE%"
+    r"|%[YymdHMSj](?:[-_.T:/]?%[YymdHMSj])+|%F(?![0-9A-Fa-f])"
+    r"|[\[<{]?(?:yyyy|YYYY)[-_./]?(?:MM|mm)(?:[-_./]?(?:dd|DD))?(?:[-_.T/]?HH)?[]>}]?"
+    r"|[\[<{]?(?:dd|DD)[-_.]?(?:MM|mm)[-_.]?(?:yyyy|YYYY)[]>}]?"
+    r"|2006[-_.]?01[-_.]?02(?:[-_.T]?15[-_.]?04(?:[-_.]?05)?)?"
 )
 _DATE_PART = re.compile(r"%[YymdHMSj]|yyyy|YYYY|MM|dd|DD")
-_TEMPLATE = re.compile(r"\{\{")
+#: Of a template, or of a text that explains one: ``<hostname>``.
+_TEMPLATE = re.compile(r"\{\{|<(?!br\b)[A-Za-z][\w -]*>")
 _HOME = re.compile(r"\A~")
 #: Patterns of bash that a glob does not have.
 _EXTENDED_GLOB = re.compile(r"[!?+*@]\(|\[\[:")
 #: JSON or YAML with more than paths in it.
-_MAPPING = re.compile(r"\{\s*[\"']?\w+[\"']?\s*:|\A-\s+\w+:\s")
+_MAPPING = re.compile(r"(?<!\$)\{\s*[\"']?\w+[\"']?\s*:|\A-\s+\w+:\s")
 #: A relative path.
 _RELATIVE = re.compile(r"(?:\./)*(?P<path>[\w.*?\[][\w.*?\[\]@%+~ -]*(?:/[\w.*?\[\]@%+~ -]+)*/?)")
 _MAX_ADVICE = 60
@@ -131,6 +136,15 @@ def _advice_on_notation(entry: str) -> str:
         return ""
     if len(pieces) > 1 and any(" " in path for path in paths):
         return f"holds more than paths; write for example {EXAMPLE}"
+    # what is to be written must not be refused in its turn
+    deeper = next(filter(None, map(_advice_on_non_path, paths)), "")
+    if deeper:
+        return deeper if len(paths) == 1 else f"holds several paths, of which one {deeper}"
+    return _advice_in_notation(entry, pieces, paths)
+
+
+def _advice_in_notation(entry: str, pieces: list[str], paths: list[str]) -> str:
+    """Return the name of an entry's notation, and the paths in it."""
     advice = clean_untrusted(",".join(paths), _MAX_ADVICE)
     if _COMMENT.search(entry):
         return f"has a comment; write {advice}"
@@ -158,8 +172,8 @@ _NON_PATHS = (
     (_OPTION, f"has a program's option; write only the path, for example {EXAMPLE}"),
     (_REGEX, f"is a regular expression; write a glob such as {EXAMPLE}"),
     (_EXTENDED_GLOB, f"has a pattern that only bash knows; write a glob such as {EXAMPLE}"),
-    (_SHELL_TEXT, f"has shell text; write only the path, for example {EXAMPLE}"),
     (_TEMPLATE, "is a template that was not rendered; write the path itself"),
+    (_SHELL_TEXT, f"has shell text; write only the path, for example {EXAMPLE}"),
     (_VARIABLE, "has a variable, which is not expanded here; write the path itself"),
     (_HOME, "has a ~; write the home directory's whole path"),
 )
@@ -171,10 +185,13 @@ def _advice_on_non_path(entry: str) -> str:
     if _WINDOWS_PATH.match(entry):
         return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
     if trailing := _TRAILING.search(entry):
-        return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _MAX_ADVICE)}"
+        path = entry[: trailing.start()]
+        written = f"ends with {trailing['end']}; write {clean_untrusted(path, _MAX_ADVICE)}"
+        return advice_on_entry(path) or written
     if date := _DATE.search(entry):
-        glob = clean_untrusted(_without_date(entry, date), _MAX_ADVICE)
-        return f"has a date's pattern, which is not expanded; write {glob}"
+        glob = _without_date(entry, date)
+        written = f"has a date's pattern, which is not expanded; write {clean_untrusted(glob, _MAX_ADVICE)}"
+        return advice_on_entry(glob) or written
     return next((advice for pattern, advice in _NON_PATHS if pattern.search(entry)), "")
 
 
