@@ -30,6 +30,7 @@ PROFILES: dict[str, Any] = {
         "sidecar": {"volumeMounts": [{"name": "tool", "mountPath": "/srv/tool"}]},
     },
     "fixed-place": {"base": "tail", "logsMountPath": "/srv"},
+    "own-directory": {"base": "tail", "sidecar": {"workingDir": "/srv/tool/run"}},
 }
 
 
@@ -119,6 +120,9 @@ def _mounts_inside() -> list[Hard]:
         _mounting("the profile's own volume lies in it", "/srv/app.log", "/srv", profile="own-volume"),
         _mounting("it lies in the profile's own volume", "/srv/tool/x/a.log", "/srv/tool/x", profile="own-volume"),
         _mounting("it is at the profile's own volume", "/srv/tool/a.log", "/srv/tool", profile="own-volume"),
+        _mounting(
+            "the profile's working directory lies in it", "/srv/tool/a.log", "/srv/tool", profile="own-directory"
+        ),
         _mounting("several places in one fixed place", "/srv/a/a.log,/srv/b/b.log", "/srv/a", profile="fixed-place"),
         _mounting("the fixed place itself", "/srv/a.log,/srv/b/b.log", "/srv", "/srv/b", profile="fixed-place"),
     ]

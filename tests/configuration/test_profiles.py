@@ -366,16 +366,23 @@ def test_what_a_profile_requires_is_there(variable: dict[str, Any], *, lacks: bo
 
 @pytest.mark.parametrize("volumes", [[], [{"name": "more", "secret": {"secretName": "x"}}]], ids=["own", "more"])
 def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> None:
-    """Its reserved paths, its own mounts, and where its last words go."""
+    """Its reserved paths, its own mounts, its program, where it works, and where its last words go."""
     mounts = [{"name": one["name"], "mountPath": "/more", "readOnly": True} for one in volumes]
     sidecar = {"terminationMessagePath": "/last/words", "volumeMounts": mounts}
+    sidecar |= {"command": ["/app/run", "/app2"], "workingDir": "/work"}
     own = build(profile(reservedPaths=["/opt/tool"], sidecar=sidecar, volumes=volumes), BUILTINS).profiles["own"]
     found = [
         path
-        for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv")
+        for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv", "/app", "/app/logs", "/app2", "/work")
         if own.reserved_directories.any_overlapping(path)
     ]
-    assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else [])]
+    assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else []), "/app", "/work"]
+
+
+def test_the_root_is_no_working_directory_of_its_own() -> None:
+    """Otherwise logs could be mounted nowhere."""
+    own = build(profile(sidecar={"workingDir": "/"}), BUILTINS).profiles["own"]
+    assert not own.reserved_directories.any_overlapping("/srv")
 
 
 def test_a_built_in_that_lacks_something_is_a_note() -> None:

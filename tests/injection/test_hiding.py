@@ -23,6 +23,7 @@ from webhook.injection.targets import find_targets
     [
         *("/etc", "/var", "/usr", "/opt", "/run", "/var/run", "/usr/local/bin", "/etc/ssl/certs"),
         *("/proc/x", "/sys/x", "/dev/x", "/run/secrets", "/var/run/secrets/x", "/"),
+        *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/hosts/x"),
     ],
 )
 def test_nothing_is_mounted_over_what_every_container_needs(directory: str) -> None:
@@ -79,6 +80,10 @@ HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
     "a script in a shell": (
         {"readinessProbe": {"exec": {"command": ["bash", "-c", "/srv/app/check"]}}},
         '"/srv/app/check", the probe',
+    ),
+    "a script behind another program": (
+        {"livenessProbe": {"exec": {"command": ["timeout", "5", "/srv/app/check.sh"]}}},
+        '"/srv/app/check.sh", the probe',
     ),
     "a script in a hook": (
         {"lifecycle": {"preStop": {"exec": {"command": ["python3", "/srv/app/stop.py"]}}}},

@@ -48,8 +48,6 @@ _PLACEHOLDER = re.compile(r"<[a-z][a-z-]*>")
 _LONGEST_NAME = MAX_LABEL_LENGTH - len(NAME_PREFIX)
 #: Fields of a container that are filled in for each pod; all others are handed on as they are.
 _FILLED = frozenset({"command", "args", "env", "resources", "securityContext", "volumeMounts"})
-#: The runtime mounts a file at each.
-_RUNTIME_FILES = Directories("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 #: Each is tried one after the other, and costs its share in every pod.
 MAX_OPERATIONS = 256
 
@@ -278,11 +276,7 @@ class _Reading:
         root: str = self.fields.get("logsMountPath", RELOCATION_ROOT)
         if Directories(TOKEN_PATH).any_overlapping(root):
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
-        elif (
-            RUNTIME_DIRECTORIES.any_at_or_above(root)
-            or PROGRAM_DIRECTORIES.any_at_or_below(root)
-            or _RUNTIME_FILES.any_at_or_above(root)
-        ):
+        elif RUNTIME_DIRECTORIES.any_at_or_above(root) or PROGRAM_DIRECTORIES.any_at_or_below(root):
             self.add(f"nothing can be mounted at {root}; write a directory of its own", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
@@ -303,7 +297,12 @@ class _Reading:
                 self.add(f"{root} collides with {text} of {field}; write a directory of its own", "logsMountPath")
             else:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
-        return Directories(*(text for _, text in places))
+        # a pod's volume must neither hide the program in the sidecar's image, nor be where the runtime has to make
+        # the working directory
+        own = [*self.sidecar.get("command", ())[:1], self.sidecar.get("workingDir", "")]
+        return Directories(
+            *(text for _, text in places), *(text for text in own if text.startswith("/") and text != "/")
+        )
 
     def _bounds(self) -> dict[str, Bounds]:
         bounds: dict[str, Bounds] = {}

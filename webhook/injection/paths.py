@@ -167,7 +167,8 @@ _APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
 _APPLICATION_NAMES = frozenset(
     {
         *("app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"),
-        *("bin", "build", "classes", "conf", "config", "dist", "lib", "node_modules", "public", "src", "target"),
+        *("assets", "bin", "build", "classes", "conf", "conf.d", "config", "dist", "lib", "libs", "node_modules"),
+        *("plugins", "public", "scripts", "src", "static", "target", "templates", "vendor", "views"),
     }
 )
 #: Database directories: a server refuses to initialise one that is not empty.
@@ -181,7 +182,9 @@ _DATABASE_DIRECTORIES = frozenset(
     )
 )
 #: Where images have programs. Elsewhere, such as at /data/app, a volume of the pod is as likely.
-_PROGRAM_ROOTS = frozenset({"app", "code", "home", "opt", "srv", "usr", "var", "workspace"})
+_PROGRAM_ROOTS = frozenset(
+    {"app", "code", "deployments", "etc", "home", "opt", "rails", "srv", "usr", "var", "workspace"}
+)
 #: Names of directories for temporary files.
 _SCRATCH_NAMES = frozenset({"tmp", "temp", "scratch"})
 #: A name, or a word of a name, that says that logs are in a directory.
@@ -220,8 +223,11 @@ def probably_holds_application(directory: str) -> bool:
     return len(parts) == 1 or parts[:-1] in _PARENTS_OF_APPLICATIONS or _is_application(parts)
 
 
-#: No new log volume is mounted at or below these: the kernel, the runtime or the kubelet owns them.
-RUNTIME_DIRECTORIES = Directories("/proc", "/sys", "/dev", "/run/secrets")
+#: No new log volume is mounted at or below these: the kernel, the runtime or the kubelet owns them. In /etc it mounts
+#: files.
+RUNTIME_DIRECTORIES = Directories(
+    *("/proc", "/sys", "/dev", "/run/secrets", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+)
 #: The sidecar's image needs these: no log source is mounted at or above them. /var/run/secrets is among them because
 #: the API server and other webhooks mount tokens there, which is impossible inside one of our read-only mounts.
 SIDECAR_IMAGE_DIRECTORIES = Directories(*_PROGRAM_PATHS, "/boot", "/root", "/usr/local", "/var/run/secrets")
