@@ -200,6 +200,15 @@ def test_another_prefix(key: str, right: str, configuration: Configuration) -> N
     assert report.is_unmet
 
 
+@pytest.mark.parametrize("holder", ["labels", "annotations"])
+@pytest.mark.parametrize("key", ["pillion-inject", "pillion.io/inject"])
+def test_another_prefix_on_a_namespace(key: str, holder: str, configuration: Configuration) -> None:
+    """There it is a label that opts in; of a pod no label counts, whatever it is called."""
+    value = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", holder: {key: "true"}}}
+    (report,) = examined(value, configuration=configuration)
+    assert texts(report) == [f"6:5: warning: {key}: Pillion's {holder} begin with pillion.dev/; write {INJECT}"]
+
+
 def test_a_prefix_with_keys_below_it(configuration: Configuration) -> None:
     """YAML makes a mapping of what is indented, and an annotation's value is text: the API server refuses it."""
     value = manifest("Deployment", {"metadata": {"annotations": {"pillion.dev": {"inject": "true"}}}, "spec": SPEC})

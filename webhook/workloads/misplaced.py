@@ -77,13 +77,19 @@ def malformed(manifest: dict[str, Any], places: Sequence[Path], prefix: str) -> 
 
 
 def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Remark]:
-    """Yield a remark on each annotation that would be ours but for its spelling, as far as keys are compared."""
-    for place in dict.fromkeys([(), *places]):
-        holder = (*place, "metadata", "annotations")
+    """Yield a remark on each annotation, or label of a Namespace, that would be ours but for its spelling.
+
+    Of very many keys only the first are compared.
+    """
+    holders = [(*place, "metadata", "annotations") for place in dict.fromkeys([(), *places])]
+    if item.group == "" and item.kind == "Namespace":
+        holders.append(("metadata", "labels"))
+    for holder in holders:
+        place = holder[:-2]
         for key, match in islice(_similar(as_mapping(at(item.manifest, holder)), prefix), MAX_COMPARED):
             if not any(_alike(match["first"], own) for own in (prefix, DEFAULT_PREFIX)):
                 continue
-            text = f"{key}: Pillion's annotations begin with {prefix}; write {prefix}{match['name'].lower()}"
+            text = f"{key}: Pillion's {holder[-1]} begin with {prefix}; write {prefix}{match['name'].lower()}"
             position, reason = item.position((*holder, key)), ManifestReason.UNKNOWN_PREFIX
             yield Remark(position, Severity.WARNING, reason, text, unmet=place in places)
         nested = (*holder, prefix.removesuffix("/"))

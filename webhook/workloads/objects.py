@@ -54,7 +54,7 @@ class ManifestReason(StrEnum):
         return member
 
     MISPLACED_KEY = "misplaced_key", "one of our keys has no effect where it stands"
-    UNKNOWN_PREFIX = "unknown_prefix", "an annotation would be ours if its prefix were spelt right"
+    UNKNOWN_PREFIX = "unknown_prefix", "an annotation or label would be ours if its prefix were spelt right"
     WRONG_TYPE = "wrong_type", "metadata, annotations or labels with keys of ours are no mapping"
     WRONG_VERSION = "wrong_version", "no Kubernetes has that kind in that apiVersion, or only an old one"
     NOT_EDITED = "not_edited", "only the webhook injects these pods, the command line does not"
