@@ -104,6 +104,9 @@ STARTS: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any], Reason | None]
         "none": ({}, {"hostUsers": False}, None),
         "hostUsers true": ({"runAsUser": 65536}, {"hostUsers": True}, None),
         "hostUsers not said": ({"runAsUser": 65536}, {}, None),
+        "group": ({"runAsGroup": 65536}, {"hostUsers": False}, Reason.USER_NOT_MAPPED),
+        "the last group": ({"runAsGroup": 65535}, {"hostUsers": False}, None),
+        "group, hostUsers not said": ({"runAsGroup": 65536}, {}, None),
     },
 }
 
@@ -150,6 +153,13 @@ def test_the_kubelets_table(context: dict[str, Any], of_pod: dict[str, Any], rea
             5,
             ("", "", "a pod with hostUsers: false has no user 70000; write one below 65536"),
             id="another was asked for",
+        ),
+        pytest.param(
+            {"runAsUser": 5, "runAsGroup": 70000},
+            {"hostUsers": False},
+            5,
+            ("", "", "a pod with hostUsers: false has no group 70000, which the sidecar would have"),
+            id="no such group",
         ),
     ],
 )

@@ -30,6 +30,7 @@ def windows_options(**options: Any) -> dict[str, Any]:
 
 OS, BETA, BUILD = "kubernetes.io/os", "beta.kubernetes.io/os", "node.kubernetes.io/windows-build"
 AKS, GKE = "kubernetes.azure.com/os-sku", "cloud.google.com/gke-os-distribution"
+OPENSHIFT = "node.openshift.io/os_id"
 ON_WINDOWS, ON_LINUX = term((OS, "In", ["windows"])), term((OS, "In", ["linux"]))
 
 
@@ -46,6 +47,10 @@ CASES: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "beta": ({"nodeSelector": {BETA: "windows"}}, "nodeSelector"),
         "build": ({"nodeSelector": {BUILD: "10.0.20348"}}, "nodeSelector"),
         "of AKS": ({"nodeSelector": {AKS: "Windows2022"}}, "nodeSelector"),
+        "of AKS, in effect": ({"nodeSelector": {f"{AKS}-effective": "Windows2022"}}, "nodeSelector"),
+        "of AKS, requested": ({"nodeSelector": {f"{AKS}-requested": "Windows2022"}}, "nodeSelector"),
+        "of OpenShift": ({"nodeSelector": {OPENSHIFT: "Windows"}}, "nodeSelector"),
+        "another of OpenShift": ({"nodeSelector": {OPENSHIFT: "rhel"}}, ""),
         "of GKE": ({"nodeSelector": {GKE: "windows_ltsc"}}, "nodeSelector"),
         "another of AKS": ({"nodeSelector": {AKS: "AzureLinux"}}, ""),
         "linux": ({"nodeSelector": {OS: "linux", "pool": "windows"}}, ""),

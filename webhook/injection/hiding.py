@@ -124,11 +124,13 @@ def _needed_paths(container: Container, name: str) -> list[tuple[str, str]]:
 
 #: Programs whose first argument is a script.
 _INTERPRETER = re.compile(r"(?:.*/)?(?:(?:ba|da|a|z|k)?sh|python[0-9.]*|perl|ruby|node|php)")
+#: A word that names a program wherever it stands: behind ``timeout 5``, ``env``, ``java -jar``.
+_SCRIPT = re.compile(r"\S+\.(?:ba?sh|jar|js|php|pl|py|rb|sh)")
 
 
 def _programs(command: Sequence[str]) -> list[str]:
-    """Return the program that a probe or a hook runs, and the script that an interpreter runs."""
-    found = [command[0]]
+    """Return the program that a probe or a hook runs, the script that an interpreter runs, and all words of scripts."""
+    found = [command[0], *filter(_SCRIPT.fullmatch, command[1:])]
     if len(command[0]) <= PATH_MAX and _INTERPRETER.fullmatch(command[0]):
         scripts = [word for word in command[1:] if not word.startswith("-")][:1]
         found += [script for script in scripts if not any(map(str.isspace, script))]

@@ -141,6 +141,8 @@ def decline_unstartable_user(
     false, none           any             starts it
     any, hostUsers false  over 65535      no such user in the pod's user namespace
     ====================  ==============  =================================================
+
+    Of the last row there is one for ``runAsGroup``, too.
     """
     pod_context = spec.securityContext or _EMPTY_SECURITY_CONTEXT
     user = context.get("runAsUser")
@@ -155,6 +157,12 @@ def decline_unstartable_user(
         who = f"profile {quote_untrusted(profile.name)}" if context.get("runAsNonRoot") else "the pod"
         message = f"{who} requires runAsNonRoot, but the sidecar would be user 0; use another profile"
         raise NotInjectable(Finding(Reason.ROOT_UNDER_NON_ROOT, message, annotation=annotated, value=value))
-    if spec.hostUsers is False and isinstance(user, int) and user >= USERS_IN_NAMESPACE:
+    if spec.hostUsers is not False:
+        return
+    if isinstance(user, int) and user >= USERS_IN_NAMESPACE:
         message = f"a pod with hostUsers: false has no user {user}; write one below {USERS_IN_NAMESPACE}"
         raise NotInjectable(Finding(Reason.USER_NOT_MAPPED, message, annotation=annotated, value=value))
+    group = context.get("runAsGroup")
+    if isinstance(group, int) and group >= USERS_IN_NAMESPACE:
+        message = f"a pod with hostUsers: false has no group {group}, which the sidecar would have"
+        raise NotInjectable(Finding(Reason.USER_NOT_MAPPED, message))

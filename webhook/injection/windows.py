@@ -10,8 +10,11 @@ __all__ = ["windows_evidence"]
 _OS_LABELS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 _BUILD = "node.kubernetes.io/windows-build"
 _WINDOWS = "windows"
-#: Labels of managed clusters (AKS, GKE), whose values begin with the operating system: Windows2022, windows_ltsc.
-_IMAGE_LABELS = ("kubernetes.azure.com/os-sku", "cloud.google.com/gke-os-distribution")
+#: Labels of managed clusters and of OpenShift, whose values begin with the operating system: Windows2022, windows_ltsc.
+_IMAGE_LABELS = (
+    *("kubernetes.azure.com/os-sku", "kubernetes.azure.com/os-sku-effective", "kubernetes.azure.com/os-sku-requested"),
+    *("cloud.google.com/gke-os-distribution", "node.openshift.io/os_id"),
+)
 
 
 def windows_evidence(spec: PodSpec) -> str:
