@@ -263,6 +263,10 @@ def test_claims_of_a_stateful_set(configuration: Configuration) -> None:
             f'{INJECT} is the boolean true, which the API server refuses; write "true", in quotes',
         ),
         (
+            {"labels": {"pillion.dev/injection": "enabled"}},
+            f"pillion.dev/injection is no key of Pillion; a Namespace opts in by its label {INJECT}",
+        ),
+        (
             {"annotations": {"pillion.dev/logs": "/x/*.log"}},
             "pillion.dev/logs does nothing on a Namespace; move it to the annotations of a pod or a pod template",
         ),

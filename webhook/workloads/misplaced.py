@@ -269,6 +269,8 @@ def _common(one: Path, other: Path) -> int:
 
 
 def _wrong_on_namespace(key: str, path: Path, value: Any, prefix: str) -> _Wrong | None:
+    if key.removeprefix(prefix) not in KEYS:
+        return _Wrong(f"{key} is no key of Pillion; a Namespace opts in by its label {prefix}inject")
     if key != f"{prefix}inject":
         return _Wrong(f"{key} does nothing on a Namespace; move it to the annotations of a pod or a pod template")
     if path[:-1] != ("metadata", "labels"):
