@@ -156,9 +156,9 @@ def _readings(number: int, workload: Workload, admission: Admission) -> Iterator
 def _storage(volume: dict[str, Any]) -> str:
     """Return a text that is the same for the same storage, whatever the volume is called and who may write to it."""
     sources = {
-        kind: {key: value for key, value in source.items() if key != "readOnly"}
+        kind: {key: value for key, value in source.items() if key != "readOnly"} if isinstance(source, dict) else source
         for kind, source in volume.items()
-        if isinstance(source, dict)
+        if kind != "name" and source is not None
     }
     return json.dumps(sources, sort_keys=True)
 
