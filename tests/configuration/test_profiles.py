@@ -366,23 +366,33 @@ def test_what_a_profile_requires_is_there(variable: dict[str, Any], *, lacks: bo
 
 @pytest.mark.parametrize("volumes", [[], [{"name": "more", "secret": {"secretName": "x"}}]], ids=["own", "more"])
 def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> None:
-    """Its reserved paths, its own mounts, its program, where it works, and where its last words go."""
+    """Its reserved paths, its own mounts, and where its last words go."""
     mounts = [{"name": one["name"], "mountPath": "/more", "readOnly": True} for one in volumes]
     sidecar = {"terminationMessagePath": "/last/words", "volumeMounts": mounts}
-    sidecar |= {"command": ["/app/run", "/app2"], "workingDir": "/work"}
     own = build(profile(reservedPaths=["/opt/tool"], sidecar=sidecar, volumes=volumes), BUILTINS).profiles["own"]
     found = [
         path
-        for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv", "/app", "/app/logs", "/app2", "/work")
+        for path in ("/opt/tool/x", "/state", "/last", "/more", "/srv")
         if own.reserved_directories.any_overlapping(path)
     ]
-    assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else []), "/app", "/work"]
+    assert found == ["/opt/tool/x", "/state", "/last", *(["/more"] if volumes else [])]
 
 
-def test_the_root_is_no_working_directory_of_its_own() -> None:
-    """Otherwise logs could be mounted nowhere."""
-    own = build(profile(sidecar={"workingDir": "/"}), BUILTINS).profiles["own"]
-    assert not own.reserved_directories.any_overlapping("/srv")
+@pytest.mark.parametrize(
+    ("sidecar", "kept_off"),
+    [
+        pytest.param({"command": ["/srv/tool/run", "/x/y/z"]}, ["/srv", "/srv/tool"], id="program"),
+        pytest.param({"command": ["run"]}, [], id="a program in PATH"),
+        pytest.param({"workingDir": "/srv/x/../tool/run/"}, ["/srv", "/srv/tool"], id="working directory"),
+        pytest.param({"workingDir": "/"}, [], id="the root"),
+        pytest.param({"workingDir": "/srv"}, [], id="a directory in the root"),
+    ],
+)
+def test_no_logs_are_mounted_around_what_a_profile_runs(sidecar: dict[str, Any], kept_off: list[str]) -> None:
+    """They would hide the program, and the runtime can't make a directory in what is read-only."""
+    own = build(profile(sidecar=sidecar), BUILTINS).profiles["own"]
+    paths = ("/srv", "/srv/tool", "/srv/tool/run", "/srv/tool/run/logs", "/srv/tool2", "/x/y")
+    assert [path for path in paths if own.own_directories.any_at_or_below(path)] == kept_off
 
 
 def test_a_built_in_that_lacks_something_is_a_note() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from posixpath import dirname
 from typing import Any
 
 import msgspec
@@ -159,6 +160,7 @@ class _Reading:
             start=self._start((*command, *args, *(variable.value for variable in env))),
             logs_mount_path=normalised_path(fields["logsMountPath"]) if "logsMountPath" in fields else None,
             reserved_directories=reserved,
+            own_directories=self._own_directories(),
             volume_size_limit=size_limit,
             volume_medium=medium,
             image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),
@@ -297,12 +299,12 @@ class _Reading:
                 self.add(f"{root} collides with {text} of {field}; write a directory of its own", "logsMountPath")
             else:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
-        # a pod's volume must neither hide the program in the sidecar's image, nor be where the runtime has to make
-        # the working directory
-        own = [*self.sidecar.get("command", ())[:1], self.sidecar.get("workingDir", "")]
-        return Directories(
-            *(text for _, text in places), *(text for text in own if text.startswith("/") and text != "/")
-        )
+        return Directories(*(text for _, text in places))
+
+    def _own_directories(self) -> Directories:
+        """Return where the sidecar's program is, and where the runtime makes its working directory."""
+        paths = [*self.sidecar.get("command", ())[:1], self.sidecar.get("workingDir", "")]
+        return Directories(*(dirname(normalised_path(path)) for path in paths if path.startswith("/")))
 
     def _bounds(self) -> dict[str, Bounds]:
         bounds: dict[str, Bounds] = {}

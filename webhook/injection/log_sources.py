@@ -101,7 +101,8 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
     size = 0
     for source in sources:
         path = source.application_path
-        if root is None and _suits_sidecar(path) and not taken.any_overlapping(path):
+        suits = _suits_sidecar(path) and not profile.own_directories.any_at_or_below(path)
+        if root is None and suits and not taken.any_overlapping(path):
             # the runtime can't create a mount point inside one of our read-only mounts
             taken.add(path)
         elif root is not None and len(sources) == 1 and MOUNT_ITSELF not in source.patterns:

@@ -112,6 +112,9 @@ class Profile:
     logs_mount_path: str | None
     #: No log source is mounted at, above or below these: what the image needs, and the profile's own mounts.
     reserved_directories: Directories
+    #: No log source is mounted at or above these: it would hide the sidecar's program, or the runtime could not make
+    #: the working directory in it.
+    own_directories: Directories
     volume_size_limit: str | None
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
