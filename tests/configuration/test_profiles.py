@@ -117,6 +117,10 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(volumes=[{"name": "no-token"}]), "profiles.own.volumes[0].name: no-token is a name that Pillion uses"),
         (profile(logsMountPath="/proc/x"), "profiles.own.logsMountPath: nothing can be mounted at /proc/x"),
         (
+            profile(logsMountPath="/srv", sidecar={"workingDir": "/srv/tool/run"}),
+            "profiles.own.logsMountPath: /srv lies around workingDir, which can't be made in it; write another",
+        ),
+        (
             profile(sidecar={"terminationMessagePath": "/pillion/logs/x"}),
             "profiles.own.sidecar.terminationMessagePath: /pillion/logs/x collides with /pillion/logs",
         ),
@@ -383,6 +387,14 @@ def test_a_profile_knows_where_no_logs_may_be_mounted(volumes: list[Any]) -> Non
     [
         pytest.param({"command": ["/srv/tool/run", "/x/y/z"]}, ["/srv", "/srv/tool"], id="program"),
         pytest.param({"command": ["run"]}, [], id="a program in PATH"),
+        pytest.param(
+            {"startupProbe": {"exec": {"command": ["/srv/tool/check"]}}}, ["/srv", "/srv/tool"], id="a probe's program"
+        ),
+        pytest.param(
+            {"lifecycle": {"postStart": {"exec": {"command": ["/srv/tool/x"]}}, "preStop": {"sleep": {"seconds": 1}}}},
+            ["/srv", "/srv/tool"],
+            id="a hook's program",
+        ),
         pytest.param({"workingDir": "/srv/x/../tool/run/"}, ["/srv", "/srv/tool"], id="working directory"),
         pytest.param({"workingDir": "/"}, [], id="the root"),
         pytest.param({"workingDir": "/srv"}, [], id="a directory in the root"),

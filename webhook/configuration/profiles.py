@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from posixpath import dirname
 from typing import Any
 
@@ -160,7 +160,7 @@ class _Reading:
             start=self._start((*command, *args, *(variable.value for variable in env))),
             logs_mount_path=normalised_path(fields["logsMountPath"]) if "logsMountPath" in fields else None,
             reserved_directories=reserved,
-            own_directories=self._own_directories(),
+            own_directories=_parents(*_programs(sidecar), sidecar.get("workingDir", "")),
             volume_size_limit=size_limit,
             volume_medium=medium,
             image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),
@@ -280,6 +280,8 @@ class _Reading:
             self.add(f"{root} collides with {TOKEN_PATH}, where a token may be mounted", "logsMountPath")
         elif RUNTIME_DIRECTORIES.any_at_or_above(root) or PROGRAM_DIRECTORIES.any_at_or_below(root):
             self.add(f"nothing can be mounted at {root}; write a directory of its own", "logsMountPath")
+        elif "logsMountPath" in self.fields and _parents(self.sidecar.get("workingDir", "")).any_at_or_below(root):
+            self.add(f"{root} lies around workingDir, which can't be made in it; write another", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
         ]
@@ -300,11 +302,6 @@ class _Reading:
             else:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
         return Directories(*(text for _, text in places))
-
-    def _own_directories(self) -> Directories:
-        """Return where the sidecar's program is, and where the runtime makes its working directory."""
-        paths = [*self.sidecar.get("command", ())[:1], self.sidecar.get("workingDir", "")]
-        return Directories(*(dirname(normalised_path(path)) for path in paths if path.startswith("/")))
 
     def _bounds(self) -> dict[str, Bounds]:
         bounds: dict[str, Bounds] = {}
@@ -346,6 +343,19 @@ class _Reading:
             except InvalidValueError as error:
                 self.add(error.message, "logs")
         return tuple(dict.fromkeys(files))
+
+
+def _programs(sidecar: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a sidecar runs: its own program, and those of its probes and hooks."""
+    handlers = [sidecar.get(f"{probe}Probe", {}) for probe in ("startup", "liveness", "readiness")]
+    handlers += sidecar.get("lifecycle", {}).values()
+    for runs in (sidecar, *(handler.get("exec", {}) for handler in handlers)):
+        yield from runs.get("command", ())[:1]
+
+
+def _parents(*paths: str) -> Directories:
+    """Return the directories in which absolute paths lie; what is relative is looked up elsewhere."""
+    return Directories(*(dirname(normalised_path(path)) for path in paths if path.startswith("/")))
 
 
 def _text(value: object) -> str | None:
