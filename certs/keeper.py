@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
-from certs import duration, shared_folder
+from certs import duration, shared_directory
 from certs.api import ApiError, ApiServer, StatusError, UnreachableError
 from certs.leadership import Leadership
 from certs.log_limiter import LogLimiter
@@ -33,7 +33,7 @@ from certs.rotation import (
     WriteSecret,
     next_step,
 )
-from certs.shared_folder import STEP_KINDS, FailureKind, SharedFolder
+from certs.shared_directory import STEP_KINDS, FailureKind, SharedDirectory
 from certs.store import ObjectNames, Store
 from certs.verify import FaultKind, SourceNames, UnusablePairError, verify
 
@@ -90,7 +90,7 @@ class Keeper:
         api_server: ApiServer,
         objects: ObjectNames,
         settings: RotationSettings,
-        folder: SharedFolder,
+        directory: SharedDirectory,
         *,
         identity: str,
         log: Log,
@@ -100,7 +100,7 @@ class Keeper:
         self._objects = objects
         self._settings = settings
         self._intervals = Intervals.of(settings)
-        self._folder = folder
+        self._directory = directory
         self._log = log
         self._log_limiter = LogLimiter(clock)
         self._leadership = Leadership(identity, self._intervals.lease_duration)
@@ -108,9 +108,9 @@ class Keeper:
         self._consecutive_failures = 0
         self._consecutive_steps = 0
         self._written_pair: bytes | None = None
-        """The pair in the shared folder; None until this process has written one."""
+        """The pair in the shared directory; None until this process has written one."""
         # what an earlier process of this container wrote is still true; its times are not extended
-        self._status = replace(folder.read_status(), may_rotate=False)
+        self._status = replace(directory.read_status(), may_rotate=False)
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until ``stop`` is set."""
@@ -196,7 +196,7 @@ class Keeper:
         """
         data = observed.secret.data if observed.secret is not None else {}
         pair_pem = data.get("tls.crt", b""), data.get("tls.key", b"")
-        boot_seconds = shared_folder.seconds_since_boot()
+        boot_seconds = shared_directory.seconds_since_boot()
         fresh_until = boot_seconds + self._intervals.freshness.total_seconds()
         try:
             leaf = verify(
@@ -211,7 +211,7 @@ class Keeper:
             return "there is no Secret" if observed.secret is None else str(error)
         joined = b"".join(pair_pem)
         if joined != self._written_pair:
-            self._folder.write_pair(*pair_pem)
+            self._directory.write_pair(*pair_pem)
             self._written_pair = joined
             self._log.info("leaf written", fingerprint=leaf.fingerprint, not_after=f"{leaf.not_after:%FT%TZ}")
         margin = self._intervals.validity_margin.total_seconds()
@@ -245,13 +245,13 @@ class Keeper:
 
     def _write_status(self) -> None:
         try:
-            self._folder.write_status(self._status)
+            self._directory.write_status(self._status)
         except OSError as error:
-            message = f"{self._folder.path}: {error.strerror or error}"
-            if self._log_limiter.should_log("folder", message):
+            message = f"{self._directory.path}: {error.strerror or error}"
+            if self._log_limiter.should_log("directory", message):
                 self._log.error("status not written", message=message)
         else:
-            self._log_limiter.reset("folder")
+            self._log_limiter.reset("directory")
 
     def _log_change(self, log: Callable[..., None], topic: str, event: str, message: str) -> None:
         """Log the topic's message if the limiter allows it."""
@@ -286,7 +286,7 @@ def _classify(error: Exception) -> tuple[FailureKind, str]:
         case _ClockSkewError():
             return FailureKind.CLOCK_SKEW, str(error)
         case OSError():
-            return FailureKind.FOLDER, f"the certificate can't be written for the server: {error.strerror or error}"
+            return FailureKind.DIRECTORY, f"the certificate can't be written for the server: {error.strerror or error}"
     # without its message, which might quote a key
     fields = traceback_fields(type(error), error.__traceback__)
     return FailureKind.UNEXPECTED_EXCEPTION, f"{fields['exception']} at {fields['trace']}"
@@ -325,7 +325,8 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         signal.signal(number, lambda *_: stop.set())
     form, level = LogFormat(options.log_format), LogLevel(options.log_level)
     with Log(sys.stdout.fileno(), form, level=level, field_length=MESSAGE_LENGTH) as log:
-        Keeper(api_server, objects, settings, SharedFolder(options.shared_folder), identity=identity, log=log).run(stop)
+        directory = SharedDirectory(options.shared_directory)
+        Keeper(api_server, objects, settings, directory, identity=identity, log=log).run(stop)
     return 0
 
 
@@ -346,7 +347,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--names", required=True, help="the host names by which the API server calls the server, separated by commas"
     )
-    parser.add_argument("--shared-folder", required=True, type=Path, help="the folder that is shared with the server")
+    parser.add_argument(
+        "--shared-directory", required=True, type=Path, help="the directory that is shared with the server"
+    )
     parser.add_argument("--log-format", choices=list(LogFormat), default=LogFormat.TEXT)
     parser.add_argument("--log-level", choices=list(LogLevel), default=LogLevel.INFO)
     for option, default, meaning in (

@@ -205,7 +205,7 @@ def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -
     ("arguments", "code", "says"),
     [
         (["--tls-cert=missing.crt", "--tls-key=missing.key"], 3, "missing.crt"),
-        (["--state-folder=/dev/null/x"], 3, "/dev/null"),
+        (["--state-directory=/dev/null/x"], 3, "/dev/null"),
         (["--listen=nonsense"], 2, "--listen 'nonsense': not an address; write HOST:PORT"),
         (["--tls-cert=a"], 2, "--tls-cert needs --tls-key"),
         (["--config-backup=a"], 2, "--config-backup needs --config"),

@@ -199,7 +199,7 @@ def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: 
         raise ZeroDivisionError("hunter2")
 
     monkeypatch.setattr(configuration, "load", broken)
-    settings = Settings(listen=ANY_PORT, health_listen=ANY_PORT, state_folder=tmp_path)
+    settings = Settings(listen=ANY_PORT, health_listen=ANY_PORT, state_directory=tmp_path)
     with pytest.raises(
         StartError, match=r"^can't start, because of a bug in Pillion: ZeroDivisionError at .*\.py:\d+$"
     ):

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from certs.shared_folder import STEP_KINDS, FailureKind, KeeperStatus
+from certs.shared_directory import STEP_KINDS, FailureKind, KeeperStatus
 from webhook import __version__
 from webhook.injection.outcome import FAILURES, Outcome
 from webhook.injection.profile import Profile

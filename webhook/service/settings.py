@@ -146,11 +146,11 @@ class Settings:
         "", Path, "FILE", "the server's certificate and its chain, PEM; default: one signed by a local CA"
     )
     tls_key: Path | None = _setting("", Path, "FILE", "the certificate's private key, PEM")
-    shared_folder: Path | None = _setting(
+    shared_directory: Path | None = _setting(
         "",
         Path,
-        "FOLDER",
-        "the folder in which python -m pillion.certs.keeper writes certificate and key; the server is not ready before",
+        "DIRECTORY",
+        "the directory in which python -m pillion.certs.keeper writes certificate and key; the server waits for them",
     )
     tls_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "names that the certificate must be valid for, such as pillion.pillion-system.svc"
@@ -161,8 +161,8 @@ class Settings:
     client_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "accept only clients whose certificate has one of these common or alternative names"
     )
-    state_folder: Path | None = _setting(
-        "", Path, "FOLDER", "the folder of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
+    state_directory: Path | None = _setting(
+        "", Path, "DIRECTORY", "the directory of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
     )
 
     log_format: LogFormat = _setting("text", _one_of(LogFormat), "FORMAT", "text or json")
@@ -223,7 +223,7 @@ class Settings:
         problems += _contradictions(values)
         if problems:
             raise SettingsError("\n".join(problems))
-        values.setdefault("state_folder", _default_state_folder(environment))
+        values.setdefault("state_directory", _default_state_directory(environment))
         return cls(**values)
 
     @staticmethod
@@ -251,13 +251,13 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         for one, other in needs
         if one in values and other not in values
     ]
-    if {"tls_cert", "shared_folder"} <= values.keys():
-        sentences.append(f"{rows['tls_cert'].option} and {rows['shared_folder'].option} are mutually exclusive")
+    if {"tls_cert", "shared_directory"} <= values.keys():
+        sentences.append(f"{rows['tls_cert'].option} and {rows['shared_directory'].option} are mutually exclusive")
     return sentences
 
 
-def _default_state_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder for state, by the XDG base directory specification."""
+def _default_state_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory for state, by the XDG base directory specification."""
     home = environment.get("XDG_STATE_HOME", "")
     # the specification says that a relative path must be ignored
     base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or Path.home()) / ".local/state"

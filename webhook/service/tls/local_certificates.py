@@ -14,21 +14,21 @@ LOCAL_HOST_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class LocalCertificates:
-    """A folder with a CA and a leaf that it signed, each in one file together with its key.
+    """A directory with a CA and a leaf that it signed, each in one file together with its key.
 
     One file is replaced atomically: nobody can read the certificate of one pair and the key of another.
     """
 
     required = True
 
-    def __init__(self, folder: Path, names: tuple[str, ...] = LOCAL_HOST_NAMES) -> None:
-        self.folder = folder
-        self.ca_file = folder / "ca.pem"
+    def __init__(self, directory: Path, names: tuple[str, ...] = LOCAL_HOST_NAMES) -> None:
+        self.directory = directory
+        self.ca_file = directory / "ca.pem"
         """The CA's certificate without its key, which clients must trust."""
-        self.pair_file = folder / "server.pem"
+        self.pair_file = directory / "server.pem"
         self.files = (self.pair_file, self.pair_file)
         self._names = names
-        self._ca_with_key = folder / "ca-with-key.pem"
+        self._ca_with_key = directory / "ca-with-key.pem"
 
     def readiness_error(self, _now: datetime) -> str:
         """Return an empty string."""
@@ -37,17 +37,17 @@ class LocalCertificates:
     def prepare(self, now: datetime, _in_use: VerifiedLeaf | None = None) -> None:
         """Create the CA and the pair, or replace what is broken, due for renewal, or for other names.
 
-        Raises :class:`certs.verify.UnusablePairError` if the folder can't be written, or if it has a CA's key that
+        Raises :class:`certs.verify.UnusablePairError` if the directory can't be written, or if it has a CA's key that
         Pillion did not create, which is not replaced.
         """
         try:
             self._renew_if_needed(now)
         except OSError as error:
-            path = error.filename2 or error.filename or self.folder
+            path = error.filename2 or error.filename or self.directory
             raise _unusable(f"{path} can't be written: {error.strerror}") from None
 
     def _renew_if_needed(self, now: datetime) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
         renew_leaf = False
         if ca is None or is_due_for_renewal(ca.certificate, now):

@@ -1,4 +1,4 @@
-"""The folder that a keeper and its server share: the pair to serve, and the keeper's status."""
+"""The directory that a keeper and its server share: the pair to serve, and the keeper's status."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from certs import files
 
-__all__ = ["STEP_KINDS", "FailureKind", "KeeperStatus", "SharedFolder", "seconds_since_boot"]
+__all__ = ["STEP_KINDS", "FailureKind", "KeeperStatus", "SharedDirectory", "seconds_since_boot"]
 
 #: The kinds of steps that a keeper counts.
 STEP_KINDS = ("create_secret", "write_secret", "apply_bundles")
@@ -23,7 +23,7 @@ class FailureKind(StrEnum):
     ERROR_RESPONSE = "error_response"
     CONFLICT = "conflict"  # harmless: another replica wrote first, and the next reconciliation observes its write
     CLOCK_SKEW = "clock_skew"
-    FOLDER = "folder"
+    DIRECTORY = "directory"
     UNEXPECTED_EXCEPTION = "unexpected_exception"
 
 
@@ -69,8 +69,8 @@ class KeeperStatus:
         return ""
 
 
-class SharedFolder(NamedTuple):
-    """The folder; each file in it is replaced atomically."""
+class SharedDirectory(NamedTuple):
+    """The directory; each file in it is replaced atomically."""
 
     path: Path
 
