@@ -140,7 +140,7 @@ def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: 
     assert (
         server.metrics.registry.get_sample_value("pillion_keeper_failures_total", {"kind": "unexpected_exception"}) == 0
     )
-    assert server.sample("pillion_keeper_is_leader") == 1
+    assert server.sample("pillion_keeper_may_rotate") == 1
 
 
 def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:

@@ -308,7 +308,7 @@ class _KeeperCollector(Collector):
             "When the certificate keeper last reconciled successfully.",
         )
         may_rotate = GaugeMetricFamily(
-            "pillion_keeper_is_leader",
+            "pillion_keeper_may_rotate",
             "Whether this server's certificate keeper may rotate: it holds the Lease, or can't use it.",
         )
         if self.read_status is not None:
