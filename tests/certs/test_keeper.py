@@ -271,7 +271,7 @@ class TestStart:
         """The error says what to write."""
         with pytest.raises(SystemExit):
             main([*WORDS, f"--shared-directory={tmp_path}", f"--ca-overlap={text}"], IN_A_POD)
-        assert 'not a duration; write a number and a unit, as "15s"' in capsys.readouterr().err
+        assert 'not a duration; write a number and a unit, such as "15s"' in capsys.readouterr().err
 
     def test_its_log_is_a_json_object_a_line(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -160,7 +160,7 @@ def put_in_force(
     state.configuration = configuration
     metrics.set_profiles(configuration.profiles.values(), from_backup=from_backup)
     for message in configuration.log_messages:
-        log.info("configuration", message=message)
+        log.info("configuration note", message=message)
 
 
 class CertificateReloader:

@@ -230,7 +230,9 @@ def _socket(address: Address) -> socket.socket:
     except OSError as error:
         # create_server appends the address to the system's message; a resolver's error numbers are negative
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise StartError(f"can't listen on {address}: {reason}; --listen and --health-listen choose others") from None
+        raise StartError(
+            f"can't listen on {address}: {reason}; choose another with --listen or --health-listen"
+        ) from None
 
 
 def _builtin_configuration(settings: Settings) -> Configuration:
