@@ -16,7 +16,7 @@ from tests.service.serving import ANY_PORT, Running, eventually, make_review, wr
 from webhook import configuration
 from webhook.errors import StartError
 from webhook.service.metrics import Metrics
-from webhook.service.reloading import WatchedFiles, run_forever
+from webhook.service.reloading import PolledFiles, run_forever
 from webhook.service.server import build
 from webhook.service.settings import Settings
 from webhook.service.tls import context as tls
@@ -34,7 +34,7 @@ def test_a_watch_sees_what_changed_and_only_that(tmp_path: Path) -> None:
     """Content counts: not the time, not the inode."""
     file = tmp_path / "file"
     file.write_text("a")
-    watch = WatchedFiles(file)
+    watch = PolledFiles(file)
     assert watch.reload()
     assert not watch.reload()
     assert watch.content == {file: b"a"}
@@ -55,7 +55,7 @@ def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
         (tmp_path / name / "file").write_text(name)
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "file").symlink_to("..data/file")
-    watch = WatchedFiles(tmp_path / "file")
+    watch = PolledFiles(tmp_path / "file")
     watch.reload()
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").rename(tmp_path / "..data")

@@ -129,7 +129,7 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     except UnusablePairError as error:
         files = " and the key ".join(map(str, dict.fromkeys(source.files)))
         raise StartError(f"can't serve with the certificate {files}: {error}") from None
-    state.certificate_readiness_error = source.readiness_error
+    state.check_certificate = source.readiness_error
     metrics.observe_readiness(state.is_ready)
     if isinstance(source, SharedDirectorySource):
         metrics.observe_keeper(lambda: source.status)
