@@ -43,8 +43,8 @@ class StatusError(ApiError):
     def __init__(self, status: int, message: str, api_server_time: datetime) -> None:
         super().__init__(message)
         self.status = status
+        #: From the header ``Date``.
         self.api_server_time = api_server_time
-        """From the header ``Date``."""
 
     @property
     def not_found(self) -> bool:
@@ -61,8 +61,8 @@ class ApiResponse(NamedTuple):
     """The API server's response."""
 
     document: Any
+    #: From the header ``Date``.
     api_server_time: datetime
-    """From the header ``Date``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class ApiServer:
 
     host: str
     port: int
+    #: A directory with ``token`` and ``ca.crt``: read for each connection, because the kubelet replaces both.
     account_directory: Path = SERVICE_ACCOUNT_DIRECTORY
-    """A directory with ``token`` and ``ca.crt``: read for each connection, because the kubelet replaces both."""
+    #: For everything that is done with one connection, from name resolution to the last response; in seconds.
     time_limit: float = 10.0
-    """For everything that is done with one connection, from name resolution to the last response; in seconds."""
 
     @classmethod
     def in_cluster(cls, environment: Mapping[str, str], account_directory: Path = SERVICE_ACCOUNT_DIRECTORY) -> Self:

@@ -52,18 +52,18 @@ MESSAGE_LENGTH = 1024
 class Intervals:
     """How often a keeper reconciles, and for how long its observations count; derived from the settings."""
 
+    #: The delay between two reconciliations.
     poll: timedelta
-    """The delay between two reconciliations."""
+    #: The delay after a step, and while there is no leaf yet.
     after_step: timedelta
-    """The delay after a step, and while there is no leaf yet."""
+    #: The longest delay between two reconciliations while they fail.
     max_backoff: timedelta
-    """The longest delay between two reconciliations while they fail."""
+    #: How long a Lease is held after its last renewal.
     lease_duration: timedelta
-    """How long a Lease is held after its last renewal."""
+    #: How long a server is ready after its keeper last read the Secret: less than ``ca_overlap``.
     freshness: timedelta
-    """How long a server is ready after its keeper last read the Secret: less than ``ca_overlap``."""
+    #: How long after a leaf's notBefore a server becomes ready, and how long before its notAfter it ceases to be.
     validity_margin: timedelta
-    """How long after a leaf's notBefore a server becomes ready, and how long before its notAfter it ceases to be."""
 
     @classmethod
     def of(cls, settings: RotationSettings) -> "Intervals":
@@ -107,8 +107,8 @@ class Keeper:
         self._stopwatch = Stopwatch()
         self._consecutive_failures = 0
         self._consecutive_steps = 0
+        #: The pair in the shared directory; None until this process has written one.
         self._written_pair: bytes | None = None
-        """The pair in the shared directory; None until this process has written one."""
         # what an earlier process of this container wrote is still true; its times are not extended
         self._status = replace(directory.read_status(), may_rotate=False)
 

@@ -75,14 +75,14 @@ MAX_RETIRED = 16
 class RotationSettings:
     """The operator's settings; ValueError if one rotation could not end before the next one begins."""
 
+    #: The host names by which the API server calls the server.
     names: tuple[str, ...]
-    """The host names by which the API server calls the server."""
     ca_lifetime: timedelta = CA_LIFETIME
     leaf_lifetime: timedelta = LEAF_LIFETIME
     ca_propagation_delay: timedelta = CA_PROPAGATION_DELAY
     ca_overlap: timedelta = CA_OVERLAP
+    #: How much our clock and the API server's may differ.
     max_clock_skew: timedelta = BACKDATING / 2
-    """How much our clock and the API server's may differ."""
 
     def __post_init__(self) -> None:
         checks = (
@@ -112,21 +112,21 @@ class RotationSettings:
 class SecretSnapshot:
     """The Secret as it was read."""
 
+    #: Its ``resourceVersion``.
     version: str
-    """Its ``resourceVersion``."""
     data: Mapping[str, bytes] = field(repr=False)
+    #: The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf.
     requested_rotation: str = ""
-    """The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookConfiguration:
     """A webhook configuration as it was read."""
 
+    #: Its ``resourceVersion``.
     version: str
-    """Its ``resourceVersion``."""
+    #: Each webhook entry's ``caBundle``, by the entry's name; empty where it has none.
     bundles: Mapping[str, bytes]
-    """Each webhook entry's ``caBundle``, by the entry's name; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +137,14 @@ class Observed:
     """
 
     time: datetime
+    #: The API server's clock: the header ``Date`` of a response.
     api_server_time: datetime
-    """The API server's clock: the header ``Date`` of a response."""
+    #: A monotonic clock, read after everything else: the time of a slow response must not count as waited.
     monotonic_now: timedelta
-    """A monotonic clock, read after everything else: the time of a slow response must not count as waited."""
     secret: SecretSnapshot | None
+    #: By name. None: there is none of this name, or its annotation ``pillion.dev/certificate`` names another Secret, so
+    #: this keeper must not touch it.
     webhook_configurations: Mapping[str, WebhookConfiguration | None]
-    """By name. None: there is none of this name, or its annotation ``pillion.dev/certificate`` names another Secret, so
-    this keeper must not touch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class Stopwatch:
     """
 
     condition: Hashable = None
+    #: On the monotonic clock.
     started: timedelta = timedelta()
-    """On the monotonic clock."""
 
     def for_condition(self, condition: Hashable, monotonic_now: timedelta) -> Self:
         """Return this stopwatch if it measures the condition, otherwise one that starts now."""
@@ -179,8 +179,8 @@ class WriteSecret:
 
     data: Mapping[str, bytes] = field(repr=False)
     version: str
+    #: Whether the same write deletes the annotation that requests a rotation.
     clears_request: bool
-    """Whether the same write deletes the annotation that requests a rotation."""
     reason: str
 
 

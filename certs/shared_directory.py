@@ -39,21 +39,21 @@ def seconds_since_boot() -> float:
 class KeeperStatus:
     """What a keeper knows about the pair that it wrote last, and its counters."""
 
+    #: The leaf's SHA-256 fingerprint, in hexadecimal.
     fingerprint: str = ""
-    """The leaf's SHA-256 fingerprint, in hexadecimal."""
+    #: When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks.
     serve_from: float = 0.0
-    """When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks."""
+    #: When a server must stop serving it, in seconds of the epoch: earlier than its notAfter, for clients' clocks.
     serve_until: float = 0.0
-    """When a server must stop serving it, in seconds of the epoch: earlier than its notAfter, for clients' clocks."""
+    #: Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`.
     fresh_until_boot_seconds: float = 0.0
-    """Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`."""
+    #: When the keeper last reconciled successfully, in seconds of the epoch.
     last_success: float = 0.0
-    """When the keeper last reconciled successfully, in seconds of the epoch."""
     may_rotate: bool = False
+    #: The number of steps taken, by kind.
     steps: dict[str, int] = field(default_factory=dict)
-    """The number of steps taken, by kind."""
+    #: The number of failed reconciliations, by kind.
     failures: dict[str, int] = field(default_factory=dict)
-    """The number of failed reconciliations, by kind."""
 
     def readiness_error(self, now: datetime, boot_seconds: float) -> str:
         """Return why a server must not serve the pair now; an empty string if it may."""

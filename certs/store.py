@@ -46,10 +46,10 @@ class ObjectNames:
     namespace: str
     secret: str
     lease: str
+    #: Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``.
     webhook_configurations: tuple[str, ...]
-    """Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``."""
+    #: The Helm release that the Secret and the Lease belong to; empty if there is none.
     helm_release: str = ""
-    """The Helm release that the Secret and the Lease belong to; empty if there is none."""
 
     @property
     def helm_metadata(self) -> dict[str, dict[str, str]]:
@@ -71,10 +71,10 @@ class LeaseState(NamedTuple):
 
     version: str
     holder: str
+    #: The time of renewal as its holder wrote it; it is only compared, never parsed.
     renewed: str
-    """The time of renewal as its holder wrote it; it is only compared, never parsed."""
+    #: The API server's clock.
     api_server_time: datetime
-    """The API server's clock."""
 
 
 class Store:

@@ -62,8 +62,8 @@ class ConfigurationReloader:
     """Applies the configuration in a file, at the start and after each change, if it is valid.
 
     If it is not, the previous configuration stays in force. At the start that is the backup: the last valid
-    configuration of a server that was restarted in the same pod. Without one there is no configuration, and the server is not ready.
-    It never is the built-in configuration, which lacks the operator's bounds and strictness.
+    configuration of a server that was restarted in the same pod. Without one there is no configuration, and the server
+    is not ready. It never is the built-in configuration, which lacks the operator's bounds and strictness.
     """
 
     def __init__(

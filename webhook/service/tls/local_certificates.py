@@ -23,8 +23,8 @@ class LocalCertificates:
 
     def __init__(self, directory: Path, names: tuple[str, ...] = LOCAL_HOST_NAMES) -> None:
         self.directory = directory
+        #: The CA's certificate without its key, which clients must trust.
         self.ca_file = directory / "ca.pem"
-        """The CA's certificate without its key, which clients must trust."""
         self.pair_file = directory / "server.pem"
         self.files = (self.pair_file, self.pair_file)
         self._names = names

@@ -61,10 +61,10 @@ class SharedDirectorySource:
     def __init__(self, directory: SharedDirectory) -> None:
         self._directory = directory
         self.files = (directory.pair_file, directory.pair_file)
+        #: The keeper's newest status.
         self.status = KeeperStatus()
-        """The keeper's newest status."""
+        #: The newest status about the pair in use; a newer one may be about a pair that can't be loaded.
         self._status_of_pair_in_use = KeeperStatus()
-        """The newest status about the pair in use; a newer one may be about a pair that can't be loaded."""
 
     def prepare(self, _now: datetime, in_use: VerifiedLeaf | None) -> None:
         """Read the keeper's status."""
