@@ -5,7 +5,7 @@ from pathlib import Path
 
 from certs import files
 from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
-from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
+from certs.verify import UnusablePairError, VerifiedLeaf, verify
 
 __all__ = ["LOCAL_HOST_NAMES", "LocalCertificates"]
 
@@ -35,7 +35,7 @@ class LocalCertificates:
         return ""
 
     def prepare(self, now: datetime, _in_use: VerifiedLeaf | None = None) -> None:
-        """Create the CA and the pair, or replace what is broken, due for renewal, or for other names.
+        """Create the CA and the pair, or replace what is broken, due for renewal, or issued for other names.
 
         Raises :class:`certs.verify.UnusablePairError` if the directory can't be written, or if it has a CA's key that
         Pillion did not create, which is not replaced.
@@ -44,7 +44,7 @@ class LocalCertificates:
             self._renew_if_needed(now)
         except OSError as error:
             path = error.filename2 or error.filename or self.directory
-            raise _unusable(f"{path} can't be written: {error.strerror}") from None
+            raise UnusablePairError.unreadable(f"{path} can't be written: {error.strerror}") from None
 
     def _renew_if_needed(self, now: datetime) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,15 +58,16 @@ class LocalCertificates:
         if _read(self.ca_file) != ca.certificate_pem:
             files.write_atomically(self.ca_file, ca.certificate_pem)
         if renew_leaf or not self._has_valid_pair(ca, now):
-            leaf = ca.issue(self._names, now)
-            files.write_atomically(self.pair_file, leaf.certificate_pem + leaf.key_pem)
+            pair = ca.issue(self._names, now)
+            files.write_atomically(self.pair_file, pair.certificate_pem + pair.key_pem)
 
     def _read_ca(self) -> CA | None:
         pem = _read(self._ca_with_key)
         try:
             return CA.load(pem, pem)
         except UnsupportedKeyError as error:
-            raise _unusable(f"{self._ca_with_key}: {error}; or delete the file, and a new CA is created") from None
+            message = f"{self._ca_with_key}: {error}; or delete the file, and a new CA is created"
+            raise UnusablePairError.unreadable(message) from None
         except ValueError:
             return None
 
@@ -85,9 +86,5 @@ def _read(path: Path) -> bytes:
     if isinstance(content, bytes):
         return content
     if path.exists():
-        raise _unusable(f"{path} can't be read: {content.reason}")
+        raise UnusablePairError.unreadable(f"{path} can't be read: {content.reason}")
     return b""
-
-
-def _unusable(message: str) -> UnusablePairError:
-    return UnusablePairError([Fault(FaultKind.UNREADABLE, message)])
