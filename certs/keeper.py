@@ -173,7 +173,7 @@ class Keeper:
         Raises :class:`_ClockSkewError`, with the Lease released, if our clock and the API server's differ too much.
         """
         try:
-            lease = store.lease()
+            lease = store.read_or_create_lease()
             now = datetime.now(UTC)
             if abs(now - lease.api_server_time) > self._settings.max_clock_skew:
                 # a replica whose clock is right may rotate instead
@@ -263,7 +263,7 @@ class Keeper:
         try:
             with self._api_server.connect() as connection:
                 store = Store(connection, self._objects)
-                if self._leadership.release(store, store.lease()):
+                if self._leadership.release(store, store.read_or_create_lease()):
                     self._log.info("Lease released")
         except ApiError as error:
             self._log.warning("Lease not released", message=str(error))

@@ -41,7 +41,7 @@ class Leadership:
         """Release the Lease if it is ours; return whether it was."""
         if lease.holder != self.identity:
             return False
-        store.clear_holder(lease, self.duration)
+        store.write_holder(lease, "", self.duration)
         return True
 
     def _observe(self, lease: LeaseState, monotonic_now: timedelta) -> None:

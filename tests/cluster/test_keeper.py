@@ -211,7 +211,7 @@ def test_helm_takes_over_what_servers_made_again(
         with with_account(kubectl, "owner", namespace, tmp_path / "owner").connect() as connection:
             store = Store(connection, place)
             store.perform(CreateSecret("there is no Secret"), store.observe())
-            store.lease()
+            store.read_or_create_lease()
         helm("upgrade", *options)
         labels = [
             kubectl("get", kind, place.secret, "-n", namespace, "-o", "json")["metadata"]["labels"]
