@@ -126,7 +126,7 @@ class Store:
         return _lease_state(response)
 
     def write_holder(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
-        """Write that ``holder`` acquired or renewed the Lease, or that nobody holds it (empty); return its new state."""
+        """Write that ``holder`` acquired or renewed the Lease, or that nobody holds it (empty). Return its state."""
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
             "holderIdentity": holder or None,

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certs import files
-from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
+from certs.ca import CA, UnsupportedKeyError, renewal_time
 from certs.verify import UnusablePairError, VerifiedLeaf, verify
 
 __all__ = ["LOCAL_HOST_NAMES", "LocalCertificates"]
@@ -50,7 +50,7 @@ class LocalCertificates:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
         renew_leaf = False
-        if ca is None or is_due_for_renewal(ca.certificate, now):
+        if ca is None or now >= renewal_time(ca.certificate):
             ca = CA.create(now)
             files.write_atomically(self._ca_with_key, ca.certificate_pem + ca.key_pem)
             renew_leaf = True
@@ -77,7 +77,7 @@ class LocalCertificates:
             leaf = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
-        return not is_due_for_renewal(leaf.certificate, now)
+        return now < renewal_time(leaf.certificate)
 
 
 def _read(path: Path) -> bytes:
