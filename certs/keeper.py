@@ -33,7 +33,7 @@ from certs.rotation import (
     WriteSecret,
     next_step,
 )
-from certs.shared_directory import STEP_KINDS, FailureKind, SharedDirectory
+from certs.shared_directory import FailureKind, SharedDirectory, StepKind
 from certs.store import ObjectNames, Store
 from certs.verify import FaultKind, SourceNames, UnusablePairError, verify
 
@@ -66,7 +66,7 @@ class Intervals:
     validity_margin: timedelta
 
     @classmethod
-    def of(cls, settings: RotationSettings) -> "Intervals":
+    def from_settings(cls, settings: RotationSettings) -> "Intervals":
         """Return the intervals for these settings."""
         poll = min(timedelta(seconds=10), settings.ca_propagation_delay / 5)
         return cls(
@@ -94,15 +94,15 @@ class Keeper:
         *,
         identity: str,
         log: Log,
-        clock: Callable[[], float] = monotonic,
+        log_clock: Callable[[], float] = monotonic,
     ) -> None:
         self._api_server = api_server
         self._objects = objects
         self._settings = settings
-        self._intervals = Intervals.of(settings)
+        self._intervals = Intervals.from_settings(settings)
         self._directory = directory
         self._log = log
-        self._log_limiter = LogLimiter(clock)
+        self._log_limiter = LogLimiter(log_clock)
         self._leadership = Leadership(identity, self._intervals.lease_duration)
         self._stopwatch = Stopwatch()
         self._consecutive_failures = 0
@@ -135,7 +135,7 @@ class Keeper:
             delay = min(step.delay, self._intervals.poll if self._written_pair else self._intervals.after_step)
         else:
             self._consecutive_steps += 1
-            kind = _KINDS[type(step)]
+            kind = _STEP_KINDS[type(step)]
             self._status = replace(self._status, steps=_incremented(self._status.steps, kind))
             self._log.info("step", kind=kind, message=step.reason)
             self._log_limiter.reset("waiting")
@@ -162,10 +162,13 @@ class Keeper:
             return step
 
     def _observe_and_write_pair(self, store: Store, *, may_rotate: bool) -> tuple[Observed, str]:
-        """Read the objects, and write the pair for the server; return why there is none, too."""
+        """Read the objects and write the pair for the server.
+
+        Return what was read, and why there is no usable pair (empty if there is one).
+        """
         self._status = replace(self._status, may_rotate=may_rotate)
         observed = store.observe(include_webhook_configurations=may_rotate)
-        return observed, self._serve_pair(observed)
+        return observed, self._write_pair(observed)
 
     def _claim_lease(self, store: Store) -> bool:
         """Claim or renew the Lease; return whether this process may rotate.
@@ -175,10 +178,10 @@ class Keeper:
         try:
             lease = store.read_or_create_lease()
             now = datetime.now(UTC)
-            if abs(now - lease.api_server_time) > self._settings.max_clock_skew:
+            if skew := self._settings.clock_skew_error(now, lease.api_server_time):
                 # a replica whose clock is right may rotate instead
                 self._leadership.release(store, lease)
-                raise _ClockSkewError(f"this clock says {now:%FT%TZ}, the API server's {lease.api_server_time:%FT%TZ}")
+                raise _ClockSkewError(skew)
             may_rotate = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except StatusError as error:
             if error.conflict:
@@ -189,7 +192,7 @@ class Keeper:
         self._log_limiter.reset("Lease")
         return may_rotate
 
-    def _serve_pair(self, observed: Observed) -> str:
+    def _write_pair(self, observed: Observed) -> str:
         """Write the Secret's pair for the server if it is valid, and set until when it may be served.
 
         Return why it is not valid; an empty string if it is.
@@ -273,7 +276,11 @@ class _ClockSkewError(Exception):
     """Our clock and the API server's disagree."""
 
 
-_KINDS: dict[type[Step], str] = dict(zip((CreateSecret, WriteSecret, ApplyBundles), STEP_KINDS, strict=True))
+_STEP_KINDS: dict[type[Step], StepKind] = {
+    CreateSecret: StepKind.CREATE_SECRET,
+    WriteSecret: StepKind.WRITE_SECRET,
+    ApplyBundles: StepKind.APPLY_BUNDLES,
+}
 
 
 def _classify(error: Exception) -> tuple[FailureKind, str]:
@@ -331,7 +338,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = RotationSettings(("-",))
+    defaults = RotationSettings(("-",))  # only its defaults are used
     parser = argparse.ArgumentParser(
         prog="python -m pillion.certs.keeper", description=(__doc__ or "").partition("\n")[0]
     )

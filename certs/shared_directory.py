@@ -10,10 +10,15 @@ from typing import NamedTuple
 
 from certs import files
 
-__all__ = ["STEP_KINDS", "FailureKind", "KeeperStatus", "SharedDirectory", "seconds_since_boot"]
+__all__ = ["FailureKind", "KeeperStatus", "SharedDirectory", "StepKind", "seconds_since_boot"]
 
-#: The kinds of steps that a keeper counts.
-STEP_KINDS = ("create_secret", "write_secret", "apply_bundles")
+
+class StepKind(StrEnum):
+    """The kinds of steps that a keeper counts."""
+
+    CREATE_SECRET = "create_secret"
+    WRITE_SECRET = "write_secret"
+    APPLY_BUNDLES = "apply_bundles"
 
 
 class FailureKind(StrEnum):

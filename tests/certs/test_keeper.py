@@ -44,9 +44,8 @@ def keeper(
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Keeper:
     """Return a keeper."""
-    return Keeper(
-        server, OBJECTS, SETTINGS, SharedDirectory(folder), identity="me", log=log or RecordingLog(), clock=clock
-    )
+    log = log or RecordingLog()
+    return Keeper(server, OBJECTS, SETTINGS, SharedDirectory(folder), identity="me", log=log, log_clock=clock)
 
 
 def leaf(name: str = NAME, now: datetime = NOW) -> LeafPair:
@@ -65,7 +64,7 @@ class TestPace:
 
     def test_the_defaults_keep_what_the_model_promises(self) -> None:
         """The model's constants, for an overlap of ten minutes, are bounds here as a share of it."""
-        intervals = Intervals.of(SETTINGS)
+        intervals = Intervals.from_settings(SETTINGS)
         assert intervals.poll == timedelta(seconds=10)
         assert intervals.validity_margin == VALIDITY_MARGIN == model.MARGIN
         assert intervals.freshness < CA_OVERLAP
@@ -74,7 +73,7 @@ class TestPace:
     def test_lifetimes_of_seconds_have_a_pace_of_seconds(self) -> None:
         """Everything scales, so that a test sees the same as a year does."""
         second = timedelta(seconds=1)
-        intervals = Intervals.of(RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
+        intervals = Intervals.from_settings(RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
         assert intervals.poll == 0.1 * second
         assert intervals.freshness == 1.125 * second
         assert intervals.validity_margin == 0.6 * second
@@ -87,7 +86,7 @@ class TestDelivery:
     def test_a_good_leaf_is_left_with_its_times(self, tmp_path: Path) -> None:
         """Away from both its ends."""
         one, pair = keeper(tmp_path), leaf()
-        one._serve_pair(seen(pair))
+        one._write_pair(seen(pair))
         one._write_status()
         status = SharedDirectory(tmp_path).read_status()
         assert SharedDirectory(tmp_path).pair_file.read_bytes() == pair.certificate_pem + pair.key_pem
@@ -112,9 +111,9 @@ class TestDelivery:
     ) -> None:
         """The one that is shown may go on, unless the new one may be good for everybody else."""
         one, first = keeper(tmp_path), leaf()
-        one._serve_pair(seen(first))
+        one._write_pair(seen(first))
         before = one._status
-        one._serve_pair(seen(pair, **changed))
+        one._write_pair(seen(pair, **changed))
         assert SharedDirectory(tmp_path).pair_file.read_bytes() == first.certificate_pem + first.key_pem
         assert (one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds) == goes_on
         assert one._status.fingerprint == before.fingerprint
@@ -122,18 +121,18 @@ class TestDelivery:
     def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
         """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
         one = keeper(tmp_path)
-        one._serve_pair(seen(leaf()))
+        one._write_pair(seen(leaf()))
         before = one._status
-        one._serve_pair(Observed(NOW, NOW, timedelta(), None, {}))
+        one._write_pair(Observed(NOW, NOW, timedelta(), None, {}))
         assert one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds
 
     def test_whoever_was_out_of_touch_needs_a_leaf(self, tmp_path: Path) -> None:
         """An empty Secret says nothing about what was in it meanwhile."""
         SharedDirectory(tmp_path).write_status(KeeperStatus("ab", fresh_until_boot_seconds=seconds_since_boot() - 1))
         one = keeper(tmp_path)
-        one._serve_pair(seen(None))
+        one._write_pair(seen(None))
         assert one._status.fresh_until_boot_seconds < seconds_since_boot()
-        one._serve_pair(seen(leaf()))
+        one._write_pair(seen(leaf()))
         assert one._status.fresh_until_boot_seconds > seconds_since_boot()
 
     def test_a_restart_makes_nothing_fresh(self, tmp_path: Path) -> None:
@@ -153,7 +152,7 @@ class TestDelivery:
         """Nor a status."""
         log = RecordingLog()
         one = keeper(tmp_path, log=log)
-        one._serve_pair(seen(leaf()))
+        one._write_pair(seen(leaf()))
         one._write_status()
         assert log.events
         assert "PRIVATE" not in f"{log.events} {(tmp_path / 'keeper-status.json').read_text()}"

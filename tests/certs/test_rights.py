@@ -104,7 +104,7 @@ class World:
             self.folder,
             identity="me",
             log=self.log,
-            clock=lambda: self.now,
+            log_clock=lambda: self.now,
         )
 
     def run(self, seconds: float) -> list[str]:

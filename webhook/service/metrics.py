@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from certs.shared_directory import STEP_KINDS, FailureKind, KeeperStatus
+from certs.shared_directory import FailureKind, KeeperStatus, StepKind
 from webhook import __version__
 from webhook.injection.outcome import FAILURES, Outcome
 from webhook.injection.profile import Profile
@@ -314,7 +314,7 @@ class _KeeperCollector(Collector):
         if self.read_status is not None:
             status = self.read_status()
             # every kind from the start, as zero: rate() misses the first increase of a new series
-            for step in STEP_KINDS:
+            for step in StepKind:
                 steps.add_metric([step], status.steps.get(step, 0))
             for failure in FailureKind:
                 failures.add_metric([failure], status.failures.get(failure, 0))
