@@ -113,6 +113,12 @@ def test_renewal_is_due_after_two_thirds(share: float, expected: bool) -> None:
     assert (NOW + LEAF_LIFETIME * share >= renewal_time(leaf.certificate)) is expected
 
 
+def test_a_certificate_that_is_valid_for_less_than_the_backdating_is_due_at_its_end() -> None:
+    """Somebody else's: ours are valid for the backdating and their lifetime."""
+    ca = CA.create(NOW, lifetime=-BACKDATING / 2)
+    assert renewal_time(ca.certificate) == ca.certificate.not_valid_after_utc
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("name", ["pillion.x.svc", "127.0.0.1"])
 def test_a_real_handshake_takes_the_leaf(tmp_path: Path, version: ssl.TLSVersion, name: str) -> None:
