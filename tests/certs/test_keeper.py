@@ -73,7 +73,8 @@ class TestPace:
     def test_lifetimes_of_seconds_have_a_pace_of_seconds(self) -> None:
         """Everything scales, so that a test sees the same as a year does."""
         second = timedelta(seconds=1)
-        intervals = Intervals.from_settings(RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
+        settings = RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second)
+        intervals = Intervals.from_settings(settings)
         assert intervals.poll == 0.1 * second
         assert intervals.freshness == 1.125 * second
         assert intervals.validity_margin == 0.6 * second
