@@ -429,7 +429,7 @@ def test_a_next_ca_that_ended_is_replaced() -> None:
         ({"ca_overlap": timedelta()}, "must be positive"),
         ({"ca_overlap": LEAF_LIFETIME / 3}, "a third of the leaf's"),
         ({"leaf_lifetime": CA_LIFETIME / 2}, "a third of the CA's"),
-        ({"max_clock_skew": BACKDATING}, "max_clock_skew must be at most 30 minutes"),
+        ({"max_clock_skew": BACKDATING}, "the clock skew must be at most 30 minutes"),
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, Any], problem: str) -> None:

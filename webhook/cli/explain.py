@@ -273,8 +273,8 @@ def _begins(admission: Admission, source: LogSource) -> str:
 
 def _source_as_text(source: LogSource) -> str:
     mount = source.mount
-    folder = f", subPath {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
-    return f"volume {mount.name}{folder} ({'new, an emptyDir' if source.new else 'reused from the pod'})"
+    sub_path = f", subPath {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
+    return f"volume {mount.name}{sub_path} ({'new, an emptyDir' if source.new else 'reused from the pod'})"
 
 
 def _story_lines(story: Story, paint: Paint, *, strict: bool) -> Iterator[str]:

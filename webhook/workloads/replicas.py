@@ -165,11 +165,11 @@ def _storage(volume: dict[str, Any]) -> str:
 
 def _patterns_in_volume(source: LogSource) -> list[FilePattern]:
     """Return a source's patterns relative to the volume, where they are relative to what is mounted of it."""
-    folder = literal_components(source.mount.subPath or "")
+    sub_path = literal_components(source.mount.subPath or "")
     return [
-        FilePattern(folder[:-1], recursive=False, file_glob=folder[-1])
-        if pattern == MOUNT_ITSELF and folder
-        else pattern._replace(directory=folder + pattern.directory)
+        FilePattern(sub_path[:-1], recursive=False, file_glob=sub_path[-1])
+        if pattern == MOUNT_ITSELF and sub_path
+        else pattern._replace(directory=sub_path + pattern.directory)
         for pattern in source.patterns
     ]
 
@@ -227,11 +227,11 @@ def _shared(volume: dict[str, Any], *, per_node: bool) -> str | None:
         return f"claim {quote_untrusted(name, 24)}"
     if claim is not None or is_share(volume):
         return f"volume {quote_untrusted(str(volume['name']), 24)}"
-    folder = volume.get(HOST_PATH)
+    host_path = volume.get(HOST_PATH)
     # the same one for every pod of a node
-    if folder is None or per_node:
+    if host_path is None or per_node:
         return None
-    return f"hostPath {quote_untrusted(str(as_mapping(folder).get('path')), 24)} of a node"
+    return f"hostPath {quote_untrusted(str(as_mapping(host_path).get('path')), 24)} of a node"
 
 
 def _is_of_one_pod(source: LogSource, *, per_node: bool) -> bool:
