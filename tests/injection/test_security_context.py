@@ -14,7 +14,7 @@ from webhook.injection import security_context as module
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.reasons import Finding, NotInjectable, Reason
-from webhook.injection.security_context import FALLBACK_GROUP, FALLBACK_USER, decline_unstartable_user, security_context
+from webhook.injection.security_context import FALLBACK_GROUP, FALLBACK_USER, ensure_startable_user, security_context
 
 TAIL = CONFIGURATION.profiles["tail"]
 
@@ -113,10 +113,10 @@ def test_the_kubelets_table(context: dict[str, Any], of_pod: dict[str, Any], rea
     """Root under runAsNonRoot is refused wherever the two meet; a user namespace has 65536 users and no others."""
     pod = pod_with(**of_pod)
     if reason is None:
-        decline_unstartable_user(context, pod, TAIL, RequestedOptions())
+        ensure_startable_user(context, pod, TAIL, RequestedOptions())
         return
     with pytest.raises(NotInjectable) as raised:
-        decline_unstartable_user(context, pod, TAIL, RequestedOptions())
+        ensure_startable_user(context, pod, TAIL, RequestedOptions())
     assert raised.value.finding.reason is reason
 
 
@@ -159,7 +159,7 @@ def test_who_has_to_change_what_is_said(
     """The annotation is named where it is the cause."""
     pod = pod_with(**of_pod)
     with pytest.raises(NotInjectable) as raised:
-        decline_unstartable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
+        ensure_startable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
     finding = raised.value.finding
     assert (finding.annotation, finding.value, finding.message) == expected
 
@@ -167,7 +167,7 @@ def test_who_has_to_change_what_is_said(
 def test_each_row_of_the_tables_is_a_case() -> None:
     """And each case is a row."""
     assert list(USERS) == rows(module._user)
-    assert list(STARTS) == rows(decline_unstartable_user, columns=2)
+    assert list(STARTS) == rows(ensure_startable_user, columns=2)
 
 
 @pytest.mark.parametrize(("allowed", "asked"), [(True, 0), (False, 1)])

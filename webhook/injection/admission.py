@@ -64,14 +64,14 @@ class Admission:
             if finding is None:
                 self._inject()
             else:
-                self._decline(finding)
+                self._record_declined(finding)
         except NotInjectable as declined:
-            self._decline(declined.finding)
+            self._record_declined(declined.finding)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
-            self._decline(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
+            self._record_declined(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
         except Exception as error:  # noqa: BLE001 — a bug in Pillion must not keep a pod from being created
-            self._decline(Finding(Reason.INTERNAL_ERROR))
+            self._record_declined(Finding(Reason.INTERNAL_ERROR))
             verdict.error = error
         verdict.requested_by_pod = self.facts.options.inject is True
         return verdict
@@ -99,8 +99,8 @@ class Admission:
             return [first, RuleResult(adding, False, finding=decisive)]
         return [first, RuleResult(adding, True, _volumes_in_words(self.plan))]
 
-    def _decline(self, finding: Finding) -> None:
-        """Decline the pod with this finding: drop the plan and the recorded operations."""
+    def _record_declined(self, finding: Finding) -> None:
+        """Record that the pod is declined with this finding: drop the plan and the operations."""
         options = self.facts.options
         others: tuple[Finding, ...] = ()
         # whoever opts out needs no advice on the other annotations
@@ -119,7 +119,7 @@ class Admission:
 
     def decline_after_all(self, findings: Sequence[Finding]) -> None:
         """Decline the pod after the run, for problems that only the manifest shows: ``pillion inject`` calls it."""
-        self._decline(findings[0])
+        self._record_declined(findings[0])
         self.verdict.findings = list(findings)
 
     def _inject(self) -> None:

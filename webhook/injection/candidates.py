@@ -94,7 +94,7 @@ def find_candidates(
     app_containers = {container.name for container in ordinary if container.name not in others}
     named_in_logs = {entry.container for entry in entries if entry.container}
     if named_in_logs or options.containers:
-        _decline_unknown_names(
+        _ensure_names_exist(
             options, entries, [container.name for container in (*ordinary, *init_containers)], configuration.prefix
         )
     if options.containers is not None:
@@ -134,16 +134,16 @@ def find_candidates(
     return result
 
 
-def _decline_unknown_names(
+def _ensure_names_exist(
     options: RequestedOptions, entries: Sequence[LogEntry], names: Sequence[str], prefix: str
 ) -> None:
     """Raise :class:`NotInjectable` for a name of no container, and for one in ``logs`` that ``containers`` lacks."""
     for name in options.containers or ():
-        _decline_unknown_name(name, names, "containers", name)
+        _ensure_name_exists(name, names, "containers", name)
     for entry in entries:
         if not entry.container:
             continue
-        _decline_unknown_name(entry.container, names, "logs", entry.text)
+        _ensure_name_exists(entry.container, names, "logs", entry.text)
         if options.containers is not None and entry.container not in options.containers:
             message = f"container {quote_untrusted(entry.container)} is not in {prefix}containers; add it there"
             raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation="logs", value=entry.text))
@@ -152,7 +152,7 @@ def _decline_unknown_names(
 MAX_COMPARED_NAMES = 64
 
 
-def _decline_unknown_name(name: str, names: Sequence[str], where: str, value: str) -> None:
+def _ensure_name_exists(name: str, names: Sequence[str], where: str, value: str) -> None:
     if name in names:
         return
     if name in WORDS_FOR_ALL:

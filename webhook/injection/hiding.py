@@ -21,9 +21,9 @@ from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untr
 from webhook.injection.targets import Target, enclosing_mount_path
 
 __all__ = [
-    "decline_hidden_program",
-    "decline_system_directory",
-    "decline_termination_message",
+    "ensure_no_termination_message",
+    "ensure_not_system_directory",
+    "ensure_program_visible",
     "warning_if_application_hidden",
 ]
 
@@ -40,14 +40,14 @@ def _is_system_directory(directory: str) -> bool:
     return IMAGE_SYSTEM_DIRECTORIES.any_at_or_below(directory) or RUNTIME_DIRECTORIES.any_at_or_above(directory)
 
 
-def decline_system_directory(entry: LogEntry) -> None:
+def ensure_not_system_directory(entry: LogEntry) -> None:
     """Raise :class:`NotInjectable` for a directory where an empty volume would break every container."""
     if _is_system_directory(entry.directory):
         message = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, message, annotation="logs", value=entry.text))
 
 
-def decline_hidden_program(target: Target) -> None:
+def ensure_program_visible(target: Target) -> None:
     """Raise :class:`NotInjectable` if an empty volume at the directory would hide what the container runs or reads."""
     candidate, directory, entries = target.candidate, target.directory, target.entries
     name = directory[-1]
@@ -66,7 +66,7 @@ def decline_hidden_program(target: Target) -> None:
         raise NotInjectable(Finding(Reason.HIDES_PROGRAM, message, annotation="logs", value=entries[0].text))
 
 
-def decline_termination_message(target: Target) -> None:
+def ensure_no_termination_message(target: Target) -> None:
     """Raise :class:`NotInjectable` if the kubelet mounts the container's termination message over the logs.
 
     It mounts a file: no directory can be there or below, and what is written into that file is in no volume.

@@ -8,7 +8,7 @@ from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 
-__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "decline_unstartable_user", "security_context"]
+__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "ensure_startable_user", "security_context"]
 
 #: The sidecar's user and group if the pod does not say who writes the files: a non-root user, and the group that images
 #: give files which any user may read (a convention of OpenShift).
@@ -125,7 +125,7 @@ def _user(
     return first_known_user
 
 
-def decline_unstartable_user(
+def ensure_startable_user(
     context: Mapping[str, Any], spec: PodSpec, profile: Profile, options: RequestedOptions
 ) -> None:
     """Raise :class:`NotInjectable` for a finished sidecar whose user would keep the kubelet from starting it.

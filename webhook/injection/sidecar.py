@@ -28,7 +28,7 @@ from webhook.injection.profile import (
 from webhook.injection.reading_start import effective_start
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.resources import sidecar_resources
-from webhook.injection.security_context import decline_unstartable_user, security_context
+from webhook.injection.security_context import ensure_startable_user, security_context
 from webhook.injection.variables import Environment, escape_references
 from webhook.injection.volumes import Plan
 
@@ -79,10 +79,10 @@ def build(
     container["volumeMounts"] = mounts
     if profile.patch:
         unpatched, container = container, _patched(container, profile)
-        decline_unstartable_user(_patched_security_context(container), spec, profile, options)
-        _decline_problems(container, unpatched, profile, plan)
+        ensure_startable_user(_patched_security_context(container), spec, profile, options)
+        _ensure_patch_is_sound(container, unpatched, profile, plan)
     else:
-        decline_unstartable_user(container["securityContext"], spec, profile, options)
+        ensure_startable_user(container["securityContext"], spec, profile, options)
     return container, findings
 
 
@@ -111,7 +111,7 @@ def _patched_security_context(patched: Mapping[str, Any]) -> Mapping[str, Any]:
     return context if isinstance(context, dict) else {}
 
 
-def _decline_problems(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
+def _ensure_patch_is_sound(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
     """Raise :class:`NotInjectable` for a patched container that could not start, or that is no longer ours."""
     volumes = {volume["name"] for volume in profile.volumes} | {source.mount.name for source in plan.sources}
     volumes |= {mount["name"] for mount in unpatched["volumeMounts"]}

@@ -24,9 +24,9 @@ from webhook.injection.annotations import LogEntry
 from webhook.injection.candidates import Candidate
 from webhook.injection.edit import ContainerRef
 from webhook.injection.hiding import (
-    decline_hidden_program,
-    decline_system_directory,
-    decline_termination_message,
+    ensure_no_termination_message,
+    ensure_not_system_directory,
+    ensure_program_visible,
     warning_if_application_hidden,
 )
 from webhook.injection.log_sources import MOUNT_ITSELF, ContainerMount, FilePattern, LogSource, assign_sidecar_paths
@@ -149,10 +149,10 @@ class _Planner:
         directory_path = entries[0].directory
         volume = self.new_volumes.get(directory)
         if volume is None:
-            decline_system_directory(entries[0])
+            ensure_not_system_directory(entries[0])
             name = f"{NAME_PREFIX}{LOG_VOLUME_STEM}-{len(self.new_volumes) + 1}"
             volume = self.new_volumes[directory] = NewVolume(name, directory_path)
-        decline_hidden_program(target)
+        ensure_program_visible(target)
         # a subPath for each container: two that write the same file name must not share the file
         mount = VolumeMount(volume.name, directory_path, subPath=candidate.container.name)
         candidate.new_mounts[directory] = mount
@@ -165,7 +165,7 @@ class _Planner:
             if outer is not None:
                 self._add_if_usable(target, outer)
             return
-        decline_termination_message(target)
+        ensure_no_termination_message(target)
         if target.below:
             entries = self._add_mounted_files(target)
             if not entries:
