@@ -83,6 +83,12 @@ def of_another_installation() -> dict[str, Any]:
     return pod
 
 
+def with_anothers_status(pod: dict[str, Any]) -> None:
+    """Replace our status by that of an installation whose sidecar the pod does not have."""
+    annotations = pod["metadata"]["annotations"]
+    annotations["example.org/status"] = annotations.pop(STATUS).replace('"pillion-tail"', '"pillion-web"')
+
+
 #: By the table of the module: a pod, and the configuration of now.
 STATES: Mapping[str, Mapping[str, tuple[dict[str, Any], Configuration]]] = {
     "foreign": {
@@ -94,6 +100,7 @@ STATES: Mapping[str, Mapping[str, tuple[dict[str, Any], Configuration]]] = {
     "status": {
         "": (stored(configuration()), configuration(profile="description: other words")),
         "missing": (changed(lambda pod: pod["metadata"]["annotations"].pop(STATUS)), configuration()),
+        "missing, another installation's names another sidecar": (changed(with_anothers_status), configuration()),
     },
     "image": {
         "": (stored(configuration()), configuration(NEW)),

@@ -433,8 +433,14 @@ class TestTwoInstallations:
         (warning,) = verdict.warnings
         assert warning == (
             'not injected: the pod has the sidecar of pillion.dev/ (profile "tail"); '
-            'write inject: "false" below one of the prefixes'
+            'write inject: "false" under one of the prefixes'
         )
+
+    def test_a_status_of_ours_that_nobody_can_read_means_nothing(self) -> None:
+        """Its author wrote it: the sidecar is the other installation's all the same."""
+        injected = self.injected()
+        injected["metadata"]["annotations"]["logs.example.com/status"] = "junk"
+        assert verdict_on(injected, self.OTHER).reason is Reason.OTHER_INSTALLATION
 
     def test_following_it_gives_the_other_sidecar(self) -> None:
         """The first one leaves the pod alone then."""
@@ -531,8 +537,5 @@ def test_a_sidecar_without_its_restart_policy_is_told() -> None:
         b"",
     )
     assert verdict.warnings == [
-        (
-            'not injected: "pillion-tail" has no restartPolicy: Always, so the pod never starts; '
-            "another webhook may have removed it"
-        )
+        ('"pillion-tail" has no restartPolicy: Always, so the pod never starts; another webhook may have removed it')
     ]

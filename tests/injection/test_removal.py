@@ -574,6 +574,17 @@ def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
     assert [found.path for found in remove(result, CONFIGURATION).kept] == [("spec", "initContainers", index, "env", 0)]
 
 
+@pytest.mark.parametrize("before", [{"emptyDir": {}}, None, {"name": "pillion-logs-1"}], ids=json.dumps)
+def test_the_place_of_a_volume_counts_those_that_have_no_name_of_their_own(before: Any) -> None:
+    """A volume without a name, or with another's, has a place in the list."""
+    pod = injected_shop()
+    pod["spec"]["containers"][1]["volumeMounts"].append({"name": "pillion-logs-1", "mountPath": "/read"})
+    pod["spec"]["volumes"].insert(0, before)
+    index = len(pod["spec"]["volumes"]) - 1
+    assert pod["spec"]["volumes"][index]["name"] == "pillion-logs-1"
+    assert [found.path for found in remove(pod, CONFIGURATION).kept] == [("spec", "volumes", index)]
+
+
 def test_a_debugging_container_is_left_alone() -> None:
     """It came after the injection, whatever variables it has."""
     pod = injected_shop()

@@ -165,8 +165,8 @@ def test_who_has_to_change_what_is_said(
 
 
 def test_each_row_of_the_tables_is_a_case() -> None:
-    """And each case is a row."""
-    assert list(USERS) == rows(module._user)
+    """And each case is a row; the first is a test of its own."""
+    assert ["an annotation 0, not allowed", *USERS] == rows(module._user)
     assert list(STARTS) == rows(ensure_startable_user, columns=2)
 
 
@@ -181,7 +181,7 @@ def test_a_profile_may_let_an_annotation_choose_root(*, allowed: bool, asked: in
 
 @pytest.mark.parametrize("users", [(None,), (1000,), (0, None), ()])
 def test_a_profile_that_does_not_is_a_reason(users: tuple[int | None, ...]) -> None:
-    """Unless the pod itself says that all who write are root; a root of the image's is not seen."""
+    """The first row: unless the pod itself says that all who write are root; a root of the image's is not seen."""
     with pytest.raises(NotInjectable) as raised:
         security_context(PodSpec(), TAIL, RequestedOptions(run_as_user=0), containers(*users), [])
     finding = raised.value.finding
@@ -193,7 +193,7 @@ def test_the_advice_on_root_helps() -> None:
     annotations = {"pillion.dev/inject": "true", "pillion.dev/run-as-user": "0"}
     pod: dict[str, Any] = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app"}]}}
     (warning,) = verdict_on(pod).warnings
-    assert warning.endswith("if the app is root, set runAsUser: 0 in the pod")
+    assert warning.endswith("if the application runs as root, set runAsUser: 0 in the pod")
     pod["spec"]["securityContext"] = {"runAsUser": 0}
     (sidecar,) = patched(pod, verdict_on(pod))["spec"]["initContainers"]
     assert sidecar["securityContext"]["runAsUser"] == 0

@@ -35,7 +35,7 @@ from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import remove
 from webhook.injection.review import creation
-from webhook.injection.status import parse_status
+from webhook.injection.status import other_installation, parse_status
 from webhook.json_values import Path, as_list, as_mapping, at
 
 __all__ = ["ABSENT", "Comparison", "Difference", "State", "compare"]
@@ -109,9 +109,12 @@ def compare(pod: Mapping[str, Any], configuration: Configuration, *, namespace_o
     key = f"{configuration.prefix}{STATUS}"
     stored_status = as_mapping(stored["metadata"].get("annotations")).get(key)
     removal = remove(stored, configuration)
-    if not removal.operations or _is_foreign(stored["metadata"], configuration.prefix):
+    if not removal.operations:
         return Comparison(State.FOREIGN)
     bare = jsonpatch.apply_patch(stored, removal.operations)
+    annotations, sidecars = as_mapping(stored["metadata"].get("annotations")), _names(stored) - _names(bare)
+    if other_installation(annotations, configuration.prefix, sidecars) is not None:
+        return Comparison(State.FOREIGN)
     request = creation(msgspec.Raw(json.dumps(bare).encode()), namespace_opted_in=namespace_opted_in, uid="comparison")
     verdict = Admission(request, configuration).run()
     if not verdict.injected:
@@ -143,12 +146,11 @@ def _without_debuggers(spec: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "ephemeralContainers"}
 
 
-def _is_foreign(metadata: Mapping[str, Any], prefix: str) -> bool:
-    """Return whether another installation added the sidecar: then its status is there, and ours is not."""
-    annotations = as_mapping(metadata.get("annotations"))
-    return parse_status(annotations, prefix) is None and any(
-        parse_status(annotations, key.removesuffix(STATUS)) for key in annotations if key.endswith(f"/{STATUS}")
-    )
+def _names(pod: Mapping[str, Any]) -> set[str]:
+    """Return the names of the containers that an injection may have added."""
+    return {
+        container["name"] for name in ("initContainers", "containers") for container in as_list(at(pod, ("spec", name)))
+    }
 
 
 def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any], prefix: str) -> bool:

@@ -29,7 +29,7 @@ from webhook.injection.pod import Container, ObjectMeta, Pod, PodSpec
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
-from webhook.injection.status import parse_status
+from webhook.injection.status import other_installation
 from webhook.injection.windows import windows_evidence
 
 __all__ = ["RULES", "PodFacts", "Rule", "first_declining_finding"]
@@ -224,7 +224,8 @@ def _decline_pod_without_logs(facts: PodFacts) -> Finding | None:
 def _decline_injected(facts: PodFacts) -> Finding | None:
     """Decline a pod that has a sidecar of ours, of any profile and revision, or somebody else's container of its name.
 
-    A sidecar of ours has our name, and our volumes or variables. The status annotation is never evidence.
+    A sidecar of ours has our name, and our volumes or variables. The status annotation never makes a container ours; it
+    only says which installation added it.
     """
     taken = False
     for container in facts.containers:
@@ -242,19 +243,15 @@ def _decline_injected(facts: PodFacts) -> Finding | None:
     return Finding(Reason.NAME_TAKEN, message)
 
 
-def _other_installation(facts: PodFacts, sidecar: str) -> Finding | None:
-    """Return the finding if another installation added the sidecar: then its status is there, and ours is not."""
-    annotations = facts.metadata.annotations or {}
-    prefixes = [name.removesuffix(STATUS) for name in annotations if name.endswith(f"/{STATUS}")]
-    if facts.configuration.prefix in prefixes:
+def _other_installation(facts: PodFacts, sidecar_name: str) -> Finding | None:
+    """Return the finding if another installation added the sidecar."""
+    found = other_installation(facts.metadata.annotations or {}, facts.configuration.prefix, (sidecar_name,))
+    if found is None:
         return None
-    for prefix in prefixes:
-        status = parse_status(annotations, prefix)
-        if status is not None and status.sidecar == sidecar:
-            whose = f"{clean_untrusted(prefix)} (profile {quote_untrusted(status.profile)})"
-            message = f'the pod has the sidecar of {whose}; write inject: "false" below one of the prefixes'
-            return Finding(Reason.OTHER_INSTALLATION, message)
-    return None
+    prefix, status = found
+    whose = f"{clean_untrusted(prefix)} (profile {quote_untrusted(status.profile)})"
+    message = f'the pod has the sidecar of {whose}; write inject: "false" under one of the prefixes'
+    return Finding(Reason.OTHER_INSTALLATION, message)
 
 
 def _lost_restart_policy(facts: PodFacts, sidecar: Container) -> Finding | None:

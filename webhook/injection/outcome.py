@@ -19,7 +19,8 @@ class Outcome(StrEnum):
     SKIPPED = (
         "skipped"  # not requested, nothing to be done, or a kind of pod that is never injected (a mirror pod, Windows)
     )
-    NOT_INJECTABLE = "not_injectable"  # requested but not possible, or an unreadable pod; created without the sidecar
+    # requested but not possible, an unreadable pod, or a sidecar that another webhook broke; left as it was
+    NOT_INJECTABLE = "not_injectable"
     DENIED = "denied"  # an invalid annotation, under strict
     FAILED = "failed"  # the server's fault: a deadline, a bug
 

@@ -116,6 +116,7 @@ class Profile:
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
     bounds: Mapping[str, Bounds]
+    #: Whether the annotation run-as-user may be 0. Where the pod itself runs as root, the sidecar does in any case.
     allow_root: bool
     #: Whether pods without a log location are injected, too, in a namespace that opted in.
     inject_all: bool

@@ -87,13 +87,13 @@ class Reason(StrEnum):
     UNKNOWN_PROFILE = "unknown_profile", Severity.INVALID, "there is no profile of that name"
     UNKNOWN_CONTAINER = "unknown_container", Severity.INVALID, "the pod has no container of that name"
     REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.INVALID, "a request is above its limit"
-    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not let the sidecar run as root"
+    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not allow run-as-user: 0"
 
     # a verdict's reason: the sidecar can't be added to this pod
     NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
     PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
     PROFILE_PATCH = "profile_patch", Severity.WARNING, "the profile's patch does not fit the sidecar"
-    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with our name"
+    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with a name that Pillion uses"
     PORT_TAKEN = (
         "port_taken",
         Severity.WARNING,

@@ -108,11 +108,14 @@ class _Remover:
         self.removed_indexes: dict[str, list[int]] = {}
         self.annotations = as_mapping(at(self.pod, ("metadata", "annotations")))
         self.status = parse_status(self.annotations, configuration.prefix)
-        self.volumes: dict[str, Any] = {
-            volume["name"]: volume
-            for volume in as_list(at(self.pod, ("spec", "volumes")))
+        named_volumes = [
+            (index, volume)
+            for index, volume in enumerate(as_list(at(self.pod, ("spec", "volumes"))))
             if isinstance(volume, dict) and isinstance(volume.get("name"), str)
-        }
+        ]
+        self.volumes: dict[str, dict[str, Any]] = {volume["name"]: volume for _, volume in named_volumes}
+        #: The volumes' indexes in the pod.
+        self.volume_indexes: dict[str, int] = {volume["name"]: index for index, volume in named_volumes}
         #: The names that renamed containers had when they were injected, by their present names.
         self.former_names: dict[str, str] = {}
 
@@ -221,7 +224,7 @@ class _Remover:
         listed = set(self.status.volumes) if self.status is not None else set()
         names: list[str] = []
         found: list[_Mount] = []
-        for index, name in enumerate(self.volumes):
+        for name, index in self.volume_indexes.items():
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)

@@ -89,6 +89,8 @@ def _user(
     =============================  ========================================================================
     the user is set by             the sidecar's user
     =============================  ========================================================================
+    an annotation 0, not allowed   none: the pod is declined. It is allowed by the profile's ``allowRoot``, and
+                                   where all users are known as 0
     the profile                    the profile's; an annotation has no effect
     the pod: one user, known       that one; an annotation has no effect
     the pod: unknown               the annotation's, else unknown
@@ -98,9 +100,9 @@ def _user(
     asked = options.run_as_user
     # where the pod's own user is root, the sidecar is root in any case
     if asked == 0 and not profile.allow_root and set(users) != {0}:
-        # another id, or none, would not read what root has written for itself
+        # the message does not suggest another id: it could not read files that only root can read
         name = quote_untrusted(profile.name)
-        message = f"profile {name} forbids root; if the app is root, set runAsUser: 0 in the pod"
+        message = f"profile {name} does not allow it; if the application runs as root, set runAsUser: 0 in the pod"
         raise NotInjectable(Finding(Reason.ROOT_NOT_ALLOWED, message, annotation="run-as-user", value="0"))
     if "runAsUser" in profile.security_context:
         profile_user: int | None = profile.security_context["runAsUser"]

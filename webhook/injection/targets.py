@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from webhook.injection.annotations import LogEntry
 from webhook.injection.candidates import Candidate, Mounts
-from webhook.injection.log_sources import too_many_sources
+from webhook.injection.log_sources import too_many_logs
 from webhook.injection.paths import Components, components
 
 __all__ = ["Target", "enclosing_mount_path", "files_are_mounts", "find_targets"]
@@ -38,7 +38,8 @@ def find_targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -
         if entry.container:
             named.add(entry.directory_parts)
     if len(directories) * len(candidates) > MAX_TARGETS:
-        raise too_many_sources(f"{len(directories)} directories in {len(candidates)} containers")
+        problem = f"the logs are in {len(directories)} directories of {len(candidates)} containers, which is too many"
+        raise too_many_logs(problem)
     found = []
     for directory, inside in directories.items():
         for candidate in candidates:

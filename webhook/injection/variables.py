@@ -44,7 +44,7 @@ def escape_references(text: str) -> str:
     return _EXPANDED_DOLLAR.sub("$$", text) if "$" in text else text
 
 
-#: Resolving a subPathExpr is quadratic in the container's variables; a pod with more than these is declined.
+#: Resolving a subPathExpr is quadratic in the container's variables; a pod with more is declined.
 MAX_VARIABLES = 500
 
 
@@ -102,7 +102,9 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
         return NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, message, annotation="logs"))
 
     if len(available) > MAX_VARIABLES:
-        raise unknown(expression, f"one of more than {MAX_VARIABLES} variables")
+        name = quote_untrusted(container.name, 24)
+        message = f"container {name} has more than {MAX_VARIABLES} variables, too many to resolve its subPathExpr"
+        raise NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, message, annotation="logs"))
     for name in references(expression):
         if name not in names:
             raise unknown(name, "which is not in its env")

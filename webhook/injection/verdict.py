@@ -10,7 +10,7 @@ from webhook.injection.review import Request, Response
 
 __all__ = ["WARNING_LEAD", "Verdict", "unexamined_verdict"]
 
-#: Begins the warning that says why a pod was created without the sidecar.
+#: Begins the warning that says why an injection was not done.
 WARNING_LEAD = "not injected: "
 
 
@@ -67,7 +67,9 @@ class Verdict(Struct):
     def warnings(self) -> list[str]:
         """Return the admission warnings."""
         prefix = self.configuration.prefix
-        lead = "" if self.injected or not self.allowed else WARNING_LEAD
+        # a pod whose sidecar has lost its restartPolicy has one
+        led = not self.injected and self.allowed and self.reason is not Reason.LOST_RESTART_POLICY
+        lead = WARNING_LEAD if led else ""
         # only the first finding is why the pod was not injected
         return as_warnings(
             finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned_findings
@@ -93,7 +95,7 @@ class Verdict(Struct):
         return self._patch
 
     def response(self) -> Response:
-        """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
+        """Return the response to a pod's review."""
         audit = {"outcome": self.outcome.value, "reason": self.reason.value}
         if self.profile_name:
             audit["profile"] = f"{self.profile_name}@{self.revision}" if self.revision else self.profile_name

@@ -85,9 +85,9 @@ def describe_type(volume_type: str) -> str:
 def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
     """Return the type of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume without a type is an emptyDir (core/v1 defaults). ``missing``, ``unusableCsi`` (a CSI volume that is
-    read-only, malformed or of a driver for secrets) and ``hugePages`` are not types of Kubernetes: they stand for
-    volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
+    A volume without a type is an emptyDir (core/v1 defaults). ``missing``, ``nodeDevice`` (a hostPath that is a socket
+    or device), ``unusableCsi`` (a CSI volume that is read-only, malformed or of a driver for secrets) and ``hugePages``
+    are not Kubernetes volume types: they stand for volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
     """
     volume = volumes.get(mount.name)
     if volume is None:
