@@ -188,7 +188,7 @@ def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:
 )
 def test_some_annotations_choose_what_is_read(given: RequestedOptions, *, chooses: bool) -> None:
     """A namespace chooses for its pods only where they do not."""
-    assert given.chooses_logs is chooses
+    assert given.author_wants_logs is chooses
 
 
 class TestLogs:

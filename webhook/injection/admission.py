@@ -132,7 +132,7 @@ class Admission:
         prefix = facts.configuration.prefix
         self.candidates = find_candidates(spec, options, entries, facts.configuration)
         # a namespace's label alone must not print the node's own logs
-        read_host_paths = options.chooses_logs
+        read_host_paths = options.author_wants_logs
         plan = self.plan = plan_volumes(
             self.candidates, entries, facts.volumes, profile, read_host_paths=read_host_paths
         )

@@ -113,7 +113,7 @@ class RequestedOptions(Struct):
     warnings: tuple[Finding, ...] = ()
 
     @property
-    def chooses_logs(self) -> bool:
+    def author_wants_logs(self) -> bool:
         """Return whether the pod has ``inject: "true"``, ``logs``, ``profile`` or ``containers``.
 
         Any of them shows that its author wants logs read.

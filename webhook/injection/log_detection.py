@@ -34,7 +34,7 @@ def has_log_location(
 
     ``containers`` are those that would be selected, ``volumes`` are the pod's by name.
     """
-    if options.chooses_logs or profile.inject_all or not profile.logs:
+    if options.author_wants_logs or profile.inject_all or not profile.logs:
         return True
     directories = {entry.directory_parts for entry in profile.logs}
     return any(

@@ -30,11 +30,11 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.edit import NULL_SPELLING_MEMBER
 from webhook.injection.former_values import YAML_NULLS
 from webhook.injection.ownership import (
+    has_our_form,
     has_sidecar_variables,
+    is_known_to_configuration,
     is_log_volume_name,
     is_our_variable,
-    is_our_volume,
-    is_volume_we_add,
 )
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
@@ -182,7 +182,7 @@ class _Remover:
                 continue
             evidence = (
                 any(
-                    self._is_our_pod_volume(mount["name"]) and self._would_add(mount["name"])
+                    self._has_our_form(mount["name"]) and self._is_known(mount["name"])
                     for mount in _mounts(container.value)
                 ),
                 has_sidecar_variables(as_list(container.value.get("env"))),
@@ -206,15 +206,15 @@ class _Remover:
             found = [sidecar for sidecar in found if sidecar.list_name != "containers"]
         return found
 
-    def _is_our_pod_volume(self, name: str) -> bool:
+    def _has_our_form(self, name: str) -> bool:
         """Return whether the pod has a volume of this name that has our form, and that the status does not disown."""
         if name not in self.volumes or (self.status is not None and name in self.status.reused_volumes):
             return False
-        return is_our_volume(self.volumes[name], self.configuration)
+        return has_our_form(self.volumes[name], self.configuration)
 
-    def _would_add(self, name: str) -> bool:
-        """Return whether the present configuration would add this volume; a former profile may have had others."""
-        return is_volume_we_add(self.volumes[name], self.configuration)
+    def _is_known(self, name: str) -> bool:
+        """Return whether the present configuration knows this volume; a former profile may have had others."""
+        return is_known_to_configuration(self.volumes[name], self.configuration)
 
     def added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
@@ -228,8 +228,8 @@ class _Remover:
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self._would_add(name))
-            if not self._is_our_pod_volume(name) or not known:
+            known = name in mounted or (name in listed and self._is_known(name))
+            if not self._has_our_form(name) or not known:
                 if sidecars:
                     self.report_kept(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue

@@ -106,7 +106,7 @@ def plan_volumes(
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``read_host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.chooses_logs``. Raises
+    ``read_host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.author_wants_logs``. Raises
     :class:`NotInjectable` if a new volume would break a container, or if the logs can't be read.
     """
     planning = _Planner(volumes, read_host_paths=read_host_paths)
@@ -167,20 +167,20 @@ class _Planner:
             return
         ensure_no_termination_message(target)
         if target.below:
-            entries = self._add_mounted_files(target)
+            entries = self._add_sources_of_mounted_files(target)
             if not entries:
                 return
         if outer is not None:
             self._reuse(candidate, outer, _patterns(entries, target.directory[len(outer) :]), entries[0])
         if candidate.new_mounts:
-            self._add_new_volumes_inside(candidate, target.directory, entries)
+            self._add_sources_in_new_volumes(candidate, target.directory, entries)
         for path, mount in target.below.items():
             patterns = self._patterns_below(path, target.directory, mount, entries)
             if patterns:
                 self._reuse(candidate, path, patterns, entries[0])
 
-    def _add_mounted_files(self, target: Target) -> list[LogEntry]:
-        """Add the log files that are mounts themselves, and remove them from ``below``; return the other entries."""
+    def _add_sources_of_mounted_files(self, target: Target) -> list[LogEntry]:
+        """Add log sources for files that are mounts, and remove these from ``below``; return the other entries."""
         rest, below = [], target.below
         for entry in target.entries:
             path = (*target.directory, entry.file_glob)
@@ -191,8 +191,10 @@ class _Planner:
                 rest.append(entry)
         return rest
 
-    def _add_new_volumes_inside(self, candidate: Candidate, directory: Components, entries: Sequence[LogEntry]) -> None:
-        """Add the new volume at the directory, and those of log directories inside it."""
+    def _add_sources_in_new_volumes(
+        self, candidate: Candidate, directory: Components, entries: Sequence[LogEntry]
+    ) -> None:
+        """Add log sources for the new volume at the directory, and for those of log directories inside it."""
         name = candidate.container.name
         for path, mount in candidate.new_mounts.items():
             if within(path, directory):
