@@ -21,7 +21,7 @@ from webhook.injection.pod_annotations import (
     fit_annotation_limit,
     remove_volume_names,
 )
-from webhook.injection.reasons import Reason
+from webhook.injection.reasons import Finding, Reason
 from webhook.injection.status import Status, parse_status
 from webhook.injection.variables import POD_VARIABLES
 
@@ -41,8 +41,15 @@ class Annotated:
     ) -> None:
         editor = PodEditor(ObjectMeta(annotations=present), PodSpec())
         editor.pull_secrets = ["pull"]
-        self.findings = add_annotations(
-            editor, replace(TAIL, native=native), candidates, volumes=volumes, reused=["data"], prefix="pillion.dev/"
+        self.findings: list[Finding] = []
+        add_annotations(
+            editor,
+            replace(TAIL, native=native),
+            candidates,
+            findings=self.findings,
+            volumes=volumes,
+            reused=["data"],
+            prefix="pillion.dev/",
         )
         assert editor.metadata is not None
         self.after = editor.metadata.annotations or {}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.injection.reviews import CONFIGURATION
 from webhook.injection.pod import EnvVar
-from webhook.injection.profile import OTHER_INJECTORS_CONTAINERS, Configuration
+from webhook.injection.profile import DEFAULT_IGNORED_CONTAINERS, Configuration
 from webhook.injection.variables import SIDECAR_VARIABLES
 
 TAIL = CONFIGURATION.profiles["tail"]
@@ -17,14 +17,14 @@ TAIL = CONFIGURATION.profiles["tail"]
 @pytest.mark.parametrize("name", ["envoy", "cloud-sql-proxy", "envoy-sidecar", "nginx", "proxy"])
 def test_names_that_people_give_their_own_containers_take_part(name: str) -> None:
     """Only what an injector alone would call so is left out."""
-    assert name not in OTHER_INJECTORS_CONTAINERS
+    assert name not in DEFAULT_IGNORED_CONTAINERS
 
 
 def test_a_configuration_that_says_nothing_refuses_nothing() -> None:
     """It injects, by annotations of ours, and leaves other injectors' containers alone."""
     configuration = Configuration({"tail": TAIL}, "tail")
     assert (configuration.strict, configuration.shadow, configuration.prefix) == (False, False, "pillion.dev/")
-    assert configuration.other_injectors_containers == set(OTHER_INJECTORS_CONTAINERS)
+    assert configuration.ignored_containers == set(DEFAULT_IGNORED_CONTAINERS)
 
 
 def test_a_sidecar_is_called_after_its_profile() -> None:

@@ -29,7 +29,9 @@ def built(
     app = candidate(volumeMounts=list(mounts))
     made = plan_volumes([app], [entry(logs)], DATA, profile)
     pod = spec(containers=[{"name": "app"}], **fields)
-    return sidecar.build(pod, profile, RequestedOptions(), [app], made, size_limit=None)
+    findings: list[Finding] = []
+    options = RequestedOptions()
+    return sidecar.build(pod, profile, options, [app], made, findings=findings, volume_size_limit=None), findings
 
 
 def log_mounts(container: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,8 +95,8 @@ def test_a_place_is_mounted_as_the_container_mounts_it(mount: dict[str, Any], ex
         env=[{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
     )
     made = plan_volumes([app], [entry("/srv/*.log")], DATA, TAIL)
-    container, _ = sidecar.build(
-        spec(containers=[{"name": "app"}]), TAIL, RequestedOptions(), [app], made, size_limit=None
+    container = sidecar.build(
+        spec(containers=[{"name": "app"}]), TAIL, RequestedOptions(), [app], made, findings=[], volume_size_limit=None
     )
     assert log_mounts(container) == [{"name": "data", "mountPath": "/srv", "readOnly": True, **expected}]
 
@@ -141,7 +143,8 @@ def test_the_user_is_one_of_those_that_write() -> None:
     ]
     made = plan_volumes(items, [entry("writer:/srv/*.log")], DATA, TAIL)
     pod = spec(containers=[{"name": name} for name in users])
-    container, findings = sidecar.build(pod, TAIL, RequestedOptions(), items, made, size_limit=None)
+    findings: list[Finding] = []
+    container = sidecar.build(pod, TAIL, RequestedOptions(), items, made, findings=findings, volume_size_limit=None)
     assert container["securityContext"]["runAsUser"] == 1
     assert findings == []
 

@@ -53,7 +53,7 @@ def asked(value: Any, configuration: Configuration, old: Any = None, *, opted_in
     operation = "CREATE" if old is None else "UPDATE"
     fields = {"uid": "u", "operation": operation, "namespace": "default", "object": value, "oldObject": old, **request}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": fields}
-    return lint(parse_object_review(json.dumps(review).encode()), configuration, opted_in=opted_in)
+    return lint(parse_object_review(json.dumps(review).encode()), configuration, namespace_opted_in=opted_in)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -273,7 +273,7 @@ def test_a_bug_is_told_to_nobody_but_the_log(configuration: Configuration, monke
     found = asked(deployment(WRONG), configuration)
     assert (found.result, found.warnings, type(found.error)) == (LintResult.FAILED, (), ZeroDivisionError)
     monkeypatch.undo()
-    monkeypatch.setattr(admission, "first_declining_finding", lambda *_: 1 // 0)
+    monkeypatch.setattr(admission, "declining_finding", lambda *_: 1 // 0)
     found = asked(deployment(WRONG), configuration)
     assert (found.result, found.warnings, type(found.error)) == (LintResult.FAILED, (), ZeroDivisionError)
 

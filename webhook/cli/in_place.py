@@ -142,7 +142,7 @@ class InPlace:
 
     kubectl: Kubectl
     configuration: Configuration
-    opted_in: Callable[[str], bool]
+    namespace_opted_in: Callable[[str], bool]
     """Whether a namespace opted in."""
     time_limit: float
     """How long a pod may take to be ready again, in seconds."""
@@ -155,7 +155,7 @@ class InPlace:
         return self._compared(document(msgspec.Raw(item)))
 
     def _compared(self, pod: Mapping[str, Any]) -> Comparison:
-        opted_in = self.opted_in(str(at(pod, ("metadata", "namespace"))))
+        opted_in = self.namespace_opted_in(str(at(pod, ("metadata", "namespace"))))
         return compare(pod, self.configuration, namespace_opted_in=opted_in)
 
     def upgrade(self, key: PodKey) -> Result:

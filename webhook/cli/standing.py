@@ -79,7 +79,7 @@ class Row(NamedTuple):
 _NOT_ASKING = frozenset({Reason.NOT_REQUESTED, Reason.OPTED_OUT, Reason.OWN_POD})
 
 
-def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
+def row(pod: Pod, item: Raw, basis: Basis, *, namespace_opted_in: bool) -> Row | None:
     """Return how a pod stands, None where it has no sidecar and asks for none; ``item`` is its JSON."""
     configuration = basis.configuration
     made = Row(pod.workload, pod.metadata.name, Standing.INJECTED)
@@ -92,7 +92,7 @@ def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
         return _with_revision(made, basis) if status is not None and basis.decides else made
     metadata = pod.metadata
     request = creation(
-        item, namespace_opted_in=opted_in, uid=metadata.uid, namespace=metadata.namespace, name=metadata.name
+        item, namespace_opted_in=namespace_opted_in, uid=metadata.uid, namespace=metadata.namespace, name=metadata.name
     )
     verdict = admit(request, configuration)
     if status is not None and verdict.reason is not Reason.OPTED_OUT:

@@ -90,7 +90,7 @@ def find_candidates(
     Raises :class:`NotInjectable` for a container name that the pod does not have, and where no container is selected.
     """
     ordinary, init_containers = spec.containers or (), spec.initContainers or ()
-    others = configuration.other_injectors_containers
+    others = configuration.ignored_containers
     app_containers = {container.name for container in ordinary if container.name not in others}
     named_in_logs = {entry.container for entry in entries if entry.container}
     if named_in_logs or options.containers:

@@ -33,13 +33,15 @@ def add_annotations(
     profile: Profile,
     candidates: Sequence[Candidate],
     *,
+    findings: list[Finding],
     volumes: Sequence[str],
     reused: list[str],
     prefix: str,
-) -> list[Finding]:
-    """Add those of our annotations that fit within the size limit, the most important first; return findings.
+) -> None:
+    """Add those of our annotations that fit within the size limit, the most important first.
 
-    ``volumes`` are the names of all volumes that are added, ``reused`` those of the pod's own that are read.
+    Appends a note to ``findings`` if some do not fit. ``volumes`` are the names of all volumes that are added,
+    ``reused`` those of the pod's own that are read.
     """
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
     selected = [item for item in candidates if item.selected]
@@ -69,7 +71,8 @@ def add_annotations(
     fitting = _fitting(present, ours)
     if fitting:
         editor.add_annotations(fitting)
-    return [Finding(Reason.ANNOTATIONS_FULL)] if len(fitting) < len(ours) else []
+    if len(fitting) < len(ours):
+        findings.append(Finding(Reason.ANNOTATIONS_FULL))
 
 
 def add_volume_names(listed: str | None, volumes: Iterable[str]) -> str:

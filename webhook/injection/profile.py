@@ -11,11 +11,11 @@ from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
 
 __all__ = [
+    "DEFAULT_IGNORED_CONTAINERS",
     "DEFAULT_PREFIX",
     "IMAGE_PLACEHOLDER",
     "LOG_VOLUME_STEM",
     "NAME_PREFIX",
-    "OTHER_INJECTORS_CONTAINERS",
     "PLACEHOLDERS",
     "POD_PLACEHOLDERS",
     "RELOCATION_ROOT",
@@ -66,7 +66,7 @@ RELOCATION_ROOT = "/pillion/logs"
 #: Names that other injectors give their containers, which are selected only where an annotation names them
 #: (``ignoredContainers``, for users; their volumes at a log directory are read all the same). Names that
 #: people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
-OTHER_INJECTORS_CONTAINERS = (
+DEFAULT_IGNORED_CONTAINERS = (
     *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
     *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
     *("kuma-init", "kuma-validation", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
@@ -175,7 +175,7 @@ class Configuration:
     prefix: str = DEFAULT_PREFIX
     strict: bool = False
     shadow: bool = False
-    other_injectors_containers: frozenset[str] = frozenset(OTHER_INJECTORS_CONTAINERS)
+    ignored_containers: frozenset[str] = frozenset(DEFAULT_IGNORED_CONTAINERS)
     #: What the server logs about the profiles when it loads them.
     log_messages: tuple[str, ...] = field(default=())
     #: What an operator should know about them, each where it is written.

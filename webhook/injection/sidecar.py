@@ -48,13 +48,13 @@ def build(
     candidates: Sequence[Candidate],
     plan: Plan,
     *,
-    size_limit: str | None,
-) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the sidecar for the pod, and findings about it. Raises :class:`NotInjectable`.
+    findings: list[Finding],
+    volume_size_limit: str | None,
+) -> dict[str, Any]:
+    """Return the sidecar for the pod; append what is noteworthy about it to ``findings``.
 
-    ``size_limit`` is the size limit of each new volume.
+    ``volume_size_limit`` is the size limit of each new volume. Raises :class:`NotInjectable`.
     """
-    findings: list[Finding] = []
     start = effective_start(profile, options, findings)
     environment = Environment(
         _fill_variables(profile.variables, plan, start) if profile.has_variable_placeholders else profile.variables
@@ -68,7 +68,7 @@ def build(
         container["args"] = _fill_arguments(profile.args, plan, start)
     container["env"] = environment.variables
     resources = sidecar_resources(
-        spec, profile, options, findings, volume_size_limit=size_limit, new_volume_count=len(plan.new_volumes)
+        spec, profile, options, findings, volume_size_limit=volume_size_limit, new_volume_count=len(plan.new_volumes)
     )
     if resources is not None:
         container["resources"] = resources
@@ -83,7 +83,7 @@ def build(
         _ensure_patch_is_sound(container, unpatched, profile, plan)
     else:
         ensure_startable_user(container["securityContext"], spec, profile, options)
-    return container, findings
+    return container
 
 
 #: Mounts the empty volume over the service account's token.

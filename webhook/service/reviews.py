@@ -58,7 +58,7 @@ class HttpReply(NamedTuple):
 class Answer(Protocol):
     """Returns the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
 
-    def __call__(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
+    def __call__(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpReply:
         """Return the reply."""
 
 
@@ -76,9 +76,9 @@ class ReviewService:
         self.buffered = 0
         metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
-    def review(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
+    def review(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpReply:
         """Return the decision on a pod; :class:`ReviewError` for what is no review, and without a configuration."""
-        request = parse_review(body, namespace_opted_in=opted_in)
+        request = parse_review(body, namespace_opted_in=namespace_opted_in)
         configuration = self._configuration()
         try:
             if past_deadline:
@@ -89,11 +89,15 @@ class ReviewService:
             verdict.error = error
             return _reply(verdict)
 
-    def lint(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
+    def lint(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpReply:
         """Return what to tell the author of an object; errors as :meth:`review`. Every object is allowed."""
         request = parse_object_review(body)
         configuration = self._configuration()
-        lint = Lint(LintResult.FAILED) if past_deadline else applied.lint(request, configuration, opted_in=opted_in)
+        lint = (
+            Lint(LintResult.FAILED)
+            if past_deadline
+            else applied.lint(request, configuration, namespace_opted_in=namespace_opted_in)
+        )
         response = Response(request.uid, allowed=True, warnings=list(lint.warnings) or None)
         return HttpReply(200, encode_review(request, response), LintReport(request, lint))
 
@@ -177,10 +181,10 @@ class ReviewService:
 class ReviewEndpoint:
     """The ASGI application of one webhook entry's path."""
 
-    def __init__(self, service: ReviewService, answer: Answer, *, opted_in: bool) -> None:
+    def __init__(self, service: ReviewService, answer: Answer, *, namespace_opted_in: bool) -> None:
         self._service = service
         self._answer = answer
-        self._opted_in = opted_in
+        self._namespace_opted_in = namespace_opted_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -190,7 +194,7 @@ class ReviewEndpoint:
         try:
             body = await self._read(scope, receive)
             past_deadline = time.monotonic() - started >= _decision_time_limit(scope["query_string"])
-            reply = self._answer(body, opted_in=self._opted_in, past_deadline=past_deadline)
+            reply = self._answer(body, namespace_opted_in=self._namespace_opted_in, past_deadline=past_deadline)
         except ReviewError as error:
             reply = _error_reply(error)
         except ClientDisconnected:

@@ -54,27 +54,27 @@ class Lint(NamedTuple):
     """The exception behind a failure."""
 
 
-def lint(request: ObjectRequest, configuration: Configuration, *, opted_in: bool) -> Lint:
+def lint(request: ObjectRequest, configuration: Configuration, *, namespace_opted_in: bool) -> Lint:
     """Return what to tell the author of an object that is created or updated. Never raises.
 
-    ``opted_in`` says that the object's namespace opts in.
+    ``namespace_opted_in`` says that the object's namespace opts in.
     """
     try:
-        return _lint(request, configuration, opted_in=opted_in)
+        return _lint(request, configuration, namespace_opted_in=namespace_opted_in)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return Lint(LintResult.SKIPPED)
     except Exception as error:  # noqa: BLE001 — a bug of ours must not show at what somebody applies
         return Lint(LintResult.FAILED, error=error)
 
 
-def _lint(request: ObjectRequest, configuration: Configuration, *, opted_in: bool) -> Lint:
+def _lint(request: ObjectRequest, configuration: Configuration, *, namespace_opted_in: bool) -> Lint:
     item = _examinable(request, request.object)
     if item is None or _has_controller(item):
         return Lint(LintResult.SKIPPED)
     old = _examinable(request, request.oldObject) if request.operation == "UPDATE" else None
     if old is not None and _ours(old, configuration.prefix) == _ours(item, configuration.prefix):
         return Lint(LintResult.SKIPPED)
-    report = examine_object(item, configuration, {}, opted_in=opted_in)
+    report = examine_object(item, configuration, {}, namespace_opted_in=namespace_opted_in)
     error = next((review.verdict.error for review in report.reviews if review.verdict.error is not None), None)
     if error is not None:
         return Lint(LintResult.FAILED, item.title, error=error)

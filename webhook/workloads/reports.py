@@ -22,7 +22,7 @@ from webhook.workloads.templates import not_edited
 from webhook.workloads.versions import WrongVersion, wrong_version
 from webhook.workloads.workload import Removed, Workload, workloads_in
 
-__all__ = ["Report", "Review", "examine", "examine_object", "opted_in", "review"]
+__all__ = ["Report", "Review", "examine", "examine_object", "opted_in_namespaces", "review"]
 
 #: So many mistakes of one pod are named.
 MAX_MISTAKES = 8
@@ -97,9 +97,9 @@ def examine(
             problems.append(str(error))
     if problems:
         raise ManifestError("\n".join(problems))
-    namespaces, scaled = opted_in(found, configuration.prefix), autoscaled(found)
+    namespaces, scaled = opted_in_namespaces(found, configuration.prefix), autoscaled(found)
     reports = [
-        examine_object(item, configuration, scaled, opted_in=namespace_opt_in or item.namespace in namespaces)
+        examine_object(item, configuration, scaled, namespace_opted_in=namespace_opt_in or item.namespace in namespaces)
         for item in found
     ]
     injected = [review for report in reports for review in report.reviews if review.verdict.injected]
@@ -128,7 +128,7 @@ def _warn_of_duplicates(reports: Sequence[Report], prefix: str) -> None:
                 report.remarks.append(report.remarks[-1]._replace(text=more))
 
 
-def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
+def opted_in_namespaces(items: Iterable[Object], prefix: str) -> frozenset[str]:
     """Return the names of the namespaces among objects that are labelled ``<prefix>inject: "true"``."""
     return frozenset(
         item.name
@@ -139,11 +139,11 @@ def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
 
 
 def examine_object(
-    item: Object, configuration: Configuration, scaled: Mapping[Target, str], *, opted_in: bool
+    item: Object, configuration: Configuration, scaled: Mapping[Target, str], *, namespace_opted_in: bool
 ) -> Report:
     """Return what is found in one object.
 
-    ``scaled`` says how many pods autoscalers make; ``opted_in`` that the object's namespace opts in.
+    ``scaled`` says how many pods autoscalers make; ``namespace_opted_in`` that the object's namespace opts in.
     """
     prefix = configuration.prefix
     keys = keys_of(item.manifest, prefix)
@@ -153,25 +153,28 @@ def examine_object(
     wrong = wrong_version(item)
     if wrong is not None:
         has_keys = bool(keys or malformed(item.manifest, [()], prefix))
-        remarks += _wrong_version(item, wrong, has_keys=has_keys, opted_in=opted_in)
+        remarks += _wrong_version(item, wrong, has_keys=has_keys, namespace_opted_in=namespace_opted_in)
         if wrong.unknown:
             return Report(item, [], remarks)
     remarks += misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += misspelt(item, [workload.template_path for workload in found], prefix)
-    remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
+    remarks += _narrowed(item, keys, prefix, namespace_opted_in=namespace_opted_in)
     paths = [workload.template_path for workload in found]
     # what is wrong in a pod is found when it is read
     remarks += [wrong_type(item, path) for path in malformed(item.manifest, [()], prefix) if () not in paths]
-    concerned = bool(keys) or opted_in or bool(malformed(item.manifest, paths, prefix))
-    reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
+    concerned = bool(keys) or namespace_opted_in or bool(malformed(item.manifest, paths, prefix))
+    reviews = [
+        review(workload, configuration, namespace_opted_in=namespace_opted_in, concerned=concerned)
+        for workload in found
+    ]
     return Report(item, reviews, remarks)
 
 
-def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_in: bool) -> Iterator[Remark]:
+def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, namespace_opted_in: bool) -> Iterator[Remark]:
     """Yield a remark on an object that the API server refuses, or that only an old one takes."""
     # without both it may be anything: a chart's values have a kind, too
     is_object = item.group is not None and bool(item.kind)
-    concerned = has_keys or (opted_in and is_object)
+    concerned = has_keys or (namespace_opted_in and is_object)
     if concerned or (is_object and wrong.unknown):
         head = WARNING_LEAD if wrong.unknown else ""
         severity = Severity.WARNING if concerned else Severity.NOTE
@@ -179,14 +182,14 @@ def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_i
         yield Remark(position, severity, reason, f"{head}{wrong.text}", unmet=concerned and wrong.unknown)
 
 
-def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
+def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, namespace_opted_in: bool) -> Iterator[Remark]:
     """Yield a remark on an object that can't be edited, though its pods are injected."""
     template = not_edited(item.group, item.kind)
     if template is None:
         return
     holder = (*template, "metadata", "annotations")
     asking = [path for path in keys if path[:-1] == holder]
-    if not (asking or opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
+    if not (asking or namespace_opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
         return
     text = f"{WARNING_LEAD}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
     position, severity = item.position(asking[0] if asking else ()), Severity.WARNING if asking else Severity.NOTE
