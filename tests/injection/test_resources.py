@@ -41,19 +41,19 @@ class Given:
             resource_annotations={key.replace("_", "-"): amount for key, amount in asked.items()}
         )
         size_limit, count = volumes
-        self.amounts = sidecar_resources(
+        self.resources = sidecar_resources(
             value, profile, options, self.findings, volume_size_limit=size_limit, new_volume_count=count
         )
 
     @property
     def requests(self) -> Mapping[str, str]:
         """Return the requests."""
-        return (self.amounts or {})["requests"]
+        return (self.resources or {})["requests"]
 
     @property
     def limits(self) -> Mapping[str, str]:
         """Return the limits."""
-        return (self.amounts or {})["limits"]
+        return (self.resources or {})["limits"]
 
     @property
     def said(self) -> list[tuple[Reason, str, str]]:

@@ -143,8 +143,8 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Compute what is the same for every pod."""
-        amounts = {
-            kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
+        quantities = {
+            kind: {name: quantity for name, quantity in given.items() if name != "ephemeral-storage"}
             for kind, given in (("requests", self.requests), ("limits", self.limits))
         }
         has_command_placeholders = not POD_PLACEHOLDERS.keys().isdisjoint(self.command)
@@ -155,7 +155,7 @@ class Profile:
             container_template["command"] = list(self.command)
         computed = {
             "container_name": container_template["name"],
-            "usual_resources": amounts,
+            "usual_resources": quantities,
             "has_command_placeholders": has_command_placeholders,
             "container_template": container_template,
             "variables": (*SIDECAR_VARIABLES, *self.env),
