@@ -66,6 +66,6 @@ def test_a_variable_with_places_is_filled_in_for_each_pod(value: str | None, *, 
 
 def test_resources_of_a_pod_that_says_nothing_have_no_storage() -> None:
     """The kubelet would add it up for the whole pod."""
-    amounts = {"cpu": "1", "ephemeral-storage": "1Gi"}
-    profile = replace(TAIL, requests=amounts, limits={**amounts, "memory": "2"})
+    quantities = {"cpu": "1", "ephemeral-storage": "1Gi"}
+    profile = replace(TAIL, requests=quantities, limits={**quantities, "memory": "2"})
     assert profile.usual_resources == {"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "2"}}

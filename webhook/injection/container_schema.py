@@ -216,10 +216,10 @@ _RESOURCE_NAME = matching(
     rf"cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGT]i|{_SUBDOMAIN}/[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
     "cpu, memory, ephemeral-storage, or a name with a domain such as example.com/gpu",
 )
-_AMOUNTS = MapOf(QUANTITY, _RESOURCE_NAME)
+_QUANTITIES = MapOf(QUANTITY, _RESOURCE_NAME)
 
 
-def _check_amounts(fields: dict[str, Any], path: Path, report: Report) -> None:
+def _check_quantities(fields: dict[str, Any], path: Path, report: Report) -> None:
     requests, limits = fields.get("requests", {}), fields.get("limits", {})
     for name, value in requests.items():
         limit = limits.get(name)
@@ -358,7 +358,7 @@ SIDECAR_FIELDS: dict[str, Schema] = {
     "args": ListOf(_ARGUMENT),
     "env": ListOf(_VARIABLE),
     "envFrom": ListOf(_ENV_FROM),
-    "resources": Object({"requests": _AMOUNTS, "limits": _AMOUNTS}, check=_check_amounts),
+    "resources": Object({"requests": _QUANTITIES, "limits": _QUANTITIES}, check=_check_quantities),
     "securityContext": _SECURITY,
     "ports": ListOf(_CONTAINER_PORT),
     "livenessProbe": _PROBE,

@@ -21,19 +21,23 @@ _RESOURCE_ANNOTATIONS = (
 
 
 def clamp(key: str, value: str, bounds: Bounds | None, findings: list[Finding]) -> str:
-    """Return the annotation's value, or the bound that it is beyond; then append a warning to ``findings``."""
-    if bounds is None:
-        return value
+    """Return the annotation's value.
+
+    If it is beyond a bound, return the bound instead and append a warning to ``findings``.
+    """
     quantity = parse_quantity(value)
-    for bound, word in ((bounds.minimum, "below"), (bounds.maximum, "above")):
-        bound_value = parse_quantity(bound)
-        if quantity is None or bound_value is None or bound is None:
-            continue
-        if (quantity < bound_value) if word == "below" else (quantity > bound_value):
-            message = f"is {word} the profile's bound; {bound} is used"
-            findings.append(Finding(Reason.BOUNDED, message, annotation=key, value=value))
-            return bound
-    return value
+    if bounds is None or quantity is None:
+        return value
+    if bounds.minimum is not None and quantity < _quantity(bounds.minimum):
+        bound, word = bounds.minimum, "below"
+    elif bounds.maximum is not None and quantity > _quantity(bounds.maximum):
+        bound, word = bounds.maximum, "above"
+    else:
+        return value
+    findings.append(
+        Finding(Reason.BOUNDED, f"is {word} the profile's bound; {bound} is used", annotation=key, value=value)
+    )
+    return bound
 
 
 def sidecar_resources(
