@@ -394,7 +394,7 @@ def test_a_forged_status_takes_out_no_container_and_no_volume(source: dict[str, 
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
     with_status(pod, sidecar="pillion-x", volumes=["pillion-data"])
     assert remove(pod, CONFIGURATION).operations == []
-    assert kept(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
+    assert kept(pod)[0] == 'container "pillion-x" stays: it does not look like Pillion\'s sidecar'
 
 
 PROFILE_VOLUMES = """\
@@ -441,7 +441,7 @@ def test_a_container_that_is_not_ours_stays() -> None:
     """A name alone makes no sidecar, nor does a forged status with it."""
     pod = shop()
     pod["spec"]["containers"].append({"name": "pillion-tail", "image": "mine"})
-    said = ['container "pillion-tail" stays: it is not in our sidecar\'s form']
+    said = ['container "pillion-tail" stays: it does not look like Pillion\'s sidecar']
     assert remove(pod, CONFIGURATION).operations == []
     assert kept(pod) == said
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]

@@ -193,7 +193,7 @@ class _Remover:
             else:
                 self.report_kept(
                     container.path,
-                    f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
+                    f"container {quote_untrusted(container.name)} stays: it does not look like Pillion's sidecar",
                 )
         ordinary = as_list(at(self.pod, ("spec", "containers")))
         ordinary_sidecars = [sidecar for sidecar in found if sidecar.list_name == "containers"]
