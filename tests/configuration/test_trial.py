@@ -97,11 +97,11 @@ NEVER_STARTS = {
     "around the logs": (volume("/pillion/logs"), ".sidecar.volumeMounts[0].mountPath: /pillion/logs collides with"),
     "around a fixed place of the logs": (
         {**volume("/data"), "logsMountPath": "/data/logs"},
-        ".logsMountPath: /data/logs collides with /data of sidecar.volumeMounts; write a directory of its own",
+        ".logsMountPath: /data/logs collides with /data of sidecar.volumeMounts; choose another directory",
     ),
     "a fixed place of the logs around the base's state": (
         {"logsMountPath": "/pillion"},
-        ".logsMountPath: /pillion collides with /pillion/state of sidecar.volumeMounts; write a directory of its own",
+        ".logsMountPath: /pillion collides with /pillion/state of sidecar.volumeMounts; choose another directory",
     ),
     "a fixed place of the logs over the program": (
         {"logsMountPath": "/srv/tool", "sidecar": {"command": ["/srv/tool/run"]}},

@@ -27,7 +27,7 @@ from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     MAX_ANNOTATIONS_BYTES,
     SAFE_TO_EVICT,
-    fit_annotation_limit,
+    within_annotation_limit,
 )
 from webhook.injection.profile import Configuration
 from webhook.injection.removal import remove
@@ -173,7 +173,7 @@ def test_nothing_is_noted_where_annotations_are_full() -> None:
     for spare in range(300, 500, 8):
         pod["metadata"]["annotations"]["x"] = "y" * (room - spare)
         result = injected(pod, verdict_on(pod))
-        assert fit_annotation_limit(result["metadata"]["annotations"])
+        assert within_annotation_limit(result["metadata"]["annotations"])
         seen.add("formerValues" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
     assert seen == {False, True}
 

@@ -27,7 +27,7 @@ def built(
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the sidecar for a pod of one container with these mounts, and what is found; ``fields`` are its spec's."""
     app = candidate(volumeMounts=list(mounts))
-    made = plan_volumes([app], [entry(logs)], DATA, profile)
+    made = plan_volumes([app], [entry(logs)], DATA, profile, read_host_paths=True)
     pod = spec(containers=[{"name": "app"}], **fields)
     findings: list[Finding] = []
     options = RequestedOptions()
@@ -94,7 +94,7 @@ def test_a_place_is_mounted_as_the_container_mounts_it(mount: dict[str, Any], ex
         volumeMounts=[{"name": "data", "mountPath": "/srv", **mount}],
         env=[{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
     )
-    made = plan_volumes([app], [entry("/srv/*.log")], DATA, TAIL)
+    made = plan_volumes([app], [entry("/srv/*.log")], DATA, TAIL, read_host_paths=True)
     container = sidecar.build(
         spec(containers=[{"name": "app"}]), TAIL, RequestedOptions(), [app], made, findings=[], volume_size_limit=None
     )
@@ -141,7 +141,7 @@ def test_the_user_is_one_of_those_that_write() -> None:
         candidate(name, selected=name != "stranger", securityContext={"runAsUser": user}, volumeMounts=mounts[name])
         for name, user in reversed(users.items())
     ]
-    made = plan_volumes(items, [entry("writer:/srv/*.log")], DATA, TAIL)
+    made = plan_volumes(items, [entry("writer:/srv/*.log")], DATA, TAIL, read_host_paths=True)
     pod = spec(containers=[{"name": name} for name in users])
     findings: list[Finding] = []
     container = sidecar.build(pod, TAIL, RequestedOptions(), items, made, findings=findings, volume_size_limit=None)

@@ -10,7 +10,7 @@ from webhook.injection.container_schema import (
     PULL_POLICY,
     QUANTITY,
     SIDECAR_FIELDS,
-    check_cross_references,
+    check_container,
 )
 from webhook.injection.dns_labels import DNS_LABEL
 from webhook.injection.paths import PATH_MAX, components, normalised_path
@@ -266,7 +266,7 @@ _OPERATION = Object(
 
 # --- the documents ---------------------------------------------------------------------------------------------
 
-SIDECAR = Object(SIDECAR_FIELDS, check=check_cross_references)
+SIDECAR = Object(SIDECAR_FIELDS, check=check_container)
 _BOUND = Object({"min": QUANTITY, "max": QUANTITY})
 PROFILE = Object(
     {

@@ -25,6 +25,11 @@ from webhook.injection.volumes import Plan, plan_volumes
 
 __all__ = ["Admission", "RuleResult", "admit"]
 
+#: The empty volume that is mounted over the service account's token.
+_TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME_NAME, "emptyDir": {}}
+#: Native sidecars that serve a volume of the pod: until they run, no other container that mounts it can start.
+_VOLUME_SERVERS = frozenset({"gke-gcsfuse-sidecar"})
+
 
 def admit(request: Request, configuration: Configuration) -> Verdict:
     """Return the verdict on a request. Never raises: after a bug in Pillion the verdict is ``internal_error``."""
@@ -200,7 +205,7 @@ def _other_log_directory_warnings(facts: PodFacts, candidates: list[Candidate], 
     directory = probable_log_directory(selected, facts.volumes)
     if not directory:
         return []
-    where = clean_untrusted(plan.new_volumes[0][1], 30)
+    where = clean_untrusted(plan.new_volumes[0].directory_path, 30)
     better = clean_untrusted(f"{directory}/*.log", 40)
     message = f"is not set, so {where} is read; if the logs are in the mounted volume write {better}"
     return [Finding(Reason.PROBABLY_ELSEWHERE, message, annotation="logs")]
@@ -219,10 +224,6 @@ def _volume_size_limit(profile: Profile, options: RequestedOptions, plan: Plan, 
         why = "the logs are in the pod's own volumes" if plan.sources else "no logs are read"
         findings.append(Finding(Reason.NO_EFFECT, f"has no effect: {why}", annotation=key, value=requested))
     return clamp(key, requested, profile.bounds.get(key), findings)
-
-
-#: The empty volume that is mounted over the service account's token.
-_TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME_NAME, "emptyDir": {}}
 
 
 def _added_volumes(facts: PodFacts, plan: Plan, volume_size_limit: str | None) -> dict[str, dict[str, Any]]:
@@ -256,14 +257,10 @@ def _add_sidecar(editor: PodEditor, plan: Plan, profile: Profile, container: dic
         editor.add_container(container)
 
 
-#: Native sidecars that serve a volume of the pod: until they run, no other container that mounts it can start.
-VOLUME_SERVERS = frozenset({"gke-gcsfuse-sidecar"})
-
-
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """Return the index in the list of init containers at which the sidecar is inserted, None for the end.
 
-    The sidecar goes after init containers that
+    The sidecar goes after init containers, if it reads a volume of the pod, that
 
     - mount a volume of which it reads a subPath: the kubelet creates a missing subPath directory, owned by root, for
       the first container that mounts it. One of them may create the directory, with an owner who can write to it;
@@ -271,11 +268,13 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """
     if not profile.starts_first:
         return None
+    if not plan.reused:
+        return 0
     position = 0
-    for number, container in enumerate(spec.initContainers or () if plan.reused else (), 1):
+    for number, container in enumerate(spec.initContainers or (), 1):
         # a native sidecar does not count: it ends after the containers that follow it, so ours would miss its end
         ends = container.restartPolicy != "Always"
         prepares = ends and any(mount.name in plan.reused_subpath_volumes for mount in container.volumeMounts or ())
-        if prepares or container.name in VOLUME_SERVERS:
+        if prepares or container.name in _VOLUME_SERVERS:
             position = number
     return position

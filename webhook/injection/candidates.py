@@ -27,10 +27,10 @@ from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.variables import added_variables
 
-__all__ = ["Candidate", "Mounts", "find_candidates"]
+__all__ = ["Candidate", "MountsByPath", "find_candidates"]
 
 #: A container's mounts by path; None stands for a block device.
-Mounts = dict[Components, VolumeMount | None]
+MountsByPath = dict[Components, VolumeMount | None]
 
 
 class Candidate(ContainerRef, gc=False, kw_only=True):
@@ -44,7 +44,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
     takes_general_entries: bool
     added_variables: Sequence[EnvVar] = ()
     #: The mounts that it has.
-    own_mounts: Mounts
+    own_mounts: MountsByPath
     #: The mounts of new volumes that it gets, by path.
     new_mounts: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
     #: Parses its paths: ``components``, or ``literal_components`` where a volume at /var has a /var/run of its own.
@@ -63,7 +63,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
         """Return the container with its mounts by path."""
         paths = [mount.mountPath for mount in container.volumeMounts or ()]
         parse_path = literal_components if any(components(path) == _VAR for path in paths) else components
-        own_mounts: Mounts = {}
+        own_mounts: MountsByPath = {}
         for mount in container.volumeMounts or ():
             own_mounts[parse_path(mount.mountPath)] = mount
         for device in container.volumeDevices or ():

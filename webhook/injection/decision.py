@@ -220,7 +220,7 @@ def _decline_pod_without_logs(facts: PodFacts) -> Finding | None:
     if has_log_location(options, profile, app_containers, facts.volumes):
         return None
     # a profile without logs has passed above
-    directory = profile.logs[0].directory
+    directory = profile.logs[0].directory_path
     elsewhere = probable_log_directory(app_containers, facts.volumes)
     instead = f"{facts.configuration.prefix}logs: {elsewhere or '/dir'}/*.log"
     message = f"nothing is mounted at {clean_untrusted(directory, 40)}; if the pod writes log files, write {instead}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.pod_annotations import fit_annotation_limit
+from webhook.injection.pod_annotations import within_annotation_limit
 from webhook.injection.status import parse_status
 from webhook.json_values import Path, as_mapping, at, exists, json_pointer, parse_pointer, with_indexes
 
@@ -53,7 +53,7 @@ def note_former_values(
         status.null_spellings = null_spellings
         added[status_path[-1]] = annotations[status_path[-1]] = status.text()
         noted.append(operation | {"value": at(_nested(status_path[:-1], added), path)})
-    return noted if fit_annotation_limit(annotations) else list(operations)
+    return noted if within_annotation_limit(annotations) else list(operations)
 
 
 def _nested(path: Path, value: Any) -> Any:

@@ -39,16 +39,17 @@ START = "<start>"
 #: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
 POD_PLACEHOLDERS = {
     LOG_FILES: "the log files, a path or a glob each",
-    LOG_DIRECTORIES: "the directories that the log files lie in",
-    LOG_VOLUMES: "the volumes that the log files lie in",
+    LOG_DIRECTORIES: "the directories that the log files are in",
+    LOG_VOLUMES: "the volumes that the log files are in",
     LOG_MOUNTS: "where those volumes are mounted",
-    LOG_CONTAINER: "the container that writes the log files, if it is one",
+    LOG_CONTAINER: "the container that writes the log files, if there is only one",
     PERSISTENT_DIRECTORIES: "where volumes that outlive the pod are mounted",
     START: "beginning or end, if the pod or the profile says where reading begins",
 }
 #: All placeholders of command, args and env; ``<native>`` is replaced when the profile is loaded.
 PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
-#: Written as the image of a profile's sidecar, each is replaced by an image of the configuration, and its pull policy.
+#: Placeholders for a sidecar's image: each becomes one of the configuration's images, with the configuration's pull
+#: policy.
 IMAGE_PLACEHOLDER = "<image>"
 SHIPPING_IMAGE_PLACEHOLDER = "<shipping-image>"
 
@@ -178,7 +179,7 @@ class Configuration:
     ignored_containers: frozenset[str] = frozenset(DEFAULT_IGNORED_CONTAINERS)
     #: What the server logs about the profiles when it loads them.
     log_messages: tuple[str, ...] = field(default=())
-    #: What an operator should know about them, each where it is written.
+    #: Warnings for the operator about the profiles, each with its place in the file.
     warnings: tuple[Problem, ...] = field(default=())
 
     @property

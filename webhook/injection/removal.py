@@ -39,8 +39,8 @@ from webhook.injection.ownership import (
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
-    add_volume_names,
-    remove_volume_names,
+    add_to_evict_list,
+    remove_from_evict_list,
 )
 from webhook.injection.profile import NAME_PREFIX, Configuration
 from webhook.injection.reasons import quote_untrusted
@@ -392,9 +392,9 @@ class _Remover:
         """Return the autoscaler's list as it was before the injection, None if there was none."""
         if self.status is not None:
             before = self.status.former_values.get(json_pointer(("metadata", "annotations", SAFE_TO_EVICT)))
-            if isinstance(before, str) and add_volume_names(before, self.status.volumes) == listed:
+            if isinstance(before, str) and add_to_evict_list(before, self.status.volumes) == listed:
                 return before
-        found: str | None = remove_volume_names(listed, volumes)
+        found: str | None = remove_from_evict_list(listed, volumes)
         if found != listed:
             return found
         # the list was changed after the injection

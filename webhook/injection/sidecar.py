@@ -209,7 +209,7 @@ _JOINED_BY_COLONS = frozenset({LOG_CONTAINER, PERSISTENT_DIRECTORIES, START})
 
 
 def _fill_arguments(items: Sequence[str], plan: Plan, start: str) -> list[str]:
-    """Return the items with each placeholder replaced by one item a file, directory or volume."""
+    """Return the items with each placeholder replaced by one item per file, directory or volume."""
     filled: list[str] = []
     for item in items:
         if item in _FILLERS:

@@ -8,7 +8,7 @@ the container mounts                  the plan
 ====================================  ===============================================================
 a volume at the directory or above    that volume is *reused*, as the container mounts it
 nothing there                         a *new* emptyDir, if it hides nothing that the container needs
-a volume below it, logs may be there  that volume is read besides; if every log file is such a mount,
+a volume below it, logs may be there  that volume is read as well; if every log file is such a mount,
                                       none is added for row 2
 a volume below it, no logs there      is ignored
 ====================================  ===============================================================
@@ -30,7 +30,7 @@ from webhook.injection.hiding import (
     warning_if_application_hidden,
 )
 from webhook.injection.log_sources import MOUNT_ITSELF, ContainerMount, FilePattern, LogSource, assign_sidecar_paths
-from webhook.injection.paths import Components, components, normalised_path, within
+from webhook.injection.paths import Components, components, normalised_path, probably_holds_application, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
@@ -52,7 +52,7 @@ class NewVolume(NamedTuple):
     """A volume that is added, and the log directory that it is for."""
 
     name: str
-    directory: str
+    directory_path: str
 
 
 class Plan(Struct, gc=False):
@@ -74,14 +74,9 @@ class Plan(Struct, gc=False):
     def notes(self) -> list[Finding]:
         """Return the findings of severity ``note``, for ``explain``."""
         hidden = [
-            Finding(
-                Reason.HIDES_IMAGE_FILES,
-                "the new volume hides what the image has there",
-                annotation="logs",
-                value=directory,
-            )
-            for _, directory in self.new_volumes
-            if warning_if_application_hidden(directory) is None
+            Finding(Reason.HIDES_IMAGE_FILES, annotation="logs", value=volume.directory_path)
+            for volume in self.new_volumes
+            if not probably_holds_application(volume.directory_path)
         ]
         moved = [
             Finding(
@@ -102,21 +97,21 @@ def plan_volumes(
     volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
     *,
-    read_host_paths: bool = True,
+    read_host_paths: bool,
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``read_host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.author_wants_logs``. Raises
-    :class:`NotInjectable` if a new volume would break a container, or if the logs can't be read.
+    ``read_host_paths`` says whether hostPath volumes may be read. Raises :class:`NotInjectable` if a new volume would
+    break a container, or if the logs can't be read.
     """
-    planning = _Planner(volumes, read_host_paths=read_host_paths)
-    found = find_targets(candidates, entries)
-    for target in found:
-        planning.add_new_volume(target)
+    planner = _Planner(volumes, read_host_paths=read_host_paths)
+    targets = find_targets(candidates, entries)
+    for target in targets:
+        planner.add_new_volume(target)
     # after all new volumes are known: an entry with ** also matches files in those inside its directory
-    for target in found:
-        planning.add_sources(target)
-    return planning.result(profile)
+    for target in targets:
+        planner.add_sources(target)
+    return planner.result(profile)
 
 
 class _Planner:
@@ -130,8 +125,8 @@ class _Planner:
         self.sources: dict[tuple[Any, ...], LogSource] = {}
         self.reused_subpath_volumes: set[str] = set()
         #: Names of the selected containers that can write to a log source, and of those that can only read one.
-        self.writing_selected: set[str] = set()
-        self.read_only_selected: set[str] = set()
+        self.writers: set[str] = set()
+        self.readers: set[str] = set()
         #: Names of the pod's volumes that some container can write to.
         self.writable_volumes: set[str] = set()
         #: The first read-only mount of a volume by a selected container.
@@ -146,7 +141,7 @@ class _Planner:
             or (target.below and files_are_mounts(target))
         ):
             return
-        directory_path = entries[0].directory
+        directory_path = entries[0].directory_path
         volume = self.new_volumes.get(directory)
         if volume is None:
             ensure_not_system_directory(entries[0])
@@ -200,7 +195,7 @@ class _Planner:
             if within(path, directory):
                 matching = entries if path == directory else [entry for entry in entries if entry.recursive]
                 if matching:
-                    self.writing_selected.add(name)
+                    self.writers.add(name)
                     self._add_source(name, mount, _patterns(matching), new=True)
 
     def _add_if_usable(self, target: Target, outer: Components) -> None:
@@ -212,7 +207,10 @@ class _Planner:
             return
 
     def _reuse(self, candidate: Candidate, path: Components, patterns: list[FilePattern], entry: LogEntry) -> None:
-        """Add the volume that the container mounts at the path; raise :class:`NotInjectable` if it can't hold logs."""
+        """Add the volume that the container mounts at the path; raise :class:`NotInjectable` if it can't hold logs.
+
+        Does nothing for a hostPath that must not be read.
+        """
         container, mount = candidate.container, candidate.own_mounts[path]
         if mount is None:
             message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
@@ -234,7 +232,7 @@ class _Planner:
         if not read_only:
             self.writable_volumes.add(mount.name)
         if candidate.selected:
-            (self.read_only_selected if read_only else self.writing_selected).add(container.name)
+            (self.readers if read_only else self.writers).add(container.name)
             if read_only:
                 self.read_only_mounts.setdefault(mount.name, (container, mount))
 
@@ -292,13 +290,13 @@ class _Planner:
             mounts=self.new_mounts,
             reused=list(reused),
             reused_subpath_volumes=self.reused_subpath_volumes,
-            log_containers=self.writing_selected or self.read_only_selected,
+            log_containers=self.writers or self.readers,
             findings=self._findings(),
         )
 
     def _findings(self) -> list[Finding]:
         """Return a warning for each volume that probably hides an application, or that no container can write to."""
-        hidden = (warning_if_application_hidden(directory) for _, directory in self.new_volumes.values())
+        hidden = (warning_if_application_hidden(volume.directory_path) for volume in self.new_volumes.values())
         findings = [finding for finding in hidden if finding is not None]
         for name, (container, mount) in self.read_only_mounts.items():
             if name not in self.writable_volumes:
@@ -309,5 +307,5 @@ class _Planner:
 
 
 def _patterns(entries: Sequence[LogEntry], directory: Components = ()) -> list[FilePattern]:
-    """Return the patterns of the entries' files, which are in a directory of a mount."""
+    """Return the patterns of the entries' files; ``directory`` is the log directory, relative to the mount."""
     return [FilePattern(directory, entry.recursive, entry.file_glob) for entry in entries]
