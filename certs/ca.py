@@ -17,7 +17,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import pem
 
-__all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "LeafPair", "UnsupportedKeyError", "is_due_for_renewal"]
+__all__ = [
+    "BACKDATING",
+    "CA",
+    "CA_LIFETIME",
+    "LEAF_LIFETIME",
+    "RENEWAL_AT",
+    "LeafPair",
+    "UnsupportedKeyError",
+    "is_due_for_renewal",
+]
 
 #: Long enough that a new CA reaches every trust bundle before the old one expires.
 CA_LIFETIME = timedelta(days=365)

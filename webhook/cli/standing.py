@@ -13,7 +13,7 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason, Severity, clean_untrusted
 from webhook.injection.removal import remove
-from webhook.injection.review import creation
+from webhook.injection.review import creation_request
 from webhook.injection.verdict import Verdict
 
 __all__ = ["Row", "Standing", "row", "without_sidecar"]
@@ -91,7 +91,7 @@ def row(pod: Pod, item: Raw, basis: Basis, *, namespace_opted_in: bool) -> Row |
         made = made._replace(ready=kubelet.ready, restarts=kubelet.restart_count)
         return _with_revision(made, basis) if status is not None and basis.decides else made
     metadata = pod.metadata
-    request = creation(
+    request = creation_request(
         item, namespace_opted_in=namespace_opted_in, uid=metadata.uid, namespace=metadata.namespace, name=metadata.name
     )
     verdict = admit(request, configuration)

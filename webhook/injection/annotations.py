@@ -20,6 +20,7 @@ from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_un
 
 __all__ = [
     "KEYS",
+    "MAX_COMPONENT_BYTES",
     "OPTIONS",
     "STATUS",
     "InvalidValueError",

@@ -34,7 +34,7 @@ from webhook.injection.profile import TOKEN_PATH, Configuration
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import remove
-from webhook.injection.review import creation
+from webhook.injection.review import creation_request
 from webhook.injection.status import other_installation, parse_status
 from webhook.json_values import Path, as_list, as_mapping, at
 
@@ -115,7 +115,9 @@ def compare(pod: Mapping[str, Any], configuration: Configuration, *, namespace_o
     annotations, sidecars = as_mapping(live["metadata"].get("annotations")), _names(live) - _names(bare)
     if other_installation(annotations, configuration.prefix, sidecars) is not None:
         return Comparison(State.FOREIGN)
-    request = creation(msgspec.Raw(json.dumps(bare).encode()), namespace_opted_in=namespace_opted_in, uid="comparison")
+    request = creation_request(
+        msgspec.Raw(json.dumps(bare).encode()), namespace_opted_in=namespace_opted_in, uid="comparison"
+    )
     verdict = Admission(request, configuration).run()
     if not verdict.injected:
         return Comparison(State.DECLINED, live_status=live_status, finding=verdict.findings[0])

@@ -32,7 +32,7 @@ from webhook.injection.review import Request
 from webhook.injection.status import other_installation
 from webhook.injection.windows import windows_evidence
 
-__all__ = ["RULES", "PodFacts", "Rule", "declining_finding"]
+__all__ = ["OWN_POD_LABEL", "RULES", "PodFacts", "Rule", "declining_finding"]
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 #: The key, under the prefix, of the label on Pillion's own pods; its value does not matter.

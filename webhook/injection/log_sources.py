@@ -22,7 +22,7 @@ from webhook.injection.pod import EnvVar, VolumeMount
 from webhook.injection.profile import RELOCATION_ROOT, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason
 
-__all__ = ["MOUNT_ITSELF", "FilePattern", "LogSource", "assign_sidecar_paths", "too_many_logs"]
+__all__ = ["MOUNT_ITSELF", "ContainerMount", "FilePattern", "LogSource", "assign_sidecar_paths", "too_many_logs"]
 
 #: More mounts than this in one container is a mistake; each costs the kubelet time at the pod's start.
 MAX_LOG_SOURCES = 128

@@ -17,6 +17,7 @@ __all__ = [
     "EnvVar",
     "EnvVarSource",
     "LocalObjectReference",
+    "NodeSelectorTerm",
     "ObjectMeta",
     "Pod",
     "PodSpec",
