@@ -140,24 +140,63 @@ class Directories:
 
 
 _PROGRAM_PATHS = (
-    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
-    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
+    "/bin",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/sbin",
+    "/sys",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/sbin",
 )
 #: No program starts without these of its image: not even an operator's profile mounts anything over them.
 PROGRAM_DIRECTORIES = Directories(*_PROGRAM_PATHS)
 #: Every image needs these: no new volume is mounted at or above them.
 IMAGE_SYSTEM_DIRECTORIES = Directories(
     *_PROGRAM_PATHS,
-    *("/boot", "/etc/ssl", "/etc/ssl/certs", "/opt", "/root", "/run", "/usr", "/usr/local/sbin", "/var", "/var/lib"),
+    "/boot",
+    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/opt",
+    "/root",
+    "/run",
+    "/usr",
+    "/usr/local/sbin",
+    "/var",
+    "/var/lib",
 )
 #: Each subdirectory of these is an application's home: ``/opt/app``, ``/home/node``, ``/var/www``.
 _PARENTS_OF_APPLICATIONS = frozenset(
     map(
         components,
         (
-            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/var/opt", "/var/www", "/etc", "/usr"),
-            *("/usr/src", "/usr/share", "/usr/local", "/usr/lib", "/usr/share/nginx"),
-            *("/go", "/go/src", "/bitnami", "/opt/bitnami", "/opt/jboss", "/opt/ibm"),
+            "/opt",
+            "/home",
+            "/var",
+            "/var/lib",
+            "/var/cache",
+            "/var/opt",
+            "/var/www",
+            "/etc",
+            "/usr",
+            "/usr/src",
+            "/usr/share",
+            "/usr/local",
+            "/usr/lib",
+            "/usr/share/nginx",
+            "/go",
+            "/go/src",
+            "/bitnami",
+            "/opt/bitnami",
+            "/opt/jboss",
+            "/opt/ibm",
         ),
     )
 )
@@ -166,8 +205,24 @@ _APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
 #: Names of directories that hold an application's files, at any depth.
 _APPLICATION_NAMES = frozenset(
     {
-        *("app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"),
-        *("bin", "build", "classes", "conf", "config", "dist", "lib", "node_modules", "public", "src", "target"),
+        "app",
+        "apps",
+        "htdocs",
+        "html",
+        "wwwroot",
+        "webapps",
+        "standalone",
+        "bin",
+        "build",
+        "classes",
+        "conf",
+        "config",
+        "dist",
+        "lib",
+        "node_modules",
+        "public",
+        "src",
+        "target",
     }
 )
 #: Database directories: a server refuses to initialise one that is not empty.
@@ -175,8 +230,14 @@ _DATABASE_DIRECTORIES = frozenset(
     map(
         components,
         (
-            *("/var/lib/mysql", "/var/lib/postgresql/data", "/data/db", "/var/lib/mongodb", "/var/lib/redis"),
-            *("/var/lib/cassandra", "/var/lib/rabbitmq/mnesia", "/var/lib/etcd"),
+            "/var/lib/mysql",
+            "/var/lib/postgresql/data",
+            "/data/db",
+            "/var/lib/mongodb",
+            "/var/lib/redis",
+            "/var/lib/cassandra",
+            "/var/lib/rabbitmq/mnesia",
+            "/var/lib/etcd",
         ),
     )
 )

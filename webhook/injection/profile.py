@@ -74,10 +74,28 @@ RELOCATION_ROOT = "/pillion/logs"
 #: (``ignoredContainers``, for users; their volumes at a log directory are read all the same). Names that
 #: people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
 DEFAULT_IGNORED_CONTAINERS = (
-    *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
-    *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
-    *("kuma-init", "kuma-validation", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
-    *("queue-proxy", "traffic-agent", "consul-connect-envoy-sidecar", "consul-connect-lifecycle-sidecar"),
+    "istio-proxy",
+    "istio-init",
+    "istio-validation",
+    "linkerd-proxy",
+    "linkerd-init",
+    "linkerd-network-validator",
+    "vault-agent",
+    "vault-agent-init",
+    "daprd",
+    "consul-dataplane",
+    "consul-connect-inject-init",
+    "kuma-sidecar",
+    "kuma-init",
+    "kuma-validation",
+    "gke-gcsfuse-sidecar",
+    "otc-container",
+    "datadog-agent-injected",
+    "osm-init",
+    "queue-proxy",
+    "traffic-agent",
+    "consul-connect-envoy-sidecar",
+    "consul-connect-lifecycle-sidecar",
 )
 
 

@@ -36,8 +36,12 @@ __all__ = ["PATCH_ERRORS", "build", "hides_token"]
 
 #: Raised by jsonpatch for an operation that can't be applied: its own errors, and Python's for a value of another type.
 PATCH_ERRORS = (
-    *(jsonpatch.JsonPatchException, jsonpatch.JsonPointerException),
-    *(TypeError, ValueError, LookupError, AttributeError),
+    jsonpatch.JsonPatchException,
+    jsonpatch.JsonPointerException,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
 )
 
 

@@ -22,10 +22,31 @@ HOST_PATH = "hostPath"
 #: An application can write its logs to these. Any other type is never mounted into the sidecar: it may hold secrets.
 WRITABLE_TYPES = frozenset(
     {
-        *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
-        *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
-        *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
-        *("flexVolume", "gitRepo"),
+        "emptyDir",
+        "persistentVolumeClaim",
+        "ephemeral",
+        HOST_PATH,
+        "nfs",
+        "csi",
+        "iscsi",
+        "fc",
+        "cephfs",
+        "rbd",
+        "glusterfs",
+        "cinder",
+        "azureDisk",
+        "azureFile",
+        "awsElasticBlockStore",
+        "gcePersistentDisk",
+        "vsphereVolume",
+        "portworxVolume",
+        "quobyte",
+        "scaleIO",
+        "storageos",
+        "photonPersistentDisk",
+        "flocker",
+        "flexVolume",
+        "gitRepo",
     }
 )
 #: Of them, those that outlive the pod. A csi volume that stands in the pod itself, and not behind a claim, is ephemeral
@@ -56,13 +77,12 @@ _NODE_DEVICES = frozenset({"Socket", "CharDevice", "BlockDevice"})
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
-        *(
-            "secrets-store.csi.k8s.io",
-            "secrets-store.csi.x-k8s.io",
-            "csi.cert-manager.io",
-            "spiffe.csi.cert-manager.io",
-        ),
-        *("csi.spiffe.io", "csi.sharedresource.openshift.io"),
+        "secrets-store.csi.k8s.io",
+        "secrets-store.csi.x-k8s.io",
+        "csi.cert-manager.io",
+        "spiffe.csi.cert-manager.io",
+        "csi.spiffe.io",
+        "csi.sharedresource.openshift.io",
     }
 )
 
