@@ -22,7 +22,7 @@ from tests.tables import rows
 from webhook.configuration import load
 from webhook.injection import removal
 from webhook.injection.admission import Admission
-from webhook.injection.former_values import note_former_values
+from webhook.injection.former_values import record_former_values
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     MAX_ANNOTATIONS_BYTES,
@@ -47,7 +47,9 @@ def case(name: str) -> Case:
 
 def injected(pod: Any, verdict: Verdict) -> Any:
     """Return the pod as ``pillion inject`` writes it."""
-    operations = note_former_values(pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix, lambda _: "")
+    operations = record_former_values(
+        pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix, lambda _: ""
+    )
     return jsonpatch.apply_patch(pod, operations)
 
 
@@ -195,7 +197,7 @@ def test_a_null_annotation_is_null_again(key: str, word: str) -> None:
     decoded = copy.deepcopy(pod)
     decoded["metadata"]["annotations"][key] = ""
     patch = json.loads(verdict_on(decoded).patch)
-    result = jsonpatch.apply_patch(pod, note_former_values(pod, patch, PREFIX, lambda _: word))
+    result = jsonpatch.apply_patch(pod, record_former_values(pod, patch, PREFIX, lambda _: word))
     assert removed(result) == pod
     (operation,) = (one for one in remove(result, CONFIGURATION).operations if one.get("value", "") is None)
     assert operation.get("nullSpelling", "") == word

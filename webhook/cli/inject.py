@@ -14,7 +14,7 @@ from webhook.cli.replacement import replaced
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, describe, painter, visible
 from webhook.documents import Document
 from webhook.errors import ManifestError
-from webhook.injection.edit import NULL_SPELLING_MEMBER
+from webhook.injection.former_values import NULL_SPELLING_MEMBER
 from webhook.injection.profile import Configuration
 from webhook.json_values import as_list, at
 from webhook.workloads.objects import Severity

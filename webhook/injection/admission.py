@@ -25,7 +25,6 @@ from webhook.injection.volumes import Plan, plan_volumes
 
 __all__ = ["Admission", "RuleResult", "admit"]
 
-#: The empty volume that is mounted over the service account's token.
 _TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME_NAME, "emptyDir": {}}
 #: Native sidecars that serve a volume of the pod: until they run, no other container that mounts it can start.
 _VOLUME_SERVERS = frozenset({"gke-gcsfuse-sidecar"})

@@ -201,7 +201,7 @@ _PARENTS_OF_APPLICATIONS = frozenset(
     )
 )
 #: /var/log itself: images have directories for their servers in it, although its name says logs.
-_APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
+_VAR_LOG = components("/var/log")
 #: Names of directories that hold an application's files, at any depth.
 _APPLICATION_NAMES = frozenset(
     {
@@ -225,7 +225,8 @@ _APPLICATION_NAMES = frozenset(
         "target",
     }
 )
-#: Database directories: a server refuses to initialise one that is not empty.
+#: Database directories: a server refuses to initialise one that is not empty, so no log directory is suggested inside
+#: one.
 _DATABASE_DIRECTORIES = frozenset(
     map(
         components,
@@ -274,7 +275,7 @@ def probably_holds_application(directory: str) -> bool:
     and for the known directories of applications, but not for a directory that is named after logs.
     """
     parts = components(directory)
-    if parts in _APPLICATION_DIRECTORIES or is_database_directory(directory):
+    if parts == _VAR_LOG or is_database_directory(directory):
         return True
     if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH_NAMES:
         return False

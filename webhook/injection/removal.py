@@ -27,8 +27,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import NULL_SPELLING_MEMBER
-from webhook.injection.former_values import YAML_NULLS
+from webhook.injection.former_values import NULL_SPELLING_MEMBER, YAML_NULLS
 from webhook.injection.ownership import (
     has_our_form,
     has_sidecar_variables,

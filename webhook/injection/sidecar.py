@@ -34,6 +34,7 @@ from webhook.injection.volumes import Plan
 
 __all__ = ["PATCH_ERRORS", "build", "hides_token"]
 
+_TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME_NAME, "mountPath": TOKEN_PATH, "readOnly": True}
 #: Raised by jsonpatch for an operation that can't be applied: its own errors, and Python's for a value of another type.
 PATCH_ERRORS = (
     jsonpatch.JsonPatchException,
@@ -79,7 +80,7 @@ def build(
     container["securityContext"] = security_context(spec, profile, options, _log_containers(candidates, plan), findings)
     mounts += profile.mounts
     if hides_token(spec, profile):
-        mounts.append(TOKEN_MASK_MOUNT)
+        mounts.append(_TOKEN_MASK_MOUNT)
     container["volumeMounts"] = mounts
     if profile.patch:
         unpatched, container = container, _patched(container, profile)
@@ -88,10 +89,6 @@ def build(
     else:
         ensure_startable_user(container["securityContext"], spec, profile, options)
     return container
-
-
-#: Mounts the empty volume over the service account's token.
-TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME_NAME, "mountPath": TOKEN_PATH, "readOnly": True}
 
 
 def hides_token(spec: PodSpec, profile: Profile) -> bool:

@@ -1,4 +1,4 @@
-"""The verdict on a request: the response, and what the log, the metrics and ``explain`` show of it."""
+"""The verdict, the result of a review: the response, and what the log, the metrics and ``explain`` show of it."""
 
 from msgspec import Struct
 
@@ -12,10 +12,11 @@ __all__ = ["WARNING_LEAD", "Verdict", "unexamined_verdict"]
 
 #: Begins the warning that says why an injection was not done.
 WARNING_LEAD = "not injected: "
+_WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
 class Verdict(Struct):
-    """The result of a request, and why.
+    """The result of a review, and why.
 
     For a pod that was not injected, ``findings`` begins with the finding that decided it; otherwise it holds only
     warnings and notes.
@@ -25,8 +26,9 @@ class Verdict(Struct):
     configuration: Configuration
     reason: Reason
     findings: list[Finding]
-    #: The profile's name and revision; empty if a rule declined the pod.
+    #: The profile's name; empty if a rule declined the pod.
     profile_name: str = ""
+    #: The profile's revision; empty as the name is.
     revision: str = ""
     operations: list[Operation] = []
     #: Cache of :attr:`patch`.
@@ -113,9 +115,6 @@ class Verdict(Struct):
         if not response.allowed:
             response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
         return response
-
-
-_WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
 def unexamined_verdict(request: Request, reason: Reason, configuration: Configuration) -> Verdict:

@@ -1,4 +1,4 @@
-"""Types of volumes (the API's volume sources): to which an application can write its logs."""
+"""Types of volumes (the API's volume sources), and to which of them an application can write its logs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +60,8 @@ WRITABLE_TYPES = frozenset(
 #: persistentVolumeClaim, hostPath, nfs, all others    yes
 #: ==================================================  ===============
 _PERSISTENT_TYPES = WRITABLE_TYPES - {"emptyDir", "gitRepo", "ephemeral", "csi"}
+#: Types with content that Kubernetes writes.
+_READ_ONLY_TYPES = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 #: Types of shares.
 _SHARES = ("nfs", "cephfs", "glusterfs", "azureFile", "quobyte")
 #: CSI drivers of network shares, which other pods may have, too.
@@ -99,7 +101,7 @@ _DESCRIPTIONS = {
 
 def describe_type(volume_type: str) -> str:
     """Return a description of a type, for a message."""
-    return _DESCRIPTIONS.get(volume_type, f"a volume of kind {clean_untrusted(volume_type, 24)}")
+    return _DESCRIPTIONS.get(volume_type, f"a volume of type {clean_untrusted(volume_type, 24)}")
 
 
 def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
@@ -128,7 +130,7 @@ def outlives_pod(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> b
 
 
 def is_share(volume: Mapping[str, Any]) -> bool:
-    """Return whether the volume is a network share, the same one for every pod that has it, and no claim."""
+    """Return whether the volume is a network share, the same one for every pod that has it; never a claim."""
     csi = volume.get("csi")
     driver = csi.get("driver") if isinstance(csi, dict) else None
     return (isinstance(driver, str) and driver in SHARE_DRIVERS) or any(
@@ -147,10 +149,6 @@ def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     if not _READ_ONLY_TYPES.isdisjoint(key for key, value in volume.items() if value is not None):
         return True
     return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
-
-
-#: Volumes with content that Kubernetes writes.
-_READ_ONLY_TYPES = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _holds_no_logs(csi: Any) -> bool:

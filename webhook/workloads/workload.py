@@ -10,7 +10,7 @@ import jsonpatch
 import msgspec
 
 from webhook.documents import Document, Position, written_at
-from webhook.injection.former_values import note_former_values
+from webhook.injection.former_values import record_former_values
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import Kept, remove
@@ -109,7 +109,7 @@ class Workload(Object):
         if self.claims and added and not isinstance(volumes, list):
             missing.append({"op": "add", "path": "/spec/volumes", "value": []})
         prefix = verdict.configuration.prefix
-        return self._mapped(note_former_values(self.template, [*missing, *operations], prefix, self._null_spelling))
+        return self._mapped(record_former_values(self.template, [*missing, *operations], prefix, self._null_spelling))
 
     def _null_spelling(self, path: Path) -> str:
         """Return how YAML has a null of the template written, or had it before the injection that was taken out."""
