@@ -12,7 +12,7 @@ remove an injection            two of these hold: it mounts a volume of ours in 
                                sidecar's variables, the status names it: what is removed must be ours
 =============================  ==============================================================================
 
-The first row is :func:`is_sidecar`, the second ``removal._Remover.sidecars``.
+The first row is :func:`is_sidecar`, the second ``removal._Remover.find_sidecars``.
 """
 
 import re
