@@ -105,7 +105,7 @@ NEVER_STARTS = {
     ),
     "a fixed place of the logs over the program": (
         {"logsMountPath": "/srv/tool", "sidecar": {"command": ["/srv/tool/run"]}},
-        ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; write a directory",
+        ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; choose another directory",
     ),
     "around the token by the patch": (
         operations(add("/volumeMounts/-", {"name": "pillion-state", "mountPath": "/var", "readOnly": True})),

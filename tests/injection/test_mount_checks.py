@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from webhook.injection.mount_checks import MountPlace, check_hiding_mounts, check_mounts, mount_places
-from webhook.schema import Path
+from webhook.json_values import Path
 
 
 class Reports(list[tuple[str, str]]):

@@ -581,9 +581,8 @@ def test_the_place_of_a_volume_counts_those_that_have_no_name_of_their_own(befor
     """A volume without a name, or with another's, has a place in the list."""
     pod = injected_shop()
     pod["spec"]["containers"][1]["volumeMounts"].append({"name": "pillion-logs-1", "mountPath": "/read"})
+    index = [volume["name"] for volume in pod["spec"]["volumes"]].index("pillion-logs-1") + 1
     pod["spec"]["volumes"].insert(0, before)
-    index = len(pod["spec"]["volumes"]) - 1
-    assert pod["spec"]["volumes"][index]["name"] == "pillion-logs-1"
     assert [found.path for found in remove(pod, CONFIGURATION).kept] == [("spec", "volumes", index)]
 
 

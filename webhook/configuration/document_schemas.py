@@ -14,6 +14,7 @@ from webhook.injection.container_schema import (
 )
 from webhook.injection.dns_labels import DNS_LABEL
 from webhook.injection.paths import PATH_MAX, components, normalised_path
+from webhook.json_values import Path
 from webhook.schema import (
     ANYTHING,
     BOOL,
@@ -21,7 +22,6 @@ from webhook.schema import (
     ListOf,
     MapOf,
     Object,
-    Path,
     Report,
     Scalar,
     Schema,

@@ -32,7 +32,7 @@ from webhook.injection.profile import (
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import quote_untrusted
 from webhook.injection.volume_types import is_volume_read_only
-from webhook.schema import Path
+from webhook.json_values import Path
 
 __all__ = ["profile"]
 

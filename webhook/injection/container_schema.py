@@ -15,13 +15,13 @@ from webhook.injection.mount_checks import TERMINATION_LOG, MountPlace, check_hi
 from webhook.injection.paths import PATH_MAX, components
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.variables import references
+from webhook.json_values import Path
 from webhook.schema import (
     BOOL,
     STRING,
     ListOf,
     MapOf,
     Object,
-    Path,
     Report,
     Scalar,
     Schema,

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webhook.injection.paths import PROGRAM_DIRECTORIES, Components, Directories, mount_points
-from webhook.schema import Path, Report
+from webhook.json_values import Path
+from webhook.schema import Report
 
 __all__ = ["TERMINATION_LOG", "MountPlace", "check_hiding_mounts", "check_mounts", "mount_places"]
 

@@ -28,16 +28,16 @@ class Outcome(StrEnum):
     def from_reason(cls, reason: Reason, *, strict: bool, shadow: bool) -> Self:
         """Return the outcome of a review that ends with this reason.
 
-        ===============================================  ==================
+        ===============================================  ===========================
         reason                                           outcome
-        ===============================================  ==================
+        ===============================================  ===========================
         the sidecar was added; in shadow mode            injected; shadowed
-        an invalid annotation, under ``strict``          denied
+        an invalid annotation, under ``strict``          denied, in shadow mode, too
         a deadline, a bug                                failed
         an invalid annotation, an impossible injection   not_injectable
         an unreadable pod                                not_injectable
         anything else                                    skipped
-        ===============================================  ==================
+        ===============================================  ===========================
         """
         if reason is Reason.INJECTED:
             return cls.SHADOWED if shadow else cls.INJECTED

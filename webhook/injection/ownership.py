@@ -1,18 +1,11 @@
-"""Which containers, volumes and variables of a pod are ours: the proofs, and which use needs which of them.
+"""Which containers, volumes and variables of a pod are ours: the proofs.
 
 A name alone is not a proof: anybody may choose it. The status annotation is the pod author's text, so it never makes
 anything ours that does not have our form.
 
-=============================  ==============================================================================
-to …                           a container with our name is ours if
-=============================  ==============================================================================
-leave a pod that is injected   it mounts a volume with one of our names, or has the sidecar's variables: a
-already as it is               second sidecar must never be added, not even beside one that was changed
-remove an injection            two of these hold: it mounts a volume of ours in our form, it has the
-                               sidecar's variables, the status names it: what is removed must be ours
-=============================  ==============================================================================
-
-The first row is :func:`is_sidecar`, the second ``removal._Remover.find_sidecars``.
+A pod is left as it is if :func:`is_sidecar` says so of a container: a second sidecar must never be added, not even
+beside one that was changed. To remove a container takes more, as what is removed must be ours: see the table of
+:mod:`webhook.injection.removal`.
 """
 
 import re

@@ -38,7 +38,7 @@ def find_targets(candidates: Sequence[Candidate], entries: Sequence[LogEntry]) -
         if entry.container:
             named.add(entry.directory_parts)
     if len(directories) * len(candidates) > MAX_TARGETS:
-        problem = f"the logs are in {len(directories)} directories of {len(candidates)} containers, which is too many"
+        problem = f"the logs are in {len(directories)} directories in {len(candidates)} containers, which is too many"
         raise too_many_logs(problem)
     found = []
     for directory, entries_here in directories.items():
