@@ -19,7 +19,7 @@ from webhook.injection.review import parse_object_review
 from webhook.untrusted_text import visible
 from webhook.workloads.applied import MAX_BYTES, MAX_DEPTH, MAX_TEMPLATES, TITLE_LENGTH, Lint, LintResult, lint
 from webhook.workloads.misplaced import MAX_COMPARED, MAX_KEYS, keys_of
-from webhook.workloads.objects import ManifestReason, Severity
+from webhook.workloads.objects import ManifestReason, RemarkSeverity
 from webhook.workloads.reports import examine
 from webhook.workloads.templates import KUBERNETES
 
@@ -317,7 +317,7 @@ def in_a_file(value: dict[str, Any], configuration: Configuration, *, opted_in: 
         f"{clean_untrusted(report.item.title, TITLE_LENGTH)}: {visible(remark.text)}"
         for report in reports
         for remark in report.remarks_for(strict=False)
-        if remark.severity is not Severity.NOTE
+        if remark.severity is not RemarkSeverity.NOTE
         and remark.reason not in (ManifestReason.WRONG_VERSION, ManifestReason.NOT_EDITED)
     )
 

@@ -48,7 +48,7 @@ def security_context(
         users.append(user)
     user = _user(profile, options, users, first_known_user, findings)
     group = source_context.runAsGroup if source_context.runAsGroup is not None else pod_context.runAsGroup
-    # a user that the pod sets without a group keeps the group of the image, as in the application's container
+    # a user that only the pod sets, without a group, keeps the group of the image, as in the application's container
     if group is None and (user is None or options.run_as_user == user):
         group = FALLBACK_GROUP
     if user is None:

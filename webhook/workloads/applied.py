@@ -13,7 +13,7 @@ from webhook.injection.review import ObjectRequest
 from webhook.json_values import as_list, as_mapping, at
 from webhook.untrusted_text import visible
 from webhook.workloads.misplaced import keys_of
-from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, group_of
+from webhook.workloads.objects import ManifestReason, Object, Remark, RemarkSeverity, group_of
 from webhook.workloads.reports import examine_object
 from webhook.workloads.templates import templates
 
@@ -81,7 +81,7 @@ def _lint(request: ObjectRequest, configuration: Configuration, *, namespace_opt
     remarks = [
         remark
         for remark in report.remarks_for(strict=False)
-        if remark.severity is not Severity.NOTE and remark.reason not in _OF_FILES
+        if remark.severity is not RemarkSeverity.NOTE and remark.reason not in _OF_FILES
     ]
     if not remarks:
         return Lint(LintResult.CLEAN, item.title)
@@ -128,6 +128,6 @@ def _ours(item: Object, prefix: str) -> tuple[Any, ...]:
 
 
 def _line(item: Object, remark: Remark) -> str:
-    text = f"its pods are refused: {remark.text}" if remark.severity is Severity.ERROR else remark.text
+    text = f"its pods are refused: {remark.text}" if remark.severity is RemarkSeverity.ERROR else remark.text
     # kubectl prints a warning before the name of its object, and the same text only once
     return f"{clean_untrusted(item.title, TITLE_LENGTH)}: {visible(text)}"
