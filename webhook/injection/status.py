@@ -61,9 +61,9 @@ def parse_status(annotations: Mapping[str, Any], prefix: str) -> Status | None:
 def other_installation(
     annotations: Mapping[str, Any], prefix: str, sidecars: Collection[str]
 ) -> tuple[str, Status] | None:
-    """Return prefix and status of another installation that added one of the sidecars; None if there is none.
+    """Return the prefix and the status of another installation that added one of ``sidecars``; None if there is none.
 
-    Then our status can't be read, and the other one names a container of ``sidecars``.
+    It did if its status names one of them, and ours is missing or can't be read.
     """
     if parse_status(annotations, prefix) is not None:
         return None

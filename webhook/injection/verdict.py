@@ -28,7 +28,7 @@ class Verdict(Struct):
     findings: list[Finding]
     #: The profile's name; empty if a rule declined the pod.
     profile_name: str = ""
-    #: The profile's revision; empty as the name is.
+    #: The profile's revision; empty where the name is.
     revision: str = ""
     operations: list[Operation] = []
     #: Cache of :attr:`patch`.
@@ -69,7 +69,7 @@ class Verdict(Struct):
     def warnings(self) -> list[str]:
         """Return the admission warnings."""
         prefix = self.configuration.prefix
-        # a pod whose sidecar has lost its restartPolicy has one
+        # a pod whose sidecar has lost its restartPolicy does have a sidecar
         led = not self.injected and self.allowed and self.reason is not Reason.LOST_RESTART_POLICY
         lead = WARNING_LEAD if led else ""
         # only the first finding is why the pod was not injected
