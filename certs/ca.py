@@ -17,7 +17,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import pem
 
-__all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "LeafPair", "UnsupportedKeyError", "renewal_time"]
+__all__ = [
+    "BACKDATING",
+    "CA",
+    "CA_LIFETIME",
+    "LEAF_LIFETIME",
+    "LeafPair",
+    "UnsupportedKeyError",
+    "renewal_time",
+]
 
 #: Long enough that a new CA reaches every trust bundle before the old one expires.
 CA_LIFETIME = timedelta(days=365)

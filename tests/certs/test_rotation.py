@@ -264,6 +264,7 @@ def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "broken"),
     [("ca.key", b""), ("ca.key", B.key_pem), ("ca.key", b"\xff"), ("next-ca.key", b"junk")],
+    ids=["none", "another's", "bytes", "text"],
 )
 def test_a_ca_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
     """Its leaves are about."""

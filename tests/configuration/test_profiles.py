@@ -63,7 +63,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         *(
             (
                 profile(logsMountPath=path),
-                f"profiles.own.logsMountPath: nothing can be mounted at {path}; write a directory",
+                f"profiles.own.logsMountPath: nothing can be mounted at {path}; choose another directory",
             )
             for path in ("/proc/x", "/sys", "/dev/shm", "/etc", "/etc/hosts", "/usr/bin", "/run/secrets/x")
         ),
@@ -118,7 +118,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         (profile(logsMountPath="/proc/x"), "profiles.own.logsMountPath: nothing can be mounted at /proc/x"),
         (
             profile(logsMountPath="/srv", sidecar={"workingDir": "/srv/tool/run"}),
-            "profiles.own.logsMountPath: /srv lies around workingDir, which can't be made in it; write another",
+            "profiles.own.logsMountPath: /srv lies around workingDir, which can't be made in it; choose another",
         ),
         (
             profile(sidecar={"terminationMessagePath": "/pillion/logs/x"}),

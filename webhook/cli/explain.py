@@ -34,7 +34,7 @@ from webhook.injection.log_sources import LogSource
 from webhook.injection.reading_start import start_in_words
 from webhook.injection.reasons import Reason
 from webhook.injection.verdict import WARNING_LEAD
-from webhook.workloads.objects import Remark, Severity, dotted
+from webhook.workloads.objects import Remark, RemarkSeverity, dotted
 from webhook.workloads.reports import Report, Review
 
 __all__ = ["add_arguments", "as_json", "run"]
@@ -178,7 +178,7 @@ def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[
     yield from (f"    {visible(line)}" for line in _additions(review))
     for remark in remarks:
         # the rule that objects has said it already
-        if remark is not decisive or remark.severity is Severity.ERROR:
+        if remark is not decisive or remark.severity is RemarkSeverity.ERROR:
             yield _remark(remark, workload.document.source, paint)
     for note in _notes(review):
         yield f"  {paint('note:', DIM)} {visible(note)}"

@@ -29,10 +29,10 @@ def webhook_app(service: ReviewService) -> "Application":
     """Return the application that answers admission reviews."""
     return Application(
         {
-            MUTATE_PATH: ReviewEndpoint(service, service.review, opted_in=False),
-            MUTATE_PATH + OPTED_IN_SUFFIX: ReviewEndpoint(service, service.review, opted_in=True),
-            LINT_PATH: ReviewEndpoint(service, service.lint, opted_in=False),
-            LINT_PATH + OPTED_IN_SUFFIX: ReviewEndpoint(service, service.lint, opted_in=True),
+            MUTATE_PATH: ReviewEndpoint(service, service.review, namespace_opted_in=False),
+            MUTATE_PATH + OPTED_IN_SUFFIX: ReviewEndpoint(service, service.review, namespace_opted_in=True),
+            LINT_PATH: ReviewEndpoint(service, service.lint, namespace_opted_in=False),
+            LINT_PATH + OPTED_IN_SUFFIX: ReviewEndpoint(service, service.lint, namespace_opted_in=True),
         }
     )
 

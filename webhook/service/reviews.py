@@ -56,7 +56,7 @@ class HttpResponse(NamedTuple):
 class Handler(Protocol):
     """Returns the response to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
 
-    def __call__(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpResponse:
+    def __call__(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
         """Return the response."""
 
 
@@ -74,12 +74,12 @@ class ReviewService:
         self.buffered = 0
         metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
-    def review(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpResponse:
+    def review(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
         """Return the decision on a pod.
 
         Raises :class:`ReviewError` if the body is not a review, or if there is no configuration.
         """
-        request = parse_review(body, namespace_opted_in=opted_in)
+        request = parse_review(body, namespace_opted_in=namespace_opted_in)
         configuration = self._configuration()
         try:
             if past_deadline:
@@ -90,11 +90,15 @@ class ReviewService:
             verdict.error = error
             return _review_response(verdict)
 
-    def lint(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpResponse:
+    def lint(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
         """Return what to tell the author of an object, which is always allowed. Raises as :meth:`review`."""
         request = parse_object_review(body)
         configuration = self._configuration()
-        lint = Lint(LintResult.FAILED) if past_deadline else applied.lint(request, configuration, opted_in=opted_in)
+        lint = (
+            Lint(LintResult.FAILED)
+            if past_deadline
+            else applied.lint(request, configuration, namespace_opted_in=namespace_opted_in)
+        )
         response = Response(request.uid, allowed=True, warnings=list(lint.warnings) or None)
         return HttpResponse(200, encode_review(request, response), LintedRequest(request, lint))
 
@@ -178,10 +182,10 @@ class ReviewService:
 class ReviewEndpoint:
     """The ASGI application of one webhook entry's path."""
 
-    def __init__(self, service: ReviewService, handler: Handler, *, opted_in: bool) -> None:
+    def __init__(self, service: ReviewService, handler: Handler, *, namespace_opted_in: bool) -> None:
         self._service = service
         self._handler = handler
-        self._opted_in = opted_in
+        self._namespace_opted_in = namespace_opted_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -191,7 +195,7 @@ class ReviewEndpoint:
         try:
             body = await self._read(scope, receive)
             past_deadline = time.monotonic() - started >= _decision_time_limit(scope["query_string"])
-            response = self._handler(body, opted_in=self._opted_in, past_deadline=past_deadline)
+            response = self._handler(body, namespace_opted_in=self._namespace_opted_in, past_deadline=past_deadline)
         except ReviewError as error:
             response = _error_response(error)
         except ClientDisconnected:
