@@ -218,12 +218,12 @@ impl Follower {
     /// Print until SIGTERM.
     pub fn run(&mut self, signals: &Signals) {
         let mut next_look = Instant::now();
-        let mut signalled = false;
+        // what the last wait says of signals; while there is much to print nobody waits
+        let mut signalled = None;
         loop {
             let now = Instant::now();
             let due = now >= next_look;
-            // while there is much to print nobody waits
-            if (signalled || due) && signals.came() && self.phase == Phase::Running {
+            if signalled.take().unwrap_or(due) && signals.came() && self.phase == Phase::Running {
                 self.begin_end();
                 next_look = now + self.interval();
             } else if due {
@@ -256,7 +256,7 @@ impl Follower {
                 Phase::OnceMore(then) if pumped != Pumped::Busy => next_look.min(then),
                 _ => next_look,
             };
-            signalled = self.wait(signals, until, pumped == Pumped::Busy);
+            signalled = Some(self.wait(signals, until, pumped == Pumped::Busy));
         }
     }
 
