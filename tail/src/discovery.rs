@@ -69,7 +69,7 @@ struct Folder {
     again: bool,
     /// Its time has no fraction of a second: until then another change may not show.
     coarse_until: Option<Instant>,
-    /// The number of the last listing; what was not in that is gone.
+    /// The number of the last whole listing; what was not in that, and in none since, is gone.
     generation: u64,
     /// Symlinks among its files, and what they led to.
     links: Vec<(Vec<u8>, Option<Id>)>,
@@ -155,12 +155,12 @@ impl Discovery {
         self.by_path.is_empty()
     }
 
-    /// Say whether a file that was in a folder at a listing was there at the last one, too.
+    /// Say whether a file that was in a folder at a listing was there at the last whole one, too.
     #[must_use]
     pub fn is_current(&self, folder: u32, generation: u64) -> bool {
         self.folders
             .get(folder as usize)
-            .is_some_and(|one| one.as_ref().is_some_and(|one| one.generation == generation))
+            .is_some_and(|one| one.as_ref().is_some_and(|one| one.generation <= generation))
     }
 
     /// List a folder at the next look whether it changes or not.
@@ -233,7 +233,7 @@ impl Discovery {
             seen: None,
             again: false,
             coarse_until: None,
-            generation: 0,
+            generation: self.generation + 1,
             links: Vec::new(),
         };
         let number = self.free.pop().unwrap_or(self.folders.len() as u32);
@@ -312,7 +312,7 @@ impl Discovery {
         };
         self.generation += 1;
         let generation = self.generation;
-        folder.generation = generation;
+        let mut whole = true;
         self.links -= folder.links.len();
         self.folder_bytes -= link_cost(&folder.links);
         folder.links.clear();
@@ -326,7 +326,7 @@ impl Discovery {
         let mut entries = RawDir::new(&descriptor, &mut space);
         while let Some(entry) = entries.next() {
             let Ok(entry) = entry else {
-                folder.again = true;
+                (folder.again, whole) = (true, false);
                 break;
             };
             self.names_read += 1;
@@ -393,13 +393,19 @@ impl Discovery {
                 }
             }
         }
+        if whole {
+            folder.generation = generation;
+        }
         self.folders[number as usize] = Some(folder);
     }
 
     /// Look for files that arguments name in a folder that can't be listed.
     fn name_by_name(&mut self, number: u32, folder: &mut Folder, found: &mut Vec<Found>) {
         self.generation += 1;
-        folder.generation = self.generation;
+        // what globs mean may be there all the same
+        if folder.patterns.iter().all(|&one| self.patterns[one].literal().is_some()) {
+            folder.generation = self.generation;
+        }
         for &one in &folder.patterns {
             let Some(name) = self.patterns[one].literal() else { continue };
             let path = [folder.path.as_slice(), b"/", name].concat();
