@@ -296,6 +296,11 @@ impl Journal {
         self.file.is_none() || self.length > SMALL.max(2 * self.whole)
     }
 
+    /// Write everything the next time.
+    pub fn outdate(&mut self) {
+        self.file = None;
+    }
+
     /// Append records.
     ///
     /// # Errors
