@@ -11,7 +11,7 @@ use super::{Follower, Neighbour, Phase, Place};
 use crate::checkpoint::{Known, Position, Record, hash};
 use crate::complaints::shown;
 use crate::discovery::Found;
-use crate::file::{CONTEXT, Followed, agree, end_of_lines};
+use crate::file::{CONTEXT, Followed, agree, end_of_lines, may_hold};
 use crate::options::Start;
 use crate::pattern::name_at;
 use crate::rotation::{number, origins};
@@ -125,12 +125,25 @@ impl Follower {
             let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&folder)) else { continue };
             for entry in entries.flatten().filter(|entry| missing.contains_key(&entry.ino())) {
                 let path = [&folder, entry.file_name().as_bytes()].concat();
-                if let Ok(stat) = Stat::of_path(&path) {
+                let position = missing[&entry.ino()];
+                if let Some(stat) = self.find(&path, position) {
                     let (name, generation, wanted, is_link) = (folder.len(), 0, false, false);
                     found.push(Found { path, name, folder: u32::MAX, generation, stat, wanted, is_link });
                 }
             }
         }
+    }
+
+    /// Return what a path leads to, if it may be the file of a position, which has its number: without a birth time the
+    /// bytes before the position tell.
+    fn find(&self, path: &[u8], position: &Position) -> Option<Stat> {
+        let stat = Stat::of_path(path).ok()?;
+        if stat.born != 0 {
+            return Some(stat);
+        }
+        let (file, stat) = self.volumes.open(path).ok()?;
+        let known = Followed::new(&stat, path, 0, position.at, position.context);
+        (position.at > 0 && known.is_continued_by(&file, stat.size)).then_some(stat)
     }
 
     /// Begin to read new files, those that were rotated first.
@@ -217,7 +230,11 @@ impl Follower {
                 }
                 // a few bytes may be those of any two files that follow each other
                 let large = one.stat.size >= CONTEXT;
-                if stream.files.iter().any(|file| (large || is_in_place(file)) && self.is_copy(one, file)) {
+                if stream
+                    .files
+                    .iter()
+                    .any(|file| (large || is_in_place(file)) && self.is_copy(one, file, origin.certain))
+                {
                     return Place::CopyOf;
                 }
                 if !in_place {
@@ -241,7 +258,7 @@ impl Follower {
     }
 
     /// Say whether a new file is a copy of one that we follow, or becomes one.
-    pub(super) fn is_copy(&self, one: &Found, file: &Followed) -> bool {
+    pub(super) fn is_copy(&self, one: &Found, file: &Followed, certain: bool) -> bool {
         let closed = if file.descriptor.is_none() { self.volumes.open(&file.path).ok() } else { None };
         let closed = closed.filter(|(_, stat)| stat.id == file.id).map(|(descriptor, _)| descriptor);
         let Some(ours) = file.descriptor.as_ref().or(closed.as_ref()) else { return false };
@@ -254,7 +271,7 @@ impl Follower {
         if file.at > 0 {
             file.is_continued_by(&other, stat.size)
         } else {
-            stat.size >= file.growth.size && stat.modified >= file.growth.modified
+            may_hold(&stat, if file.shrunk { &file.whole } else { &file.growth }, certain)
         }
     }
 
@@ -343,9 +360,11 @@ impl Neighbour {
     /// Say whether it may be this file, which has its number: where no birth times are kept, one whose name does not come
     /// from the same name is none that we know.
     fn may_be(&self, one: &Found) -> bool {
+        if one.stat.born != 0 || self.path.is_empty() || self.path == one.path {
+            return true;
+        }
         let (before, now) = (origins(&self.path[name_at(&self.path)..]), origins(&one.path[one.name..]));
-        let is_known = one.stat.born != 0 || self.path.is_empty() || self.path == one.path;
-        is_known || before.iter().any(|origin| now.contains(origin))
+        before.iter().any(|origin| now.contains(origin))
     }
 }
 
