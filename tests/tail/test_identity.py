@@ -60,7 +60,7 @@ class TestUsedAgain:
 
 @pytest.fixture
 def without_birth_times(start: Start, logs: Path, tmp_path: Path) -> Iterator[Start]:
-    """Keep log files in a file system without birth times, whose times are whole seconds; return what starts sidecars."""
+    """Keep log files where times are whole seconds and no birth times; return what starts sidecars."""
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(8 << 20)

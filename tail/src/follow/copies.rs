@@ -76,7 +76,7 @@ impl Follower {
                 None if !goes_on => continue,
                 // a backup, made before: this one has all of it
                 Some((_, before, of)) if of.size <= stat.size && agree(before, &descriptor, of.size) => {
-                    drop(copies.pop())
+                    drop(copies.pop());
                 }
                 // a neighbour that is written, too
                 Some((before, ..)) if !alike(before, &path) => continue,
