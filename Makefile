@@ -32,7 +32,7 @@ COVERAGE = $(if $(PYTEST),,--cov --cov-report=)
 export UV_SYSTEM_CERTS ?= true
 # The tests start Python a thousand times: what it compiles is kept, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
-# tail/ is built by cargo, into a folder beside the other programs that tests build.
+# tail/ is built by cargo, into a directory beside the other programs that tests build.
 CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
 CARGO_TARGET_DIR ?= $(or $(PILLION_TEST_CACHE),$(HOME)/.cache/pillion-tests)/tail-checks
 without_cargo = echo "make: left out: $(1); there is no cargo (on Debian or Ubuntu: apt-get install cargo)"

@@ -1,4 +1,4 @@
 """Pillion's certificates, made, verified and renewed; and what keeper and server share: the log, durations, files.
 
-Nothing here knows anything of the webhook.
+Nothing here imports the package ``webhook``.
 """

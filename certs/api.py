@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 __all__ = [
-    "SERVICE_ACCOUNT_FOLDER",
+    "SERVICE_ACCOUNT_DIRECTORY",
     "ApiConnection",
     "ApiError",
     "ApiResponse",
@@ -23,8 +23,8 @@ __all__ = [
     "UnreachableError",
 ]
 
-#: The folder in which the kubelet puts a pod's token and the API server's CA.
-SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+#: The directory in which the kubelet puts a pod's token and the API server's CA.
+SERVICE_ACCOUNT_DIRECTORY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _OK = frozenset({200, 201})
 
@@ -43,8 +43,8 @@ class StatusError(ApiError):
     def __init__(self, status: int, message: str, api_server_time: datetime) -> None:
         super().__init__(message)
         self.status = status
+        #: From the header ``Date``.
         self.api_server_time = api_server_time
-        """From the header ``Date``."""
 
     @property
     def not_found(self) -> bool:
@@ -61,8 +61,8 @@ class ApiResponse(NamedTuple):
     """The API server's response."""
 
     document: Any
+    #: From the header ``Date``.
     api_server_time: datetime
-    """From the header ``Date``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +71,25 @@ class ApiServer:
 
     host: str
     port: int
-    account_folder: Path = SERVICE_ACCOUNT_FOLDER
-    """A folder with ``token`` and ``ca.crt``: read for each connection, because the kubelet replaces both."""
+    #: A directory with ``token`` and ``ca.crt``: read for each connection, because the kubelet replaces both.
+    account_directory: Path = SERVICE_ACCOUNT_DIRECTORY
+    #: For everything that is done with one connection, from name resolution to the last response; in seconds.
     time_limit: float = 10.0
-    """For everything that is done with one connection, from name resolution to the last response; in seconds."""
 
     @classmethod
-    def in_cluster(cls, environment: Mapping[str, str], account_folder: Path = SERVICE_ACCOUNT_FOLDER) -> Self:
+    def in_cluster(cls, environment: Mapping[str, str], account_directory: Path = SERVICE_ACCOUNT_DIRECTORY) -> Self:
         """Return the API server of this pod's cluster. Raises KeyError, naming the variable, outside a pod."""
-        return cls(environment["KUBERNETES_SERVICE_HOST"], int(environment["KUBERNETES_SERVICE_PORT"]), account_folder)
+        host, port = environment["KUBERNETES_SERVICE_HOST"], int(environment["KUBERNETES_SERVICE_PORT"])
+        return cls(host, port, account_directory)
 
     @contextmanager
     def connect(self) -> Iterator["ApiConnection"]:
         """Yield a connection for some requests; :class:`UnreachableError` where the account can't be read."""
         try:
-            context = ssl.create_default_context(cafile=str(self.account_folder / "ca.crt"))
-            token = (self.account_folder / "token").read_text().strip()
+            context = ssl.create_default_context(cafile=str(self.account_directory / "ca.crt"))
+            token = (self.account_directory / "token").read_text().strip()
         except (OSError, ValueError) as error:
-            raise UnreachableError(f"the service account in {self.account_folder} can't be read: {error}") from None
+            raise UnreachableError(f"the service account in {self.account_directory} can't be read: {error}") from None
         https = _HTTPSConnection(self.host, self.port, context, self.time_limit)
         connection = ApiConnection(https, token)
         watchdog = threading.Timer(self.time_limit, https.shutdown)

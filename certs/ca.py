@@ -17,7 +17,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import pem
 
-__all__ = ["BACKDATING", "CA", "CA_LIFETIME", "LEAF_LIFETIME", "LeafPair", "UnsupportedKeyError", "is_due_for_renewal"]
+__all__ = [
+    "BACKDATING",
+    "CA",
+    "CA_LIFETIME",
+    "LEAF_LIFETIME",
+    "LeafPair",
+    "UnsupportedKeyError",
+    "renewal_time",
+]
 
 #: Long enough that a new CA reaches every trust bundle before the old one expires.
 CA_LIFETIME = timedelta(days=365)
@@ -140,13 +148,15 @@ class CA:
         return _pem(self.key)
 
 
-def is_due_for_renewal(certificate: x509.Certificate, now: datetime) -> bool:
-    """Return whether two thirds of a certificate's lifetime are over, so that it should be renewed.
+def renewal_time(certificate: x509.Certificate, lifetime: timedelta = timedelta.max) -> datetime:
+    """Return when a certificate is due: after two thirds of its lifetime, or of ``lifetime`` if that is shorter.
 
-    For local certificates only: a keeper uses :mod:`certs.rotation`, which counts without the backdating.
+    The lifetime is counted without the hour of backdating, which exceeds lifetimes of seconds, as tests have them.
     """
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now >= start + (end - start) * RENEWAL_AT
+    end = certificate.not_valid_after_utc
+    # somebody else's certificate may be valid for less than an hour
+    issued = min(certificate.not_valid_before_utc + BACKDATING, end)
+    return issued + min(end - issued, lifetime) * RENEWAL_AT
 
 
 def _builder(

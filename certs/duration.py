@@ -21,5 +21,5 @@ def seconds(text: str) -> float:
         total += float(part[1]) * UNITS[part[2]]
         end = part.end()
     if not text or end != len(text):
-        raise ValueError('not a duration; write a number and a unit, as "15s", "1m30s" or "250ms"')
+        raise ValueError('not a duration; write a number and a unit, such as "15s", "1m30s" or "250ms"')
     return total

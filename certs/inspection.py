@@ -20,17 +20,17 @@ __all__ = ["CertificateInfo", "InspectionProblem", "Item", "KeyInfo", "certifica
 class CertificateInfo:
     """The properties of a certificate."""
 
+    #: The subject; if it is empty, the alternative names.
     name: str
-    """The subject; if it is empty, the alternative names."""
     names: tuple[str, ...]
     issuer: str
     not_before: datetime
     not_after: datetime
     is_ca: bool
+    #: SHA-256 of the whole certificate, in hexadecimal.
     fingerprint: str
-    """SHA-256 of the whole certificate, in hexadecimal."""
+    #: DER; a private key with the same public key belongs to this certificate.
     public_key: bytes
-    """DER; a private key with the same public key belongs to this certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class KeyInfo:
     """The public properties of a private key."""
 
     algorithm: str
+    #: DER.
     public_key: bytes
-    """DER."""
 
 
 @dataclass(frozen=True, slots=True)

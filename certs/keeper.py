@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
-from certs import duration, shared_folder
+from certs import duration, shared_directory
 from certs.api import ApiError, ApiServer, StatusError, UnreachableError
 from certs.leadership import Leadership
 from certs.log_limiter import LogLimiter
@@ -33,7 +33,7 @@ from certs.rotation import (
     WriteSecret,
     next_step,
 )
-from certs.shared_folder import STEP_KINDS, FailureKind, SharedFolder
+from certs.shared_directory import FailureKind, SharedDirectory, StepKind
 from certs.store import ObjectNames, Store
 from certs.verify import FaultKind, SourceNames, UnusablePairError, verify
 
@@ -52,21 +52,21 @@ MESSAGE_LENGTH = 1024
 class Intervals:
     """How often a keeper reconciles, and for how long its observations count; derived from the settings."""
 
+    #: The delay between two reconciliations.
     poll: timedelta
-    """The delay between two reconciliations."""
+    #: The delay after a step, and while there is no leaf yet.
     after_step: timedelta
-    """The delay after a step, and while there is no leaf yet."""
+    #: The longest delay between two reconciliations while they fail.
     max_backoff: timedelta
-    """The longest delay between two reconciliations while they fail."""
+    #: How long a Lease is held after its last renewal.
     lease_duration: timedelta
-    """How long a Lease is held after its last renewal."""
+    #: How long a server is ready after its keeper last read the Secret: less than ``ca_overlap``.
     freshness: timedelta
-    """How long a server is ready after its keeper last read the Secret: less than ``ca_overlap``."""
+    #: How long after a leaf's notBefore a server becomes ready, and how long before its notAfter it ceases to be.
     validity_margin: timedelta
-    """How long after a leaf's notBefore a server becomes ready, and how long before its notAfter it ceases to be."""
 
     @classmethod
-    def of(cls, settings: RotationSettings) -> "Intervals":
+    def from_settings(cls, settings: RotationSettings) -> "Intervals":
         """Return the intervals for these settings."""
         poll = min(timedelta(seconds=10), settings.ca_propagation_delay / 5)
         return cls(
@@ -90,27 +90,27 @@ class Keeper:
         api_server: ApiServer,
         objects: ObjectNames,
         settings: RotationSettings,
-        folder: SharedFolder,
+        directory: SharedDirectory,
         *,
         identity: str,
         log: Log,
-        clock: Callable[[], float] = monotonic,
+        log_clock: Callable[[], float] = monotonic,
     ) -> None:
         self._api_server = api_server
         self._objects = objects
         self._settings = settings
-        self._intervals = Intervals.of(settings)
-        self._folder = folder
+        self._intervals = Intervals.from_settings(settings)
+        self._directory = directory
         self._log = log
-        self._log_limiter = LogLimiter(clock)
+        self._log_limiter = LogLimiter(log_clock)
         self._leadership = Leadership(identity, self._intervals.lease_duration)
         self._stopwatch = Stopwatch()
         self._consecutive_failures = 0
         self._consecutive_steps = 0
+        #: The pair in the shared directory; None until this process has written one.
         self._written_pair: bytes | None = None
-        """The pair in the shared folder; None until this process has written one."""
         # what an earlier process of this container wrote is still true; its times are not extended
-        self._status = replace(folder.read_status(), may_rotate=False)
+        self._status = replace(directory.read_status(), may_rotate=False)
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until ``stop`` is set."""
@@ -135,7 +135,7 @@ class Keeper:
             delay = min(step.delay, self._intervals.poll if self._written_pair else self._intervals.after_step)
         else:
             self._consecutive_steps += 1
-            kind = _KINDS[type(step)]
+            kind = _STEP_KINDS[type(step)]
             self._status = replace(self._status, steps=_incremented(self._status.steps, kind))
             self._log.info("step", kind=kind, message=step.reason)
             self._log_limiter.reset("waiting")
@@ -162,10 +162,13 @@ class Keeper:
             return step
 
     def _observe_and_write_pair(self, store: Store, *, may_rotate: bool) -> tuple[Observed, str]:
-        """Read the objects, and write the pair for the server; return why there is none, too."""
+        """Read the objects and write the pair for the server.
+
+        Return what was read, and why there is no usable pair (empty if there is one).
+        """
         self._status = replace(self._status, may_rotate=may_rotate)
         observed = store.observe(include_webhook_configurations=may_rotate)
-        return observed, self._serve_pair(observed)
+        return observed, self._write_pair(observed)
 
     def _claim_lease(self, store: Store) -> bool:
         """Claim or renew the Lease; return whether this process may rotate.
@@ -173,12 +176,12 @@ class Keeper:
         Raises :class:`_ClockSkewError`, with the Lease released, if our clock and the API server's differ too much.
         """
         try:
-            lease = store.lease()
+            lease = store.read_or_create_lease()
             now = datetime.now(UTC)
-            if abs(now - lease.api_server_time) > self._settings.max_clock_skew:
+            if skew := self._settings.clock_skew_error(now, lease.api_server_time):
                 # a replica whose clock is right may rotate instead
                 self._leadership.release(store, lease)
-                raise _ClockSkewError(f"this clock says {now:%FT%TZ}, the API server's {lease.api_server_time:%FT%TZ}")
+                raise _ClockSkewError(skew)
             may_rotate = self._leadership.claim(store, lease, timedelta(seconds=monotonic()))
         except StatusError as error:
             if error.conflict:
@@ -189,14 +192,14 @@ class Keeper:
         self._log_limiter.reset("Lease")
         return may_rotate
 
-    def _serve_pair(self, observed: Observed) -> str:
+    def _write_pair(self, observed: Observed) -> str:
         """Write the Secret's pair for the server if it is valid, and set until when it may be served.
 
         Return why it is not valid; an empty string if it is.
         """
         data = observed.secret.data if observed.secret is not None else {}
         pair_pem = data.get("tls.crt", b""), data.get("tls.key", b"")
-        boot_seconds = shared_folder.seconds_since_boot()
+        boot_seconds = shared_directory.seconds_since_boot()
         fresh_until = boot_seconds + self._intervals.freshness.total_seconds()
         try:
             leaf = verify(
@@ -211,7 +214,7 @@ class Keeper:
             return "there is no Secret" if observed.secret is None else str(error)
         joined = b"".join(pair_pem)
         if joined != self._written_pair:
-            self._folder.write_pair(*pair_pem)
+            self._directory.write_pair(*pair_pem)
             self._written_pair = joined
             self._log.info("leaf written", fingerprint=leaf.fingerprint, not_after=f"{leaf.not_after:%FT%TZ}")
         margin = self._intervals.validity_margin.total_seconds()
@@ -245,13 +248,13 @@ class Keeper:
 
     def _write_status(self) -> None:
         try:
-            self._folder.write_status(self._status)
+            self._directory.write_status(self._status)
         except OSError as error:
-            message = f"{self._folder.path}: {error.strerror or error}"
-            if self._log_limiter.should_log("folder", message):
+            message = f"{self._directory.path}: {error.strerror or error}"
+            if self._log_limiter.should_log("directory", message):
                 self._log.error("status not written", message=message)
         else:
-            self._log_limiter.reset("folder")
+            self._log_limiter.reset("directory")
 
     def _log_change(self, log: Callable[..., None], topic: str, event: str, message: str) -> None:
         """Log the topic's message if the limiter allows it."""
@@ -263,7 +266,7 @@ class Keeper:
         try:
             with self._api_server.connect() as connection:
                 store = Store(connection, self._objects)
-                if self._leadership.release(store, store.lease()):
+                if self._leadership.release(store, store.read_or_create_lease()):
                     self._log.info("Lease released")
         except ApiError as error:
             self._log.warning("Lease not released", message=str(error))
@@ -273,7 +276,11 @@ class _ClockSkewError(Exception):
     """Our clock and the API server's disagree."""
 
 
-_KINDS: dict[type[Step], str] = dict(zip((CreateSecret, WriteSecret, ApplyBundles), STEP_KINDS, strict=True))
+_STEP_KINDS: dict[type[Step], StepKind] = {
+    CreateSecret: StepKind.CREATE_SECRET,
+    WriteSecret: StepKind.WRITE_SECRET,
+    ApplyBundles: StepKind.APPLY_BUNDLES,
+}
 
 
 def _classify(error: Exception) -> tuple[FailureKind, str]:
@@ -286,7 +293,7 @@ def _classify(error: Exception) -> tuple[FailureKind, str]:
         case _ClockSkewError():
             return FailureKind.CLOCK_SKEW, str(error)
         case OSError():
-            return FailureKind.FOLDER, f"the certificate can't be written for the server: {error.strerror or error}"
+            return FailureKind.DIRECTORY, f"the certificate can't be written for the server: {error.strerror or error}"
     # without its message, which might quote a key
     fields = traceback_fields(type(error), error.__traceback__)
     return FailureKind.UNEXPECTED_EXCEPTION, f"{fields['exception']} at {fields['trace']}"
@@ -325,12 +332,13 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         signal.signal(number, lambda *_: stop.set())
     form, level = LogFormat(options.log_format), LogLevel(options.log_level)
     with Log(sys.stdout.fileno(), form, level=level, field_length=MESSAGE_LENGTH) as log:
-        Keeper(api_server, objects, settings, SharedFolder(options.shared_folder), identity=identity, log=log).run(stop)
+        directory = SharedDirectory(options.shared_directory)
+        Keeper(api_server, objects, settings, directory, identity=identity, log=log).run(stop)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = RotationSettings(("-",))
+    defaults = RotationSettings(("-",))  # only its defaults are used
     parser = argparse.ArgumentParser(
         prog="python -m pillion.certs.keeper", description=(__doc__ or "").partition("\n")[0]
     )
@@ -346,7 +354,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--names", required=True, help="the host names by which the API server calls the server, separated by commas"
     )
-    parser.add_argument("--shared-folder", required=True, type=Path, help="the folder that is shared with the server")
+    parser.add_argument(
+        "--shared-directory", required=True, type=Path, help="the directory that is shared with the server"
+    )
     parser.add_argument("--log-format", choices=list(LogFormat), default=LogFormat.TEXT)
     parser.add_argument("--log-level", choices=list(LogLevel), default=LogLevel.INFO)
     for option, default, meaning in (

@@ -18,10 +18,10 @@ class Leadership:
 
     identity: str
     duration: timedelta
+    #: Holder and time of renewal, as they were observed last.
     _record: tuple[str, str] = ("", "")
-    """Holder and time of renewal, as they were observed last."""
+    #: When this record was observed first, on the monotonic clock.
     _unchanged_since: timedelta = timedelta()
-    """When this record was observed first, on the monotonic clock."""
 
     def claim(self, store: Store, lease: LeaseState, monotonic_now: timedelta) -> bool:
         """Take the Lease if it is free or expired, renew it if it is ours; return whether it is ours now.
@@ -41,7 +41,7 @@ class Leadership:
         """Release the Lease if it is ours; return whether it was."""
         if lease.holder != self.identity:
             return False
-        store.clear_holder(lease, self.duration)
+        store.write_holder(lease, "", self.duration)
         return True
 
     def _observe(self, lease: LeaseState, monotonic_now: timedelta) -> None:

@@ -40,7 +40,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import pem
-from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, RENEWAL_AT
+from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, renewal_time
 from certs.verify import SourceNames, UnusablePairError, verify
 
 __all__ = [
@@ -65,24 +65,25 @@ __all__ = [
 CA_PROPAGATION_DELAY = timedelta(minutes=5)
 #: After this time since a leaf was written, every ready server presents it. It takes seconds, but a server that can't
 #: read the Secret stays ready for three quarters of this time (see ``certs.keeper``). A day, so that a network policy
-#: that blocks all of them at night can wait until the morning; one more CA in a bundle costs nothing.
+#: that blocks them all at night can be repaired in the morning; one more CA in a bundle costs nothing.
 CA_OVERLAP = timedelta(days=1)
-#: At most this many CAs are retired from bundles: somebody's whole trust store does not fit into a Secret.
+#: At most this many CAs that only the bundles have are kept as retired; somebody's whole trust store does not fit into
+#: a Secret.
 MAX_RETIRED = 16
 
 
 @dataclass(frozen=True, slots=True)
 class RotationSettings:
-    """The operator's settings; ValueError if one rotation could not end before the next one begins."""
+    """The operator's settings; ValueError if they can't be used."""
 
+    #: The host names by which the API server calls the server.
     names: tuple[str, ...]
-    """The host names by which the API server calls the server."""
     ca_lifetime: timedelta = CA_LIFETIME
     leaf_lifetime: timedelta = LEAF_LIFETIME
     ca_propagation_delay: timedelta = CA_PROPAGATION_DELAY
     ca_overlap: timedelta = CA_OVERLAP
+    #: How much our clock and the API server's may differ.
     max_clock_skew: timedelta = BACKDATING / 2
-    """How much our clock and the API server's may differ."""
 
     def __post_init__(self) -> None:
         checks = (
@@ -100,33 +101,39 @@ class RotationSettings:
             # the writer's clock may be ahead of the API server's, and a client's as far behind it
             (
                 self.max_clock_skew <= BACKDATING / 2,
-                f"max_clock_skew must be at most {BACKDATING / 2 // timedelta(minutes=1)} minutes",
+                f"the clock skew must be at most {BACKDATING / 2 // timedelta(minutes=1)} minutes",
             ),
         )
         problems = [problem for passed, problem in checks if not passed]
         if problems:
             raise ValueError("; ".join(problems))
 
+    def clock_skew_error(self, now: datetime, api_server_time: datetime) -> str:
+        """Return that our clock and the API server's differ too much; an empty string if they do not."""
+        if abs(now - api_server_time) <= self.max_clock_skew:
+            return ""
+        return f"this clock says {now:%FT%TZ}, the API server's {api_server_time:%FT%TZ}"
+
 
 @dataclass(frozen=True, slots=True)
 class SecretSnapshot:
     """The Secret as it was read."""
 
+    #: Its ``resourceVersion``.
     version: str
-    """Its ``resourceVersion``."""
     data: Mapping[str, bytes] = field(repr=False)
+    #: The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf.
     requested_rotation: str = ""
-    """The value of the annotation that requests a rotation: ``leaf``, or anything else for a new CA and a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookConfiguration:
     """A webhook configuration as it was read."""
 
+    #: Its ``resourceVersion``.
     version: str
-    """Its ``resourceVersion``."""
+    #: Each webhook entry's ``caBundle``, by the entry's name; empty where it has none.
     bundles: Mapping[str, bytes]
-    """Each webhook entry's ``caBundle``, by the entry's name; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +144,14 @@ class Observed:
     """
 
     time: datetime
+    #: The API server's clock: the header ``Date`` of a response.
     api_server_time: datetime
-    """The API server's clock: the header ``Date`` of a response."""
+    #: A monotonic clock, read after everything else: the time of a slow response must not count as waited.
     monotonic_now: timedelta
-    """A monotonic clock, read after everything else: the time of a slow response must not count as waited."""
     secret: SecretSnapshot | None
+    #: By ``RESOURCE/NAME``. None: there is none of this name, or its annotation ``pillion.dev/certificate`` names
+    #: another Secret, so this keeper must not touch it.
     webhook_configurations: Mapping[str, WebhookConfiguration | None]
-    """By name. None: there is none of this name, or its annotation ``pillion.dev/certificate`` names another Secret, so
-    this keeper must not touch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +163,8 @@ class Stopwatch:
     """
 
     condition: Hashable = None
+    #: On the monotonic clock.
     started: timedelta = timedelta()
-    """On the monotonic clock."""
 
     def for_condition(self, condition: Hashable, monotonic_now: timedelta) -> Self:
         """Return this stopwatch if it measures the condition, otherwise one that starts now."""
@@ -179,8 +186,8 @@ class WriteSecret:
 
     data: Mapping[str, bytes] = field(repr=False)
     version: str
+    #: Whether the same write deletes the annotation that requests a rotation.
     clears_request: bool
-    """Whether the same write deletes the annotation that requests a rotation."""
     reason: str
 
 
@@ -221,9 +228,9 @@ class StepResult(NamedTuple):
 
 def next_step(observed: Observed, stopwatch: Stopwatch, settings: RotationSettings) -> StepResult:
     """Return the step of the first rule that applies; only the keys of new certificates are random."""
-    context = _Reconciliation(observed, stopwatch, settings)
+    reconciliation = _Reconciliation(observed, stopwatch, settings)
     for rule in RULES:
-        result = rule(context)
+        result = rule(reconciliation)
         if result is not None:
             return result
     raise AssertionError("the last rule always applies")
@@ -301,11 +308,14 @@ class _Reconciliation:
         return bool(self.secret.requested_rotation) and not self.leaf_requested
 
     def write_step(
-        self, state: _SecretState, reason: str, leaf: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
+        self, state: _SecretState, reason: str, pair: tuple[bytes, bytes] | None = None, *, clears_request: bool = False
     ) -> StepResult:
-        """Return the step that stores ``state`` and ``leaf`` (default: the present one), beside others' data keys."""
+        """Return the step that stores ``state`` and ``pair``, and keeps data keys that are not ours.
+
+        Default: the present pair if it is valid, otherwise none.
+        """
         data = {key: value for key, value in self.secret.data.items() if key not in _CA_DATA_KEYS} | state.data()
-        data["tls.crt"], data["tls.key"] = leaf or self.valid_pair(state)
+        data["tls.crt"], data["tls.key"] = pair or self.valid_pair(state)
         return StepResult(WriteSecret(data, self.secret.version, clears_request, reason))
 
     def valid_pair(self, state: _SecretState) -> tuple[bytes, bytes]:
@@ -317,9 +327,9 @@ class _Reconciliation:
             return b"", b""
         return pair
 
-    def issue_leaf(self, ca: CA) -> tuple[bytes, bytes]:
-        leaf = ca.issue(self.settings.names, self.now, lifetime=self.settings.leaf_lifetime)
-        return leaf.certificate_pem, leaf.key_pem
+    def issue_pair(self, ca: CA) -> tuple[bytes, bytes]:
+        pair = ca.issue(self.settings.names, self.now, lifetime=self.settings.leaf_lifetime)
+        return pair.certificate_pem, pair.key_pem
 
     def ca_renewal_reason(self, ca: CA | None) -> str:
         """Return why a CA must be replaced by another one; an empty string if it need not."""
@@ -328,7 +338,7 @@ class _Reconciliation:
         certificate = ca.certificate
         if not self.can_sign(ca):
             return f"the CA is valid from {certificate.not_valid_before_utc:%FT%TZ} to {_not_after(certificate)} only"
-        if self.now >= _due_time(certificate, self.settings.ca_lifetime):
+        if self.now >= renewal_time(certificate, self.settings.ca_lifetime):
             return f"two thirds of the CA's lifetime are over; it expires at {_not_after(certificate)}"
         return ""
 
@@ -352,32 +362,26 @@ class _Reconciliation:
             return str(error)
         # A leaf that already expires with its CA can't be extended: a new one would only be due sooner.
         ends_with_ca = leaf.not_after >= ca.certificate.not_valid_after_utc
-        if not ends_with_ca and self.now >= _due_time(leaf.certificate, settings.leaf_lifetime):
+        if not ends_with_ca and self.now >= renewal_time(leaf.certificate, settings.leaf_lifetime):
             return f"two thirds of the leaf's lifetime are over; it expires at {_not_after(leaf.certificate)}"
         return ""
 
 
-def _clock_skew(context: _Reconciliation) -> StepResult | None:
+def _clock_skew(reconciliation: _Reconciliation) -> StepResult | None:
     """Wait. Only reached where the Lease can't be used: otherwise ``Keeper._claim_lease`` has compared the clocks."""
-    skew = abs(context.now - context.observed.api_server_time)
-    if skew <= context.settings.max_clock_skew:
-        return None
-    return StepResult(
-        Wait(
-            context.settings.ca_propagation_delay,
-            f"this clock says {context.now:%FT%TZ}, the API server's {context.observed.api_server_time:%FT%TZ}",
-        )
-    )
+    settings = reconciliation.settings
+    error = settings.clock_skew_error(reconciliation.now, reconciliation.observed.api_server_time)
+    return StepResult(Wait(settings.ca_propagation_delay, error)) if error else None
 
 
-def _create_secret(context: _Reconciliation) -> StepResult | None:
-    return StepResult(CreateSecret("there is no Secret")) if context.observed.secret is None else None
+def _create_secret(reconciliation: _Reconciliation) -> StepResult | None:
+    return StepResult(CreateSecret("there is no Secret")) if reconciliation.observed.secret is None else None
 
 
-def _retire_unknown_cas(context: _Reconciliation) -> StepResult | None:
+def _retire_unknown_cas(reconciliation: _Reconciliation) -> StepResult | None:
     """Retire CAs that only the bundles have: if the Secret was lost or replaced, servers still present their leaves."""
-    state = context.state
-    bundles = [bundle for each in context.webhook_configurations.values() for bundle in each.bundles.values()]
+    state = reconciliation.state
+    bundles = [bundle for each in reconciliation.webhook_configurations.values() for bundle in each.bundles.values()]
     in_bundles = dict.fromkeys(certificate for bundle in bundles for certificate in pem.readable_certificates(bundle))
     known = {*state.trusted, *state.distrusted}
     unknown = [certificate for certificate in in_bundles if certificate not in known]
@@ -385,54 +389,58 @@ def _retire_unknown_cas(context: _Reconciliation) -> StepResult | None:
     if not unknown:
         return None
     names = ", ".join(certificate.subject.rfc4514_string()[:80] for certificate in unknown)
-    return context.write_step(
+    return reconciliation.write_step(
         replace(state, retired=(*state.retired, *unknown)),
         f"the bundles contain CAs that the Secret does not: {names}",
     )
 
 
-def _sign_leaf(context: _Reconciliation) -> StepResult | None:
-    """Renew the leaf. The bundles trust ``ca`` already, so a leaf of its can be presented at once."""
-    ca = context.state.ca
-    if ca is None or not context.can_sign(ca):
+def _sign_leaf(reconciliation: _Reconciliation) -> StepResult | None:
+    """Renew the leaf. The bundles trust ``ca`` already, so a leaf that it signs can be presented at once."""
+    ca = reconciliation.state.ca
+    if ca is None or not reconciliation.can_sign(ca):
         return None
-    reason = context.leaf_renewal_reason(ca) or ("a new leaf was requested" if context.leaf_requested else "")
+    reason = reconciliation.leaf_renewal_reason(ca)
+    if not reason and reconciliation.leaf_requested:
+        reason = "a new leaf was requested"
     if not reason:
         return None
-    return context.write_step(
-        context.state,
+    return reconciliation.write_step(
+        reconciliation.state,
         f"new leaf: {reason}",
-        context.issue_leaf(ca),
-        clears_request=context.leaf_requested,
+        reconciliation.issue_pair(ca),
+        clears_request=reconciliation.leaf_requested,
     )
 
 
-def _create_next_ca(context: _Reconciliation) -> StepResult | None:
-    state = context.state
+def _create_next_ca(reconciliation: _Reconciliation) -> StepResult | None:
+    state = reconciliation.state
     next_reason = ""
     if state.next_ca is not None:
-        next_reason = context.ca_renewal_reason(state.next_ca)
-    elif {"next-ca.crt", "next-ca.key"} & context.secret.data.keys():
+        next_reason = reconciliation.ca_renewal_reason(state.next_ca)
+    elif {"next-ca.crt", "next-ca.key"} & reconciliation.secret.data.keys():
         # it is replaced, so that a rotation that was requested and has begun is not lost
         next_reason = "the next CA in the Secret can't be read"
     if state.next_ca is not None and not next_reason:
         return None
-    reason = context.ca_renewal_reason(state.ca) or next_reason
+    reason = reconciliation.ca_renewal_reason(state.ca) or next_reason
     # A requested rotation waits until the last one has ended, so that bundles stay short. A CA that is due does not
-    # wait: restarts begin the overlap again, and it might never end.
-    if not reason and context.ca_requested and not state.retired:
+    # wait: each restart restarts the overlap, and it might never end.
+    if not reason and reconciliation.ca_requested and not state.retired:
         reason = "a new CA was requested"
     if not reason:
         return None
-    next_ca = CA.create(context.now, lifetime=context.settings.ca_lifetime)
-    return context.write_step(replace(state, next_ca=next_ca), f"new CA: {reason}", clears_request=context.ca_requested)
+    next_ca = CA.create(reconciliation.now, lifetime=reconciliation.settings.ca_lifetime)
+    return reconciliation.write_step(
+        replace(state, next_ca=next_ca), f"new CA: {reason}", clears_request=reconciliation.ca_requested
+    )
 
 
-def _apply_bundles(context: _Reconciliation) -> StepResult | None:
-    trusted = _pem(context.state.trusted)
+def _apply_bundles(reconciliation: _Reconciliation) -> StepResult | None:
+    trusted = _pem(reconciliation.state.trusted)
     targets = tuple(
         BundleTarget(name, each.version, tuple(each.bundles))
-        for name, each in context.webhook_configurations.items()
+        for name, each in reconciliation.webhook_configurations.items()
         if any(bundle != trusted for bundle in each.bundles.values())
     )
     if not targets:
@@ -441,76 +449,77 @@ def _apply_bundles(context: _Reconciliation) -> StepResult | None:
     return StepResult(ApplyBundles(trusted, targets, f"some caBundles of {names} are out of date"))
 
 
-def _wait_for_propagation(context: _Reconciliation) -> StepResult | None:
+def _wait_for_propagation(reconciliation: _Reconciliation) -> StepResult | None:
     """Wait until API servers trust ``next-ca``; ``apply_bundles`` came before, so all bundles have it."""
-    state, monotonic_now = context.state, context.observed.monotonic_now
+    state, monotonic_now = reconciliation.state, reconciliation.observed.monotonic_now
     # if it is the only trusted CA, clients accept no leaf yet: to wait would only prolong that
     if state.next_ca is None or state.trusted == (state.next_ca.certificate,):
         return None
-    stopwatch = context.stopwatch.for_condition(("propagation", state.next_ca.certificate), monotonic_now)
-    remaining = stopwatch.started + context.settings.ca_propagation_delay - monotonic_now
+    stopwatch = reconciliation.stopwatch.for_condition(("propagation", state.next_ca.certificate), monotonic_now)
+    remaining = stopwatch.started + reconciliation.settings.ca_propagation_delay - monotonic_now
     if remaining <= timedelta():
         return None
     return StepResult(Wait(remaining, "API servers may not know the new CA yet"), stopwatch)
 
 
-def _promote_next_ca(context: _Reconciliation) -> StepResult | None:
-    state = context.state
+def _promote_next_ca(reconciliation: _Reconciliation) -> StepResult | None:
+    state = reconciliation.state
     if state.next_ca is None:
         return None
     retired = (*state.retired, *((state.ca.certificate,) if state.ca is not None else ()))
-    return context.write_step(
+    return reconciliation.write_step(
         _SecretState(state.next_ca, None, retired, state.distrusted),
         "new leaf: signed by the new CA, which is in all bundles",
-        context.issue_leaf(state.next_ca),
-        clears_request=context.leaf_requested,
+        reconciliation.issue_pair(state.next_ca),
+        clears_request=reconciliation.leaf_requested,
     )
 
 
-def _wait_for_overlap(context: _Reconciliation) -> StepResult | None:
+def _wait_for_overlap(reconciliation: _Reconciliation) -> StepResult | None:
     """Wait until all servers have loaded the leaf; ``sign_leaf`` came before, so ``ca`` signed it."""
-    monotonic_now = context.observed.monotonic_now
-    if not context.state.retired:
+    monotonic_now = reconciliation.observed.monotonic_now
+    if not reconciliation.state.retired:
         return None
     # measured by version: if the leaf was lost and written again meanwhile, servers loaded it later
-    stopwatch = context.stopwatch.for_condition(("overlap", context.secret.version), monotonic_now)
-    remaining = stopwatch.started + context.settings.ca_overlap - monotonic_now
+    stopwatch = reconciliation.stopwatch.for_condition(("overlap", reconciliation.secret.version), monotonic_now)
+    remaining = stopwatch.started + reconciliation.settings.ca_overlap - monotonic_now
     if remaining <= timedelta():
         return None
     return StepResult(Wait(remaining, "servers may still present a leaf of the former CA"), stopwatch)
 
 
-def _distrust_retired_cas(context: _Reconciliation) -> StepResult | None:
+def _distrust_retired_cas(reconciliation: _Reconciliation) -> StepResult | None:
     """Distrust the retired CAs; ``apply_bundles`` then takes them out of the bundles."""
-    state = context.state
+    state = reconciliation.state
     if not state.retired:
         return None
-    return context.write_step(
+    return reconciliation.write_step(
+        # CAs distrusted earlier are in no bundle any more
         _SecretState(state.ca, None, (), distrusted=state.retired),
         "no server presents a leaf of the former CA any more",
     )
 
 
-def _delete_unreadable(context: _Reconciliation) -> StepResult | None:
+def _delete_unreadable(reconciliation: _Reconciliation) -> StepResult | None:
     """Delete data keys that the other rules ignore, so that the Secret shows only what is in use."""
-    present = {key: value for key, value in context.secret.data.items() if key in _CA_DATA_KEYS and value}
-    if present == context.state.data():
+    present = {key: value for key, value in reconciliation.secret.data.items() if key in _CA_DATA_KEYS and value}
+    if present == reconciliation.state.data():
         return None
-    return context.write_step(context.state, "a data key of the Secret can't be used")
+    return reconciliation.write_step(reconciliation.state, "a data key of the Secret can't be used")
 
 
-def _wait_until_due(context: _Reconciliation) -> StepResult | None:
+def _wait_until_due(reconciliation: _Reconciliation) -> StepResult | None:
     """Wait until the first renewal is due; ``sign_leaf`` has verified the leaf."""
-    ca, settings = context.state.ca, context.settings
+    ca, settings = reconciliation.state.ca, reconciliation.settings
     if ca is None:
         raise AssertionError("create_next_ca or promote_next_ca applies where there is no CA")
-    leaf = x509.load_pem_x509_certificate(context.secret.data["tls.crt"])
+    leaf = x509.load_pem_x509_certificate(reconciliation.secret.data["tls.crt"])
     due = min(
-        _due_time(ca.certificate, settings.ca_lifetime),
+        renewal_time(ca.certificate, settings.ca_lifetime),
         # a leaf that expires with its CA is not renewed although it is due
-        max(_due_time(leaf, settings.leaf_lifetime), context.now + settings.ca_propagation_delay),
+        max(renewal_time(leaf, settings.leaf_lifetime), reconciliation.now + settings.ca_propagation_delay),
     )
-    return StepResult(Wait(due - context.now, f"nothing is due before {due:%FT%TZ}"))
+    return StepResult(Wait(due - reconciliation.now, f"nothing is due before {due:%FT%TZ}"))
 
 
 #: Every rule of the table, in its order.
@@ -528,15 +537,6 @@ RULES: tuple[Callable[[_Reconciliation], StepResult | None], ...] = (
     _delete_unreadable,
     _wait_until_due,
 )
-
-
-def _due_time(certificate: x509.Certificate, lifetime: timedelta) -> datetime:
-    """Return when a certificate is due: after two thirds of its lifetime, or of ``lifetime`` if that is shorter.
-
-    The lifetime is counted without the hour of backdating, which exceeds lifetimes of seconds, as tests have them.
-    """
-    issued = certificate.not_valid_before_utc + BACKDATING
-    return issued + min(certificate.not_valid_after_utc - issued, lifetime) * RENEWAL_AT
 
 
 def _load_ca(data: Mapping[str, bytes], name: str) -> CA | None:

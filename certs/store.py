@@ -46,10 +46,10 @@ class ObjectNames:
     namespace: str
     secret: str
     lease: str
+    #: Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``.
     webhook_configurations: tuple[str, ...]
-    """Each as ``RESOURCE/NAME``, for example ``mutatingwebhookconfigurations/pillion.pillion-system``."""
+    #: The Helm release that the Secret and the Lease belong to; empty if there is none.
     helm_release: str = ""
-    """The Helm release that the Secret and the Lease belong to; empty if there is none."""
 
     @property
     def helm_metadata(self) -> dict[str, dict[str, str]]:
@@ -71,10 +71,10 @@ class LeaseState(NamedTuple):
 
     version: str
     holder: str
+    #: The time of renewal as its holder wrote it; it is only compared, never parsed.
     renewed: str
-    """The time of renewal as its holder wrote it; it is only compared, never parsed."""
+    #: The API server's clock.
     api_server_time: datetime
-    """The API server's clock."""
 
 
 class Store:
@@ -109,13 +109,13 @@ class Store:
             case CreateSecret():
                 self._create_empty(self._secret, "v1", "Secret", self._names.secret, type="Opaque")
             case WriteSecret():
-                self._write(step, observed)
+                self._write_secret(step, observed)
             case ApplyBundles():
-                self._apply(step)
+                self._apply_bundles(step)
             case Wait():
                 pass
 
-    def lease(self) -> LeaseState:
+    def read_or_create_lease(self) -> LeaseState:
         """Return the Lease; create it if it does not exist."""
         try:
             response = self._connection.get(self._lease)
@@ -126,14 +126,7 @@ class Store:
         return _lease_state(response)
 
     def write_holder(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
-        """Write that ``holder`` acquired or renewed the Lease, and return its new state."""
-        return self._write_lease(lease, holder, duration)
-
-    def clear_holder(self, lease: LeaseState, duration: timedelta) -> None:
-        """Write that nobody holds the Lease."""
-        self._write_lease(lease, "", duration)
-
-    def _write_lease(self, lease: LeaseState, holder: str, duration: timedelta) -> LeaseState:
+        """Write that ``holder`` acquired or renewed the Lease, or that nobody holds it (empty). Return its state."""
         now = f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}"
         spec: dict[str, Any] = {
             "holderIdentity": holder or None,
@@ -167,7 +160,7 @@ class Store:
         requested_rotation = (document["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION, "")
         return SecretSnapshot(_resource_version(document), data, requested_rotation), response.api_server_time
 
-    def _write(self, step: WriteSecret, observed: Observed) -> None:
+    def _write_secret(self, step: WriteSecret, observed: Observed) -> None:
         present = observed.secret.data if observed.secret is not None else {}
         encoded: dict[str, str | None] = dict.fromkeys(present)  # data keys that are not overwritten are deleted
         encoded |= {key: base64.b64encode(value).decode() for key, value in step.data.items()}
@@ -190,7 +183,7 @@ class Store:
         bundles = {entry["name"]: decode_base64(entry["clientConfig"].get("caBundle")) for entry in entries}
         return WebhookConfiguration(_resource_version(document), bundles)
 
-    def _apply(self, step: ApplyBundles) -> None:
+    def _apply_bundles(self, step: ApplyBundles) -> None:
         """Apply the bundle to every target; raise the first failure at the end."""
         bundle = base64.b64encode(step.bundle).decode()
         failure: ApiError | None = None

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -54,6 +54,11 @@ class UnusablePairError(ValueError):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
         super().__init__("; ".join(fault.text for fault in faults))
+
+    @classmethod
+    def unreadable(cls, message: str) -> Self:
+        """Return the error for a pair that can't be read, written or loaded."""
+        return cls([Fault(FaultKind.UNREADABLE, message)])
 
 
 class SourceNames(NamedTuple):
@@ -108,7 +113,7 @@ def verify(
         key = pem.private_key(key_pem, sources.key)
         key_faults = _key_faults(chain, key, pem.count_private_keys(key_pem))
     except pem.UnreadableError as error:
-        raise UnusablePairError([Fault(FaultKind.UNREADABLE, str(error))]) from None
+        raise UnusablePairError.unreadable(str(error)) from None
     leaf = chain[0]
     faults = [
         *key_faults,

@@ -1,7 +1,7 @@
 """Where the programs start: the one name that the wheel puts into site-packages.
 
-There the packages ``webhook`` and ``certs`` are in this folder, so that they neither overwrite nor meet others of these
-names: docs/decisions/0028-one-name-in-site-packages.md.
+There the packages ``webhook`` and ``certs`` are in this directory, so that they neither overwrite nor meet others of
+these names: docs/decisions/0028-one-name-in-site-packages.md.
 """
 
 import sys

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from webhook.json_values import Path
 from webhook.schema import (
     ANYTHING,
     BOOL,
@@ -12,7 +13,6 @@ from webhook.schema import (
     ListOf,
     MapOf,
     Object,
-    Path,
     Schema,
     matching,
     number,

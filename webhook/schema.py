@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from webhook.json_values import Path
+
 __all__ = [
     "ANYTHING",
     "BOOL",
@@ -14,7 +16,6 @@ __all__ = [
     "ListOf",
     "MapOf",
     "Object",
-    "Path",
     "Report",
     "Scalar",
     "Schema",
@@ -25,8 +26,6 @@ __all__ = [
     "type_name",
 ]
 
-#: Keys and list indexes, from the document's root.
-Path = tuple[str | int, ...]
 #: Called with a path and the error there.
 Report = Callable[[Path, str], None]
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, is_due_for_renewal
+from certs.ca import BACKDATING, CA, CA_LIFETIME, LEAF_LIFETIME, renewal_time
 from certs.verify import verify
 
 NOW = datetime(2026, 5, 17, 12, 30, 15, 123456, tzinfo=UTC)
@@ -110,7 +110,13 @@ def test_a_key_of_another_kind_is_refused() -> None:
 def test_renewal_is_due_after_two_thirds(share: float, expected: bool) -> None:
     """A third of the lifetime is left for what goes wrong."""
     leaf = CA.create(NOW).issue(("a",), NOW)
-    assert is_due_for_renewal(leaf.certificate, NOW + LEAF_LIFETIME * share) is expected
+    assert (NOW + LEAF_LIFETIME * share >= renewal_time(leaf.certificate)) is expected
+
+
+def test_a_certificate_that_is_valid_for_less_than_the_backdating_is_due_at_its_end() -> None:
+    """Somebody else's: ours are valid for the backdating and their lifetime."""
+    ca = CA.create(NOW, lifetime=-BACKDATING / 2)
+    assert renewal_time(ca.certificate) == ca.certificate.not_valid_after_utc
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -14,7 +14,7 @@ from certs.ca import CA, LeafPair
 from certs.keeper import VALIDITY_MARGIN, Intervals, Keeper, main
 from certs.logs import Log
 from certs.rotation import CA_OVERLAP, Observed, RotationSettings, SecretSnapshot
-from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
+from certs.shared_directory import KeeperStatus, SharedDirectory, seconds_since_boot
 from certs.store import ObjectNames, Store
 from tests.certs import model
 from tests.certs.recording import RecordingLog
@@ -44,9 +44,8 @@ def keeper(
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Keeper:
     """Return a keeper."""
-    return Keeper(
-        server, OBJECTS, SETTINGS, SharedFolder(folder), identity="me", log=log or RecordingLog(), clock=clock
-    )
+    log = log or RecordingLog()
+    return Keeper(server, OBJECTS, SETTINGS, SharedDirectory(folder), identity="me", log=log, log_clock=clock)
 
 
 def leaf(name: str = NAME, now: datetime = NOW) -> LeafPair:
@@ -65,7 +64,7 @@ class TestPace:
 
     def test_the_defaults_keep_what_the_model_promises(self) -> None:
         """The model's constants, for an overlap of ten minutes, are bounds here as a share of it."""
-        intervals = Intervals.of(SETTINGS)
+        intervals = Intervals.from_settings(SETTINGS)
         assert intervals.poll == timedelta(seconds=10)
         assert intervals.validity_margin == VALIDITY_MARGIN == model.MARGIN
         assert intervals.freshness < CA_OVERLAP
@@ -74,7 +73,8 @@ class TestPace:
     def test_lifetimes_of_seconds_have_a_pace_of_seconds(self) -> None:
         """Everything scales, so that a test sees the same as a year does."""
         second = timedelta(seconds=1)
-        intervals = Intervals.of(RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second))
+        settings = RotationSettings((NAME,), 60 * second, 6 * second, 0.5 * second, 1.5 * second)
+        intervals = Intervals.from_settings(settings)
         assert intervals.poll == 0.1 * second
         assert intervals.freshness == 1.125 * second
         assert intervals.validity_margin == 0.6 * second
@@ -87,10 +87,10 @@ class TestDelivery:
     def test_a_good_leaf_is_left_with_its_times(self, tmp_path: Path) -> None:
         """Away from both its ends."""
         one, pair = keeper(tmp_path), leaf()
-        one._serve_pair(seen(pair))
+        one._write_pair(seen(pair))
         one._write_status()
-        status = SharedFolder(tmp_path).read_status()
-        assert SharedFolder(tmp_path).pair_file.read_bytes() == pair.certificate_pem + pair.key_pem
+        status = SharedDirectory(tmp_path).read_status()
+        assert SharedDirectory(tmp_path).pair_file.read_bytes() == pair.certificate_pem + pair.key_pem
         assert status.serve_from == pair.certificate.not_valid_before_utc.timestamp() + VALIDITY_MARGIN.total_seconds()
         assert status.serve_until == pair.certificate.not_valid_after_utc.timestamp() - VALIDITY_MARGIN.total_seconds()
         assert not status.readiness_error(NOW, seconds_since_boot())
@@ -112,28 +112,28 @@ class TestDelivery:
     ) -> None:
         """The one that is shown may go on, unless the new one may be good for everybody else."""
         one, first = keeper(tmp_path), leaf()
-        one._serve_pair(seen(first))
+        one._write_pair(seen(first))
         before = one._status
-        one._serve_pair(seen(pair, **changed))
-        assert SharedFolder(tmp_path).pair_file.read_bytes() == first.certificate_pem + first.key_pem
+        one._write_pair(seen(pair, **changed))
+        assert SharedDirectory(tmp_path).pair_file.read_bytes() == first.certificate_pem + first.key_pem
         assert (one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds) == goes_on
         assert one._status.fingerprint == before.fingerprint
 
     def test_a_missing_secret_is_an_empty_one(self, tmp_path: Path) -> None:
         """Whoever rotates makes it again, and what is shown stays trusted meanwhile."""
         one = keeper(tmp_path)
-        one._serve_pair(seen(leaf()))
+        one._write_pair(seen(leaf()))
         before = one._status
-        one._serve_pair(Observed(NOW, NOW, timedelta(), None, {}))
+        one._write_pair(Observed(NOW, NOW, timedelta(), None, {}))
         assert one._status.fresh_until_boot_seconds > before.fresh_until_boot_seconds
 
     def test_whoever_was_out_of_touch_needs_a_leaf(self, tmp_path: Path) -> None:
         """An empty Secret says nothing about what was in it meanwhile."""
-        SharedFolder(tmp_path).write_status(KeeperStatus("ab", fresh_until_boot_seconds=seconds_since_boot() - 1))
+        SharedDirectory(tmp_path).write_status(KeeperStatus("ab", fresh_until_boot_seconds=seconds_since_boot() - 1))
         one = keeper(tmp_path)
-        one._serve_pair(seen(None))
+        one._write_pair(seen(None))
         assert one._status.fresh_until_boot_seconds < seconds_since_boot()
-        one._serve_pair(seen(leaf()))
+        one._write_pair(seen(leaf()))
         assert one._status.fresh_until_boot_seconds > seconds_since_boot()
 
     def test_a_restart_makes_nothing_fresh(self, tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ class TestDelivery:
         before = KeeperStatus(
             "ab", 1.0, 2.0, 3.0, 4.0, may_rotate=True, steps={"write_secret": 5}, failures={"error_response": 6}
         )
-        SharedFolder(tmp_path).write_status(before)
+        SharedDirectory(tmp_path).write_status(before)
         one = keeper(tmp_path)
         one.reconcile()
-        after = SharedFolder(tmp_path).read_status()
+        after = SharedDirectory(tmp_path).read_status()
         assert (after.fresh_until_boot_seconds, after.last_success, after.steps) == (3.0, 4.0, {"write_secret": 5})
         assert after.failures == {"error_response": 6, "unreachable": 1}
         assert not after.may_rotate
@@ -153,7 +153,7 @@ class TestDelivery:
         """Nor a status."""
         log = RecordingLog()
         one = keeper(tmp_path, log=log)
-        one._serve_pair(seen(leaf()))
+        one._write_pair(seen(leaf()))
         one._write_status()
         assert log.events
         assert "PRIVATE" not in f"{log.events} {(tmp_path / 'keeper-status.json').read_text()}"
@@ -212,7 +212,7 @@ class TestFailures:
         [
             (AssertionError("PRIVATE"), "unexpected_exception"),
             (MemoryError(), "unexpected_exception"),
-            (PermissionError(13), "folder"),
+            (PermissionError(13), "directory"),
         ],
     )
     def test_a_bug_is_told_without_what_it_holds(
@@ -229,7 +229,7 @@ class TestFailures:
         one.reconcile()
         assert log.events[0][2]["kind"] == kind
         assert "PRIVATE" not in str(log.events)
-        assert SharedFolder(tmp_path).read_status().failures == {kind: 1}
+        assert SharedDirectory(tmp_path).read_status().failures == {kind: 1}
 
     def test_a_folder_that_is_gone_ends_nothing(self, tmp_path: Path) -> None:
         """It is said, and tried again."""
@@ -263,15 +263,15 @@ class TestStart:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         """With exit code 2."""
-        assert main([*WORDS, f"--shared-folder={tmp_path}", *words], environment) == 2
+        assert main([*WORDS, f"--shared-directory={tmp_path}", *words], environment) == 2
         assert f"python -m pillion.certs.keeper: {sentence}" in capsys.readouterr().err
 
     @pytest.mark.parametrize("text", ["", "10", "1d", "-1s", "9" * 20 + "s"])
     def test_a_lifetime_has_a_unit(self, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The error says what to write."""
         with pytest.raises(SystemExit):
-            main([*WORDS, f"--shared-folder={tmp_path}", f"--ca-overlap={text}"], IN_A_POD)
-        assert 'not a duration; write a number and a unit, as "15s"' in capsys.readouterr().err
+            main([*WORDS, f"--shared-directory={tmp_path}", f"--ca-overlap={text}"], IN_A_POD)
+        assert 'not a duration; write a number and a unit, such as "15s"' in capsys.readouterr().err
 
     def test_its_log_is_a_json_object_a_line(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -280,8 +280,8 @@ class TestStart:
         handlers: dict[int, Callable[..., object]] = {}
         monkeypatch.setattr("certs.keeper.signal.signal", handlers.__setitem__)
         monkeypatch.setattr(Keeper, "reconcile", lambda _: [stop() for stop in handlers.values()] and timedelta())
-        monkeypatch.setattr("certs.api.SERVICE_ACCOUNT_FOLDER", tmp_path)
-        assert main([*WORDS, f"--shared-folder={tmp_path}", "--log-format=json"], IN_A_POD) == 0
+        monkeypatch.setattr("certs.api.SERVICE_ACCOUNT_DIRECTORY", tmp_path)
+        assert main([*WORDS, f"--shared-directory={tmp_path}", "--log-format=json"], IN_A_POD) == 0
         lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         assert [(line["level"], line["event"]) for line in lines] == [("warning", "Lease not released")]
         assert len(handlers) == 2

@@ -32,10 +32,6 @@ class Lease:
         self.writes.append(holder)
         return self.record()
 
-    def clear_holder(self, lease: LeaseState, duration: timedelta) -> None:
-        """Write that nobody holds it."""
-        self.write_holder(lease, "", duration)
-
 
 def claims(who: Leadership, lease: Lease, at: float) -> bool:
     """Return whether the process leads after a look."""

@@ -16,7 +16,7 @@ from certs.api import ApiResponse, StatusError
 from certs.keeper import Keeper
 from certs.log_limiter import MAX_CHANGES_PER_INTERVAL, REPEAT_INTERVAL
 from certs.rotation import RotationSettings
-from certs.shared_folder import SharedFolder
+from certs.shared_directory import SharedDirectory
 from certs.store import ObjectNames
 from tests.certs.recording import RecordingLog
 
@@ -96,7 +96,7 @@ class World:
         self.cluster = Cluster()
         self.now = 0.0
         self.log = RecordingLog()
-        self.folder = SharedFolder(folder)
+        self.folder = SharedDirectory(folder)
         self.keeper = Keeper(
             self.cluster,  # type: ignore[arg-type] # as far as a keeper uses one
             OBJECTS,
@@ -104,7 +104,7 @@ class World:
             self.folder,
             identity="me",
             log=self.log,
-            clock=lambda: self.now,
+            log_clock=lambda: self.now,
         )
 
     def run(self, seconds: float) -> list[str]:

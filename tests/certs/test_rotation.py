@@ -264,6 +264,7 @@ def test_a_configuration_that_is_not_there_holds_up_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "broken"),
     [("ca.key", b""), ("ca.key", B.key_pem), ("ca.key", b"\xff"), ("next-ca.key", b"junk")],
+    ids=["none", "another's", "bytes", "text"],
 )
 def test_a_ca_without_its_key_is_still_trusted(name: str, broken: bytes) -> None:
     """Its leaves are about."""
@@ -429,7 +430,7 @@ def test_a_next_ca_that_ended_is_replaced() -> None:
         ({"ca_overlap": timedelta()}, "must be positive"),
         ({"ca_overlap": LEAF_LIFETIME / 3}, "a third of the leaf's"),
         ({"leaf_lifetime": CA_LIFETIME / 2}, "a third of the CA's"),
-        ({"max_clock_skew": BACKDATING}, "max_clock_skew must be at most 30 minutes"),
+        ({"max_clock_skew": BACKDATING}, "the clock skew must be at most 30 minutes"),
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, Any], problem: str) -> None:

@@ -112,7 +112,7 @@ def test_a_refusal_is_no_absence(store: Store, objects: Objects, path: str) -> N
     """Only 404 says that there is no object."""
     objects.errors[path] = 403
     with pytest.raises(StatusError, match="refused"):
-        store.lease() if path == LEASE else store.observe()
+        store.read_or_create_lease() if path == LEASE else store.observe()
     assert objects.writes == []
 
 
@@ -173,7 +173,7 @@ def test_a_wait_writes_nothing(store: Store, objects: Objects) -> None:
 
 def test_a_lease_is_created_where_there_is_none(store: Store, objects: Objects) -> None:
     """Nobody holds it then."""
-    assert store.lease() == LeaseState("2", "", "", NOW)
+    assert store.read_or_create_lease() == LeaseState("2", "", "", NOW)
     assert [(how, path) for how, path, _ in objects.writes] == [("apply", LEASE)]
 
 

@@ -99,7 +99,7 @@ def test_what_has_a_default_can_not_be_taken_away() -> None:
 #: Settings that the chart can't set, and why.
 NOT_SET = {
     "PILLION_STRICT": "the value strict is in the configuration, which `pillion config check` reads",
-    "PILLION_STATE_FOLDER": "it is the local CA's, and a release has another one",
+    "PILLION_STATE_DIRECTORY": "it is the local CA's, and a release has another one",
 }
 
 

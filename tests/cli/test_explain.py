@@ -107,9 +107,9 @@ def test_a_pod_about_which_there_is_nothing_to_say(pillion: Call) -> None:
         ),
         pytest.param(
             BAD.replace("logs: shop.log", 'run-as-user: "0"'),
-            'Can the sidecar be added? stdin:7:5: pillion.dev/run-as-user "0": profile "tail" forbids root; if '
-            "the app is root, set runAsUser: 0 in the pod",
-            "Not injected: the profile does not let the sidecar run as root (root_not_allowed).",
+            'Can the sidecar be added? stdin:7:5: pillion.dev/run-as-user "0": profile "tail" does not allow '
+            "it; if the application runs as root, set runAsUser: 0 in the pod",
+            "Not injected: the profile does not allow run-as-user: 0 (root_not_allowed).",
             id="sidecar",
         ),
     ],

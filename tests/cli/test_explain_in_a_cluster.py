@@ -155,7 +155,7 @@ def test_a_pod_that_is_declined(explain: Explain) -> None:
     document = pod("a", {**ASKING, "pillion.dev/logs": "x.log"})
     code, out, _ = explain(document)
     assert code == 0
-    assert '\n  no  Is every annotation valid?            pillion.dev/logs "x.log": must begin with /' in out
+    assert '\n  no  Is every annotation valid?                 pillion.dev/logs "x.log": must begin with /' in out
     assert explain(document, "--strict").code == 1
 
 

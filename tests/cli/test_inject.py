@@ -225,7 +225,7 @@ class TestInput:
         ("names", "said"),
         [
             (["nope.yaml"], "nope.yaml: can't be read: No such file or directory"),
-            (["empty"], "empty: no *.yaml, *.yml or *.json in this folder"),
+            (["empty"], "empty: no *.yaml, *.yml or *.json in this directory"),
             (["good.yaml", "bad.yaml"], "bad.yaml:4:1: a tab"),
             (["list.yaml"], "list.yaml:2:1: expected a mapping with apiVersion and kind, found a list"),
         ],

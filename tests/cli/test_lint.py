@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.cli.manifests import APP, BAD, GOLDENS, PATTERNS, QUIET, WITH_LOGS
-from webhook.workloads.objects import ManifestReason, Severity
+from webhook.workloads.objects import ManifestReason, RemarkSeverity
 
 ROOT = Path(__file__).parent.parent.parent
 #: Manifests of people who do not use Pillion.
@@ -341,7 +341,7 @@ class TestForPrograms:
 
     def test_levels_are_sarifs(self) -> None:
         """SARIF 2.1.0, 3.27.10."""
-        assert {severity.value for severity in Severity} <= {"none", "note", "warning", "error"}
+        assert {severity.value for severity in RemarkSeverity} <= {"none", "note", "warning", "error"}
 
 
 #: ESC, CSI, a line end, right-to-left override, a half of a character.

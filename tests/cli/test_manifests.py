@@ -39,7 +39,7 @@ def test_a_url_is_no_file(command: str, names: list[str], url: str, instead: str
     Path("b.yaml").write_text("kind: B\n")
     code, out, err = pillion(command, *(part for name in names for part in ("-f", name)))
     assert (code, out) == (2, "")
-    assert err == f"pillion: {url}: no URLs, only files, folders and - can be read; {instead.format(command)}\n"
+    assert err == f"pillion: {url}: no URLs, only files, directories and - can be read; {instead.format(command)}\n"
 
 
 def test_two_urls_are_no_pipe(pillion: Call) -> None:
@@ -54,7 +54,7 @@ def test_an_empty_name_is_no_folder(name: str, pillion: Call, folder: Path) -> N
     (folder / "a.yaml").write_text(APP)
     code, out, err = pillion("inject", "-f", name)
     assert (code, out) == (2, "")
-    assert err == f"pillion: -f {shlex.quote(name)}: names nothing; write a file, a folder or -\n"
+    assert err == f"pillion: -f {shlex.quote(name)}: names nothing; write a file, a directory or -\n"
 
 
 def test_a_pattern_names_files(pillion: Call, folder: Path) -> None:

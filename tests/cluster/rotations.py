@@ -29,9 +29,9 @@ OPTIONS = (
 )
 HEAL_SECONDS = 150.0
 #: Between two looks at what is in the Secret, which may be there for half a second.
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.1
 #: Between two calls, and two handshakes: without a rest they would take a core from the tests that run beside this one.
-CALL_SECONDS = 0.1
+CALL_SECONDS = 0.25
 
 
 @dataclass

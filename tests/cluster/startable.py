@@ -7,6 +7,7 @@ nothing. What stays is listed, so that a field nobody has heard of yet asks noth
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from webhook.profiles import RELEASED_IMAGE
@@ -38,6 +39,7 @@ _OF_SECURITY = (
 _AMOUNTS = ("cpu", "memory", "ephemeral-storage")
 #: The kinds of volume that need nothing but the API server; others become an emptyDir.
 _VOLUMES = ("configMap", "downwardAPI", "emptyDir", "projected", "secret")
+_RUN = (PurePosixPath("/run"), PurePosixPath("/var/run"))
 _PROJECTIONS = ("configMap", "downwardAPI", "secret", "serviceAccountToken")
 
 
@@ -171,7 +173,10 @@ def _chosen(document: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def shape(pod: Any) -> str:
-    """Return what decides whether a startable pod starts: not its names, its variables and its arguments."""
+    """Return what decides whether a startable pod starts: not its names, variables, arguments and paths.
+
+    Of a path only whether it is in another one, or in /run, which an image may call /var/run.
+    """
     spec = pod["spec"]
     kinds = {volume["name"]: sorted(set(volume) - {"name"}) for volume in spec["volumes"]}
     lists = ("containers", "initContainers", "volumes")
@@ -183,7 +188,7 @@ def shape(pod: Any) -> str:
             container.get("workingDir"),
             (container.get("resources") or {}).get("limits"),
             sorted(
-                [mount["mountPath"], kinds.get(mount["name"]), mount.get("readOnly"), *map(bool, _folders(mount))]
+                json.dumps([*_place(mount, container), kinds.get(mount["name"]), mount.get("readOnly"), *_parts(mount)])
                 for mount in container["volumeMounts"]
             ),
         ]
@@ -192,8 +197,15 @@ def shape(pod: Any) -> str:
     return json.dumps([{key: value for key, value in spec.items() if key not in lists}, containers], sort_keys=True)
 
 
-def _folders(mount: Mapping[str, Any]) -> tuple[Any, Any]:
-    return mount.get("subPath"), mount.get("subPathExpr")
+def _place(mount: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return how many mounts are around it, and whether it is in /run."""
+    path = PurePosixPath(mount["mountPath"])
+    around = sum(PurePosixPath(other["mountPath"]) in path.parents for other in container["volumeMounts"])
+    return around, any(folder in (path, *path.parents) for folder in _RUN)
+
+
+def _parts(mount: Mapping[str, Any]) -> tuple[bool, bool]:
+    return bool(mount.get("subPath")), bool(mount.get("subPathExpr"))
 
 
 def referenced(pods: Iterable[Any]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from .release import EFFECT_SECONDS, Release, annotated_pod, asking, sidecars
 pytestmark = [pytest.mark.cluster, pytest.mark.minutes, pytest.mark.usefixtures("helm_program")]
 
 LEVELS = ("privileged", "baseline", "restricted")
-GENERATED = int(os.environ.get("PILLION_JUDGED", "1000"))
+GENERATED = int(os.environ.get("PILLION_JUDGED", "500"))
 #: What a generated pod may name.
 RUNTIME_CLASS = {
     "apiVersion": "node.k8s.io/v1",

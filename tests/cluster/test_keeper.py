@@ -18,7 +18,7 @@ from certs.api import ApiServer, StatusError
 from certs.ca import CA
 from certs.keeper import Keeper
 from certs.rotation import ApplyBundles, BundleTarget, CreateSecret, Observed, RotationSettings, Step, WriteSecret
-from certs.shared_folder import SharedFolder
+from certs.shared_directory import SharedDirectory
 from certs.store import ObjectNames, Store
 from certs.verify import verify
 from tests.certs.recording import RecordingLog
@@ -73,7 +73,7 @@ class Installed:
         folder = self.folder / identity
         folder.mkdir(exist_ok=True)
         return Keeper(
-            api or self.api, self.objects, self.settings, SharedFolder(folder), identity=identity, log=self.log
+            api or self.api, self.objects, self.settings, SharedDirectory(folder), identity=identity, log=self.log
         )
 
     def run(self, keeper: Keeper) -> Callable[[], None]:
@@ -182,7 +182,7 @@ def test_an_installation_is_served_by_its_first_looks(install: Callable[[str], I
     for _ in range(4):
         keeper.reconcile()
     assert release.settled()
-    pem = SharedFolder(release.folder / "one").pair_file.read_bytes()
+    pem = SharedDirectory(release.folder / "one").pair_file.read_bytes()
     content = release.content()
     assert pem == content["tls.crt"] + content["tls.key"]
     assert [fields["kind"] for _, event, fields in release.log.events if event == "step"] == [
@@ -211,7 +211,7 @@ def test_helm_takes_over_what_servers_made_again(
         with with_account(kubectl, "owner", namespace, tmp_path / "owner").connect() as connection:
             store = Store(connection, place)
             store.perform(CreateSecret("there is no Secret"), store.observe())
-            store.lease()
+            store.read_or_create_lease()
         helm("upgrade", *options)
         labels = [
             kubectl("get", kind, place.secret, "-n", namespace, "-o", "json")["metadata"]["labels"]

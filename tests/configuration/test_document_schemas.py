@@ -7,7 +7,8 @@ import pytest
 from webhook.configuration.document_schemas import BOUNDED, CONFIGURATION, PROFILE, VOLUME_SOURCES
 from webhook.injection.annotations import KEYS
 from webhook.injection.volume_types import WRITABLE_TYPES
-from webhook.schema import Path, Schema
+from webhook.json_values import Path
+from webhook.schema import Schema
 
 
 def wrong(schema: Schema, value: Any) -> list[str]:

@@ -153,7 +153,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "pillion.yaml").write_text("strict: true\ndefaultProfile: web\nignoredContainers: [a]\n")
     configuration = load(tmp_path / "pillion.yaml")
     assert (configuration.strict, configuration.default_profile) == (True, "web")
-    assert configuration.other_injectors_containers == {"a"}
+    assert configuration.ignored_containers == {"a"}
     other = load(tmp_path / "pillion.yaml", strict=False, shadow=True, prefix="x.example/")
     assert (other.strict, other.shadow, other.prefix) == (False, True, "x.example/")
 

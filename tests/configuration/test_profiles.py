@@ -63,7 +63,7 @@ def profile(**fields: Any) -> dict[str, Any]:
         *(
             (
                 profile(logsMountPath=path),
-                f"profiles.own.logsMountPath: nothing can be mounted at {path}; write a directory",
+                f"profiles.own.logsMountPath: nothing can be mounted at {path}; choose another directory",
             )
             for path in ("/proc/x", "/sys", "/dev/shm", "/etc", "/etc/hosts", "/usr/bin", "/run/secrets/x")
         ),

@@ -97,15 +97,15 @@ NEVER_STARTS = {
     "around the logs": (volume("/pillion/logs"), ".sidecar.volumeMounts[0].mountPath: /pillion/logs collides with"),
     "around a fixed place of the logs": (
         {**volume("/data"), "logsMountPath": "/data/logs"},
-        ".logsMountPath: /data/logs collides with /data of sidecar.volumeMounts; write a directory of its own",
+        ".logsMountPath: /data/logs collides with /data of sidecar.volumeMounts; choose another directory",
     ),
     "a fixed place of the logs around the base's state": (
         {"logsMountPath": "/pillion"},
-        ".logsMountPath: /pillion collides with /pillion/state of sidecar.volumeMounts; write a directory of its own",
+        ".logsMountPath: /pillion collides with /pillion/state of sidecar.volumeMounts; choose another directory",
     ),
     "a fixed place of the logs over the program": (
         {"logsMountPath": "/srv/tool", "sidecar": {"command": ["/srv/tool/run"]}},
-        ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; write a directory",
+        ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; choose another directory",
     ),
     "around the token by the patch": (
         operations(add("/volumeMounts/-", {"name": "pillion-state", "mountPath": "/var", "readOnly": True})),

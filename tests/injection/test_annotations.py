@@ -99,7 +99,7 @@ def test_a_value_is_read(key: str, text: str, field: str, value: Any) -> None:
         ("profile", "a b", '"a b": write a name of lower-case letters, digits and -'),
         ("profile", "A_B", '"A_B": write a name of lower-case letters, digits and -'),
         ("containers", " , ", "write container names with commas between them, or leave it out"),
-        ("containers", "app, my app", '"my app": is no container name; write app,my,app'),
+        ("containers", "app, my app", '"my app": is not a container name; write app,my,app'),
         ("volume-size-limit", "big", '"big": is not a quantity; write for example 1Gi'),
         ("volume-size-limit", "0", '"0": must be above 0; write for example 1Gi'),
         ("cpu-limit", "-1", '"-1": must be above 0; write for example 500m'),
@@ -188,7 +188,7 @@ def test_thousands_of_unknown_keys_are_not_guessed_at() -> None:
 )
 def test_some_annotations_choose_what_is_read(given: RequestedOptions, *, chooses: bool) -> None:
     """A namespace chooses for its pods only where they do not."""
-    assert given.chooses_logs is chooses
+    assert given.author_wants_logs is chooses
 
 
 class TestLogs:

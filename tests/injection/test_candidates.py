@@ -105,7 +105,7 @@ def test_variables_are_added_where_the_pod_wants_them(*, wanted: bool, names: li
 
 def test_other_injectors_are_those_of_the_configuration() -> None:
     """An operator may name others."""
-    configuration = replace(CONFIGURATION, other_injectors_containers=frozenset({"web"}))
+    configuration = replace(CONFIGURATION, ignored_containers=frozenset({"web"}))
     names = [one.container.name for one in find_candidates(POD, RequestedOptions(), (), configuration) if one.selected]
     assert names == ["app", "istio-proxy"]
 

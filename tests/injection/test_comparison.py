@@ -83,6 +83,12 @@ def of_another_installation() -> dict[str, Any]:
     return pod
 
 
+def with_anothers_status(pod: dict[str, Any]) -> None:
+    """Replace our status by that of an installation whose sidecar the pod does not have."""
+    annotations = pod["metadata"]["annotations"]
+    annotations["example.org/status"] = annotations.pop(STATUS).replace('"pillion-tail"', '"pillion-web"')
+
+
 #: By the table of the module: a pod, and the configuration of now.
 STATES: Mapping[str, Mapping[str, tuple[dict[str, Any], Configuration]]] = {
     "foreign": {
@@ -91,11 +97,12 @@ STATES: Mapping[str, Mapping[str, tuple[dict[str, Any], Configuration]]] = {
     },
     "declined": {"": (refused(), configuration(NEW))},
     "current": {"": (stored(configuration()), configuration())},
-    "status": {
+    "status_only": {
         "": (stored(configuration()), configuration(profile="description: other words")),
         "missing": (changed(lambda pod: pod["metadata"]["annotations"].pop(STATUS)), configuration()),
+        "missing, another installation's names another sidecar": (changed(with_anothers_status), configuration()),
     },
-    "image": {
+    "image_only": {
         "": (stored(configuration()), configuration(NEW)),
         "and revision": (stored(configuration()), configuration(NEW, "description: other words")),
         "ordinary container": (
@@ -103,7 +110,7 @@ STATES: Mapping[str, Mapping[str, tuple[dict[str, Any], Configuration]]] = {
             configuration(NEW, "native: false"),
         ),
     },
-    "more": {
+    "other": {
         "same image": (stored(configuration()), configuration(profile="sidecar: {args: [x]}")),
         "other image": (stored(configuration()), configuration(NEW, "sidecar: {args: [x]}")),
     },
@@ -130,10 +137,10 @@ def test_what_an_upgrade_writes() -> None:
     now = configuration(NEW, "description: other words")
     found = compared(configuration(), now)
     assert (found.list_name, found.sidecar) == ("initContainers", "pillion-tail")
-    assert (found.stored_image, found.made_image) == (OLD, NEW)
-    assert found.stored_status == stored(configuration())["metadata"]["annotations"][STATUS]
-    assert found.made_status == stored(now)["metadata"]["annotations"][STATUS]
-    assert found.stored_status != found.made_status
+    assert (found.live_image, found.desired_image) == (OLD, NEW)
+    assert found.live_status == stored(configuration())["metadata"]["annotations"][STATUS]
+    assert found.desired_status == stored(now)["metadata"]["annotations"][STATUS]
+    assert found.live_status != found.desired_status
 
 
 def test_why_it_would_not_be_injected_now() -> None:
@@ -185,7 +192,7 @@ NAMED = ("spec", "initContainers", "pillion-tail")
 def test_differences(profile: str, path: tuple[str, ...], values: tuple[object, object]) -> None:
     """Each by its path, with what is stored and what would be made."""
     found = {
-        one.path: (one.stored, one.made) for one in compared(configuration(), configuration(NEW, profile)).differences
+        one.path: (one.live, one.desired) for one in compared(configuration(), configuration(NEW, profile)).differences
     }
     assert path in found
     assert [one for one, wanted in zip(found[path], values, strict=True) if wanted not in (..., one)] == []
@@ -194,7 +201,7 @@ def test_differences(profile: str, path: tuple[str, ...], values: tuple[object, 
 def test_another_profile_is_a_difference() -> None:
     """The sidecar would have another name."""
     found = compared(configuration(), configuration(NEW, defaultProfile="web"))
-    assert found.state is State.MORE
+    assert found.state is State.OTHER
     assert found.sidecar == ""
 
 
@@ -205,7 +212,7 @@ def test_another_order_of_init_containers_is_a_difference() -> None:
     has = stored(configuration(), pod)
     found = compare(has, configuration(profile="order: last"), namespace_opted_in=False)
     names = ["pillion-tail", "setup"]
-    assert [(one.path, one.stored, one.made) for one in found.differences] == [(NAMED[:2], names, names[::-1])]
+    assert [(one.path, one.live, one.desired) for one in found.differences] == [(NAMED[:2], names, names[::-1])]
 
 
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -273,10 +280,10 @@ def test_what_was_added_to_the_sidecar(profile: str, change: Callable[[Any], obj
     pod = stored(configuration(profile=profile))
     change(sidecar(pod))
     found = compare(pod, configuration(NEW, profile), namespace_opted_in=False)
-    assert found.state is (State.MORE if is_difference else State.IMAGE)
+    assert found.state is (State.OTHER if is_difference else State.IMAGE_ONLY)
 
 
-@pytest.mark.parametrize(("annotations", "state"), [({}, State.MORE), (LIMIT_RANGER, State.IMAGE)])
+@pytest.mark.parametrize(("annotations", "state"), [({}, State.OTHER), (LIMIT_RANGER, State.IMAGE_ONLY)])
 def test_what_a_limit_range_added(annotations: dict[str, str], state: State) -> None:
     """The plugin says in an annotation where it was."""
     pod = stored(configuration())

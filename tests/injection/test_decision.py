@@ -12,7 +12,7 @@ from tests.goldens import ROOT, Case
 from tests.injection.reviews import CONFIGURATION, patched, request_for, verdict_on
 from tests.tables import rows
 from webhook.injection import decision
-from webhook.injection.decision import RULES, PodFacts, first_declining_finding
+from webhook.injection.decision import RULES, PodFacts, declining_finding
 from webhook.injection.outcome import Outcome
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, Reason
@@ -44,7 +44,7 @@ def context_of(value: Any, configuration: Configuration = CONFIGURATION, *, opte
 
 def declined(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Finding | None:
     """Return why the pod is not injected, None where every rule lets it pass."""
-    return first_declining_finding(context_of(value, configuration, opted_in=opted_in))
+    return declining_finding(context_of(value, configuration, opted_in=opted_in))
 
 
 def reason(value: Any, configuration: Configuration = CONFIGURATION, *, opted_in: bool = False) -> Reason | None:
@@ -91,11 +91,11 @@ def test_only_pods_are_injected(kind: GroupVersionKind, *, passes: bool) -> None
     """Of the group that pods are in."""
     request = request_for(pod())
     request.kind = kind
-    finding = first_declining_finding(PodFacts(request, CONFIGURATION))
+    finding = declining_finding(PodFacts(request, CONFIGURATION))
     assert (finding is None) is passes
     if finding is not None:
         assert finding.reason is Reason.NOT_A_POD
-        assert finding.message == f'only pods are injected, this is a "{kind.kind}"'
+        assert finding.message == f'only pods are injected, not kind "{kind.kind}"'
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_only_creations_are_looked_at(fields: dict[str, str], *, passes: bool) -
     request = request_for(pod())
     for name, value in fields.items():
         setattr(request, name, value)
-    finding = first_declining_finding(PodFacts(request, CONFIGURATION))
+    finding = declining_finding(PodFacts(request, CONFIGURATION))
     assert (finding.reason if finding else None) is (None if passes else Reason.NOT_CREATE)
 
 
 def test_a_request_without_an_object_is_no_pod() -> None:
     """As that of a deletion."""
-    finding = first_declining_finding(PodFacts(Request("u", kind=POD, operation="CREATE"), CONFIGURATION))
+    finding = declining_finding(PodFacts(Request("u", kind=POD, operation="CREATE"), CONFIGURATION))
     assert finding == Finding(Reason.UNREADABLE_POD, "the request has no object")
 
 
@@ -137,7 +137,7 @@ class TestWithoutEffect:
     def notes(value: Any, *, opted_in: bool = False) -> list[str]:
         """Return what is noted of a pod's annotations and labels."""
         context = context_of(value, opted_in=opted_in)
-        first_declining_finding(context)
+        declining_finding(context)
         return [finding.text("pillion.dev/") for finding in context.options.warnings] if context.options else []
 
     @pytest.mark.parametrize(
@@ -317,10 +317,10 @@ def test_a_spec_may_be_empty(spec: Any) -> None:
 def test_a_later_rule_is_not_asked() -> None:
     """What was let pass is counted, so that ``explain`` shows where it ended."""
     context = context_of(pod(nodeSelector={"kubernetes.io/os": "windows"}))
-    assert first_declining_finding(context) is not None
+    assert declining_finding(context) is not None
     assert RULES[context.rules_passed].question == "Does it run on Linux?"
     context = context_of(pod())
-    assert first_declining_finding(context) is None
+    assert declining_finding(context) is None
     assert context.rules_passed == len(RULES)
 
 
@@ -340,7 +340,7 @@ def test_a_later_rule_is_not_asked() -> None:
             id="the namespace asks",
         ),
         pytest.param(
-            pod({}),
+            pod({}, os={}),
             True,
             [NAMESPACE, "nothing says Windows", "none", "tail, revision {}, the default", "none"],
             id="no annotation",
@@ -351,9 +351,9 @@ def test_what_let_a_pod_pass(value: Any, found: list[str], *, opted_in: bool) ->
     """Some rules say it for ``explain``: the pod's name, who asks, the system, annotations, profile and ports."""
     profiles = {"tail": replace(TAIL, inject_all=True), "web": WEB}
     context = context_of(value, replace(CONFIGURATION, profiles=profiles), opted_in=opted_in)
-    assert first_declining_finding(context) is None
+    assert declining_finding(context) is None
     *others, ports = (text.format(context.profile.revision) for text in found)
-    assert [text for rule in RULES if (text := rule.describe(context))] == ["shop", *others, f"it uses {ports}"]
+    assert [text for rule in RULES if (text := rule.explain(context))] == ["shop", *others, f"it uses {ports}"]
 
 
 # --- pods that are injected already ------------------------------------------------------------------------------
@@ -433,8 +433,14 @@ class TestTwoInstallations:
         (warning,) = verdict.warnings
         assert warning == (
             'not injected: the pod has the sidecar of pillion.dev/ (profile "tail"); '
-            'write inject: "false" below one of the prefixes'
+            'write inject: "false" under one of the prefixes'
         )
+
+    def test_a_status_of_ours_that_nobody_can_read_means_nothing(self) -> None:
+        """Its author wrote it: the sidecar is the other installation's all the same."""
+        injected = self.injected()
+        injected["metadata"]["annotations"]["logs.example.com/status"] = "junk"
+        assert verdict_on(injected, self.OTHER).reason is Reason.OTHER_INSTALLATION
 
     def test_following_it_gives_the_other_sidecar(self) -> None:
         """The first one leaves the pod alone then."""
@@ -531,8 +537,5 @@ def test_a_sidecar_without_its_restart_policy_is_told() -> None:
         b"",
     )
     assert verdict.warnings == [
-        (
-            'not injected: "pillion-tail" has no restartPolicy: Always, so the pod never starts; '
-            "another webhook may have removed it"
-        )
+        ('"pillion-tail" has no restartPolicy: Always, so the pod never starts; another webhook may have removed it')
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.injection.reviews import verdict_on
-from webhook.injection.former_values import note_former_values
+from webhook.injection.former_values import record_former_values
 from webhook.injection.pod_annotations import MAX_ANNOTATIONS_BYTES
 
 PREFIX = "pillion.dev/"
@@ -38,7 +38,7 @@ def noted(pod: dict[str, Any], spelling: str = "") -> dict[str, Any]:
     """Return the status that the operations write."""
     (text,) = (
         one["value"] if isinstance(one["value"], str) else one["value"][STATUS]
-        for one in note_former_values(pod, operations(pod), PREFIX, lambda _: spelling)
+        for one in record_former_values(pod, operations(pod), PREFIX, lambda _: spelling)
         if "status" in one["path"] or (isinstance(one["value"], dict) and STATUS in one["value"])
     )
     found: dict[str, Any] = json.loads(text)
@@ -48,7 +48,7 @@ def noted(pod: dict[str, Any], spelling: str = "") -> dict[str, Any]:
 def test_nothing_is_noted_of_a_pod_without_null_and_empty_values() -> None:
     """Then the operations are those of the webhook."""
     pod = asking()
-    assert note_former_values(pod, operations(pod), PREFIX, lambda _: "") == operations(pod)
+    assert record_former_values(pod, operations(pod), PREFIX, lambda _: "") == operations(pod)
 
 
 @pytest.mark.parametrize(("spelling", "spellings"), [("", {}), ("null", {"null"}), ("~", {"~"}), ("nothing", {})])
@@ -85,7 +85,7 @@ def test_a_path_to_a_null_has_numbers_in_lists() -> None:
         paths.append(path)
         return ""
 
-    note_former_values(pod, operations(pod), PREFIX, spelling)
+    record_former_values(pod, operations(pod), PREFIX, spelling)
     assert set(paths) == {("spec", "containers", 0, "volumeMounts")}
 
 
@@ -96,6 +96,6 @@ def test_annotations_without_room_stay_as_they_are() -> None:
     rest = MAX_ANNOTATIONS_BYTES - len(json.dumps(operations(pod))) - len("big")
     for size in range(rest, rest + 2000):
         pod["metadata"]["annotations"]["big"] = "x" * size
-        if len(operations(pod)) and note_former_values(pod, operations(pod), PREFIX, lambda _: "") == operations(pod):
+        if len(operations(pod)) and record_former_values(pod, operations(pod), PREFIX, lambda _: "") == operations(pod):
             return
     pytest.fail("there was room for everything")

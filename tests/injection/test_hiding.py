@@ -8,9 +8,9 @@ import pytest
 
 from tests.injection.views import candidate, entry
 from webhook.injection.hiding import (
-    decline_hidden_program,
-    decline_system_directory,
-    decline_termination_message,
+    ensure_no_termination_message,
+    ensure_not_system_directory,
+    ensure_program_visible,
     warning_if_application_hidden,
 )
 from webhook.injection.paths import PATH_MAX
@@ -28,7 +28,7 @@ from webhook.injection.targets import find_targets
 def test_nothing_is_mounted_over_what_every_container_needs(directory: str) -> None:
     """Nor below what the kernel, the runtime or the kubelet owns."""
     with pytest.raises(NotInjectable) as declined:
-        decline_system_directory(entry(f"{directory.rstrip('/')}/x.log"))
+        ensure_not_system_directory(entry(f"{directory.rstrip('/')}/x.log"))
     finding = declined.value.finding
     assert (finding.reason, finding.annotation) == (Reason.SYSTEM_DIRECTORY, "logs")
     assert finding.value == f"{directory.rstrip('/')}/x.log"
@@ -40,14 +40,14 @@ def test_nothing_is_mounted_over_what_every_container_needs(directory: str) -> N
 )
 def test_a_folder_of_ones_own_is_fine(directory: str) -> None:
     """Also inside a system directory."""
-    decline_system_directory(entry(f"{directory}/x.log"))
+    ensure_not_system_directory(entry(f"{directory}/x.log"))
 
 
 def decline(logs: str, **fields: Any) -> str:
     """Return why no volume can be at the logs' directory in a container with these fields, or nothing."""
     (target,) = find_targets([candidate(**fields)], [entry(logs)])
     try:
-        decline_hidden_program(target)
+        ensure_program_visible(target)
     except NotInjectable as declined:
         finding = declined.finding
         assert (finding.reason, finding.annotation, finding.value) == (Reason.HIDES_PROGRAM, "logs", logs)
@@ -206,10 +206,10 @@ def test_the_kubelets_own_file_is_no_place_for_logs(path: str | None, logs: str,
     """It mounts a file at terminationMessagePath: a volume can't be there, and what is written there is in none."""
     (target,) = find_targets([candidate(terminationMessagePath=path)], [entry(logs)])
     if not declined:
-        decline_termination_message(target)
+        ensure_no_termination_message(target)
         return
     with pytest.raises(NotInjectable) as raised:
-        decline_termination_message(target)
+        ensure_no_termination_message(target)
     assert (raised.value.finding.reason, raised.value.finding.value) == (Reason.UNWRITABLE_VOLUME, logs)
     assert raised.value.finding.message == (
         'the kubelet mounts a file there, the terminationMessagePath of "app"; log elsewhere'

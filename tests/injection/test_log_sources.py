@@ -165,7 +165,7 @@ def test_too_long_patterns_are_a_reason() -> None:
     """Together they are arguments of one program; bytes count, not characters."""
     name = "é" * ((MAX_PATTERN_BYTES - len("/srv/")) // 2)
     assign_sidecar_paths([source("/srv", FilePattern((), recursive=False, file_glob=name))], TAIL)
-    assert "patterns of more than 65536 bytes" in decline(
+    assert "patterns take more than 65536 bytes" in decline(
         source("/srv", FilePattern((), recursive=False, file_glob=name + "é"))
     )
     assign_sidecar_paths(

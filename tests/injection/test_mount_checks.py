@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from webhook.injection.mount_checks import Mounted, check_hiding_mounts, check_mounts, mounted
-from webhook.schema import Path
+from webhook.injection.mount_checks import MountPlace, check_hiding_mounts, check_mounts, mount_places
+from webhook.json_values import Path
 
 
 class Reports(list[tuple[str, str]]):
@@ -18,12 +18,12 @@ class Reports(list[tuple[str, str]]):
         self.append((".".join(map(str, path)), message))
 
 
-def at(path: str, number: int = 0, *, read_only: bool = False) -> Mounted:
+def at(path: str, number: int = 0, *, read_only: bool = False) -> MountPlace:
     """Return a mount at the path, written as the mount of that number."""
-    return Mounted((number,), path, read_only)
+    return MountPlace((number,), path, read_only)
 
 
-def reported(*mounts: Mounted, others: tuple[Mounted, ...] = ()) -> list[tuple[str, str]]:
+def reported(*mounts: MountPlace, others: tuple[MountPlace, ...] = ()) -> list[tuple[str, str]]:
     """Return what is wrong with the mounts."""
     reports = Reports()
     check_mounts(mounts, others, reports)
@@ -79,7 +79,7 @@ def test_the_runtimes_own_mounts_need_a_place(path: str) -> None:
 
 def test_what_is_mounted_besides_is_nobodys_mistake() -> None:
     """Only where it meets a mount of one's own is there something to say."""
-    token, log = Mounted(None, "/a/token", read_only=True), Mounted(None, "/a/token/log")
+    token, log = MountPlace(None, "/a/token", read_only=True), MountPlace(None, "/a/token/log")
     assert reported(others=(token, token, log)) == []
     assert reported(at("/a", 5, read_only=True), others=(token,)) == [
         ("5", "/a/token can't be mounted inside /a, which is read-only"),
@@ -90,24 +90,24 @@ def test_what_is_mounted_besides_is_nobodys_mistake() -> None:
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
-        ({"name": "v", "mountPath": "/a"}, [Mounted(("m", 0, "mountPath"), "/a")]),
-        ({"name": "v", "mountPath": "/a", "readOnly": True}, [Mounted(("m", 0, "mountPath"), "/a", read_only=True)]),
-        ({"name": "settings", "mountPath": "/a"}, [Mounted(("m", 0, "mountPath"), "/a", read_only=True)]),
-        ({"mountPath": "/a"}, [Mounted(("m", 0, "mountPath"), "/a")]),
+        ({"name": "v", "mountPath": "/a"}, [MountPlace(("m", 0, "mountPath"), "/a")]),
+        ({"name": "v", "mountPath": "/a", "readOnly": True}, [MountPlace(("m", 0, "mountPath"), "/a", read_only=True)]),
+        ({"name": "settings", "mountPath": "/a"}, [MountPlace(("m", 0, "mountPath"), "/a", read_only=True)]),
+        ({"mountPath": "/a"}, [MountPlace(("m", 0, "mountPath"), "/a")]),
         ({"name": "v"}, []),
     ],
     ids=str,
 )
-def test_a_mount_is_known_by_its_path(item: dict[str, Any], expected: list[Mounted]) -> None:
+def test_a_mount_is_known_by_its_path(item: dict[str, Any], expected: list[MountPlace]) -> None:
     """Read-only by itself, or by its volume."""
-    assert mounted([item], ("m",), {"settings"}) == expected
+    assert mount_places([item], ("m",), {"settings"}) == expected
 
 
 @pytest.mark.parametrize(
     ("path", "command", "said"),
     [
-        ("/bin", [], "/bin hides what the image needs to start; write a directory of its own"),
-        ("/usr", ["x"], "/usr hides what the image needs to start; write a directory of its own"),
+        ("/bin", [], "/bin hides what the image needs to start; choose another directory"),
+        ("/usr", ["x"], "/usr hides what the image needs to start; choose another directory"),
         ("/opt/tool", ["/opt/tool/run"], "/opt/tool hides /opt/tool/run, which the container runs"),
         ("/opt/tool", ["/opt/tool"], "/opt/tool hides /opt/tool, which the container runs"),
         ("/opt/tool", ["opt/tool/run"], ""),

@@ -8,11 +8,11 @@ import pytest
 
 from tests.injection.reviews import CONFIGURATION
 from webhook.injection.ownership import (
+    has_our_form,
     has_sidecar_variables,
+    is_given_name,
+    is_known_to_configuration,
     is_log_volume_name,
-    is_our_volume,
-    is_our_volume_name,
-    is_volume_we_add,
 )
 from webhook.injection.variables import SIDECAR_VARIABLES
 
@@ -45,7 +45,7 @@ def test_log_volumes_are_numbered(name: str, *, is_one: bool) -> None:
 )
 def test_a_name_is_ours_if_an_injection_gives_it(name: str, *, ours: bool) -> None:
     """The prefix alone is not enough."""
-    assert is_our_volume_name(name, CONFIGURATION) is ours
+    assert is_given_name(name, CONFIGURATION) is ours
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_name_is_ours_if_an_injection_gives_it(name: str, *, ours: bool) -> No
 )
 def test_a_volume_is_ours_by_name_and_form(volume: dict[str, Any], *, ours: bool, present: bool) -> None:
     """The form of any revision counts; ``present`` says that today's profiles would add it."""
-    assert (is_our_volume(volume, CONFIGURATION), is_volume_we_add(volume, CONFIGURATION)) == (ours, present)
+    assert (has_our_form(volume, CONFIGURATION), is_known_to_configuration(volume, CONFIGURATION)) == (ours, present)
 
 
 @pytest.mark.parametrize(

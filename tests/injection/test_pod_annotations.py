@@ -17,11 +17,11 @@ from webhook.injection.pod_annotations import (
     MAX_ANNOTATIONS_BYTES,
     SAFE_TO_EVICT,
     add_annotations,
-    add_volume_names,
-    fit_annotation_limit,
-    remove_volume_names,
+    add_to_evict_list,
+    remove_from_evict_list,
+    within_annotation_limit,
 )
-from webhook.injection.reasons import Reason
+from webhook.injection.reasons import Finding, Reason
 from webhook.injection.status import Status, parse_status
 from webhook.injection.variables import POD_VARIABLES
 
@@ -41,8 +41,15 @@ class Annotated:
     ) -> None:
         editor = PodEditor(ObjectMeta(annotations=present), PodSpec())
         editor.pull_secrets = ["pull"]
-        self.findings = add_annotations(
-            editor, replace(TAIL, native=native), candidates, volumes=volumes, reused=["data"], prefix="pillion.dev/"
+        self.findings: list[Finding] = []
+        add_annotations(
+            editor,
+            replace(TAIL, native=native),
+            candidates,
+            findings=self.findings,
+            volumes=volumes,
+            reused=["data"],
+            prefix="pillion.dev/",
         )
         assert editor.metadata is not None
         self.after = editor.metadata.annotations or {}
@@ -126,8 +133,8 @@ def test_what_fits_is_set_the_most_useful_first() -> None:
 
 def test_the_limit_is_in_bytes() -> None:
     """Of keys and values together."""
-    assert fit_annotation_limit({"é": "x" * (MAX_ANNOTATIONS_BYTES - 2)})
-    assert not fit_annotation_limit({"é": "x" * (MAX_ANNOTATIONS_BYTES - 1)})
+    assert within_annotation_limit({"é": "x" * (MAX_ANNOTATIONS_BYTES - 2)})
+    assert not within_annotation_limit({"é": "x" * (MAX_ANNOTATIONS_BYTES - 1)})
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,7 @@ def test_the_limit_is_in_bytes() -> None:
 )
 def test_names_are_added_once_at_the_end(listed: str | None, volumes: list[str], expected: str) -> None:
     """Without blanks and empty names."""
-    assert add_volume_names(listed, volumes) == expected
+    assert add_to_evict_list(listed, volumes) == expected
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ def test_names_are_added_once_at_the_end(listed: str | None, volumes: list[str],
 )
 def test_names_are_removed_from_the_end(value: str, expected: str | None) -> None:
     """All of them or none; None where nothing else was there."""
-    assert remove_volume_names(value, ["a", "b"]) == expected
+    assert remove_from_evict_list(value, ["a", "b"]) == expected
 
 
 # --- the whole way -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from tests.injection.reviews import CONFIGURATION
 from webhook.injection.pod import EnvVar
-from webhook.injection.profile import OTHER_INJECTORS_CONTAINERS, Configuration
+from webhook.injection.profile import DEFAULT_IGNORED_CONTAINERS, Configuration
 from webhook.injection.variables import SIDECAR_VARIABLES
 
 TAIL = CONFIGURATION.profiles["tail"]
@@ -17,14 +17,14 @@ TAIL = CONFIGURATION.profiles["tail"]
 @pytest.mark.parametrize("name", ["envoy", "cloud-sql-proxy", "envoy-sidecar", "nginx", "proxy"])
 def test_names_that_people_give_their_own_containers_take_part(name: str) -> None:
     """Only what an injector alone would call so is left out."""
-    assert name not in OTHER_INJECTORS_CONTAINERS
+    assert name not in DEFAULT_IGNORED_CONTAINERS
 
 
 def test_a_configuration_that_says_nothing_refuses_nothing() -> None:
     """It injects, by annotations of ours, and leaves other injectors' containers alone."""
     configuration = Configuration({"tail": TAIL}, "tail")
     assert (configuration.strict, configuration.shadow, configuration.prefix) == (False, False, "pillion.dev/")
-    assert configuration.other_injectors_containers == set(OTHER_INJECTORS_CONTAINERS)
+    assert configuration.ignored_containers == set(DEFAULT_IGNORED_CONTAINERS)
 
 
 def test_a_sidecar_is_called_after_its_profile() -> None:
@@ -66,6 +66,6 @@ def test_a_variable_with_places_is_filled_in_for_each_pod(value: str | None, *, 
 
 def test_resources_of_a_pod_that_says_nothing_have_no_storage() -> None:
     """The kubelet would add it up for the whole pod."""
-    amounts = {"cpu": "1", "ephemeral-storage": "1Gi"}
-    profile = replace(TAIL, requests=amounts, limits={**amounts, "memory": "2"})
+    quantities = {"cpu": "1", "ephemeral-storage": "1Gi"}
+    profile = replace(TAIL, requests=quantities, limits={**quantities, "memory": "2"})
     assert profile.usual_resources == {"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "2"}}

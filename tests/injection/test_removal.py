@@ -22,12 +22,12 @@ from tests.tables import rows
 from webhook.configuration import load
 from webhook.injection import removal
 from webhook.injection.admission import Admission
-from webhook.injection.former_values import note_former_values
+from webhook.injection.former_values import record_former_values
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     MAX_ANNOTATIONS_BYTES,
     SAFE_TO_EVICT,
-    fit_annotation_limit,
+    within_annotation_limit,
 )
 from webhook.injection.profile import Configuration
 from webhook.injection.removal import remove
@@ -47,7 +47,9 @@ def case(name: str) -> Case:
 
 def injected(pod: Any, verdict: Verdict) -> Any:
     """Return the pod as ``pillion inject`` writes it."""
-    operations = note_former_values(pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix, lambda _: "")
+    operations = record_former_values(
+        pod, json.loads(verdict.patch or b"[]"), verdict.configuration.prefix, lambda _: ""
+    )
     return jsonpatch.apply_patch(pod, operations)
 
 
@@ -173,7 +175,7 @@ def test_nothing_is_noted_where_annotations_are_full() -> None:
     for spare in range(300, 500, 8):
         pod["metadata"]["annotations"]["x"] = "y" * (room - spare)
         result = injected(pod, verdict_on(pod))
-        assert fit_annotation_limit(result["metadata"]["annotations"])
+        assert within_annotation_limit(result["metadata"]["annotations"])
         seen.add("formerValues" in json.loads(result["metadata"]["annotations"].get(STATUS, "{}")))
     assert seen == {False, True}
 
@@ -195,7 +197,7 @@ def test_a_null_annotation_is_null_again(key: str, word: str) -> None:
     decoded = copy.deepcopy(pod)
     decoded["metadata"]["annotations"][key] = ""
     patch = json.loads(verdict_on(decoded).patch)
-    result = jsonpatch.apply_patch(pod, note_former_values(pod, patch, PREFIX, lambda _: word))
+    result = jsonpatch.apply_patch(pod, record_former_values(pod, patch, PREFIX, lambda _: word))
     assert removed(result) == pod
     (operation,) = (one for one in remove(result, CONFIGURATION).operations if one.get("value", "") is None)
     assert operation.get("nullSpelling", "") == word
@@ -394,7 +396,7 @@ def test_a_forged_status_takes_out_no_container_and_no_volume(source: dict[str, 
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
     with_status(pod, sidecar="pillion-x", volumes=["pillion-data"])
     assert remove(pod, CONFIGURATION).operations == []
-    assert kept(pod)[0] == 'container "pillion-x" stays: it is not in our sidecar\'s form'
+    assert kept(pod)[0] == 'container "pillion-x" stays: it does not look like Pillion\'s sidecar'
 
 
 PROFILE_VOLUMES = """\
@@ -441,7 +443,7 @@ def test_a_container_that_is_not_ours_stays() -> None:
     """A name alone makes no sidecar, nor does a forged status with it."""
     pod = shop()
     pod["spec"]["containers"].append({"name": "pillion-tail", "image": "mine"})
-    said = ['container "pillion-tail" stays: it is not in our sidecar\'s form']
+    said = ['container "pillion-tail" stays: it does not look like Pillion\'s sidecar']
     assert remove(pod, CONFIGURATION).operations == []
     assert kept(pod) == said
     pod["metadata"]["annotations"][STATUS] = injected_shop()["metadata"]["annotations"][STATUS]
@@ -572,6 +574,16 @@ def test_the_place_of_what_stays_is_that_in_the_pod_as_it_is() -> None:
     del result["metadata"]["annotations"][STATUS]
     index = [container["name"] for container in result["spec"]["initContainers"]].index("init")
     assert [found.path for found in remove(result, CONFIGURATION).kept] == [("spec", "initContainers", index, "env", 0)]
+
+
+@pytest.mark.parametrize("before", [{"emptyDir": {}}, None, {"name": "pillion-logs-1"}], ids=json.dumps)
+def test_the_place_of_a_volume_counts_those_that_have_no_name_of_their_own(before: Any) -> None:
+    """A volume without a name, or with another's, has a place in the list."""
+    pod = injected_shop()
+    pod["spec"]["containers"][1]["volumeMounts"].append({"name": "pillion-logs-1", "mountPath": "/read"})
+    index = [volume["name"] for volume in pod["spec"]["volumes"]].index("pillion-logs-1") + 1
+    pod["spec"]["volumes"].insert(0, before)
+    assert [found.path for found in remove(pod, CONFIGURATION).kept] == [("spec", "volumes", index)]
 
 
 def test_a_debugging_container_is_left_alone() -> None:

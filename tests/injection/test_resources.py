@@ -27,9 +27,11 @@ TAIL = replace(
 GUARANTEED = {"limits": {"cpu": "1", "memory": "1Gi"}}
 
 
-def pod(*amounts: Any, **fields: Any) -> PodSpec:
+def pod(*quantities: Any, **fields: Any) -> PodSpec:
     """Return a pod whose containers have these resources."""
-    return spec(containers=[{"name": f"c{number}", "resources": one} for number, one in enumerate(amounts)], **fields)
+    return spec(
+        containers=[{"name": f"c{number}", "resources": one} for number, one in enumerate(quantities)], **fields
+    )
 
 
 class Given:
@@ -38,22 +40,22 @@ class Given:
     def __init__(self, value: PodSpec, profile: Any = TAIL, volumes: Any = (None, 0), **asked: str) -> None:
         self.findings: list[Finding] = []
         options = RequestedOptions(
-            resource_annotations={key.replace("_", "-"): amount for key, amount in asked.items()}
+            resource_annotations={key.replace("_", "-"): quantity for key, quantity in asked.items()}
         )
-        size_limit, count = volumes
-        self.amounts = sidecar_resources(
-            value, profile, options, self.findings, volume_size_limit=size_limit, new_volume_count=count
+        volume_size_limit, count = volumes
+        self.resources = sidecar_resources(
+            value, profile, options, self.findings, volume_size_limit=volume_size_limit, new_volume_count=count
         )
 
     @property
     def requests(self) -> Mapping[str, str]:
         """Return the requests."""
-        return (self.amounts or {})["requests"]
+        return (self.resources or {})["requests"]
 
     @property
     def limits(self) -> Mapping[str, str]:
         """Return the limits."""
-        return (self.amounts or {})["limits"]
+        return (self.resources or {})["limits"]
 
     @property
     def said(self) -> list[tuple[Reason, str, str]]:
@@ -64,15 +66,15 @@ class Given:
 def test_a_pod_that_asks_for_nothing_gets_the_profiles() -> None:
     """Without what the kubelet would add up for the whole pod."""
     given = Given(pod(None))
-    assert given.amounts == {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
-    assert given.amounts is TAIL.usual_resources
+    assert given.resources == {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
+    assert given.resources is TAIL.usual_resources
 
 
 @pytest.mark.parametrize("of_pod", [{"limits": {"cpu": "1"}}, {"requests": {"cpu": "1"}}], ids=str)
 def test_a_pod_with_resources_for_all_containers_keeps_them(of_pod: Any) -> None:
     """Annotations have no effect then, and each is told so."""
     given = Given(pod(None, resources=of_pod), cpu_limit="1", memory_request="1Mi")
-    assert given.amounts is None
+    assert given.resources is None
     assert given.said == [(Reason.NO_EFFECT, "cpu-limit", "1"), (Reason.NO_EFFECT, "memory-request", "1Mi")]
     assert given.findings[0].message == "has no effect: the pod has pod-level resources"
 
@@ -80,13 +82,16 @@ def test_a_pod_with_resources_for_all_containers_keeps_them(of_pod: Any) -> None
 @pytest.mark.parametrize("of_pod", [{}, {"limits": {}}, {"limits": None, "requests": {}}], ids=str)
 def test_a_pod_with_empty_resources_has_none(of_pod: Any) -> None:
     """They say nothing."""
-    assert Given(pod(None, resources=of_pod)).amounts == TAIL.usual_resources
+    assert Given(pod(None, resources=of_pod)).resources == TAIL.usual_resources
 
 
 def test_annotations_win_over_the_profile() -> None:
     """Each is put where it belongs."""
     given = Given(pod(None), cpu_request="20m", cpu_limit="30m", memory_request="48Mi", memory_limit="128Mi")
-    assert given.amounts == {"requests": {"cpu": "20m", "memory": "48Mi"}, "limits": {"cpu": "30m", "memory": "128Mi"}}
+    assert given.resources == {
+        "requests": {"cpu": "20m", "memory": "48Mi"},
+        "limits": {"cpu": "30m", "memory": "128Mi"},
+    }
     assert given.said == []
     assert TAIL.limits["memory"] == "64Mi"
 
@@ -113,7 +118,7 @@ def test_an_annotation_beyond_a_bound_is_the_bound(asked: str, limits: str) -> N
     ],
 )
 def test_a_value_is_bounded(bound: Bounds | None, value: str, expected: str, message: str) -> None:
-    """By amounts, not by texts; the value stays as it was written where it fits."""
+    """By quantities, not by texts; the value stays as it was written where it fits."""
     findings: list[Finding] = []
     assert clamp("cpu-limit", value, bound, findings) == expected
     assert [finding.message for finding in findings] == ([message] if message else [])
@@ -173,7 +178,7 @@ class TestGuaranteed:
     def test_it_stays_guaranteed(self, value: PodSpec) -> None:
         """The limits are the requests, with the profile's cpu for such pods."""
         given = Given(value)
-        assert given.amounts == {
+        assert given.resources == {
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"cpu": "50m", "memory": "64Mi"},
         }
@@ -194,7 +199,7 @@ class TestGuaranteed:
     )
     def test_others_are_not(self, value: PodSpec) -> None:
         """The sidecar has no cpu limit there: draining needs speed."""
-        assert Given(value).amounts == TAIL.usual_resources
+        assert Given(value).resources == TAIL.usual_resources
 
     def test_without_a_cpu_of_the_profile_the_request_is_the_limit(self) -> None:
         """There must be one."""
@@ -218,7 +223,7 @@ class TestGuaranteed:
         assert given.limits["cpu"] == "2"
 
     def test_a_request_below_the_limit_has_no_effect(self) -> None:
-        """It is said, with what is used; one of the same amount is fine."""
+        """It is said, with what is used; one of the same quantity is fine."""
         given = Given(pod(GUARANTEED), memory_request="16Mi")
         assert given.requests["memory"] == "64Mi"
         assert given.said == [(Reason.NO_EFFECT, "memory-request", "16Mi")]
@@ -233,7 +238,7 @@ class TestStorage:
     """Ephemeral storage, which the kubelet adds up for the pod."""
 
     @pytest.mark.parametrize(
-        ("amounts", "kept"),
+        ("quantities", "kept"),
         [
             ([LIMITED], True),
             ([LIMITED, LIMITED], True),
@@ -244,13 +249,13 @@ class TestStorage:
         ],
         ids=str,
     )
-    def test_a_limit_is_kept_where_every_container_has_one(self, amounts: list[Any], *, kept: bool) -> None:
+    def test_a_limit_is_kept_where_every_container_has_one(self, quantities: list[Any], *, kept: bool) -> None:
         """Elsewhere it would be the whole pod's, and the application's own files count too."""
-        given = Given(pod(*amounts), memory_limit="64Mi")
+        given = Given(pod(*quantities), memory_limit="64Mi")
         assert ("ephemeral-storage" in given.limits) is kept
         assert ("ephemeral-storage" in given.requests) is kept
         if kept:
-            assert Given(pod(*amounts)).limits["ephemeral-storage"] == "1Gi"
+            assert Given(pod(*quantities)).limits["ephemeral-storage"] == "1Gi"
 
     def test_init_containers_do_not_count(self) -> None:
         """The kubelet leaves them out."""

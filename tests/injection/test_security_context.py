@@ -14,7 +14,7 @@ from webhook.injection import security_context as module
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.pod import Container, PodSpec
 from webhook.injection.reasons import Finding, NotInjectable, Reason
-from webhook.injection.security_context import FALLBACK_GROUP, FALLBACK_USER, decline_unstartable_user, security_context
+from webhook.injection.security_context import FALLBACK_GROUP, FALLBACK_USER, ensure_startable_user, security_context
 
 TAIL = CONFIGURATION.profiles["tail"]
 
@@ -113,10 +113,10 @@ def test_the_kubelets_table(context: dict[str, Any], of_pod: dict[str, Any], rea
     """Root under runAsNonRoot is refused wherever the two meet; a user namespace has 65536 users and no others."""
     pod = pod_with(**of_pod)
     if reason is None:
-        decline_unstartable_user(context, pod, TAIL, RequestedOptions())
+        ensure_startable_user(context, pod, TAIL, RequestedOptions())
         return
     with pytest.raises(NotInjectable) as raised:
-        decline_unstartable_user(context, pod, TAIL, RequestedOptions())
+        ensure_startable_user(context, pod, TAIL, RequestedOptions())
     assert raised.value.finding.reason is reason
 
 
@@ -159,15 +159,15 @@ def test_who_has_to_change_what_is_said(
     """The annotation is named where it is the cause."""
     pod = pod_with(**of_pod)
     with pytest.raises(NotInjectable) as raised:
-        decline_unstartable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
+        ensure_startable_user(context, pod, TAIL, RequestedOptions(run_as_user=asked))
     finding = raised.value.finding
     assert (finding.annotation, finding.value, finding.message) == expected
 
 
 def test_each_row_of_the_tables_is_a_case() -> None:
-    """And each case is a row."""
-    assert list(USERS) == rows(module._user)
-    assert list(STARTS) == rows(decline_unstartable_user, columns=2)
+    """And each case is a row; the first is a test of its own."""
+    assert ["an annotation 0, not allowed", *USERS] == rows(module._user)
+    assert list(STARTS) == rows(ensure_startable_user, columns=2)
 
 
 @pytest.mark.parametrize(("allowed", "asked"), [(True, 0), (False, 1)])
@@ -181,7 +181,7 @@ def test_a_profile_may_let_an_annotation_choose_root(*, allowed: bool, asked: in
 
 @pytest.mark.parametrize("users", [(None,), (1000,), (0, None), ()])
 def test_a_profile_that_does_not_is_a_reason(users: tuple[int | None, ...]) -> None:
-    """Unless the pod itself says that all who write are root; a root of the image's is not seen."""
+    """The first row: unless the pod itself says that all who write are root; a root of the image's is not seen."""
     with pytest.raises(NotInjectable) as raised:
         security_context(PodSpec(), TAIL, RequestedOptions(run_as_user=0), containers(*users), [])
     finding = raised.value.finding
@@ -193,7 +193,7 @@ def test_the_advice_on_root_helps() -> None:
     annotations = {"pillion.dev/inject": "true", "pillion.dev/run-as-user": "0"}
     pod: dict[str, Any] = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app"}]}}
     (warning,) = verdict_on(pod).warnings
-    assert warning.endswith("if the app is root, set runAsUser: 0 in the pod")
+    assert warning.endswith("if the application runs as root, set runAsUser: 0 in the pod")
     pod["spec"]["securityContext"] = {"runAsUser": 0}
     (sidecar,) = patched(pod, verdict_on(pod))["spec"]["initContainers"]
     assert sidecar["securityContext"]["runAsUser"] == 0

@@ -27,9 +27,11 @@ def built(
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the sidecar for a pod of one container with these mounts, and what is found; ``fields`` are its spec's."""
     app = candidate(volumeMounts=list(mounts))
-    made = plan_volumes([app], [entry(logs)], DATA, profile)
+    made = plan_volumes([app], [entry(logs)], DATA, profile, read_host_paths=True)
     pod = spec(containers=[{"name": "app"}], **fields)
-    return sidecar.build(pod, profile, RequestedOptions(), [app], made, size_limit=None)
+    findings: list[Finding] = []
+    options = RequestedOptions()
+    return sidecar.build(pod, profile, options, [app], made, findings=findings, volume_size_limit=None), findings
 
 
 def log_mounts(container: dict[str, Any]) -> list[dict[str, Any]]:
@@ -92,9 +94,9 @@ def test_a_place_is_mounted_as_the_container_mounts_it(mount: dict[str, Any], ex
         volumeMounts=[{"name": "data", "mountPath": "/srv", **mount}],
         env=[{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
     )
-    made = plan_volumes([app], [entry("/srv/*.log")], DATA, TAIL)
-    container, _ = sidecar.build(
-        spec(containers=[{"name": "app"}]), TAIL, RequestedOptions(), [app], made, size_limit=None
+    made = plan_volumes([app], [entry("/srv/*.log")], DATA, TAIL, read_host_paths=True)
+    container = sidecar.build(
+        spec(containers=[{"name": "app"}]), TAIL, RequestedOptions(), [app], made, findings=[], volume_size_limit=None
     )
     assert log_mounts(container) == [{"name": "data", "mountPath": "/srv", "readOnly": True, **expected}]
 
@@ -139,9 +141,10 @@ def test_the_user_is_one_of_those_that_write() -> None:
         candidate(name, selected=name != "stranger", securityContext={"runAsUser": user}, volumeMounts=mounts[name])
         for name, user in reversed(users.items())
     ]
-    made = plan_volumes(items, [entry("writer:/srv/*.log")], DATA, TAIL)
+    made = plan_volumes(items, [entry("writer:/srv/*.log")], DATA, TAIL, read_host_paths=True)
     pod = spec(containers=[{"name": name} for name in users])
-    container, findings = sidecar.build(pod, TAIL, RequestedOptions(), items, made, size_limit=None)
+    findings: list[Finding] = []
+    container = sidecar.build(pod, TAIL, RequestedOptions(), items, made, findings=findings, volume_size_limit=None)
     assert container["securityContext"]["runAsUser"] == 1
     assert findings == []
 

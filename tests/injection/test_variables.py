@@ -209,7 +209,7 @@ class TestNeeded:
         """Each may be made of all those before it; nobody needs hundreds for a path."""
         env = [{"name": f"V{number}", "value": f"$(V{number - 1})$(V{number - 1})"} for number in range(MAX_VARIABLES)]
         assert len(needed_variables(container(env=env), (), "$(V400)")) == 401
-        with pytest.raises(NotInjectable, match="one of more than 500 variables"):
+        with pytest.raises(NotInjectable, match="has more than 500 variables, too many to resolve its subPathExpr"):
             needed_variables(container(env=env), POD_VARIABLES[:1], "$(V400)")
 
 

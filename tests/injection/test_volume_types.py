@@ -110,8 +110,8 @@ def test_a_volume_is_read_only_whatever_its_mounts_say(source: dict[str, Any], *
     [
         ("secret", "a Secret"),
         ("missing", "a volume that the pod does not define"),
-        ("nfs", "a volume of kind nfs"),
-        ("k\n" + "x" * 40, "a volume of kind k\ufffdxxxxxxxxxxxxxxxxxxxxx…"),
+        ("nfs", "a volume of type nfs"),
+        ("k\n" + "x" * 40, "a volume of type k\ufffdxxxxxxxxxxxxxxxxxxxxx…"),
     ],
 )
 def test_a_kind_has_words_for_people(kind: str, words: str) -> None:

@@ -397,7 +397,7 @@ def test_more_files_than_are_looked_at(start: Start, logs: Path) -> None:
     for number in range(3000):
         (logs / f"{number:04}{'x' * 200}").touch()
     web = start("*.log")
-    assert b"There are more files and folders than this page looks at" in web.ask("/").body
+    assert b"There are more files and directories than this page looks at" in web.ask("/").body
     write(logs, "app.log")
     assert web.status("/app.log") == 200
 

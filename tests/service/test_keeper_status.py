@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from certs.ca import BACKDATING, CA, LeafPair
-from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
+from certs.shared_directory import KeeperStatus, SharedDirectory, seconds_since_boot
 from certs.verify import verify
 from tests.service.serving import Running, eventually
 from webhook.errors import SettingsError
@@ -30,19 +30,19 @@ GOOD = KeeperStatus(
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> SharedFolder:
+def folder(tmp_path: Path) -> SharedDirectory:
     """Return a folder."""
     (tmp_path / "kept").mkdir()
-    return SharedFolder(tmp_path / "kept")
+    return SharedDirectory(tmp_path / "kept")
 
 
 @pytest.fixture
-def kept(serve: Callable[..., Running], folder: SharedFolder) -> Callable[..., Running]:
+def kept(serve: Callable[..., Running], folder: SharedDirectory) -> Callable[..., Running]:
     """Return what starts a server that takes its pair from the folder."""
-    return lambda **settings: serve(tls_cert=None, tls_key=None, shared_folder=folder.path, **settings)
+    return lambda **settings: serve(tls_cert=None, tls_key=None, shared_directory=folder.path, **settings)
 
 
-def leave(folder: SharedFolder, ca: CA, **said: Any) -> LeafPair:
+def leave(folder: SharedDirectory, ca: CA, **said: Any) -> LeafPair:
     """Write a pair and a status about it, as a keeper does."""
     leaf = ca.issue(NAMES, datetime.now(UTC))
     pem = leaf.certificate_pem + leaf.key_pem
@@ -57,7 +57,7 @@ def readiness(server: Running) -> str:
     return server.get("/readyz").text.strip()
 
 
-def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: SharedFolder, ca: CA) -> None:
+def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: SharedDirectory, ca: CA) -> None:
     """It answers probes, refuses handshakes, says what it lacks; then it is ready without a restart."""
     server = kept()
     assert readiness(server).startswith("no certificate yet: ")
@@ -74,7 +74,7 @@ def test_it_waits_for_its_first_pair(kept: Callable[..., Running], folder: Share
 
 
 def test_a_pair_that_is_there_is_shown_from_the_start(
-    kept: Callable[..., Running], folder: SharedFolder, ca: CA
+    kept: Callable[..., Running], folder: SharedDirectory, ca: CA
 ) -> None:
     """As after a restart of the server alone."""
     leaf = leave(folder, ca)
@@ -84,7 +84,7 @@ def test_a_pair_that_is_there_is_shown_from_the_start(
 
 
 def test_a_pair_that_becomes_valid_is_taken_without_a_change(
-    kept: Callable[..., Running], folder: SharedFolder, ca: CA
+    kept: Callable[..., Running], folder: SharedDirectory, ca: CA
 ) -> None:
     """While there is none, each look tries."""
     leaf = ca.issue(NAMES, datetime.now(UTC) + BACKDATING + timedelta(seconds=2))
@@ -104,7 +104,7 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(
     ],
 )
 def test_it_is_ready_only_within_what_the_keeper_says(
-    kept: Callable[..., Running], folder: SharedFolder, ca: CA, said: dict[str, float], why: str
+    kept: Callable[..., Running], folder: SharedDirectory, ca: CA, said: dict[str, float], why: str
 ) -> None:
     """And ready again with the next good status."""
     leave(folder, ca)
@@ -117,7 +117,7 @@ def test_it_is_ready_only_within_what_the_keeper_says(
 
 
 def test_a_status_about_a_pair_that_was_refused_does_not_count(
-    kept: Callable[..., Running], folder: SharedFolder, ca: CA
+    kept: Callable[..., Running], folder: SharedDirectory, ca: CA
 ) -> None:
     """The server shows the former one, which others may have stopped to trust: its time runs out."""
     leave(folder, ca, fresh_until_boot_seconds=seconds_since_boot() + 2)
@@ -130,7 +130,7 @@ def test_a_status_about_a_pair_that_was_refused_does_not_count(
     assert server.sample("pillion_certificate_reloads_total", result="failure") == 1
 
 
-def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: SharedFolder, ca: CA) -> None:
+def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: SharedDirectory, ca: CA) -> None:
     """It has no port of its own; kinds that did not happen are zero."""
     leave(folder, ca, may_rotate=True)
     server = kept()
@@ -140,7 +140,7 @@ def test_the_keepers_counters_are_metrics(kept: Callable[..., Running], folder: 
     assert (
         server.metrics.registry.get_sample_value("pillion_keeper_failures_total", {"kind": "unexpected_exception"}) == 0
     )
-    assert server.sample("pillion_keeper_is_leader") == 1
+    assert server.sample("pillion_keeper_may_rotate") == 1
 
 
 def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:
@@ -150,5 +150,5 @@ def test_without_a_keeper_there_is_no_series_of_it(server: Running) -> None:
 
 def test_two_certificates_are_one_too_many() -> None:
     """The error names both options."""
-    with pytest.raises(SettingsError, match="--tls-cert and --shared-folder are mutually exclusive"):
-        Settings.read({"tls_cert": "a", "tls_key": "b", "shared_folder": "c"}, {"HOME": "/home/x"})
+    with pytest.raises(SettingsError, match="--tls-cert and --shared-directory are mutually exclusive"):
+        Settings.read({"tls_cert": "a", "tls_key": "b", "shared_directory": "c"}, {"HOME": "/home/x"})

@@ -29,8 +29,8 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     """Keys lie in them; nothing temporary stays behind."""
     certificates = LocalCertificates(tmp_path / "state")
     certificates.prepare(NOW)
-    assert stat.S_IMODE(certificates.folder.stat().st_mode) == 0o700
-    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in certificates.folder.iterdir()} == {
+    assert stat.S_IMODE(certificates.directory.stat().st_mode) == 0o700
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in certificates.directory.iterdir()} == {
         "ca-with-key.pem": 0o600,
         "ca.pem": 0o600,
         "server.pem": 0o600,
@@ -94,7 +94,7 @@ def test_another_name_makes_another_leaf(tmp_path: Path) -> None:
 
 def test_a_running_server_renews_its_own(serve: Callable[..., Running], tmp_path: Path) -> None:
     """It may run for longer than a leaf lives: what is due, or gone, is made again and shown."""
-    server = serve(tls_cert=None, tls_key=None, state_folder=tmp_path / "state")
+    server = serve(tls_cert=None, tls_key=None, state_directory=tmp_path / "state")
     certificates = LocalCertificates(tmp_path / "state")
     before = certificates.pair_file.read_bytes()
     certificates.pair_file.unlink()

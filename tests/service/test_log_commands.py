@@ -19,7 +19,7 @@ from certs.ca import CA
 from certs.keeper import Keeper
 from certs.logs import Log, LogFormat
 from certs.rotation import RotationSettings
-from certs.shared_folder import SharedFolder
+from certs.shared_directory import SharedDirectory
 from certs.store import ObjectNames
 from tests.pages import run
 from tests.service.serving import Running, eventually, make_review, write_pair
@@ -185,7 +185,7 @@ class TestKeeper:
         with Log(descriptor, LogFormat.JSON) as log:
             log.info("leaf written", fingerprint="0" * 64)
             objects = ObjectNames("pillion-system", "pair", "lease", ("mutatingwebhookconfigurations/x",))
-            settings, shared = RotationSettings(("pillion.pillion-system.svc",)), SharedFolder(folder)
+            settings, shared = RotationSettings(("pillion.pillion-system.svc",)), SharedDirectory(folder)
             yield Keeper(ApiServer("127.0.0.1", 9), objects, settings, shared, identity="one", log=log)
         os.close(descriptor)
 

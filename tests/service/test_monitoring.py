@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from certs.shared_folder import KeeperStatus
+from certs.shared_directory import KeeperStatus
 from tests.injection.reviews import CONFIGURATION, patched, verdict_on
 from tests.promtool import check, metric_names, selectors, series
 from tests.service.metrics_table import PAGE, page

@@ -197,7 +197,7 @@ def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         process = launch(f"--listen={address}", wait=False)
         assert process.popen.wait(60) == 3
-    why = "Address already in use; --listen and --health-listen choose others"
+    why = "Address already in use; choose another with --listen or --health-listen"
     assert process.errors == f"pillion serve: can't listen on {address}: {why}\n"
 
 
@@ -205,7 +205,7 @@ def test_a_port_in_use_is_said_in_one_sentence(launch: Callable[..., Process]) -
     ("arguments", "code", "says"),
     [
         (["--tls-cert=missing.crt", "--tls-key=missing.key"], 3, "missing.crt"),
-        (["--state-folder=/dev/null/x"], 3, "/dev/null"),
+        (["--state-directory=/dev/null/x"], 3, "/dev/null"),
         (["--listen=nonsense"], 2, "--listen 'nonsense': not an address; write HOST:PORT"),
         (["--tls-cert=a"], 2, "--tls-cert needs --tls-key"),
         (["--config-backup=a"], 2, "--config-backup needs --config"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,13 +13,16 @@ from prometheus_client import CollectorRegistry
 
 from certs.ca import CA
 from certs.logs import Log, LogFormat
+from tests.certs.recording import RecordingLog
+from tests.injection.reviews import CONFIGURATION
 from tests.service.serving import ANY_PORT, Running, eventually, make_review, write_pair
 from webhook import configuration
 from webhook.errors import StartError
 from webhook.service.metrics import Metrics
-from webhook.service.reloading import WatchedFiles, run_forever
+from webhook.service.reloading import PolledFiles, put_in_force, run_forever
 from webhook.service.server import build
 from webhook.service.settings import Settings
+from webhook.service.state import LiveState
 from webhook.service.tls import context as tls
 
 BAD = {"metadata": {"annotations": {"pillion.dev/inject": "maybe"}}, "spec": {"containers": [{"name": "app"}]}}
@@ -30,22 +34,22 @@ def denies(server: Running) -> bool:
     return server.post(BODY).json()["response"]["allowed"] is False
 
 
-def test_a_watch_sees_what_changed_and_only_that(tmp_path: Path) -> None:
+def test_a_poll_sees_what_changed_and_only_that(tmp_path: Path) -> None:
     """Content counts: not the time, not the inode."""
     file = tmp_path / "file"
     file.write_text("a")
-    watch = WatchedFiles(file)
-    assert watch.reload()
-    assert not watch.reload()
-    assert watch.content == {file: b"a"}
+    polled = PolledFiles(file)
+    assert polled.reload()
+    assert not polled.reload()
+    assert polled.content == {file: b"a"}
     file.write_text("a")
-    assert not watch.reload()
+    assert not polled.reload()
     file.write_text("b")
-    assert watch.reload()
-    assert not watch.reload()
+    assert polled.reload()
+    assert not polled.reload()
     file.unlink()
-    assert watch.reload()
-    assert not watch.reload()
+    assert polled.reload()
+    assert not polled.reload()
 
 
 def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
@@ -55,11 +59,11 @@ def test_a_swapped_symlink_is_seen(tmp_path: Path) -> None:
         (tmp_path / name / "file").write_text(name)
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "file").symlink_to("..data/file")
-    watch = WatchedFiles(tmp_path / "file")
-    watch.reload()
+    polled = PolledFiles(tmp_path / "file")
+    polled.reload()
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").rename(tmp_path / "..data")
-    assert watch.reload()
+    assert polled.reload()
 
 
 def test_a_good_configuration_is_taken_over(serve: Callable[..., Running], tmp_path: Path) -> None:
@@ -164,7 +168,15 @@ def test_any_exception_is_a_failed_reload_of_the_certificate(
     eventually(lambda: server.sample("pillion_certificate_last_reload_successful") == 1)
 
 
-def test_a_bug_does_not_end_the_watch(tmp_path: Path) -> None:
+def test_what_a_profile_needs_is_logged_when_it_is_put_in_force() -> None:
+    """One line for each thing: the operator reads it where the configuration is applied."""
+    log = RecordingLog()
+    chosen = replace(CONFIGURATION, log_messages=("profile mine: needs a Secret",))
+    put_in_force(chosen, LiveState(), Metrics(CollectorRegistry()), log)
+    assert log.events == [("info", "configuration note", {"message": "profile mine: needs a Secret"})]
+
+
+def test_a_bug_does_not_end_the_polling(tmp_path: Path) -> None:
     """It is counted and logged, and every task runs again."""
     metrics = Metrics(CollectorRegistry())
     ran: list[str] = []
@@ -199,7 +211,7 @@ def test_an_exception_at_the_start_is_one_sentence(tmp_path: Path, monkeypatch: 
         raise ZeroDivisionError("hunter2")
 
     monkeypatch.setattr(configuration, "load", broken)
-    settings = Settings(listen=ANY_PORT, health_listen=ANY_PORT, state_folder=tmp_path)
+    settings = Settings(listen=ANY_PORT, health_listen=ANY_PORT, state_directory=tmp_path)
     with pytest.raises(
         StartError, match=r"^can't start, because of a bug in Pillion: ZeroDivisionError at .*\.py:\d+$"
     ):

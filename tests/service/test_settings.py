@@ -118,12 +118,12 @@ def test_half_of_something_is_refused(options: dict[str, str], says: str) -> Non
         ({"HOME": "/home/x"}, "/home/x/.local/state/pillion"),
         ({"HOME": "/home/x", "XDG_STATE_HOME": "/s"}, "/s/pillion"),
         ({"HOME": "/home/x", "XDG_STATE_HOME": "relative"}, "/home/x/.local/state/pillion"),
-        ({"HOME": "/home/x", "PILLION_STATE_FOLDER": "/t"}, "/t"),
+        ({"HOME": "/home/x", "PILLION_STATE_DIRECTORY": "/t"}, "/t"),
     ],
 )
 def test_state_lies_where_the_standard_says(environment: dict[str, str], expected: str) -> None:
     """XDG base directories; a relative one is ignored."""
-    assert Settings.read({}, environment).state_folder == Path(expected)
+    assert Settings.read({}, environment).state_directory == Path(expected)
 
 
 def test_a_slip_in_a_variable_is_found() -> None:

@@ -95,7 +95,7 @@ def test_the_start_says_what_is_no_file(tmp_path: Path, name: str, spoil: Callab
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca-with-key.pem"])
 def test_the_start_says_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Root may read everything, so the refusal is made up."""
-    settings: dict[str, Any] = pair(tmp_path) if name.startswith("tls") else {"state_folder": tmp_path}
+    settings: dict[str, Any] = pair(tmp_path) if name.startswith("tls") else {"state_directory": tmp_path}
     (tmp_path / name).touch()
     read = files.read
 
@@ -136,7 +136,7 @@ def test_a_ca_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password:
         says = "the CA's key is not an elliptic-curve key; use a CA with one"
     file = tmp_path / "ca-with-key.pem"
     file.write_bytes(pem)
-    text = sentence(state_folder=tmp_path)
+    text = sentence(state_directory=tmp_path)
     assert f"{file}: {says}" in text
     assert "or delete the file, and a new CA is created" in text
     assert file.read_bytes() == pem
@@ -146,7 +146,7 @@ def test_a_ca_that_somebody_else_chose_is_not_replaced(tmp_path: Path, password:
 def test_a_folder_in_place_of_a_file_of_its_own_is_said(tmp_path: Path, name: str) -> None:
     """It is nothing that we made."""
     (tmp_path / name).mkdir()
-    text = sentence(state_folder=tmp_path)
+    text = sentence(state_directory=tmp_path)
     assert str(tmp_path / name) in text
     assert text.endswith(": Is a directory")
 
@@ -156,7 +156,7 @@ def test_a_leaf_of_its_own_that_is_encrypted_is_made_again(serve: Callable[..., 
     leaf = tmp_path / "state/server.pem"
     leaf.parent.mkdir()
     leaf.write_bytes(LEAF.certificate_pem + pem_of(LEAF.key, password=b"x"))
-    server = serve(tls_cert=None, tls_key=None, state_folder=leaf.parent)
+    server = serve(tls_cert=None, tls_key=None, state_directory=leaf.parent)
     assert server.get("/readyz").status_code == 200
     assert b"ENCRYPTED" not in leaf.read_bytes()
 
@@ -182,7 +182,7 @@ def test_a_reload_says_what_is_wrong_with_a_key(serve: Callable[..., Running], t
     assert server.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize("options", [["--state-folder=."], ["--tls-cert=tls.crt", "--tls-key=tls.key"]])
+@pytest.mark.parametrize("options", [["--state-directory=."], ["--tls-cert=tls.crt", "--tls-key=tls.key"]])
 def test_an_encrypted_key_is_one_sentence_and_an_exit_code(
     launch: Callable[..., Process], tmp_path: Path, options: list[str]
 ) -> None:

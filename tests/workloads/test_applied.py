@@ -19,7 +19,7 @@ from webhook.injection.review import parse_object_review
 from webhook.untrusted_text import visible
 from webhook.workloads.applied import MAX_BYTES, MAX_DEPTH, MAX_TEMPLATES, TITLE_LENGTH, Lint, LintResult, lint
 from webhook.workloads.misplaced import MAX_COMPARED, MAX_KEYS, keys_of
-from webhook.workloads.objects import ManifestReason, Severity
+from webhook.workloads.objects import ManifestReason, RemarkSeverity
 from webhook.workloads.reports import examine
 from webhook.workloads.templates import KUBERNETES
 
@@ -53,7 +53,7 @@ def asked(value: Any, configuration: Configuration, old: Any = None, *, opted_in
     operation = "CREATE" if old is None else "UPDATE"
     fields = {"uid": "u", "operation": operation, "namespace": "default", "object": value, "oldObject": old, **request}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": fields}
-    return lint(parse_object_review(json.dumps(review).encode()), configuration, opted_in=opted_in)
+    return lint(parse_object_review(json.dumps(review).encode()), configuration, namespace_opted_in=opted_in)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -273,7 +273,7 @@ def test_a_bug_is_told_to_nobody_but_the_log(configuration: Configuration, monke
     found = asked(deployment(WRONG), configuration)
     assert (found.result, found.warnings, type(found.error)) == (LintResult.FAILED, (), ZeroDivisionError)
     monkeypatch.undo()
-    monkeypatch.setattr(admission, "first_declining_finding", lambda *_: 1 // 0)
+    monkeypatch.setattr(admission, "declining_finding", lambda *_: 1 // 0)
     found = asked(deployment(WRONG), configuration)
     assert (found.result, found.warnings, type(found.error)) == (LintResult.FAILED, (), ZeroDivisionError)
 
@@ -317,7 +317,7 @@ def in_a_file(value: dict[str, Any], configuration: Configuration, *, opted_in: 
         f"{clean_untrusted(report.item.title, TITLE_LENGTH)}: {visible(remark.text)}"
         for report in reports
         for remark in report.remarks_for(strict=False)
-        if remark.severity is not Severity.NOTE
+        if remark.severity is not RemarkSeverity.NOTE
         and remark.reason not in (ManifestReason.WRONG_VERSION, ManifestReason.NOT_EDITED)
     )
 

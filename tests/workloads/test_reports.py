@@ -14,8 +14,8 @@ from tests.workloads.examples import ANY_OBJECTS, ASKS, SPEC, document, examined
 from webhook import documents
 from webhook.configuration import load
 from webhook.injection.profile import Configuration
-from webhook.workloads.objects import Severity, objects
-from webhook.workloads.reports import Review, examine, opted_in, review
+from webhook.workloads.objects import RemarkSeverity, objects
+from webhook.workloads.reports import Review, examine, opted_in_namespaces, review
 from webhook.workloads.templates import KUBERNETES
 from webhook.workloads.workload import Workload, operations, patched, workloads
 
@@ -184,7 +184,7 @@ class TestNamespaces:
     def test_are_labelled(self, labels: Any, names: set[str]) -> None:
         """Only the label's text "true" counts, as it does for the cluster's selector."""
         value = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
-        assert opted_in(objects(document(value), "default"), "pillion.dev/") == names
+        assert opted_in_namespaces(objects(document(value), "default"), "pillion.dev/") == names
 
     def test_the_prefix_is_a_setting(self) -> None:
         """The label has the annotations' prefix."""
@@ -193,7 +193,7 @@ class TestNamespaces:
             "kind": "Namespace",
             "metadata": {"name": "a", "labels": {"logs.example/inject": "true"}},
         }
-        assert opted_in(objects(document(value), "default"), "logs.example/") == {"a"}
+        assert opted_in_namespaces(objects(document(value), "default"), "logs.example/") == {"a"}
 
 
 class TestMistakes:
@@ -423,7 +423,7 @@ class TestUnmet:
         value = manifest("Deployment", {"metadata": metadata, "spec": SPEC | spec})
         (report,) = examined(value, configuration=configuration)
         assert report.is_unmet is unmet
-        assert [remark.severity for remark in report.remarks_for(strict=True)].count(Severity.ERROR) >= unmet
+        assert [remark.severity for remark in report.remarks_for(strict=True)].count(RemarkSeverity.ERROR) >= unmet
 
     def test_a_namespace_asks_for_what_can_be_done(self, configuration: Configuration) -> None:
         """Where only the namespace asks, a Windows pod is no failure, an impossible plan is one."""

@@ -128,18 +128,18 @@ def _values(prefix: str, action: argparse.Action, parsed_args: argparse.Namespac
 
 
 def _files(prefix: str, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Yield folders, and files with these suffixes; hidden ones only after a dot."""
-    folder, slash, begun = prefix.rpartition("/")
+    """Yield directories, and files with these suffixes; hidden ones only after a dot."""
+    directory, slash, begun = prefix.rpartition("/")
     with suppress(OSError, RuntimeError):
-        for entry in sorted(Path(folder + slash).expanduser().iterdir()):
+        for entry in sorted(Path(directory + slash).expanduser().iterdir()):
             name = entry.name
             # shells take a line end for the end of a name
             if not name.startswith(begun) or (name.startswith(".") and not begun) or not name.isprintable():
                 continue
             if entry.is_dir():
-                yield f"{folder}{slash}{name}/"
+                yield f"{directory}{slash}{name}/"
             elif name.endswith(suffixes):
-                yield f"{folder}{slash}{name}"
+                yield f"{directory}{slash}{name}"
 
 
 def _from_kubectl(arguments: argparse.Namespace, *words: str) -> list[str]:

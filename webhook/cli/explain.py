@@ -34,7 +34,7 @@ from webhook.injection.log_sources import LogSource
 from webhook.injection.reading_start import start_in_words
 from webhook.injection.reasons import Reason
 from webhook.injection.verdict import WARNING_LEAD
-from webhook.workloads.objects import Remark, Severity, dotted
+from webhook.workloads.objects import Remark, RemarkSeverity, dotted
 from webhook.workloads.reports import Report, Review
 
 __all__ = ["add_arguments", "as_json", "run"]
@@ -178,7 +178,7 @@ def _lines(review: Review, remarks: Sequence[Remark], paint: Paint) -> Iterator[
     yield from (f"    {visible(line)}" for line in _additions(review))
     for remark in remarks:
         # the rule that objects has said it already
-        if remark is not decisive or remark.severity is Severity.ERROR:
+        if remark is not decisive or remark.severity is RemarkSeverity.ERROR:
             yield _remark(remark, workload.document.source, paint)
     for note in _notes(review):
         yield f"  {paint('note:', DIM)} {visible(note)}"
@@ -273,8 +273,8 @@ def _begins(admission: Admission, source: LogSource) -> str:
 
 def _source_as_text(source: LogSource) -> str:
     mount = source.mount
-    folder = f", subPath {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
-    return f"volume {mount.name}{folder} ({'new, an emptyDir' if source.new else 'reused from the pod'})"
+    sub_path = f", subPath {mount.subPath or mount.subPathExpr}" if mount.subPath or mount.subPathExpr else ""
+    return f"volume {mount.name}{sub_path} ({'new, an emptyDir' if source.new else 'reused from the pod'})"
 
 
 def _story_lines(story: Story, paint: Paint, *, strict: bool) -> Iterator[str]:

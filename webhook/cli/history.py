@@ -113,7 +113,7 @@ def _written(manifest: Any, holder: str, key: str) -> str:
 def _pod_story(kubectl: Kubectl, manifest: dict[str, Any], basis: Basis, home: _Home, notes: list[str]) -> Story:
     item = json.dumps(manifest).encode()
     pod = decode(item)
-    stands = row(pod, msgspec.Raw(item), basis, opted_in=home.opted_in)
+    stands = row(pod, msgspec.Raw(item), basis, namespace_opted_in=home.opted_in)
     bare = without_sidecar(manifest, basis.configuration)
     reports: Sequence[Report] = []
     said = _excluded(pod.metadata.namespace, basis)
@@ -268,7 +268,7 @@ def _rows(kubectl: Kubectl, own: Workload, basis: Basis, home: _Home) -> Iterato
             pod = decode(item)
             owners = {Workload(own.namespace, one.kind, one.name) for one in pod.metadata.owner_references or ()}
             if not pod.leaves and made & {pod.workload, *owners}:
-                found = row(pod, item, basis, opted_in=home.opted_in)
+                found = row(pod, item, basis, namespace_opted_in=home.opted_in)
                 yield found or Row(pod.workload, pod.metadata.name, Standing.UNNEEDED, "asks for none")
 
 

@@ -111,7 +111,7 @@ def why_not(found: Comparison, prefix: str) -> str:
     """Return in words why a pod can't be upgraded in place; empty where it can."""
     if found.state is State.DECLINED and found.finding is not None:
         return f"it would get no sidecar now: {visible(found.finding.text(prefix))}"
-    if found.state is not State.MORE:
+    if found.state is not State.OTHER:
         return ""
     shown = [_in_words(one) for one in found.differences[:_SHOWN_DIFFERENCES]]
     rest = len(found.differences) - len(shown)
@@ -120,11 +120,11 @@ def why_not(found: Comparison, prefix: str) -> str:
 
 def _in_words(one: Difference) -> str:
     where = dotted(one.path[1:] if one.path[0] == "spec" else one.path)
-    if one.stored is ABSENT:
+    if one.live is ABSENT:
         return visible(f"{where} is missing")
-    if one.made is ABSENT:
+    if one.desired is ABSENT:
         return visible(f"{where} would be missing now")
-    return visible(f"{where} is {_value(one.stored)}, now {_value(one.made)}")
+    return visible(f"{where} is {_value(one.live)}, now {_value(one.desired)}")
 
 
 def _value(value: Any) -> str:
@@ -142,7 +142,7 @@ class InPlace:
 
     kubectl: Kubectl
     configuration: Configuration
-    opted_in: Callable[[str], bool]
+    namespace_opted_in: Callable[[str], bool]
     """Whether a namespace opted in."""
     time_limit: float
     """How long a pod may take to be ready again, in seconds."""
@@ -155,7 +155,7 @@ class InPlace:
         return self._compared(document(msgspec.Raw(item)))
 
     def _compared(self, pod: Mapping[str, Any]) -> Comparison:
-        opted_in = self.opted_in(str(at(pod, ("metadata", "namespace"))))
+        opted_in = self.namespace_opted_in(str(at(pod, ("metadata", "namespace"))))
         return compare(pod, self.configuration, namespace_opted_in=opted_in)
 
     def upgrade(self, key: PodKey) -> Result:
@@ -178,9 +178,9 @@ class InPlace:
         pod, found = decode(item), self._compared(whole)
         if found.state is State.CURRENT:
             return Result(Outcome.CURRENT)
-        if found.state not in (State.IMAGE, State.STATUS):
+        if found.state not in (State.IMAGE_ONLY, State.STATUS_ONLY):
             return Result(Outcome.ANEW, why_not(found, self.configuration.prefix))
-        if found.state is State.IMAGE:
+        if found.state is State.IMAGE_ONLY:
             objection = self._objection(key, pod, found, str(at(whole, ("spec", "nodeName"))))
             if objection is not None:
                 return objection
@@ -191,11 +191,11 @@ class InPlace:
             if error.reason == _CONFLICT:
                 raise _ChangedMeanwhileError from error
             return Result(Outcome.GONE if error.reason == NOT_FOUND else Outcome.REFUSED, error.sentence)
-        if found.state is State.IMAGE and _image(answer, found) == found.stored_image:
+        if found.state is State.IMAGE_ONLY and _image(answer, found) == found.live_image:
             return Result(Outcome.REFUSED, "something in the cluster changes the image back")
         if self.dry_run:
             return Result(Outcome.POSSIBLE)
-        if found.state is State.STATUS:
+        if found.state is State.STATUS_ONLY:
             return Result(Outcome.UPGRADED)
         return self._wait(key, found, pod.container_status(found.sidecar) or ContainerStatus(found.sidecar), seen)
 
@@ -256,15 +256,15 @@ class InPlace:
     def _change(self, found: Comparison, image: str, status: str | None) -> dict[str, Any]:
         """Return what makes a pod have this image and status, as a strategic-merge patch: lists merge by name."""
         change: dict[str, Any] = {"metadata": {}}
-        if found.stored_status != found.made_status and found.made_status is not None:
+        if found.live_status != found.desired_status and found.desired_status is not None:
             change["metadata"]["annotations"] = {f"{self.configuration.prefix}{STATUS}": status}
-        if found.state is State.IMAGE:
+        if found.state is State.IMAGE_ONLY:
             change["spec"] = {found.list_name: [{"name": found.sidecar, "image": image}]}
         return change
 
     def _patch(self, key: PodKey, resource_version: str, found: Comparison) -> Any:
         """Return the pod after the change, or after its dry run; a conflict if somebody else has changed the pod."""
-        change = self._change(found, found.made_image, found.made_status)
+        change = self._change(found, found.desired_image, found.desired_status)
         change["metadata"]["resourceVersion"] = resource_version
         options = {"namespace": key.namespace, "type": "strategic", "patch": json.dumps(change), "output": "json"}
         if self.dry_run:
@@ -273,7 +273,7 @@ class InPlace:
 
     def way_back(self, key: PodKey, found: Comparison) -> str:
         """Return the command that gives a pod the sidecar that it had."""
-        change = self._change(found, found.stored_image, found.stored_status)
+        change = self._change(found, found.live_image, found.live_status)
         change = {name: value for name, value in change.items() if value}
         words = self.kubectl.words(key.namespace)
         return shlex.join(["kubectl", "patch", "pod", key.name, *words, "-p", json.dumps(change)])
@@ -331,7 +331,7 @@ class InPlace:
         return {
             str(at(event, ("metadata", "resourceVersion"))): str(event.get("message"))
             for event in events
-            if f'image "{found.made_image}"' in str(event.get("message"))
+            if f'image "{found.desired_image}"' in str(event.get("message"))
         }
 
 

@@ -14,10 +14,10 @@ from webhook.cli.replacement import replaced
 from webhook.cli.terminal import BOLD, CYAN, GREEN, RED, YELLOW, complain, deliver, describe, painter, visible
 from webhook.documents import Document
 from webhook.errors import ManifestError
-from webhook.injection.edit import NULL_SPELLING_MEMBER
+from webhook.injection.former_values import NULL_SPELLING_MEMBER
 from webhook.injection.profile import Configuration
 from webhook.json_values import as_list, at
-from webhook.workloads.objects import Severity
+from webhook.workloads.objects import RemarkSeverity
 from webhook.workloads.reports import Report, Review, examine
 from webhook.workloads.workload import Change, operations, patched
 
@@ -26,7 +26,7 @@ __all__ = ["COLOURS", "add_arguments", "add_output_options", "examined", "fails"
 #: The exit code where ``strict`` is not met.
 DENIED = 1
 #: How a remark's severity is shown on a terminal.
-COLOURS = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.NOTE: CYAN}
+COLOURS = {RemarkSeverity.ERROR: RED, RemarkSeverity.WARNING: YELLOW, RemarkSeverity.NOTE: CYAN}
 
 _EXAMPLES = """\
   pillion inject -f app.yaml --diff

@@ -12,7 +12,7 @@ from webhook import __version__
 from webhook.cli import manifests
 from webhook.cli.inject import COLOURS, examined
 from webhook.cli.terminal import complain, deliver, deliver_json, describe, painter, visible
-from webhook.workloads.objects import ManifestReason, Object, Remark, Severity
+from webhook.workloads.objects import ManifestReason, Object, Remark, RemarkSeverity
 from webhook.workloads.reports import Report
 
 __all__ = ["add_arguments", "run"]
@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     counts = Counter(each.remark.severity for each in found)
     # of a pipe whose other end has failed nothing comes
     nothing = "no problems" if any(not each.is_blank for file in files for each in file.documents) else "no manifests"
-    said = ", ".join(_counted(counts[word], word) for word in reversed(Severity) if counts[word]) or nothing
+    said = ", ".join(_counted(counts[word], word) for word in reversed(RemarkSeverity) if counts[word]) or nothing
     complain(f"pillion lint: {said} in {_counted(len(files), 'file')}")
-    return WRONG if counts[Severity.ERROR] or counts[Severity.WARNING] else 0
+    return WRONG if counts[RemarkSeverity.ERROR] or counts[RemarkSeverity.WARNING] else 0
 
 
 def _found(reports: Sequence[Report], *, strict: bool) -> list[Found]:
@@ -72,7 +72,7 @@ def _found(reports: Sequence[Report], *, strict: bool) -> list[Found]:
         for report in reports
         for remark in report.remarks_for(strict=strict)
         # only who calls inject or explain wants to know of any object why nothing happens to it
-        if (remark.reason, remark.severity) != (ManifestReason.WRONG_VERSION, Severity.NOTE)
+        if (remark.reason, remark.severity) != (ManifestReason.WRONG_VERSION, RemarkSeverity.NOTE)
     ]
     return sorted(found, key=lambda each: (each.item.document.source, each.remark.position))
 

@@ -1,4 +1,4 @@
-"""The manifests that ``-f`` names: files, folders and standard input, and the options that go with them."""
+"""The manifests that ``-f`` names: files, directories and standard input, and the options that go with them."""
 
 import argparse
 import errno
@@ -67,10 +67,10 @@ def add_input_options(parser: argparse.ArgumentParser, *, required: bool = True)
         nargs="+",
         required=required,
         metavar="FILE",
-        help="files, folders (their *.yaml, *.yml and *.json), patterns, or - for standard input; may be repeated, and "
-        "commas separate names as well",
+        help="files, directories (their *.yaml, *.yml and *.json), patterns, or - for standard input; may be repeated, "
+        "and commas separate names as well",
     )
-    parser.add_argument("-R", "--recursive", action="store_true", help="include subfolders")
+    parser.add_argument("-R", "--recursive", action="store_true", help="include subdirectories")
     parser.add_argument(
         *("-n", "--namespace"),
         default="default",
@@ -97,7 +97,7 @@ def read(arguments: argparse.Namespace) -> tuple[list[File], list[str]]:
     for name in names:
         if _URL.match(name):
             problems.append(
-                f"{name}: no URLs, only files, folders and - can be read; {_instead(name, names, arguments)}"
+                f"{name}: no URLs, only files, directories and - can be read; {_instead(name, names, arguments)}"
             )
             continue
         try:
@@ -132,26 +132,26 @@ def _instead(url: str, names: Sequence[str], arguments: argparse.Namespace) -> s
 def _names(text: str) -> list[str]:
     """Return what one ``-f`` names: several with commas, as kubectl has it, unless a file is called like that."""
     if not text.strip(","):
-        raise ManifestError(f"-f {shlex.quote(text)}: names nothing; write a file, a folder or -")
+        raise ManifestError(f"-f {shlex.quote(text)}: names nothing; write a file, a directory or -")
     # unlike Path's, os.path's are false for what is no name at all, and where one may not look
     return [text] if os.path.exists(text) else [name for name in text.split(",") if name]  # noqa: PTH110
 
 
 def _paths(name: str, *, recursive: bool) -> Iterator[str]:
-    """Yield the files that a name stands for, those of a folder or of a pattern in the order of their paths."""
+    """Yield the files that a name stands for, those of a directory or of a pattern in the order of their paths."""
     if name == STDIN or not os.path.isdir(name):  # noqa: PTH112
         # Path.glob takes no absolute pattern
         yield from ([] if os.path.exists(name) else sorted(glob.glob(name))) or [name]  # noqa: PTH110, PTH207
         return
-    folder = Path(name)
+    directory = Path(name)
     found = sorted(
         path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        for path in (directory.rglob("*") if recursive else directory.iterdir())
         if path.suffix in _SUFFIXES and path.is_file()
     )
     if not found:
-        deeper = "" if recursive else "; -R looks in the folders below, too"
-        raise ManifestError(f"{name}: no *.yaml, *.yml or *.json in this folder{deeper}")
+        deeper = "" if recursive else "; -R looks in the directories below, too"
+        raise ManifestError(f"{name}: no *.yaml, *.yml or *.json in this directory{deeper}")
     yield from map(str, found)
 
 

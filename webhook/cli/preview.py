@@ -93,8 +93,8 @@ def setup(configuration: Configuration, source: str) -> bytes:
 
 
 def _examples() -> list[Any]:
-    folder = files("webhook.playground") / "examples"
-    return sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
+    directory = files("webhook.playground") / "examples"
+    return sorted((item for item in directory.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
 
 
 def _example(text: str) -> dict[str, str]:
@@ -104,7 +104,7 @@ def _example(text: str) -> dict[str, str]:
 
 def worker_command(config: str | None) -> list[str]:
     """Return the command of the worker that judges by this configuration file, or by the built-in configuration."""
-    # pillion finds this package where it is installed; -P: a folder "webhook" where the user happens to be is another
+    # pillion finds this package where it is installed; -P: a directory "webhook" in the current one is another
     program = f"import pillion; from {__name__} import main; main()"
     return [sys.executable, "-P", "-c", program, *(["--config", config] if config else [])]
 

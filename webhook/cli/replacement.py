@@ -7,7 +7,7 @@ import jsonpatch
 
 from webhook.injection.reasons import Finding, Reason
 from webhook.injection.verdict import WARNING_LEAD
-from webhook.workloads.objects import Remark, Severity
+from webhook.workloads.objects import Remark, RemarkSeverity
 from webhook.workloads.reports import Review, review
 
 __all__ = ["replaced"]
@@ -40,7 +40,7 @@ def replaced(found: Review) -> Review:
             return again._replace(remarks=[_not_replaced(remark) for remark in again.remarks])
         position = workload.position_of(verdict.findings[0], configuration.prefix)
         unmet = any(remark.unmet for remark in again.remarks)
-        return again._replace(remarks=[Remark(position, Severity.WARNING, verdict.reason, unasked, unmet)])
+        return again._replace(remarks=[Remark(position, RemarkSeverity.WARNING, verdict.reason, unasked, unmet)])
     if jsonpatch.apply_patch(workload.manifest, again.patch) == workload.manifest:
         verdict.operations = []
         verdict.reason = Reason.ALREADY_INJECTED

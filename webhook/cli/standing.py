@@ -13,7 +13,7 @@ from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason, Severity, clean_untrusted
 from webhook.injection.removal import remove
-from webhook.injection.review import creation
+from webhook.injection.review import creation_request
 from webhook.injection.verdict import Verdict
 
 __all__ = ["Row", "Standing", "row", "without_sidecar"]
@@ -79,7 +79,7 @@ class Row(NamedTuple):
 _NOT_ASKING = frozenset({Reason.NOT_REQUESTED, Reason.OPTED_OUT, Reason.OWN_POD})
 
 
-def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
+def row(pod: Pod, item: Raw, basis: Basis, *, namespace_opted_in: bool) -> Row | None:
     """Return how a pod stands, None where it has no sidecar and asks for none; ``item`` is its JSON."""
     configuration = basis.configuration
     made = Row(pod.workload, pod.metadata.name, Standing.INJECTED)
@@ -91,8 +91,8 @@ def row(pod: Pod, item: Raw, basis: Basis, *, opted_in: bool) -> Row | None:
         made = made._replace(ready=kubelet.ready, restarts=kubelet.restart_count)
         return _with_revision(made, basis) if status is not None and basis.decides else made
     metadata = pod.metadata
-    request = creation(
-        item, namespace_opted_in=opted_in, uid=metadata.uid, namespace=metadata.namespace, name=metadata.name
+    request = creation_request(
+        item, namespace_opted_in=namespace_opted_in, uid=metadata.uid, namespace=metadata.namespace, name=metadata.name
     )
     verdict = admit(request, configuration)
     if status is not None and verdict.reason is not Reason.OPTED_OUT:

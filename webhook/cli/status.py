@@ -125,7 +125,9 @@ class _Survey:
                     pod = decode(item)
                     if pod.leaves:
                         continue
-                    found = row(pod, item, self._basis, opted_in=bool(namespaces.opted_in(pod.metadata.namespace)))
+                    found = row(
+                        pod, item, self._basis, namespace_opted_in=bool(namespaces.opted_in(pod.metadata.namespace))
+                    )
                     if found is not None:
                         rows.append(found if self._basis.decides else self._sent_again(found, bytes(item)))
                 progress.read(len(page))

@@ -175,7 +175,9 @@ class _Report:
             return True
         head = self._paint(visible(workload.title), BOLD)
         deliver(f"{head} {self._paint(visible(f'(namespace {workload.namespace})'), DIM)}\n")
-        images = {(one.found.stored_image, one.found.made_image) for one in waiting if one.found.state is State.IMAGE}
+        images = {
+            (one.found.live_image, one.found.desired_image) for one in waiting if one.found.state is State.IMAGE_ONLY
+        }
         for stored, made in sorted(images):
             deliver(f"  {visible(stored)} -> {visible(made)}\n")
         anew: dict[str, list[str]] = {}
@@ -209,7 +211,7 @@ class _Report:
             Outcome.REFUSED: ("the API server refuses the change", RED),
             Outcome.FAILED: (f"not back after {result.seconds:.0f} s", RED),
         }[result.outcome]
-        if result.outcome is Outcome.UPGRADED and one.found.state is State.STATUS:
+        if result.outcome is Outcome.UPGRADED and one.found.state is State.STATUS_ONLY:
             word = "had that sidecar already; its annotation now says so"
         why = f": {visible(result.why)}" if result.why and result.outcome is not Outcome.GONE else ""
         yield f"{visible(one.key.name)}: {self._paint(word, colour)}{why}"

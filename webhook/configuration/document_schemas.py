@@ -10,10 +10,11 @@ from webhook.injection.container_schema import (
     PULL_POLICY,
     QUANTITY,
     SIDECAR_FIELDS,
-    check_cross_references,
+    check_container,
 )
 from webhook.injection.dns_labels import DNS_LABEL
 from webhook.injection.paths import PATH_MAX, components, normalised_path
+from webhook.json_values import Path
 from webhook.schema import (
     ANYTHING,
     BOOL,
@@ -21,7 +22,6 @@ from webhook.schema import (
     ListOf,
     MapOf,
     Object,
-    Path,
     Report,
     Scalar,
     Schema,
@@ -266,7 +266,7 @@ _OPERATION = Object(
 
 # --- the documents ---------------------------------------------------------------------------------------------
 
-SIDECAR = Object(SIDECAR_FIELDS, check=check_cross_references)
+SIDECAR = Object(SIDECAR_FIELDS, check=check_container)
 _BOUND = Object({"min": QUANTITY, "max": QUANTITY})
 PROFILE = Object(
     {

@@ -15,9 +15,9 @@ from webhook.configuration.values import configuration_in, is_values
 from webhook.documents import Document, position_of, read
 from webhook.errors import ConfigurationError, ManifestError, Problem
 from webhook.injection.profile import (
+    DEFAULT_IGNORED_CONTAINERS,
     DEFAULT_PREFIX,
     IMAGE_PLACEHOLDER,
-    OTHER_INJECTORS_CONTAINERS,
     SHIPPING_IMAGE_PLACEHOLDER,
     Configuration,
     Profile,
@@ -145,7 +145,7 @@ def build(
         prefix=prefix,
         strict=fields.get("strict", False) if strict is None else strict,
         shadow=bool(shadow),
-        other_injectors_containers=frozenset(fields.get("ignoredContainers", OTHER_INJECTORS_CONTAINERS)),
+        ignored_containers=frozenset(fields.get("ignoredContainers", DEFAULT_IGNORED_CONTAINERS)),
         log_messages=tuple(
             f"profile {one.name}: {sentence}"
             for one in profiles.values()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webhook.schema import Path
+from webhook.json_values import Path
 
 __all__ = ["Origins", "merge"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from webhook.injection.profile import NAME_PREFIX
-from webhook.schema import Path
+from webhook.json_values import Path
 
 __all__ = ["prerequisites"]
 

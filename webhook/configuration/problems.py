@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from webhook.configuration.merging import Origins
 from webhook.errors import Problem
-from webhook.schema import Path
+from webhook.json_values import Path
 
 __all__ = ["Problems"]
 

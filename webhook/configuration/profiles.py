@@ -15,7 +15,7 @@ from webhook.configuration.trial import try_out
 from webhook.injection.annotations import InvalidValueError, LogEntry, parse_logs
 from webhook.injection.container_schema import MIN_MEMORY
 from webhook.injection.dns_labels import MAX_LABEL_LENGTH, is_dns_label
-from webhook.injection.mount_checks import TERMINATION_LOG, Mounted, check_hiding_mounts, check_mounts, mounted
+from webhook.injection.mount_checks import TERMINATION_LOG, MountPlace, check_hiding_mounts, check_mounts, mount_places
 from webhook.injection.paths import PROGRAM_DIRECTORIES, RUNTIME_DIRECTORIES, Directories, mount_points, normalised_path
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
@@ -32,7 +32,7 @@ from webhook.injection.profile import (
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import quote_untrusted
 from webhook.injection.volume_types import is_volume_read_only
-from webhook.schema import Path
+from webhook.json_values import Path
 
 __all__ = ["profile"]
 
@@ -235,9 +235,9 @@ class _Reading:
                 self.add(wrong, "sidecar", "volumeMounts", number, "name")
             result.append({**mount, "name": name})
         read_only = {volume["name"] for volume in volumes if is_volume_read_only(volume)}
-        paths = mounted(result, ("sidecar", "volumeMounts"), read_only)
+        paths = mount_places(result, ("sidecar", "volumeMounts"), read_only)
         others = [
-            Mounted(
+            MountPlace(
                 ("sidecar", "terminationMessagePath") if "terminationMessagePath" in self.sidecar else None,
                 self.sidecar.get("terminationMessagePath", TERMINATION_LOG),
             )
@@ -245,7 +245,7 @@ class _Reading:
         # the API server mounts a token where we do not, and it steps back where the container has a mount
         own_token = any(mount_points(one.path) == mount_points(TOKEN_PATH) for one in paths)
         if not self.fields.get("serviceAccountToken") or not own_token:
-            others.append(Mounted(None, TOKEN_PATH))
+            others.append(MountPlace(None, TOKEN_PATH))
         check_mounts(paths, others, self.problems.below(*self.path))
         check_hiding_mounts(self.sidecar, ("sidecar",), self.problems.below(*self.path))
         return result
@@ -283,7 +283,7 @@ class _Reading:
             or PROGRAM_DIRECTORIES.any_at_or_below(root)
             or _RUNTIME_FILES.any_at_or_above(root)
         ):
-            self.add(f"nothing can be mounted at {root}; write a directory of its own", "logsMountPath")
+            self.add(f"nothing can be mounted at {root}; choose another directory", "logsMountPath")
         places: list[tuple[Path, str]] = [
             (("reservedPaths", number), text) for number, text in enumerate(self.fields.get("reservedPaths", ()))
         ]
@@ -300,7 +300,7 @@ class _Reading:
             if "logsMountPath" in self.fields:
                 # the other one may be the base's, which nobody wrote
                 field = ".".join(step for step in where[:2] if isinstance(step, str))
-                self.add(f"{root} collides with {text} of {field}; write a directory of its own", "logsMountPath")
+                self.add(f"{root} collides with {text} of {field}; choose another directory", "logsMountPath")
             else:
                 self.add(f"{text} collides with {root}, where logs are mounted", *where)
         return Directories(*(text for _, text in places))

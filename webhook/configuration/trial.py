@@ -15,7 +15,8 @@ from webhook.injection.paths import components, within
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.review import parse_review
 from webhook.injection.sidecar import PATCH_ERRORS
-from webhook.schema import Path, Report
+from webhook.json_values import Path
+from webhook.schema import Report
 
 __all__ = ["try_out"]
 

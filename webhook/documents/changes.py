@@ -9,7 +9,7 @@ import jsonpatch
 from webhook.documents import nodes
 from webhook.documents.nodes import Mapping, Node, Pair, Sequence
 from webhook.documents.scalars import Json
-from webhook.injection.edit import NULL_SPELLING_MEMBER
+from webhook.injection.former_values import NULL_SPELLING_MEMBER
 from webhook.json_values import as_mapping, json_pointer, parse_pointer
 
 __all__ = ["Change", "Entry", "Members", "Operation", "Path", "at"]

@@ -11,7 +11,7 @@ import msgspec
 from webhook.injection import sidecar
 from webhook.injection.annotations import RequestedOptions
 from webhook.injection.candidates import Candidate, find_candidates
-from webhook.injection.decision import RULES, PodFacts, first_declining_finding
+from webhook.injection.decision import RULES, PodFacts, declining_finding
 from webhook.injection.edit import PodEditor
 from webhook.injection.log_detection import probable_log_directory
 from webhook.injection.pod import PodSpec
@@ -24,6 +24,10 @@ from webhook.injection.verdict import Verdict
 from webhook.injection.volumes import Plan, plan_volumes
 
 __all__ = ["Admission", "RuleResult", "admit"]
+
+_TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME_NAME, "emptyDir": {}}
+#: Native sidecars that serve a volume of the pod: until they run, no other container that mounts it can start.
+_VOLUME_SERVERS = frozenset({"gke-gcsfuse-sidecar"})
 
 
 def admit(request: Request, configuration: Configuration) -> Verdict:
@@ -60,18 +64,18 @@ class Admission:
         """Decide, and return the verdict. Never raises."""
         verdict = self.verdict
         try:
-            finding = first_declining_finding(self.facts)
+            finding = declining_finding(self.facts)
             if finding is None:
                 self._inject()
             else:
-                self._decline(finding)
+                self._record_declined(finding)
         except NotInjectable as declined:
-            self._decline(declined.finding)
+            self._record_declined(declined.finding)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             message = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
-            self._decline(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
+            self._record_declined(Finding(Reason.UNREADABLE_POD, f"the pod can't be read: {message}"))
         except Exception as error:  # noqa: BLE001 — a bug in Pillion must not keep a pod from being created
-            self._decline(Finding(Reason.INTERNAL_ERROR))
+            self._record_declined(Finding(Reason.INTERNAL_ERROR))
             verdict.error = error
         verdict.requested_by_pod = self.facts.options.inject is True
         return verdict
@@ -79,10 +83,10 @@ class Admission:
     def rule_results(self) -> list[RuleResult]:
         """Return the result of each rule in this run, in order."""
         passed = self.facts.rules_passed
-        results = [RuleResult(rule.question, True, rule.describe(self.facts)) for rule in RULES[:passed]]
+        results = [RuleResult(rule.question, True, rule.explain(self.facts)) for rule in RULES[:passed]]
         if passed < len(RULES):
-            decisive = self.verdict.findings[0] if self.verdict.findings else None
-            results.append(RuleResult(RULES[passed].question, False, finding=decisive))
+            declining = self.verdict.findings[0] if self.verdict.findings else None
+            results.append(RuleResult(RULES[passed].question, False, finding=declining))
             results += [RuleResult(rule.question, None) for rule in RULES[passed + 1 :]]
         return [*results, *self._plan_results(evaluated=passed == len(RULES))]
 
@@ -90,17 +94,17 @@ class Admission:
         selection, adding = "Which containers take part?", "Can the sidecar be added?"
         if not evaluated:
             return [RuleResult(selection, None), RuleResult(adding, None)]
-        decisive = self.verdict.findings[0] if self.verdict.findings else None
+        declining = self.verdict.findings[0] if self.verdict.findings else None
         selected = [item.container.name for item in self.candidates if item.selected]
         if not selected:
-            return [RuleResult(selection, False, finding=decisive), RuleResult(adding, None)]
+            return [RuleResult(selection, False, finding=declining), RuleResult(adding, None)]
         first = RuleResult(selection, True, ", ".join(selected))
         if self.plan is None or not self.verdict.injected:
-            return [first, RuleResult(adding, False, finding=decisive)]
+            return [first, RuleResult(adding, False, finding=declining)]
         return [first, RuleResult(adding, True, _volumes_in_words(self.plan))]
 
-    def _decline(self, finding: Finding) -> None:
-        """Decline the pod with this finding: drop the plan and the recorded operations."""
+    def _record_declined(self, finding: Finding) -> None:
+        """Record that the pod is declined with this finding: drop the plan and the operations."""
         options = self.facts.options
         others: tuple[Finding, ...] = ()
         # whoever opts out needs no advice on the other annotations
@@ -119,7 +123,7 @@ class Admission:
 
     def decline_after_all(self, findings: Sequence[Finding]) -> None:
         """Decline the pod after the run, for problems that only the manifest shows: ``pillion inject`` calls it."""
-        self._decline(findings[0])
+        self._record_declined(findings[0])
         self.verdict.findings = list(findings)
 
     def _inject(self) -> None:
@@ -131,21 +135,26 @@ class Admission:
         entries = options.logs if options.logs is not None else profile.logs
         prefix = facts.configuration.prefix
         self.candidates = find_candidates(spec, options, entries, facts.configuration)
-        # a namespace's label alone must not print the node's own logs
-        read_host_paths = options.chooses_logs
+        # a namespace's label alone must not make the sidecar read the node's own files
+        read_host_paths = options.author_wants_logs
         plan = self.plan = plan_volumes(
             self.candidates, entries, facts.volumes, profile, read_host_paths=read_host_paths
         )
         if entries and not plan.sources and not read_host_paths:
-            message = f'only a directory of the node is mounted there; to read it write {prefix}inject: "true"'
+            message = f'only a hostPath volume is mounted at the log directory; to read it write {prefix}inject: "true"'
             raise NotInjectable(Finding(Reason.NO_LOG_LOCATION, message))
-        volume_findings = [
+        findings = [
+            *options.warnings,
+            *plan.findings,
             *_left_out_notes(facts, self.candidates),
-            *_warn_of_other_log_directory(facts, self.candidates, plan),
+            *_other_log_directory_warnings(facts, self.candidates, plan),
         ]
-        size = _volume_size_limit(profile, options, plan, volume_findings)
-        container, findings = sidecar.build(spec, profile, options, self.candidates, plan, size_limit=size)
-        volumes = _added_volumes(facts, plan, size)
+        # what follows appends its own findings
+        volume_size_limit = _volume_size_limit(profile, options, plan, findings)
+        container = sidecar.build(
+            spec, profile, options, self.candidates, plan, findings=findings, volume_size_limit=volume_size_limit
+        )
+        volumes = _added_volumes(facts, plan, volume_size_limit)
         editor = self.editor = PodEditor(facts.pod.metadata if facts.pod is not None else None, spec)
         for candidate in self.candidates:
             if candidate.added_variables:
@@ -154,16 +163,17 @@ class Admission:
             editor.add_mount(container_ref, mount)
         editor.add_volumes(volumes.values())
         _add_sidecar(editor, plan, profile, container)
-        findings += add_annotations(
+        add_annotations(
             editor,
             profile,
             self.candidates,
+            findings=findings,
             volumes=list(volumes),
             reused=plan.reused,
             prefix=prefix,
         )
         verdict.reason = Reason.INJECTED
-        verdict.findings = [*options.warnings, *plan.findings, *volume_findings, *findings]
+        verdict.findings = findings
         verdict.plan_notes = plan.notes
         verdict.operations = editor.operations
 
@@ -179,14 +189,14 @@ def _left_out_notes(facts: PodFacts, candidates: list[Candidate]) -> list[Findin
     selected = {item.container.name for item in candidates if item.selected}
     if facts.options.containers is not None:
         return []
-    others = facts.configuration.other_injectors_containers
+    others = facts.configuration.ignored_containers
     names = [item.name for item in facts.spec.containers or () if item.name in others and item.name not in selected]
     prefix = facts.configuration.prefix
     message = "is another injector's sidecar and takes no part; to read its logs, name it in"
     return [Finding(Reason.LEFT_OUT, f"{message} {prefix}containers", value=name) for name in names]
 
 
-def _warn_of_other_log_directory(facts: PodFacts, candidates: list[Candidate], plan: Plan) -> list[Finding]:
+def _other_log_directory_warnings(facts: PodFacts, candidates: list[Candidate], plan: Plan) -> list[Finding]:
     """Return a warning if the profile's log directory gets a new volume, and another mount is named after logs."""
     if facts.options.logs is not None or plan.reused or not plan.new_volumes:
         return []
@@ -194,7 +204,7 @@ def _warn_of_other_log_directory(facts: PodFacts, candidates: list[Candidate], p
     directory = probable_log_directory(selected, facts.volumes)
     if not directory:
         return []
-    where = clean_untrusted(plan.new_volumes[0][1], 30)
+    where = clean_untrusted(plan.new_volumes[0].directory_path, 30)
     better = clean_untrusted(f"{directory}/*.log", 40)
     message = f"is not set, so {where} is read; if the logs are in the mounted volume write {better}"
     return [Finding(Reason.PROBABLY_ELSEWHERE, message, annotation="logs")]
@@ -215,18 +225,14 @@ def _volume_size_limit(profile: Profile, options: RequestedOptions, plan: Plan, 
     return clamp(key, requested, profile.bounds.get(key), findings)
 
 
-#: The empty volume that is mounted over the service account's token.
-_TOKEN_MASK: dict[str, Any] = {"name": TOKEN_MASK_VOLUME_NAME, "emptyDir": {}}
-
-
-def _added_volumes(facts: PodFacts, plan: Plan, size: str | None) -> dict[str, dict[str, Any]]:
+def _added_volumes(facts: PodFacts, plan: Plan, volume_size_limit: str | None) -> dict[str, dict[str, Any]]:
     """Return the volumes to add, by name; raise :class:`NotInjectable` if the pod has a volume of such a name."""
     profile = facts.profile
     content = {}
     if profile.volume_medium:
         content["medium"] = profile.volume_medium
-    if size:
-        content["sizeLimit"] = size
+    if volume_size_limit:
+        content["sizeLimit"] = volume_size_limit
     volumes: dict[str, dict[str, Any]] = {}
     for name, _ in plan.new_volumes:
         volumes[name] = {"name": name, "emptyDir": content}
@@ -250,14 +256,10 @@ def _add_sidecar(editor: PodEditor, plan: Plan, profile: Profile, container: dic
         editor.add_container(container)
 
 
-#: Native sidecars that serve a volume of the pod: until they run, no other container that mounts it can start.
-VOLUME_SERVERS = frozenset({"gke-gcsfuse-sidecar"})
-
-
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """Return the index in the list of init containers at which the sidecar is inserted, None for the end.
 
-    The sidecar goes after init containers that
+    The sidecar goes after init containers, if it reads a volume of the pod, that
 
     - mount a volume of which it reads a subPath: the kubelet creates a missing subPath directory, owned by root, for
       the first container that mounts it. One of them may create the directory, with an owner who can write to it;
@@ -265,11 +267,13 @@ def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """
     if not profile.starts_first:
         return None
+    if not plan.reused:
+        return 0
     position = 0
-    for number, container in enumerate(spec.initContainers or () if plan.reused else (), 1):
+    for number, container in enumerate(spec.initContainers or (), 1):
         # a native sidecar does not count: it ends after the containers that follow it, so ours would miss its end
         ends = container.restartPolicy != "Always"
         prepares = ends and any(mount.name in plan.reused_subpath_volumes for mount in container.volumeMounts or ())
-        if prepares or container.name in VOLUME_SERVERS:
+        if prepares or container.name in _VOLUME_SERVERS:
             position = number
     return position

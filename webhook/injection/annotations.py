@@ -20,6 +20,7 @@ from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_un
 
 __all__ = [
     "KEYS",
+    "MAX_COMPONENT_BYTES",
     "OPTIONS",
     "STATUS",
     "InvalidValueError",
@@ -78,7 +79,7 @@ class LogEntry(Struct, frozen=True, gc=False):
 
     text: str
     container: str
-    directory: str
+    directory_path: str
     file_glob: str
     recursive: bool
     directory_parts: Components
@@ -109,11 +110,11 @@ class RequestedOptions(Struct):
     resource_annotations: dict[str, str] = {}
     #: A finding for each invalid value, in the order of the annotations.
     invalid: tuple[Finding, ...] = ()
-    #: Findings that do not end the injection.
+    #: Findings that do not end the injection; a misspelt key does under ``strict``.
     warnings: tuple[Finding, ...] = ()
 
     @property
-    def chooses_logs(self) -> bool:
+    def author_wants_logs(self) -> bool:
         """Return whether the pod has ``inject: "true"``, ``logs``, ``profile`` or ``containers``.
 
         Any of them shows that its author wants logs read.
@@ -294,7 +295,7 @@ def _resource(meaning: str, example: str) -> Option:
     return Option("resource_annotations", _parse_positive_quantity(example), meaning, example)
 
 
-_OPTIONS = {
+_OTHER_OPTIONS = {
     "inject": Option("inject", _parse_boolean, "whether the pod gets the sidecar", choices=BOOLEANS),
     "profile": Option("profile", _parse_profile_name, "which sidecar it gets", "tail"),
     "logs": Option("logs", _parse_logs_memoised, "the log files, each on a line", mistakes.EXAMPLE, is_list=True),
@@ -310,7 +311,7 @@ _OPTIONS = {
     "run-as-user": Option("run_as_user", _parse_user_id, "the user id of the sidecar", "1000"),
     "start": Option("start", _parse_start, "where reading begins in files from before the pod", choices=STARTS),
 }
-_RESOURCES = {
+_RESOURCE_OPTIONS = {
     "cpu-request": _resource("the sidecar's CPU request", "50m"),
     "cpu-limit": _resource("the sidecar's CPU limit", "500m"),
     "memory-request": _resource("the sidecar's memory request", "32Mi"),
@@ -318,13 +319,13 @@ _RESOURCES = {
 }
 
 #: Every key that a pod's author may write under the prefix.
-OPTIONS: Mapping[str, Option] = {**_OPTIONS, **_RESOURCES}
+OPTIONS: Mapping[str, Option] = {**_OTHER_OPTIONS, **_RESOURCE_OPTIONS}
 #: Every key that a pod may have under the prefix.
 KEYS = (*OPTIONS, STATUS)
 
 
 def _unknown_key_finding(key: str, prefix: str) -> Finding:
-    known, text = [known for known in KEYS if known != STATUS], key[:64].lower()
+    known, text = list(OPTIONS), key[:64].lower()
     near = difflib.get_close_matches(text, known, n=1, cutoff=HINT_RATIO)
     message = f"is unknown; did you mean {prefix}{near[0]}?" if near else f"is unknown; known: {', '.join(KEYS[:4])}, …"
     misspelt = difflib.get_close_matches(text, near, cutoff=MISSPELT_RATIO)
@@ -364,8 +365,8 @@ def parse_options(annotations: Mapping[str, str] | None, prefix: str) -> Request
 
 def _apply_annotation(options: RequestedOptions, key: str, text: str) -> None:
     """Parse one annotation and store its value; raise :class:`InvalidValueError` for one that can't be used."""
-    if key in _OPTIONS:
-        option = _OPTIONS[key]
+    if key in _OTHER_OPTIONS:
+        option = _OTHER_OPTIONS[key]
         setattr(options, option.field, option.parse(text.strip()))
-    elif key in _RESOURCES:
-        options.resource_annotations[key] = _RESOURCES[key].parse(text.strip())
+    elif key in _RESOURCE_OPTIONS:
+        options.resource_annotations[key] = _RESOURCE_OPTIONS[key].parse(text.strip())

@@ -27,10 +27,10 @@ from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.variables import added_variables
 
-__all__ = ["Candidate", "Mounts", "find_candidates"]
+__all__ = ["Candidate", "MountsByPath", "find_candidates"]
 
 #: A container's mounts by path; None stands for a block device.
-Mounts = dict[Components, VolumeMount | None]
+MountsByPath = dict[Components, VolumeMount | None]
 
 
 class Candidate(ContainerRef, gc=False, kw_only=True):
@@ -44,7 +44,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
     takes_general_entries: bool
     added_variables: Sequence[EnvVar] = ()
     #: The mounts that it has.
-    own_mounts: Mounts
+    own_mounts: MountsByPath
     #: The mounts of new volumes that it gets, by path.
     new_mounts: dict[Components, VolumeMount] = msgspec.field(default_factory=dict)
     #: Parses its paths: ``components``, or ``literal_components`` where a volume at /var has a /var/run of its own.
@@ -63,7 +63,7 @@ class Candidate(ContainerRef, gc=False, kw_only=True):
         """Return the container with its mounts by path."""
         paths = [mount.mountPath for mount in container.volumeMounts or ()]
         parse_path = literal_components if any(components(path) == _VAR for path in paths) else components
-        own_mounts: Mounts = {}
+        own_mounts: MountsByPath = {}
         for mount in container.volumeMounts or ():
             own_mounts[parse_path(mount.mountPath)] = mount
         for device in container.volumeDevices or ():
@@ -90,11 +90,11 @@ def find_candidates(
     Raises :class:`NotInjectable` for a container name that the pod does not have, and where no container is selected.
     """
     ordinary, init_containers = spec.containers or (), spec.initContainers or ()
-    others = configuration.other_injectors_containers
+    others = configuration.ignored_containers
     app_containers = {container.name for container in ordinary if container.name not in others}
     named_in_logs = {entry.container for entry in entries if entry.container}
     if named_in_logs or options.containers:
-        _decline_unknown_names(
+        _ensure_names_exist(
             options, entries, [container.name for container in (*ordinary, *init_containers)], configuration.prefix
         )
     if options.containers is not None:
@@ -134,16 +134,16 @@ def find_candidates(
     return result
 
 
-def _decline_unknown_names(
+def _ensure_names_exist(
     options: RequestedOptions, entries: Sequence[LogEntry], names: Sequence[str], prefix: str
 ) -> None:
     """Raise :class:`NotInjectable` for a name of no container, and for one in ``logs`` that ``containers`` lacks."""
     for name in options.containers or ():
-        _decline_unknown_name(name, names, "containers", name)
+        _ensure_name_exists(name, names, "containers", name)
     for entry in entries:
         if not entry.container:
             continue
-        _decline_unknown_name(entry.container, names, "logs", entry.text)
+        _ensure_name_exists(entry.container, names, "logs", entry.text)
         if options.containers is not None and entry.container not in options.containers:
             message = f"container {quote_untrusted(entry.container)} is not in {prefix}containers; add it there"
             raise NotInjectable(Finding(Reason.UNKNOWN_CONTAINER, message, annotation="logs", value=entry.text))
@@ -152,7 +152,7 @@ def _decline_unknown_names(
 MAX_COMPARED_NAMES = 64
 
 
-def _decline_unknown_name(name: str, names: Sequence[str], where: str, value: str) -> None:
+def _ensure_name_exists(name: str, names: Sequence[str], where: str, value: str) -> None:
     if name in names:
         return
     if name in WORDS_FOR_ALL:

@@ -1,6 +1,6 @@
 """Compares a pod that has a sidecar with what it would be, were it created now.
 
-A stored pod has more than an injection wrote: the API server adds defaults and writes quantities in its own form. So
+A live pod has more than an injection wrote: the API server adds defaults and writes quantities in its own form. So
 the pod is injected again without its sidecar, and what comes of it is compared with what is there:
 
 =============  =====================================================================================
@@ -9,9 +9,9 @@ state          what differs
 foreign        it has no sidecar of this installation
 declined       it would not be injected now; ``finding`` says why
 current        nothing
-status         the status annotation alone: another revision of a profile that makes the same sidecar
-image          the sidecar's image, and with it perhaps the status annotation
-more           anything else; ``differences`` says what
+status_only    the status annotation alone: another revision of a profile that makes the same sidecar
+image_only     the sidecar's image, and with it perhaps the status annotation
+other          anything else; ``differences`` says what
 =============  =====================================================================================
 
 What another webhook added to the sidecar is a difference, too: it can't be told from what a former version of Pillion
@@ -34,8 +34,8 @@ from webhook.injection.profile import TOKEN_PATH, Configuration
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import remove
-from webhook.injection.review import creation
-from webhook.injection.status import parse_status
+from webhook.injection.review import creation_request
+from webhook.injection.status import other_installation, parse_status
 from webhook.json_values import Path, as_list, as_mapping, at
 
 __all__ = ["ABSENT", "Comparison", "Difference", "State", "compare"]
@@ -54,16 +54,16 @@ _DEFAULTS: dict[str, Any] = {
     "terminationMessagePolicy": "File",
     "timeoutSeconds": 1,
 }
-_AMOUNTS = ("requests", "limits")
+_QUANTITIES = ("requests", "limits")
 #: Lists whose items have a key that tells them apart; the order of some counts.
 _KEYS = {
     "volumeMounts": "mountPath",
     **dict.fromkeys(("containers", "env", "imagePullSecrets", "initContainers", "volumes"), "name"),
 }
 _ORDERED = frozenset({"containers", "env", "initContainers"})
-#: The annotation in which a LimitRange's plugin says for which containers it filled in resources.
+#: The annotation in which the LimitRanger admission plugin records the containers that it gave defaults.
 _LIMIT_RANGER = "kubernetes.io/limit-ranger"
-#: How the service account's plugin calls the volume that it mounts in every container.
+#: The prefix of the token volume's name, which the ServiceAccount admission plugin gives.
 _TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 — a name
 
 
@@ -73,17 +73,17 @@ class State(StrEnum):
     FOREIGN = "foreign"
     DECLINED = "declined"
     CURRENT = "current"
-    STATUS = "status"
-    IMAGE = "image"
-    MORE = "more"
+    STATUS_ONLY = "status_only"
+    IMAGE_ONLY = "image_only"
+    OTHER = "other"
 
 
 class Difference(NamedTuple):
     """A value that differs, :data:`ABSENT` where there is none. Items of lists stand in the path by their names."""
 
     path: Path
-    stored: Any
-    made: Any
+    live: Any
+    desired: Any
 
 
 class Comparison(NamedTuple):
@@ -94,46 +94,53 @@ class Comparison(NamedTuple):
     list_name: str = ""
     sidecar: str = ""
     #: The sidecar's images, the pod's and the present one.
-    stored_image: str = ""
-    made_image: str = ""
+    live_image: str = ""
+    desired_image: str = ""
     #: The status annotation's values; None where there is none.
-    stored_status: str | None = None
-    made_status: str | None = None
+    live_status: str | None = None
+    desired_status: str | None = None
     differences: tuple[Difference, ...] = ()
     finding: Finding | None = None
 
 
 def compare(pod: Mapping[str, Any], configuration: Configuration, *, namespace_opted_in: bool) -> Comparison:
     """Return how a pod, as the API server has it, differs from what it would be, were it created now. Never raises."""
-    stored = {"metadata": as_mapping(pod.get("metadata")), "spec": _without_debuggers(as_mapping(pod.get("spec")))}
+    live = {"metadata": as_mapping(pod.get("metadata")), "spec": _without_debuggers(as_mapping(pod.get("spec")))}
     key = f"{configuration.prefix}{STATUS}"
-    stored_status = as_mapping(stored["metadata"].get("annotations")).get(key)
-    removal = remove(stored, configuration)
-    if not removal.operations or _is_foreign(stored["metadata"], configuration.prefix):
+    live_status = as_mapping(live["metadata"].get("annotations")).get(key)
+    removal = remove(live, configuration)
+    if not removal.operations:
         return Comparison(State.FOREIGN)
-    bare = jsonpatch.apply_patch(stored, removal.operations)
-    request = creation(msgspec.Raw(json.dumps(bare).encode()), namespace_opted_in=namespace_opted_in, uid="comparison")
+    bare = jsonpatch.apply_patch(live, removal.operations)
+    annotations, sidecars = as_mapping(live["metadata"].get("annotations")), _names(live) - _names(bare)
+    if other_installation(annotations, configuration.prefix, sidecars) is not None:
+        return Comparison(State.FOREIGN)
+    request = creation_request(
+        msgspec.Raw(json.dumps(bare).encode()), namespace_opted_in=namespace_opted_in, uid="comparison"
+    )
     verdict = Admission(request, configuration).run()
     if not verdict.injected:
-        return Comparison(State.DECLINED, stored_status=stored_status, finding=verdict.findings[0])
-    made = jsonpatch.apply_patch(bare, msgspec.json.decode(encode_patch(verdict.operations)))
-    made_status = as_mapping(made["metadata"].get("annotations")).get(key)
+        return Comparison(State.DECLINED, live_status=live_status, finding=verdict.findings[0])
+    desired = jsonpatch.apply_patch(bare, msgspec.json.decode(encode_patch(verdict.operations)))
+    desired_status = as_mapping(desired["metadata"].get("annotations")).get(key)
     sidecar = configuration.profiles[verdict.profile_name].container_name
-    walk = _Walk(sidecar, as_mapping(stored["metadata"].get("annotations")))
-    found = [one for one in walk.differences(stored, made) if one.path != ("metadata", "annotations", key)]
+    walk = _Walk(sidecar, as_mapping(live["metadata"].get("annotations")))
+    found = [one for one in walk.differences(live, desired) if one.path != ("metadata", "annotations", key)]
     place = next((one.path for one in found if one.path[1:] in _image_paths(sidecar)), None)
     more = tuple(one for one in found if one.path != place)
-    changed = made_status is not None and not _says_the_same(stored["metadata"], made["metadata"], configuration.prefix)
-    state = State.MORE if more else State.IMAGE if place else State.STATUS if changed else State.CURRENT
-    list_name, image = _image_of(stored, sidecar)
+    changed = desired_status is not None and not _says_the_same(
+        live["metadata"], desired["metadata"], configuration.prefix
+    )
+    state = State.OTHER if more else State.IMAGE_ONLY if place else State.STATUS_ONLY if changed else State.CURRENT
+    list_name, image = _image_of(live, sidecar)
     return Comparison(
         state,
         list_name=list_name,
         sidecar=sidecar if list_name else "",
-        stored_image=image,
-        made_image=_image_of(made, sidecar)[1],
-        stored_status=stored_status,
-        made_status=made_status,
+        live_image=image,
+        desired_image=_image_of(desired, sidecar)[1],
+        live_status=live_status,
+        desired_status=desired_status,
         differences=more,
     )
 
@@ -143,17 +150,16 @@ def _without_debuggers(spec: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "ephemeralContainers"}
 
 
-def _is_foreign(metadata: Mapping[str, Any], prefix: str) -> bool:
-    """Return whether another installation added the sidecar: then its status is there, and ours is not."""
-    annotations = as_mapping(metadata.get("annotations"))
-    return parse_status(annotations, prefix) is None and any(
-        parse_status(annotations, key.removesuffix(STATUS)) for key in annotations if key.endswith(f"/{STATUS}")
-    )
+def _names(pod: Mapping[str, Any]) -> set[str]:
+    """Return the names of the containers that an injection may have added."""
+    return {
+        container["name"] for name in ("initContainers", "containers") for container in as_list(at(pod, ("spec", name)))
+    }
 
 
-def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any], prefix: str) -> bool:
-    """Return whether two statuses say the same; a manifest's status lists former values besides."""
-    one, other = (parse_status(as_mapping(metadata.get("annotations")), prefix) for metadata in (stored, made))
+def _says_the_same(live: Mapping[str, Any], desired: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether two statuses say the same; a manifest's status also lists former values."""
+    one, other = (parse_status(as_mapping(metadata.get("annotations")), prefix) for metadata in (live, desired))
     if one is not None and other is not None:
         one.former_values, one.null_spellings = other.former_values, other.null_spellings
     return one == other
@@ -173,47 +179,47 @@ def _image_of(pod: Mapping[str, Any], sidecar: str) -> tuple[str, str]:
 
 
 class _Walk:
-    """Compares what is stored with what would be made, value by value."""
+    """Compares a live pod with the desired one, value by value."""
 
     def __init__(self, sidecar: str, annotations: Mapping[str, Any]) -> None:
         limited = annotations.get(_LIMIT_RANGER)
         self.limit_ranger_added = isinstance(limited, str) and f"container {sidecar}" in limited
 
-    def differences(self, stored: Any, made: Any, path: Path = ()) -> Iterator[Difference]:
-        """Yield what differs, in the order of what is stored."""
-        if stored == made:
+    def differences(self, live: Any, desired: Any, path: Path = ()) -> Iterator[Difference]:
+        """Yield what differs, in the order of the live values."""
+        if live == desired:
             return
-        if isinstance(stored, dict) and isinstance(made, dict):
-            yield from self._in_mappings(stored, made, path)
-        elif isinstance(stored, list) and isinstance(made, list) and path[-1] in _KEYS:
-            yield from self._in_keyed_lists(stored, made, path)
-        elif isinstance(stored, list) and isinstance(made, list) and len(stored) == len(made):
-            for number, (one, other) in enumerate(zip(stored, made, strict=True)):
+        if isinstance(live, dict) and isinstance(desired, dict):
+            yield from self._in_mappings(live, desired, path)
+        elif isinstance(live, list) and isinstance(desired, list) and path[-1] in _KEYS:
+            yield from self._in_keyed_lists(live, desired, path)
+        elif isinstance(live, list) and isinstance(desired, list) and len(live) == len(desired):
+            for number, (one, other) in enumerate(zip(live, desired, strict=True)):
                 yield from self.differences(one, other, (*path, number))
-        elif not _is_same_quantity(stored, made, path):
-            yield Difference(path, stored, made)
+        elif not _is_same_quantity(live, desired, path):
+            yield Difference(path, live, desired)
 
-    def _in_mappings(self, stored: dict[str, Any], made: dict[str, Any], path: Path) -> Iterator[Difference]:
+    def _in_mappings(self, live: dict[str, Any], desired: dict[str, Any], path: Path) -> Iterator[Difference]:
         if path[-1:] == ("resources",):
-            stored = self._without_added_amounts(stored, made)
-        for key in dict.fromkeys([*stored, *made]):
+            live = self._without_added_quantities(live, desired)
+        for key in dict.fromkeys([*live, *desired]):
             where = (*path, key)
-            if key in stored and key in made:
-                yield from self.differences(stored[key], made[key], where)
-            elif key == "imagePullPolicy" and key in stored:
-                policy = _default_pull_policy(made["image"])
-                # a plugin of the API server may ask for Always (AlwaysPullImages)
-                if stored[key] not in ("Always", policy):
-                    yield Difference(where, stored[key], policy)
-            elif key in stored and not _is_default(key, stored[key], path):
-                yield Difference(where, stored[key], ABSENT)
-            elif key in made and made[key] not in (None, False, 0, "", [], {}):
+            if key in live and key in desired:
+                yield from self.differences(live[key], desired[key], where)
+            elif key == "imagePullPolicy" and key in live:
+                policy = _default_pull_policy(desired["image"])
+                # the admission plugin AlwaysPullImages sets Always
+                if live[key] not in ("Always", policy):
+                    yield Difference(where, live[key], policy)
+            elif key in live and not _is_default(key, live[key], path):
+                yield Difference(where, live[key], ABSENT)
+            elif key in desired and desired[key] not in (None, False, 0, "", [], {}):
                 # the API server stores no empty values
-                yield Difference(where, ABSENT, made[key])
+                yield Difference(where, ABSENT, desired[key])
 
-    def _in_keyed_lists(self, stored: list[Any], made: list[Any], path: Path) -> Iterator[Difference]:
+    def _in_keyed_lists(self, live: list[Any], desired: list[Any], path: Path) -> Iterator[Difference]:
         key = _KEYS[str(path[-1])]
-        here, there = ({item[key]: item for item in items} for items in (stored, made))
+        here, there = ({item[key]: item for item in items} for items in (live, desired))
         for name in dict.fromkeys([*here, *there]):
             one, other = here.get(name, ABSENT), there.get(name, ABSENT)
             if one is not ABSENT and other is not ABSENT:
@@ -224,21 +230,21 @@ class _Walk:
         if path[-1] in _ORDERED and orders[0] != orders[1]:
             yield Difference(path, *orders)
 
-    def _without_added_amounts(self, stored: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
-        """Return the stored resources without those that the API server or a LimitRange added."""
-        limits = as_mapping(stored.get("limits"))
+    def _without_added_quantities(self, live: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
+        """Return the live resources without those that the API server or a LimitRange added."""
+        limits = as_mapping(live.get("limits"))
         kept = {}
-        for kind, amounts in stored.items():
-            written = as_mapping(made.get(kind))
+        for kind, quantities in live.items():
+            written = as_mapping(desired.get(kind))
             kept[kind] = (
-                amounts
-                if kind not in _AMOUNTS
+                quantities
+                if kind not in _QUANTITIES
                 else {
-                    name: amount
-                    for name, amount in amounts.items()
+                    name: quantity
+                    for name, quantity in quantities.items()
                     # a request without a value is the limit
                     if name in written
-                    or not (self.limit_ranger_added or (kind == "requests" and amount == limits.get(name)))
+                    or not (self.limit_ranger_added or (kind == "requests" and quantity == limits.get(name)))
                 }
             )
         return kept
@@ -252,15 +258,15 @@ def _is_default(key: str, value: Any, path: Path) -> bool:
     return key in defaults and bool(value == defaults[key])
 
 
-def _is_token_mount(stored: Any) -> bool:
-    return as_mapping(stored).get("mountPath") == TOKEN_PATH and stored["name"].startswith(_TOKEN_VOLUME)
+def _is_token_mount(live: Any) -> bool:
+    return as_mapping(live).get("mountPath") == TOKEN_PATH and live["name"].startswith(_TOKEN_VOLUME)
 
 
-def _is_same_quantity(stored: Any, made: Any, path: Path) -> bool:
-    if path[-2] not in _AMOUNTS and path[-1] not in ("divisor", "sizeLimit"):
+def _is_same_quantity(live: Any, desired: Any, path: Path) -> bool:
+    if path[-2] not in _QUANTITIES and path[-1] not in ("divisor", "sizeLimit"):
         return False
-    amount = parse_quantity(stored)
-    return amount is not None and amount == parse_quantity(made)
+    quantity = parse_quantity(live)
+    return quantity is not None and quantity == parse_quantity(desired)
 
 
 def _default_pull_policy(image: str) -> str:

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 
 from webhook.injection.dns_labels import DNS_LABEL
-from webhook.injection.mount_checks import TERMINATION_LOG, Mounted, check_hiding_mounts, check_mounts, mounted
+from webhook.injection.mount_checks import TERMINATION_LOG, MountPlace, check_hiding_mounts, check_mounts, mount_places
 from webhook.injection.paths import PATH_MAX, components
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.variables import references
+from webhook.json_values import Path
 from webhook.schema import (
     BOOL,
     STRING,
     ListOf,
     MapOf,
     Object,
-    Path,
     Report,
     Scalar,
     Schema,
@@ -39,11 +39,11 @@ __all__ = [
     "PULL_POLICY",
     "QUANTITY",
     "SIDECAR_FIELDS",
-    "check_cross_references",
+    "check_container",
     "problems_in",
 ]
 
-#: With less memory a container is killed before its program runs: runc itself needs as much.
+#: With less memory a container is killed before its program runs: runc itself needs this much.
 MIN_MEMORY = "4Mi"
 #: execve(2): MAX_ARG_STRLEN of linux/binfmts.h, for each argument and each NAME=value.
 MAX_ARGUMENT_BYTES = 32 * 4096 - 1
@@ -216,10 +216,10 @@ _RESOURCE_NAME = matching(
     rf"cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGT]i|{_SUBDOMAIN}/[A-Za-z0-9](?:[-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
     "cpu, memory, ephemeral-storage, or a name with a domain such as example.com/gpu",
 )
-_AMOUNTS = MapOf(QUANTITY, _RESOURCE_NAME)
+_QUANTITIES = MapOf(QUANTITY, _RESOURCE_NAME)
 
 
-def _check_amounts(fields: dict[str, Any], path: Path, report: Report) -> None:
+def _check_quantities(fields: dict[str, Any], path: Path, report: Report) -> None:
     requests, limits = fields.get("requests", {}), fields.get("limits", {})
     for name, value in requests.items():
         limit = limits.get(name)
@@ -287,7 +287,7 @@ def _error_in_mount_path(value: str) -> str:
         return "must be an absolute path without a colon"
     parts = components(value)
     if not parts or parts[0] == "proc":
-        return f"nothing can be mounted at {value[:60]}; write a directory of its own"
+        return f"nothing can be mounted at {value[:60]}; choose another directory"
     return ""
 
 
@@ -324,8 +324,8 @@ _MOUNT = Object(
 # --- the whole container ---------------------------------------------------------------------------------------
 
 
-def check_cross_references(fields: dict[str, Any], path: Path, report: Report) -> None:
-    """Check that port names are unique, and that probes and hooks name one of them; and the mounts' propagation."""
+def check_container(fields: dict[str, Any], path: Path, report: Report) -> None:
+    """Check port names, the probes and hooks that use them, and mount propagation."""
     _check_mount_propagation(fields, path, report)
     ports = fields.get("ports", ())
     names = Counter(port["name"] for port in ports if "name" in port)
@@ -358,7 +358,7 @@ SIDECAR_FIELDS: dict[str, Schema] = {
     "args": ListOf(_ARGUMENT),
     "env": ListOf(_VARIABLE),
     "envFrom": ListOf(_ENV_FROM),
-    "resources": Object({"requests": _AMOUNTS, "limits": _AMOUNTS}, check=_check_amounts),
+    "resources": Object({"requests": _QUANTITIES, "limits": _QUANTITIES}, check=_check_quantities),
     "securityContext": _SECURITY,
     "ports": ListOf(_CONTAINER_PORT),
     "livenessProbe": _PROBE,
@@ -381,7 +381,7 @@ _CONTAINER = Object(
         "resizePolicy": ListOf(Object({"resourceName": STRING, "restartPolicy": STRING})),
     },
     ("image",),
-    check=check_cross_references,
+    check=check_container,
 )
 
 
@@ -400,8 +400,8 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
     for index, mount in enumerate(mounts):
         if mount.get("name") not in volumes and "name" in mount:
             report(("volumeMounts", index, "name"), f"{mount['name'][:63]!r} is not a volume of the pod")
-    termination_log = Mounted(None, fields.get("terminationMessagePath", TERMINATION_LOG))
-    check_mounts(mounted(mounts, ("volumeMounts",)), [termination_log], report)
+    termination_log = MountPlace(None, fields.get("terminationMessagePath", TERMINATION_LOG))
+    check_mounts(mount_places(mounts, ("volumeMounts",)), [termination_log], report)
     check_hiding_mounts(fields, (), report)
     found += _undefined_references(fields)
     size = len(msgspec.json.encode(container))

@@ -29,13 +29,13 @@ from webhook.injection.pod import Container, ObjectMeta, Pod, PodSpec
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.reasons import Finding, Reason, clean_untrusted, quote_untrusted
 from webhook.injection.review import Request
-from webhook.injection.status import parse_status
+from webhook.injection.status import other_installation
 from webhook.injection.windows import windows_evidence
 
-__all__ = ["RULES", "PodFacts", "Rule", "first_declining_finding"]
+__all__ = ["OWN_POD_LABEL", "RULES", "PodFacts", "Rule", "declining_finding"]
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-#: The key, below the prefix, of the label on Pillion's own pods; its value does not matter.
+#: The key, under the prefix, of the label on Pillion's own pods; its value does not matter.
 OWN_POD_LABEL = "component"
 
 _decode_spec = msgspec.json.Decoder(PodSpec | None).decode
@@ -63,27 +63,27 @@ class PodFacts(Struct):
         return self.configuration.profiles[self.profile_name]
 
 
-def _no_description(_: PodFacts) -> str:
+def _no_explanation(_: PodFacts) -> str:
     return ""
 
 
 class Rule(NamedTuple):
     """A question about the pod; ``check`` returns the finding that declines the pod, or None.
 
-    An error of msgspec that it raises means ``unreadable_pod``, see ``Admission.run``. ``describe`` returns, for
-    ``explain``, why the pod passed. It is called only if ``check`` returned None.
+    An error of msgspec that it raises means ``unreadable_pod``, see ``Admission.run``. ``explain`` returns why the pod
+    passed, for ``pillion explain``. It is called only if ``check`` returned None.
     """
 
     question: str
     check: Callable[[PodFacts], Finding | None]
-    describe: Callable[[PodFacts], str] = _no_description
+    explain: Callable[[PodFacts], str] = _no_explanation
 
 
 def _decline_non_pod(facts: PodFacts) -> Finding | None:
     kind = facts.request.kind
     if kind.kind == "Pod" and not kind.group:
         return None
-    return Finding(Reason.NOT_A_POD, f"only pods are injected, this is a {quote_untrusted(kind.kind)}")
+    return Finding(Reason.NOT_A_POD, f"only pods are injected, not kind {quote_untrusted(kind.kind)}")
 
 
 def _decline_non_creation(facts: PodFacts) -> Finding | None:
@@ -109,8 +109,9 @@ def _decline_unrequested(facts: PodFacts) -> Finding | None:
         return invalid
     if facts.request.namespace_opted_in:
         return None
+    # one hint is enough: a misspelt key or a label explains more
     if not options.warnings:
-        options.warnings = _annotations_without_effect(facts)
+        options.warnings = _annotation_without_effect(facts)
     return Finding(Reason.NOT_REQUESTED)
 
 
@@ -127,12 +128,12 @@ def _load_metadata(facts: PodFacts) -> bool:
     return True
 
 
-def _annotations_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
+def _annotation_without_effect(facts: PodFacts) -> tuple[Finding, ...]:
     """Return a warning for the first annotation that has no effect because injection is not requested."""
     prefix = facts.configuration.prefix
     for name in facts.metadata.annotations or ():
         key = name.removeprefix(prefix)
-        if key not in (name, STATUS):
+        if name.startswith(prefix) and key != STATUS:
             message = f'has no effect without {prefix}inject: "true"'
             return (Finding(Reason.NO_EFFECT, message, annotation=clean_untrusted(key)),)
     return ()
@@ -163,33 +164,11 @@ def _decline_mirror_pod(facts: PodFacts) -> Finding | None:
     return Finding(Reason.MIRROR_POD) if MIRROR_ANNOTATION in (facts.metadata.annotations or {}) else None
 
 
-def _decline_unusable_annotation(facts: PodFacts) -> Finding | None:
-    invalid = facts.options.invalid
-    if invalid:
-        return invalid[0]
-    # what its author meant is only guessed: without ``strict`` the pod is injected, with a warning
-    misspelt = (finding for finding in facts.options.warnings if finding.reason is Reason.MISSPELT_KEY)
-    return next(misspelt, None) if facts.configuration.strict else None
+def _load_spec(facts: PodFacts) -> Finding | None:
+    """Decode the spec for the later rules.
 
-
-def _decline_unknown_profile(facts: PodFacts) -> Finding | None:
-    name, profiles = facts.profile_name, facts.configuration.profiles
-    profile = profiles.get(name)
-    if profile is None:
-        near = difflib.get_close_matches(name, profiles, n=1)
-        usable = " or ".join(name for name, profile in profiles.items() if not profile.setup_steps)
-        message = f"does not exist; did you mean {near[0]}?" if near else f"does not exist; write {usable}"
-        return Finding(Reason.UNKNOWN_PROFILE, message, annotation="profile", value=name)
-    if profile.setup_steps:
-        message = f"is not complete; ask your operator to {profile.setup_steps[0]}"
-        return Finding(Reason.PROFILE_INCOMPLETE, message, annotation="profile", value=name)
-    return None
-
-
-def _decline_unreadable_spec(facts: PodFacts) -> Finding | None:
-    """Decode the spec.
-
-    An unreadable one raises msgspec's error, which ``Admission.run`` turns into ``unreadable_pod``.
+    Never returns a finding: an unreadable spec raises msgspec's error, which ``Admission.run`` turns into
+    ``unreadable_pod``.
     """
     raw = facts.pod.spec if facts.pod is not None else b""
     spec = facts.spec = (_decode_spec(raw) if raw else None) or PodSpec()
@@ -207,14 +186,41 @@ def _decline_windows(facts: PodFacts) -> Finding | None:
     return Finding(Reason.WINDOWS, f"the pod runs on Windows, by its {evidence}") if evidence else None
 
 
+def _decline_invalid_annotation(facts: PodFacts) -> Finding | None:
+    invalid = facts.options.invalid
+    if invalid:
+        return invalid[0]
+    # what its author meant is only guessed: without ``strict`` the pod is injected, with a warning
+    misspelt = (finding for finding in facts.options.warnings if finding.reason is Reason.MISSPELT_KEY)
+    return next(misspelt, None) if facts.configuration.strict else None
+
+
+def _decline_unusable_profile(facts: PodFacts) -> Finding | None:
+    name, profiles = facts.profile_name, facts.configuration.profiles
+    profile = profiles.get(name)
+    if profile is None:
+        near = difflib.get_close_matches(name, profiles, n=1)
+        usable = " or ".join(name for name, profile in profiles.items() if not profile.setup_steps)
+        message = f"does not exist; did you mean {near[0]}?" if near else f"does not exist; write {usable}"
+        return Finding(Reason.UNKNOWN_PROFILE, message, annotation="profile", value=name)
+    if profile.setup_steps:
+        message = f"is not complete; ask your operator to {profile.setup_steps[0]}"
+        return Finding(Reason.PROFILE_INCOMPLETE, message, annotation="profile", value=name)
+    return None
+
+
 def _decline_pod_without_logs(facts: PodFacts) -> Finding | None:
-    """Decline a pod without logs if only its namespace asks: most of these pods write no log files."""
+    """Decline a pod without logs if only its namespace asks: most of these pods write no log files.
+
+    ``has_log_location`` is true for any pod that asks itself.
+    """
     options, profile = facts.options, facts.profile
-    others = facts.configuration.other_injectors_containers
+    others = facts.configuration.ignored_containers
     app_containers = [container for container in facts.spec.containers or () if container.name not in others]
     if has_log_location(options, profile, app_containers, facts.volumes):
         return None
-    directory = profile.logs[0].directory
+    # a profile without logs has passed above
+    directory = profile.logs[0].directory_path
     elsewhere = probable_log_directory(app_containers, facts.volumes)
     instead = f"{facts.configuration.prefix}logs: {elsewhere or '/dir'}/*.log"
     message = f"nothing is mounted at {clean_untrusted(directory, 40)}; if the pod writes log files, write {instead}"
@@ -224,7 +230,8 @@ def _decline_pod_without_logs(facts: PodFacts) -> Finding | None:
 def _decline_injected(facts: PodFacts) -> Finding | None:
     """Decline a pod that has a sidecar of ours, of any profile and revision, or somebody else's container of its name.
 
-    A sidecar of ours has our name, and our volumes or variables. The status annotation is never evidence.
+    A sidecar of ours has our name, and our volumes or variables. The status annotation never makes a container ours; it
+    only says which installation added it.
     """
     taken = False
     for container in facts.containers:
@@ -242,19 +249,15 @@ def _decline_injected(facts: PodFacts) -> Finding | None:
     return Finding(Reason.NAME_TAKEN, message)
 
 
-def _other_installation(facts: PodFacts, sidecar: str) -> Finding | None:
-    """Return the finding if another installation added the sidecar: then its status is there, and ours is not."""
-    annotations = facts.metadata.annotations or {}
-    prefixes = [name.removesuffix(STATUS) for name in annotations if name.endswith(f"/{STATUS}")]
-    if facts.configuration.prefix in prefixes:
+def _other_installation(facts: PodFacts, sidecar_name: str) -> Finding | None:
+    """Return the finding if another installation added the sidecar."""
+    found = other_installation(facts.metadata.annotations or {}, facts.configuration.prefix, (sidecar_name,))
+    if found is None:
         return None
-    for prefix in prefixes:
-        status = parse_status(annotations, prefix)
-        if status is not None and status.sidecar == sidecar:
-            whose = f"{clean_untrusted(prefix)} (profile {quote_untrusted(status.profile)})"
-            message = f'the pod has the sidecar of {whose}; write inject: "false" below one of the prefixes'
-            return Finding(Reason.OTHER_INSTALLATION, message)
-    return None
+    prefix, status = found
+    whose = f"{clean_untrusted(prefix)} (profile {quote_untrusted(status.profile)})"
+    message = f'the pod has the sidecar of {whose}; write inject: "false" under one of the prefixes'
+    return Finding(Reason.OTHER_INSTALLATION, message)
 
 
 def _lost_restart_policy(facts: PodFacts, sidecar: Container) -> Finding | None:
@@ -327,7 +330,7 @@ def _which_profile(facts: PodFacts) -> str:
 
 
 def _which_os(facts: PodFacts) -> str:
-    return "spec.os says so" if facts.spec.os is not None else "nothing says Windows"
+    return "spec.os says so" if facts.spec.os is not None and facts.spec.os.name else "nothing says Windows"
 
 
 def _which_ports(facts: PodFacts) -> str:
@@ -340,23 +343,24 @@ RULES = (
     Rule("Is it a pod?", _decline_non_pod, lambda facts: facts.request.pod_name),
     Rule("Is it being created?", _decline_non_creation),
     Rule("Is injection requested?", _decline_unrequested, _who_asks),
-    Rule("Is it not one of Pillion's own pods?", _decline_own_pod),
-    Rule("Is it not a mirror pod?", _decline_mirror_pod),
-    Rule("Can its spec be read?", _decline_unreadable_spec),
+    Rule("Is it somebody else's pod, not Pillion's?", _decline_own_pod),
+    Rule("Is it a real pod, not a mirror pod?", _decline_mirror_pod),
+    Rule("Can its spec be read?", _load_spec),
     Rule("Does it run on Linux?", _decline_windows, _which_os),
-    Rule("Is every annotation valid?", _decline_unusable_annotation, _which_annotations),
-    Rule("Does the profile exist, and is it complete?", _decline_unknown_profile, _which_profile),
+    Rule("Is every annotation valid?", _decline_invalid_annotation, _which_annotations),
+    Rule("Does the profile exist, and is it complete?", _decline_unusable_profile, _which_profile),
     Rule("Is it known where the logs are?", _decline_pod_without_logs),
-    Rule("Is there no sidecar yet?", _decline_injected),
+    Rule("Is it still without a sidecar?", _decline_injected),
     Rule("Can the pod complete with the sidecar?", _decline_would_not_complete),
     Rule("Is the profile's port free?", _decline_taken_port, _which_ports),
 )
 
 
+#: The rules' checks alone, for speed: every pod of a cluster comes here.
 _CHECKS = tuple(rule.check for rule in RULES)
 
 
-def first_declining_finding(facts: PodFacts) -> Finding | None:
+def declining_finding(facts: PodFacts) -> Finding | None:
     """Return the finding that declines the pod, or None; ``facts.rules_passed`` counts the rules that it passed."""
     for number, check in enumerate(_CHECKS):
         facts.rules_passed = number

@@ -14,11 +14,8 @@ from msgspec.structs import replace
 from webhook.injection.pod import Container, EnvVar, LocalObjectReference, ObjectMeta, PodSpec, VolumeMount
 from webhook.json_values import json_pointer
 
-__all__ = ["NULL_SPELLING_MEMBER", "ContainerRef", "Operation", "PodEditor", "encode_patch"]
+__all__ = ["ContainerRef", "Operation", "PodEditor", "encode_patch"]
 
-#: A non-standard member of an operation that sets a value to null, ignored by patch implementations: how
-#: ``webhook.documents`` spells the null. ``webhook.injection.removal`` writes it.
-NULL_SPELLING_MEMBER = "nullSpelling"
 
 _encode = msgspec.json.Encoder().encode
 

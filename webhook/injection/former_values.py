@@ -1,21 +1,27 @@
-"""The values that an injection replaces in a manifest (null, empty, a former status), listed for the removal."""
+"""The values that an injection replaces in a manifest (null, empty, a former status).
+
+They are recorded in the status so that a removal can restore them.
+"""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.pod_annotations import fit_annotation_limit
+from webhook.injection.pod_annotations import within_annotation_limit
 from webhook.injection.status import parse_status
 from webhook.json_values import Path, as_mapping, at, exists, json_pointer, parse_pointer, with_indexes
 
-__all__ = ["YAML_NULLS", "note_former_values"]
+__all__ = ["NULL_SPELLING_MEMBER", "YAML_NULLS", "record_former_values"]
 
+#: Member of our ``replace`` operations that set null: how ``webhook.documents`` is to spell it. Not part of RFC 6902;
+#: patch implementations ignore it.
+NULL_SPELLING_MEMBER = "nullSpelling"
 #: The spellings of null in YAML.
 YAML_NULLS = frozenset({"null", "Null", "NULL", "~"})
 
 
-def note_former_values(
+def record_former_values(
     pod: Mapping[str, Any], operations: Sequence[dict[str, Any]], prefix: str, scalar_text: Callable[[Path], str]
 ) -> list[dict[str, Any]]:
     """Return an injection's operations with a status that lists the null and empty values that they replace.
@@ -31,6 +37,7 @@ def note_former_values(
         before[json_pointer(status_path)] = at(pod, status_path)
     for operation in operations:
         path = parse_pointer(operation["path"])
+        # the value itself, and the list or mapping that the operation adds to
         for place in (path, path[:-1]):
             found = at(pod, place)
             if found in (None, [], {}) and exists(pod, place):
@@ -39,7 +46,7 @@ def note_former_values(
                 if word in YAML_NULLS:
                     null_spellings[json_pointer(place)] = word
     annotations = {key: value for key, value in as_mapping(at(pod, status_path[:-1])).items() if isinstance(value, str)}
-    noted = []
+    recorded = []
     for operation in operations:
         path, value = parse_pointer(operation["path"]), copy.deepcopy(operation["value"])
         # it adds an annotation, all of them, or all metadata
@@ -47,13 +54,13 @@ def note_former_values(
         status = parse_status(added, prefix) if before else None
         annotations.update(added)
         if status is None:
-            noted.append(operation)
+            recorded.append(operation)
             continue
         status.former_values = {**status.former_values, **before}
         status.null_spellings = null_spellings
         added[status_path[-1]] = annotations[status_path[-1]] = status.text()
-        noted.append(operation | {"value": at(_nested(status_path[:-1], added), path)})
-    return noted if fit_annotation_limit(annotations) else list(operations)
+        recorded.append(operation | {"value": at(_nested(status_path[:-1], added), path)})
+    return recorded if within_annotation_limit(annotations) else list(operations)
 
 
 def _nested(path: Path, value: Any) -> Any:

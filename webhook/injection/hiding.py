@@ -1,4 +1,7 @@
-"""What a new, empty volume would hide of a container, and what would hide it: when the pod is declined or warned."""
+"""What a new, empty volume would hide from a container, and what would hide the volume.
+
+Then the pod is declined, or its author warned.
+"""
 
 import re
 from collections.abc import Sequence
@@ -21,9 +24,9 @@ from webhook.injection.reasons import Finding, NotInjectable, Reason, clean_untr
 from webhook.injection.targets import Target, enclosing_mount_path
 
 __all__ = [
-    "decline_hidden_program",
-    "decline_system_directory",
-    "decline_termination_message",
+    "ensure_no_termination_message",
+    "ensure_not_system_directory",
+    "ensure_program_visible",
     "warning_if_application_hidden",
 ]
 
@@ -35,19 +38,19 @@ _RELATIVE_FILE = re.compile(r"(?:\./)?\w[\w.@+-]*(?:/[\w.@+-]+)*/[\w@+-][\w@+.-]
 
 
 @memoised_by_path
-def _is_system_directory(directory: str) -> bool:
+def _is_system_directory(path: str) -> bool:
     """Return whether every container needs its image's files in the directory."""
-    return IMAGE_SYSTEM_DIRECTORIES.any_at_or_below(directory) or RUNTIME_DIRECTORIES.any_at_or_above(directory)
+    return IMAGE_SYSTEM_DIRECTORIES.any_at_or_below(path) or RUNTIME_DIRECTORIES.any_at_or_above(path)
 
 
-def decline_system_directory(entry: LogEntry) -> None:
+def ensure_not_system_directory(entry: LogEntry) -> None:
     """Raise :class:`NotInjectable` for a directory where an empty volume would break every container."""
-    if _is_system_directory(entry.directory):
+    if _is_system_directory(entry.directory_path):
         message = "nothing can be mounted there; write for example /var/log/app/*.log"
         raise NotInjectable(Finding(Reason.SYSTEM_DIRECTORY, message, annotation="logs", value=entry.text))
 
 
-def decline_hidden_program(target: Target) -> None:
+def ensure_program_visible(target: Target) -> None:
     """Raise :class:`NotInjectable` if an empty volume at the directory would hide what the container runs or reads."""
     candidate, directory, entries = target.candidate, target.directory, target.entries
     name = directory[-1]
@@ -66,7 +69,7 @@ def decline_hidden_program(target: Target) -> None:
         raise NotInjectable(Finding(Reason.HIDES_PROGRAM, message, annotation="logs", value=entries[0].text))
 
 
-def decline_termination_message(target: Target) -> None:
+def ensure_no_termination_message(target: Target) -> None:
     """Raise :class:`NotInjectable` if the kubelet mounts the container's termination message over the logs.
 
     It mounts a file: no directory can be there or below, and what is written into that file is in no volume.
@@ -83,14 +86,14 @@ def decline_termination_message(target: Target) -> None:
             raise NotInjectable(Finding(Reason.UNWRITABLE_VOLUME, message, annotation="logs", value=entry.text))
 
 
-def warning_if_application_hidden(directory: str) -> Finding | None:
+def warning_if_application_hidden(directory_path: str) -> Finding | None:
     """Return a warning if an image probably has its application in the directory, None otherwise."""
-    if not probably_holds_application(directory):
+    if not probably_holds_application(directory_path):
         return None
-    suggest_default = components(directory) == ("var", "log") or is_database_directory(directory)
-    suggested = "/var/log/app" if suggest_default else f"{directory}/logs"
+    suggest_default = components(directory_path) == ("var", "log") or is_database_directory(directory_path)
+    suggested = "/var/log/app" if suggest_default else f"{directory_path}/logs"
     example = f", such as {suggested}" if len(suggested) <= MAX_EXAMPLE_LENGTH and suggested.isprintable() else ""
-    where = clean_untrusted(directory, 30)
+    where = clean_untrusted(directory_path, 30)
     message = f"hides what the image has in {where}; use a directory for logs{example}"
     return Finding(Reason.HIDES_APPLICATION, message, annotation="logs")
 

@@ -6,8 +6,8 @@ A namespace that opts in asks for all its pods, and most pods write no log file.
 the pod, or its profile                           because
 ================================================  ==========================================================
 says inject, logs, profile or containers          its author wants logs to be read
-mounts a writable volume around its logs          at, above or below their directory; the node's own, a
-                                                  hostPath, doesn't count
+mounts a writable volume around its logs          the application may write there: the mount is at, above or
+                                                  below the profile's log directory, and not of a hostPath
 has a profile that reads no logs                  there is nothing to look for
 has a profile with ``injectAll``                  it says that all pods write there
 ================================================  ==========================================================
@@ -34,7 +34,7 @@ def has_log_location(
 
     ``containers`` are those that would be selected, ``volumes`` are the pod's by name.
     """
-    if options.chooses_logs or profile.inject_all or not profile.logs:
+    if options.author_wants_logs or profile.inject_all or not profile.logs:
         return True
     directories = {entry.directory_parts for entry in profile.logs}
     return any(

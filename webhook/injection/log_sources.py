@@ -22,7 +22,7 @@ from webhook.injection.pod import EnvVar, VolumeMount
 from webhook.injection.profile import RELOCATION_ROOT, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason
 
-__all__ = ["MOUNT_ITSELF", "FilePattern", "LogSource", "assign_sidecar_paths", "too_many_sources"]
+__all__ = ["MOUNT_ITSELF", "ContainerMount", "FilePattern", "LogSource", "assign_sidecar_paths", "too_many_logs"]
 
 #: More mounts than this in one container is a mistake; each costs the kubelet time at the pod's start.
 MAX_LOG_SOURCES = 128
@@ -82,9 +82,9 @@ class LogSource(Struct, gc=False):
         return self.seen_by[0].path
 
 
-def too_many_sources(what: str) -> NotInjectable:
-    """Return the exception for a pod with more log sources than one sidecar may mount."""
-    message = f"the logs are in {what}, which is too many; name fewer directories or containers"
+def too_many_logs(problem: str) -> NotInjectable:
+    """Return the exception for a pod with too many log directories, log sources or patterns."""
+    message = f"{problem}; name fewer directories or containers"
     return NotInjectable(Finding(Reason.TOO_MANY_LOG_SOURCES, message, annotation="logs"))
 
 
@@ -94,7 +94,7 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
     Raises :class:`NotInjectable` for too many sources, or too many bytes of patterns.
     """
     if len(sources) > MAX_LOG_SOURCES:
-        raise too_many_sources(f"{len(sources)} volumes or subPaths")
+        raise too_many_logs(f"the logs are in {len(sources)} volumes or subPaths, which is too many")
     taken = profile.reserved_directories.copy()
     taken_names: set[str] = set()
     root = profile.logs_mount_path
@@ -113,7 +113,7 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
         size += sum(map(len, source.sidecar_patterns))
     # a character is at most four bytes; almost no pod has so many that they must be counted
     if size * 4 > MAX_PATTERN_BYTES and _size_of(sources) > MAX_PATTERN_BYTES:
-        raise too_many_sources(f"patterns of more than {MAX_PATTERN_BYTES} bytes")
+        raise too_many_logs(f"the log files' patterns take more than {MAX_PATTERN_BYTES} bytes")
 
 
 def _sidecar_pattern(path: str, pattern: FilePattern) -> str:

@@ -33,7 +33,7 @@ _SEPARATOR = re.compile(
 _COLON = re.compile(r"(?<!:)((?:^|:)/[^:]*):(?=/)")
 _LIST_DASH = re.compile(rf"(?:[-\u2022\u2013]+\s*|\*\s+){_PATH_FOLLOWS}")
 _COMMENT = re.compile(r"(?<!\s)\s++(?:#|//\s).*")
-#: What ends a list's item or a command elsewhere.
+#: Separators or command ends after the path.
 _TRAILING = re.compile(r"(?<![\s;|&\uff0c\u3001\uff1b])\s*+(?P<end>[;|&\uff0c\u3001\uff1b]+)\s*\Z")
 _OPTION = re.compile(r"\s--?[A-Za-z][\w-]*(?:\s|=|\Z)")
 _REGEX = re.compile(r"\([^()|]*\|[^()]*\)|\$\Z|\A\^|/\.\*\.|\.[*+]\\|\\[dws]|\(\?[<:!=P]")
@@ -45,7 +45,7 @@ _WINDOWS_PATH = re.compile(r"[A-Z]:[\\/]|[a-z]:\\|\\\\")
 _SHELL_TEXT = re.compile(r"\s\d?[<>]|[<>]&|>/|<br", re.IGNORECASE)
 _QUOTED_BEHIND_COLON = re.compile(rf"(?P<container>[a-z0-9][-a-z0-9]*:)[{_QUOTES}]+(?=/)")
 _BEGINS_AS_PATH = re.compile(r"(?:[a-z0-9][-a-z0-9]*:\s*)?/")
-#: A name may hold a ``$``.
+#: ``$(DIR)``, ``${DIR}``, ``/$DIR/``; not every ``$``: a file's name may contain one.
 _VARIABLE = re.compile(r"\$[({]|^\$|/\$[A-Z][A-Z0-9_]+(?=[/.-]|\Z)")
 #: What loggers and shells replace by the date: ``%d{yyyy-MM-dd}``, ``%Y-%m-%d``, ``yyyyMMdd``.
 _DATE = re.compile(
@@ -82,8 +82,8 @@ def advice_on_container_name(name: str, text: str) -> str:
         return "has a wildcard; write names with commas between them"
     names = [piece for part in _BETWEEN_NAMES.split(text.lower()) if (piece := part.strip("-"))]
     if not names or not all(map(is_dns_label, names)):
-        return "is no container name; write names with commas between them"
-    return f"is no container name; write {clean_untrusted(','.join(names), _MAX_ADVICE)}"
+        return "is not a container name; write names with commas between them"
+    return f"is not a container name; write {clean_untrusted(','.join(names), _MAX_ADVICE)}"
 
 
 def _split_paths(text: str) -> list[str]:
@@ -143,7 +143,7 @@ def _advice_on_notation(entry: str) -> str:
     if _FILE_URL.match(entry):
         return f"is a URL; write {advice}"
     if _LIST_DASH.match(entry):
-        return f"begins with a list's dash; write {advice}"
+        return f"begins with a list dash; write {advice}"
     key = _KEY.match(entry)
     if key is not None:
         name = re.split(r"[\s=:]", entry, maxsplit=1)[0]
@@ -152,10 +152,10 @@ def _advice_on_notation(entry: str) -> str:
     return f"has quotes or brackets; write {advice}"
 
 
-#: What else an entry may be that is no path, and what is said of it.
+#: Entries that are not paths, and the advice on each.
 _NON_PATHS = (
     (_MAPPING, f"is a mapping; write only paths, for example {EXAMPLE}"),
-    (_OPTION, f"has a program's option; write only the path, for example {EXAMPLE}"),
+    (_OPTION, f"has a command-line option; write only the path, for example {EXAMPLE}"),
     (_REGEX, f"is a regular expression; write a glob such as {EXAMPLE}"),
     (_EXTENDED_GLOB, f"has a pattern that only bash knows; write a glob such as {EXAMPLE}"),
     (_SHELL_TEXT, f"has shell text; write only the path, for example {EXAMPLE}"),
@@ -169,12 +169,12 @@ def _advice_on_non_path(entry: str) -> str:
     if _URL.match(entry):
         return f"is a URL; only files of the pod's containers are read, for example {EXAMPLE}"
     if _WINDOWS_PATH.match(entry):
-        return f"is a path of Windows; write one of Linux, for example {EXAMPLE}"
+        return f"is a Windows path; write a Linux path, for example {EXAMPLE}"
     if trailing := _TRAILING.search(entry):
         return f"ends with {trailing['end']}; write {clean_untrusted(entry[: trailing.start()], _MAX_ADVICE)}"
     if date := _DATE.search(entry):
         glob = clean_untrusted(_without_date(entry, date), _MAX_ADVICE)
-        return f"has a date's pattern, which is not expanded; write {glob}"
+        return f"has a date pattern, which is not expanded; write {glob}"
     return next((advice for pattern, advice in _NON_PATHS if pattern.search(entry)), "")
 
 

@@ -4,15 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webhook.injection.paths import PROGRAM_DIRECTORIES, Components, Directories, mount_points
-from webhook.schema import Path, Report
+from webhook.json_values import Path
+from webhook.schema import Report
 
-__all__ = ["TERMINATION_LOG", "Mounted", "check_hiding_mounts", "check_mounts", "mounted"]
+__all__ = ["TERMINATION_LOG", "MountPlace", "check_hiding_mounts", "check_mounts", "mount_places"]
 
 #: Where the kubelet mounts a file for a container that says nothing else.
 TERMINATION_LOG = "/dev/termination-log"
 
 
-class Mounted(NamedTuple):
+class MountPlace(NamedTuple):
     """A mount: where the document has it (None: the runtime makes it), its path, and whether it is read-only."""
 
     document_path: Path | None
@@ -22,7 +23,7 @@ class Mounted(NamedTuple):
 
 #: What the runtime mounts in every container: inside a read-only mount it finds no place for them.
 _RUNTIME_MOUNTS = tuple(
-    Mounted(None, path)
+    MountPlace(None, path)
     for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/pts")  # noqa: S108
 )
 
@@ -36,17 +37,15 @@ def check_hiding_mounts(fields: Mapping[str, Any], path: Path, report: Report) -
         if not isinstance(mount_path, str):
             continue
         if PROGRAM_DIRECTORIES.any_at_or_below(mount_path):
-            report(where, f"{mount_path[:60]} hides what the image needs to start; write a directory of its own")
+            report(where, f"{mount_path[:60]} hides what the image needs to start; choose another directory")
         elif program and Directories(mount_path).any_at_or_above(program):
-            report(
-                where, f"{mount_path[:60]} hides {program[:60]}, which the container runs; write a directory of its own"
-            )
+            report(where, f"{mount_path[:60]} hides {program[:60]}, which the container runs; choose another directory")
 
 
-def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[Mounted]:
+def mount_places(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[MountPlace]:
     """Return a container's mounts that have a path; ``read_only`` are volumes that nothing can be made in."""
     return [
-        Mounted(
+        MountPlace(
             (*path, number, "mountPath"), item["mountPath"], bool(item.get("readOnly")) or item.get("name") in read_only
         )
         for number, item in enumerate(items)
@@ -54,14 +53,14 @@ def mounted(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collectio
     ]
 
 
-def check_mounts(mounts: Sequence[Mounted], others: Sequence[Mounted], report: Report) -> None:
+def check_mounts(mounts: Sequence[MountPlace], others: Sequence[MountPlace], report: Report) -> None:
     """Report mounts at one path, and mounts inside a read-only one: the runtime can't make their directory there.
 
-    ``others`` are mounted besides; collisions between two of them are not reported.
+    ``others`` are mounted, too; collisions between two of them are not reported.
     """
     everything = [*mounts, *others, *_RUNTIME_MOUNTS]
     found: dict[tuple[Path, str], None] = {}
-    by_point: dict[Components, Mounted] = {}
+    by_point: dict[Components, MountPlace] = {}
     for mount in everything:
         for point in mount_points(mount.path):
             twin = by_point.setdefault(point, mount)

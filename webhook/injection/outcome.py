@@ -19,7 +19,8 @@ class Outcome(StrEnum):
     SKIPPED = (
         "skipped"  # not requested, nothing to be done, or a kind of pod that is never injected (a mirror pod, Windows)
     )
-    NOT_INJECTABLE = "not_injectable"  # requested but not possible, or an unreadable pod; created without the sidecar
+    # requested but not possible, an unreadable pod, or a sidecar that another webhook broke; left as it was
+    NOT_INJECTABLE = "not_injectable"
     DENIED = "denied"  # an invalid annotation, under strict
     FAILED = "failed"  # the server's fault: a deadline, a bug
 
@@ -27,16 +28,16 @@ class Outcome(StrEnum):
     def from_reason(cls, reason: Reason, *, strict: bool, shadow: bool) -> Self:
         """Return the outcome of a review that ends with this reason.
 
-        ===============================================  ==================
+        ===============================================  ===========================
         reason                                           outcome
-        ===============================================  ==================
+        ===============================================  ===========================
         the sidecar was added; in shadow mode            injected; shadowed
-        an invalid annotation, under ``strict``          denied
+        an invalid annotation, under ``strict``          denied, in shadow mode, too
         a deadline, a bug                                failed
         an invalid annotation, an impossible injection   not_injectable
         an unreadable pod                                not_injectable
         anything else                                    skipped
-        ===============================================  ==================
+        ===============================================  ===========================
         """
         if reason is Reason.INJECTED:
             return cls.SHADOWED if shadow else cls.INJECTED

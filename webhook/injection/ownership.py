@@ -1,18 +1,11 @@
-"""Which containers, volumes and variables of a pod are ours: the proofs, and which use needs which of them.
+"""Which containers, volumes and variables of a pod are ours: the proofs.
 
 A name alone is not a proof: anybody may choose it. The status annotation is the pod author's text, so it never makes
 anything ours that does not have our form.
 
-=============================  ==============================================================================
-to …                           a container with our name is ours if
-=============================  ==============================================================================
-leave a pod that is injected   it mounts a volume with one of our names, or has the sidecar's variables: a
-already as it is               second sidecar must never be added, not even beside one that was changed
-remove an injection            two of these hold: it mounts a volume of ours in our form, it has the
-                               sidecar's variables, the status names it: what is removed must be ours
-=============================  ==============================================================================
-
-The first row is :func:`is_sidecar`, the second ``removal._Remover.sidecars``.
+A pod is left as it is if :func:`is_sidecar` says so of a container: a second sidecar must never be added, not even
+beside one that was changed. To remove a container takes more, as what is removed must be ours: see the table of
+:mod:`webhook.injection.removal`.
 """
 
 import re
@@ -28,13 +21,13 @@ from webhook.json_values import as_mapping
 
 __all__ = [
     "VOLUME_DEFAULTS",
+    "has_our_form",
     "has_sidecar_variables",
+    "is_given_name",
+    "is_known_to_configuration",
     "is_log_volume_name",
     "is_our_variable",
-    "is_our_volume",
-    "is_our_volume_name",
     "is_sidecar",
-    "is_volume_we_add",
 ]
 
 _LOG_VOLUME_NAME = re.compile(rf"{NAME_PREFIX}{LOG_VOLUME_STEM}-[0-9]+")
@@ -64,7 +57,7 @@ def is_sidecar(container: Container, configuration: Configuration) -> bool:
     """
     if not container.name.startswith(NAME_PREFIX):
         return False
-    ours = any(is_our_volume_name(mount.name, configuration) for mount in container.volumeMounts or ())
+    ours = any(is_given_name(mount.name, configuration) for mount in container.volumeMounts or ())
     return ours or has_sidecar_variables(msgspec.to_builtins(container.env or ()))
 
 
@@ -73,7 +66,7 @@ def is_log_volume_name(name: str) -> bool:
     return _LOG_VOLUME_NAME.fullmatch(name) is not None
 
 
-def is_our_volume_name(name: str, configuration: Configuration) -> bool:
+def is_given_name(name: str, configuration: Configuration) -> bool:
     """Return whether we give a volume this name, whatever the volume's content is."""
     return name.startswith(NAME_PREFIX) and (
         name == TOKEN_MASK_VOLUME_NAME
@@ -82,7 +75,7 @@ def is_our_volume_name(name: str, configuration: Configuration) -> bool:
     )
 
 
-def is_our_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
+def has_our_form(volume: dict[str, Any], configuration: Configuration) -> bool:
     """Return whether a volume, in JSON, has a name that begins with ``pillion-``, and our form.
 
     That is a plain emptyDir, whichever revision added it, or what a profile defines now. The name need not be one that
@@ -99,10 +92,10 @@ def is_our_volume(volume: dict[str, Any], configuration: Configuration) -> bool:
     return not is_log_volume_name(name) and _is_profile_volume(volume, configuration)
 
 
-def is_volume_we_add(volume: dict[str, Any], configuration: Configuration) -> bool:
-    """Return whether an injection with this configuration would add this volume.
+def is_known_to_configuration(volume: dict[str, Any], configuration: Configuration) -> bool:
+    """Return whether the name is a log volume's or the token mask's, or a profile defines this volume.
 
-    It has a log volume's or the token mask's name, or a profile defines it, with or without the API server's defaults.
+    Looks at the form only of a profile's volume, which may have the API server's defaults.
     """
     name = volume["name"]
     return is_log_volume_name(name) or name == TOKEN_MASK_VOLUME_NAME or _is_profile_volume(volume, configuration)

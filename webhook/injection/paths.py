@@ -140,43 +140,105 @@ class Directories:
 
 
 _PROGRAM_PATHS = (
-    *("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys"),
-    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
+    "/bin",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/sbin",
+    "/sys",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/sbin",
 )
 #: No program starts without these of its image: not even an operator's profile mounts anything over them.
 PROGRAM_DIRECTORIES = Directories(*_PROGRAM_PATHS)
 #: Every image needs these: no new volume is mounted at or above them.
 IMAGE_SYSTEM_DIRECTORIES = Directories(
     *_PROGRAM_PATHS,
-    *("/boot", "/etc/ssl", "/etc/ssl/certs", "/opt", "/root", "/run", "/usr", "/usr/local/sbin", "/var", "/var/lib"),
+    "/boot",
+    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/opt",
+    "/root",
+    "/run",
+    "/usr",
+    "/usr/local/sbin",
+    "/var",
+    "/var/lib",
 )
 #: Each subdirectory of these is an application's home: ``/opt/app``, ``/home/node``, ``/var/www``.
 _PARENTS_OF_APPLICATIONS = frozenset(
     map(
         components,
         (
-            *("/opt", "/home", "/var", "/var/lib", "/var/cache", "/var/opt", "/var/www", "/etc", "/usr"),
-            *("/usr/src", "/usr/share", "/usr/local", "/usr/lib", "/usr/share/nginx"),
-            *("/go", "/go/src", "/bitnami", "/opt/bitnami", "/opt/jboss", "/opt/ibm"),
+            "/opt",
+            "/home",
+            "/var",
+            "/var/lib",
+            "/var/cache",
+            "/var/opt",
+            "/var/www",
+            "/etc",
+            "/usr",
+            "/usr/src",
+            "/usr/share",
+            "/usr/local",
+            "/usr/lib",
+            "/usr/share/nginx",
+            "/go",
+            "/go/src",
+            "/bitnami",
+            "/opt/bitnami",
+            "/opt/jboss",
+            "/opt/ibm",
         ),
     )
 )
 #: /var/log itself: images have directories for their servers in it, although its name says logs.
-_APPLICATION_DIRECTORIES = frozenset({components("/var/log")})
+_VAR_LOG = components("/var/log")
 #: Names of directories that hold an application's files, at any depth.
 _APPLICATION_NAMES = frozenset(
     {
-        *("app", "apps", "htdocs", "html", "wwwroot", "webapps", "standalone"),
-        *("bin", "build", "classes", "conf", "config", "dist", "lib", "node_modules", "public", "src", "target"),
+        "app",
+        "apps",
+        "htdocs",
+        "html",
+        "wwwroot",
+        "webapps",
+        "standalone",
+        "bin",
+        "build",
+        "classes",
+        "conf",
+        "config",
+        "dist",
+        "lib",
+        "node_modules",
+        "public",
+        "src",
+        "target",
     }
 )
-#: Database directories: a server refuses to initialise one that is not empty.
+#: Database directories: a server refuses to initialise one that is not empty, so no log directory is suggested inside
+#: one.
 _DATABASE_DIRECTORIES = frozenset(
     map(
         components,
         (
-            *("/var/lib/mysql", "/var/lib/postgresql/data", "/data/db", "/var/lib/mongodb", "/var/lib/redis"),
-            *("/var/lib/cassandra", "/var/lib/rabbitmq/mnesia", "/var/lib/etcd"),
+            "/var/lib/mysql",
+            "/var/lib/postgresql/data",
+            "/data/db",
+            "/var/lib/mongodb",
+            "/var/lib/redis",
+            "/var/lib/cassandra",
+            "/var/lib/rabbitmq/mnesia",
+            "/var/lib/etcd",
         ),
     )
 )
@@ -213,7 +275,7 @@ def probably_holds_application(directory: str) -> bool:
     and for the known directories of applications, but not for a directory that is named after logs.
     """
     parts = components(directory)
-    if parts in _APPLICATION_DIRECTORIES or is_database_directory(directory):
+    if parts == _VAR_LOG or is_database_directory(directory):
         return True
     if not parts or is_named_after_logs(parts[-1]) or parts[-1] in _SCRATCH_NAMES:
         return False

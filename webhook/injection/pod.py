@@ -17,6 +17,7 @@ __all__ = [
     "EnvVar",
     "EnvVarSource",
     "LocalObjectReference",
+    "NodeSelectorTerm",
     "ObjectMeta",
     "Pod",
     "PodSpec",
@@ -214,7 +215,7 @@ class PodSpec(Struct, gc=False):
 
     containers: list[Container] | None = None
     initContainers: list[Container] | None = None
-    #: A volume has a name and one other key, its kind. Volumes are not typed, so that unknown kinds are kept.
+    #: A volume has a name and one other key, its type. Volumes are not structs, so that unknown types are kept.
     volumes: list[dict[str, Any]] | None = None
     restartPolicy: str | None = None
     hostNetwork: bool | None = None

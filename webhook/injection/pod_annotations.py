@@ -17,9 +17,9 @@ __all__ = [
     "MAX_ANNOTATIONS_BYTES",
     "SAFE_TO_EVICT",
     "add_annotations",
-    "add_volume_names",
-    "fit_annotation_limit",
-    "remove_volume_names",
+    "add_to_evict_list",
+    "remove_from_evict_list",
+    "within_annotation_limit",
 ]
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
@@ -33,13 +33,15 @@ def add_annotations(
     profile: Profile,
     candidates: Sequence[Candidate],
     *,
+    findings: list[Finding],
     volumes: Sequence[str],
     reused: list[str],
     prefix: str,
-) -> list[Finding]:
-    """Add those of our annotations that fit within the size limit, the most important first; return findings.
+) -> None:
+    """Add those of our annotations that fit within the size limit, the most important first.
 
-    ``volumes`` are the names of all volumes that are added, ``reused`` those of the pod's own that are read.
+    Appends a note to ``findings`` if some do not fit. ``volumes`` are the names of all volumes that are added,
+    ``reused`` those of the pod's own that are read.
     """
     present = (editor.metadata.annotations if editor.metadata is not None else None) or {}
     selected = [item for item in candidates if item.selected]
@@ -58,9 +60,9 @@ def add_annotations(
     ours: dict[str, str] = {}
     if volumes:
         listed = present.get(SAFE_TO_EVICT)
-        ours[SAFE_TO_EVICT] = add_volume_names(listed, volumes)
+        ours[SAFE_TO_EVICT] = add_to_evict_list(listed, volumes)
         # removing our names again would not restore the list exactly (blanks, repeats), so it is kept
-        if listed is not None and remove_volume_names(ours[SAFE_TO_EVICT], volumes) != listed:
+        if listed is not None and remove_from_evict_list(ours[SAFE_TO_EVICT], volumes) != listed:
             status.former_values[json_pointer(("metadata", "annotations", SAFE_TO_EVICT))] = listed
     if not profile.native and DEFAULT_CONTAINER not in present:
         # there is a selected container: ``find_candidates`` sees to it
@@ -69,16 +71,17 @@ def add_annotations(
     fitting = _fitting(present, ours)
     if fitting:
         editor.add_annotations(fitting)
-    return [Finding(Reason.ANNOTATIONS_FULL)] if len(fitting) < len(ours) else []
+    if len(fitting) < len(ours):
+        findings.append(Finding(Reason.ANNOTATIONS_FULL))
 
 
-def add_volume_names(listed: str | None, volumes: Iterable[str]) -> str:
+def add_to_evict_list(listed: str | None, volumes: Iterable[str]) -> str:
     """Return the autoscaler's list of volumes with ours appended, without blanks, empty names and repeats."""
     names = (part.strip() for part in listed.split(",")) if listed else ()
     return ",".join(dict.fromkeys([*filter(None, names), *volumes]))
 
 
-def remove_volume_names(value: str, volumes: Iterable[str]) -> str | None:
+def remove_from_evict_list(value: str, volumes: Iterable[str]) -> str | None:
     """Return the list without our volumes at its end; None if it has no others."""
     ours = ",".join(volumes)
     return None if value == ours else value.removesuffix(f",{ours}")
@@ -101,7 +104,7 @@ def _fitting(present: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, s
     return fitting
 
 
-def fit_annotation_limit(annotations: Mapping[str, str]) -> bool:
+def within_annotation_limit(annotations: Mapping[str, str]) -> bool:
     """Return whether the annotations are within the API server's size limit."""
     return sum(map(_size, annotations.items())) <= MAX_ANNOTATIONS_BYTES
 

@@ -11,11 +11,17 @@ from webhook.injection.pod import EnvVar
 from webhook.injection.variables import SIDECAR_VARIABLES
 
 __all__ = [
+    "DEFAULT_IGNORED_CONTAINERS",
     "DEFAULT_PREFIX",
     "IMAGE_PLACEHOLDER",
+    "LOG_CONTAINER",
+    "LOG_DIRECTORIES",
+    "LOG_FILES",
+    "LOG_MOUNTS",
+    "LOG_VOLUMES",
     "LOG_VOLUME_STEM",
     "NAME_PREFIX",
-    "OTHER_INJECTORS_CONTAINERS",
+    "PERSISTENT_DIRECTORIES",
     "PLACEHOLDERS",
     "POD_PLACEHOLDERS",
     "RELOCATION_ROOT",
@@ -39,16 +45,17 @@ START = "<start>"
 #: Placeholders that are replaced for each pod: a whole list item, or a variable's whole value.
 POD_PLACEHOLDERS = {
     LOG_FILES: "the log files, a path or a glob each",
-    LOG_DIRECTORIES: "the directories that the log files lie in",
-    LOG_VOLUMES: "the volumes that the log files lie in",
+    LOG_DIRECTORIES: "the directories that the log files are in",
+    LOG_VOLUMES: "the volumes that the log files are in",
     LOG_MOUNTS: "where those volumes are mounted",
-    LOG_CONTAINER: "the container that writes the log files, if it is one",
+    LOG_CONTAINER: "the container that writes the log files, if there is only one",
     PERSISTENT_DIRECTORIES: "where volumes that outlive the pod are mounted",
     START: "beginning or end, if the pod or the profile says where reading begins",
 }
 #: All placeholders of command, args and env; ``<native>`` is replaced when the profile is loaded.
 PLACEHOLDERS = {**POD_PLACEHOLDERS, "<native>": "true for a native sidecar, which ends after all others, or false"}
-#: Written as the image of a profile's sidecar, each is replaced by an image of the configuration, and its pull policy.
+#: Placeholders for a sidecar's image: each becomes one of the configuration's images, with the configuration's pull
+#: policy.
 IMAGE_PLACEHOLDER = "<image>"
 SHIPPING_IMAGE_PLACEHOLDER = "<shipping-image>"
 
@@ -66,11 +73,29 @@ RELOCATION_ROOT = "/pillion/logs"
 #: Names that other injectors give their containers, which are selected only where an annotation names them
 #: (``ignoredContainers``, for users; their volumes at a log directory are read all the same). Names that
 #: people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
-OTHER_INJECTORS_CONTAINERS = (
-    *("istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"),
-    *("vault-agent", "vault-agent-init", "daprd", "consul-dataplane", "consul-connect-inject-init", "kuma-sidecar"),
-    *("kuma-init", "kuma-validation", "gke-gcsfuse-sidecar", "otc-container", "datadog-agent-injected", "osm-init"),
-    *("queue-proxy", "traffic-agent", "consul-connect-envoy-sidecar", "consul-connect-lifecycle-sidecar"),
+DEFAULT_IGNORED_CONTAINERS = (
+    "istio-proxy",
+    "istio-init",
+    "istio-validation",
+    "linkerd-proxy",
+    "linkerd-init",
+    "linkerd-network-validator",
+    "vault-agent",
+    "vault-agent-init",
+    "daprd",
+    "consul-dataplane",
+    "consul-connect-inject-init",
+    "kuma-sidecar",
+    "kuma-init",
+    "kuma-validation",
+    "gke-gcsfuse-sidecar",
+    "otc-container",
+    "datadog-agent-injected",
+    "osm-init",
+    "queue-proxy",
+    "traffic-agent",
+    "consul-connect-envoy-sidecar",
+    "consul-connect-lifecycle-sidecar",
 )
 
 
@@ -116,6 +141,7 @@ class Profile:
     volume_medium: str
     image_pull_secrets: tuple[str, ...]
     bounds: Mapping[str, Bounds]
+    #: Whether the annotation run-as-user may be 0. Where the pod itself runs as root, the sidecar does in any case.
     allow_root: bool
     #: Whether pods without a log location are injected, too, in a namespace that opted in.
     inject_all: bool
@@ -142,8 +168,8 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Compute what is the same for every pod."""
-        amounts = {
-            kind: {name: amount for name, amount in given.items() if name != "ephemeral-storage"}
+        quantities = {
+            kind: {name: quantity for name, quantity in given.items() if name != "ephemeral-storage"}
             for kind, given in (("requests", self.requests), ("limits", self.limits))
         }
         has_command_placeholders = not POD_PLACEHOLDERS.keys().isdisjoint(self.command)
@@ -154,7 +180,7 @@ class Profile:
             container_template["command"] = list(self.command)
         computed = {
             "container_name": container_template["name"],
-            "usual_resources": amounts,
+            "usual_resources": quantities,
             "has_command_placeholders": has_command_placeholders,
             "container_template": container_template,
             "variables": (*SIDECAR_VARIABLES, *self.env),
@@ -174,10 +200,10 @@ class Configuration:
     prefix: str = DEFAULT_PREFIX
     strict: bool = False
     shadow: bool = False
-    other_injectors_containers: frozenset[str] = frozenset(OTHER_INJECTORS_CONTAINERS)
+    ignored_containers: frozenset[str] = frozenset(DEFAULT_IGNORED_CONTAINERS)
     #: What the server logs about the profiles when it loads them.
     log_messages: tuple[str, ...] = field(default=())
-    #: What an operator should know about them, each where it is written.
+    #: Warnings for the operator about the profiles, each with its place in the file.
     warnings: tuple[Problem, ...] = field(default=())
 
     @property

@@ -13,13 +13,14 @@ def effective_start(profile: Profile, options: RequestedOptions, findings: list[
 
     Appends a warning to ``findings`` if the annotation has no effect, because the profile does not pass it on.
     """
-    asked = options.start
-    if profile.passes_start:
-        return asked or profile.start
-    if asked is not None:
+    if not profile.passes_start and options.start is not None:
         message = f"has no effect: the sidecar of profile {quote_untrusted(profile.name)} does not take it"
-        findings.append(Finding(Reason.NO_EFFECT, message, annotation="start", value=asked))
-    return ""
+        findings.append(Finding(Reason.NO_EFFECT, message, annotation="start", value=options.start))
+    return _start(profile, options)
+
+
+def _start(profile: Profile, options: RequestedOptions) -> str:
+    return (options.start or profile.start) if profile.passes_start else ""
 
 
 def start_in_words(source: LogSource, profile: Profile, options: RequestedOptions) -> str:
@@ -36,7 +37,7 @@ def start_in_words(source: LogSource, profile: Profile, options: RequestedOption
     """
     if not profile.passes_start:
         return ""
-    start = options.start or profile.start
+    start = _start(profile, options)
     if start:
         who = "the annotation start says so" if options.start else "the profile's start says so"
         return f"at the beginning: {who}" if start == "beginning" else f"at the end of files that are there: {who}"

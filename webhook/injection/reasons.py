@@ -28,6 +28,10 @@ WARNING_LENGTH = 120
 MAX_WARNING_LENGTH = 256
 #: The API server passes on 4096 characters: 16 of the longest.
 MAX_WARNINGS = 16
+#: A value is never cut to fewer characters than this, quotes included; below, it is left out.
+_MIN_SHOWN_VALUE = 10
+#: A longer word is cut itself.
+_LONGEST_WORD = 64
 
 
 class Severity(StrEnum):
@@ -87,13 +91,13 @@ class Reason(StrEnum):
     UNKNOWN_PROFILE = "unknown_profile", Severity.INVALID, "there is no profile of that name"
     UNKNOWN_CONTAINER = "unknown_container", Severity.INVALID, "the pod has no container of that name"
     REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.INVALID, "a request is above its limit"
-    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not let the sidecar run as root"
+    ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not allow run-as-user: 0"
 
     # a verdict's reason: the sidecar can't be added to this pod
     NO_CONTAINERS = "no_containers", Severity.WARNING, "no container of the pod takes part"
     PROFILE_INCOMPLETE = "profile_incomplete", Severity.WARNING, "the profile lacks what only the operator can set"
     PROFILE_PATCH = "profile_patch", Severity.WARNING, "the profile's patch does not fit the sidecar"
-    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with our name"
+    NAME_TAKEN = "name_taken", Severity.WARNING, "the pod has a container or volume with a name that Pillion uses"
     PORT_TAKEN = (
         "port_taken",
         Severity.WARNING,
@@ -198,18 +202,12 @@ class Finding:
         if self.value and len(line) > WARNING_LENGTH:
             bare = replace(self, value="").text(prefix)
             spare = WARNING_LENGTH - len(lead) - len(bare) - 1
-            line = lead + (bare if spare < _MIN_SHOWN_VALUE else self._cut(prefix, spare))
+            line = lead + (bare if spare < _MIN_SHOWN_VALUE else self._text_with_cut_value(prefix, spare))
         return _cut_between_words(line)
 
-    def _cut(self, prefix: str, length: int) -> str:
+    def _text_with_cut_value(self, prefix: str, length: int) -> str:
         place = f"{prefix}{self.annotation} {quote_untrusted(self.value, length - 2)}".strip()
         return f"{place}: {self.message or self.reason.sentence}"
-
-
-#: A value is shortened to this many characters at least, quotes included; a shorter piece would not identify it.
-_MIN_SHOWN_VALUE = 10
-#: A longer word is cut itself.
-_LONGEST_WORD = 64
 
 
 def _cut_between_words(line: str) -> str:

@@ -27,20 +27,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.injection.annotations import STATUS
-from webhook.injection.edit import NULL_SPELLING_MEMBER
-from webhook.injection.former_values import YAML_NULLS
+from webhook.injection.former_values import NULL_SPELLING_MEMBER, YAML_NULLS
 from webhook.injection.ownership import (
+    has_our_form,
     has_sidecar_variables,
+    is_known_to_configuration,
     is_log_volume_name,
     is_our_variable,
-    is_our_volume,
-    is_volume_we_add,
 )
 from webhook.injection.pod_annotations import (
     DEFAULT_CONTAINER,
     SAFE_TO_EVICT,
-    add_volume_names,
-    remove_volume_names,
+    add_to_evict_list,
+    remove_from_evict_list,
 )
 from webhook.injection.profile import NAME_PREFIX, Configuration
 from webhook.injection.reasons import quote_untrusted
@@ -53,6 +52,8 @@ __all__ = ["Kept", "Removal", "remove"]
 #: As in the pod's JSON.
 _POD_VARIABLES: dict[str, dict[str, Any]] = {one.name: msgspec.to_builtins(one) for one in POD_VARIABLES}
 _CONTAINER_LISTS = ("initContainers", "containers")
+#: Stands for a value that the status does not list, unlike None, which means a null.
+_ABSENT = object()
 
 
 class Kept(NamedTuple):
@@ -108,11 +109,14 @@ class _Remover:
         self.removed_indexes: dict[str, list[int]] = {}
         self.annotations = as_mapping(at(self.pod, ("metadata", "annotations")))
         self.status = parse_status(self.annotations, configuration.prefix)
-        self.volumes: dict[str, Any] = {
-            volume["name"]: volume
-            for volume in as_list(at(self.pod, ("spec", "volumes")))
+        named_volumes = [
+            (index, volume)
+            for index, volume in enumerate(as_list(at(self.pod, ("spec", "volumes"))))
             if isinstance(volume, dict) and isinstance(volume.get("name"), str)
-        }
+        ]
+        self.volumes: dict[str, dict[str, Any]] = {volume["name"]: volume for _, volume in named_volumes}
+        #: The volumes' indexes in the pod.
+        self.volume_indexes: dict[str, int] = {volume["name"]: index for index, volume in named_volumes}
         #: The names that renamed containers had when they were injected, by their present names.
         self.former_names: dict[str, str] = {}
 
@@ -128,13 +132,13 @@ class _Remover:
     def run(self) -> None:
         """Remove what is ours."""
         status_key = f"{self.configuration.prefix}{STATUS}"
-        sidecars = self.sidecars()
+        sidecars = self.find_sidecars()
         for list_name in _CONTAINER_LISTS:
             # sidecars first, so that the indexes of the others are those of the pod before the injection
             self.removed_indexes[list_name] = [one.number for one in sidecars if one.list_name == list_name]
             self.remove_items(("spec", list_name), self.removed_indexes[list_name])
         others = self.containers()
-        volumes, mounts = self.added_volumes(sidecars, others)
+        volumes, mounts = self.find_added_volumes(sidecars, others)
         if not sidecars and not volumes:
             if status_key in self.annotations:
                 self.report_kept(
@@ -147,10 +151,10 @@ class _Remover:
         for mount in mounts:
             to_remove.setdefault((*mount.container.path, "volumeMounts"), set()).add(mount.number)
         for container in others:
-            found = self._our_variable_indexes(container)
+            found = self.find_our_variables(container)
             if found:
                 to_remove[(*container.path, "env")] = found
-        to_remove[("spec", "imagePullSecrets")] = self.added_pull_secrets()
+        to_remove[("spec", "imagePullSecrets")] = self.find_added_pull_secrets()
         to_remove[("spec", "volumes")] = {
             index
             for index, volume in enumerate(as_list(at(self.pod, ("spec", "volumes"))))
@@ -165,13 +169,14 @@ class _Remover:
         if len(path) > 2 and isinstance(path[2], int):  # noqa: PLR2004 — spec, the list, the item's index
             index = path[2]
             for gone in self.removed_indexes.get(str(path[1]), ()):
-                index += gone <= index
+                if gone <= index:
+                    index += 1
             path = (*path[:2], index, *path[3:])
         self.kept.append(Kept(path, reason))
 
     # --- what is ours ----------------------------------------------------------------------------------------------
 
-    def sidecars(self) -> list[_Container]:
+    def find_sidecars(self) -> list[_Container]:
         """Return our containers."""
         found = []
         for container in self.containers():
@@ -179,7 +184,7 @@ class _Remover:
                 continue
             evidence = (
                 any(
-                    self._is_our_pod_volume(mount["name"]) and self._would_add(mount["name"])
+                    self.volume_has_our_form(mount["name"]) and self.is_known_volume(mount["name"])
                     for mount in _mounts(container.value)
                 ),
                 has_sidecar_variables(as_list(container.value.get("env"))),
@@ -190,7 +195,7 @@ class _Remover:
             else:
                 self.report_kept(
                     container.path,
-                    f"container {quote_untrusted(container.name)} stays: it is not in our sidecar's form",
+                    f"container {quote_untrusted(container.name)} stays: it does not look like Pillion's sidecar",
                 )
         ordinary = as_list(at(self.pod, ("spec", "containers")))
         ordinary_sidecars = [sidecar for sidecar in found if sidecar.list_name == "containers"]
@@ -203,17 +208,17 @@ class _Remover:
             found = [sidecar for sidecar in found if sidecar.list_name != "containers"]
         return found
 
-    def _is_our_pod_volume(self, name: str) -> bool:
+    def volume_has_our_form(self, name: str) -> bool:
         """Return whether the pod has a volume of this name that has our form, and that the status does not disown."""
         if name not in self.volumes or (self.status is not None and name in self.status.reused_volumes):
             return False
-        return is_our_volume(self.volumes[name], self.configuration)
+        return has_our_form(self.volumes[name], self.configuration)
 
-    def _would_add(self, name: str) -> bool:
-        """Return whether the present configuration would add this volume; a former profile may have had others."""
-        return is_volume_we_add(self.volumes[name], self.configuration)
+    def is_known_volume(self, name: str) -> bool:
+        """Return whether the present configuration knows this volume; a former profile may have had others."""
+        return is_known_to_configuration(self.volumes[name], self.configuration)
 
-    def added_volumes(
+    def find_added_volumes(
         self, sidecars: Sequence[_Container], others: Sequence[_Container]
     ) -> tuple[list[str], list[_Mount]]:
         """Return the names of our volumes, and the other containers' mounts of them."""
@@ -221,12 +226,12 @@ class _Remover:
         listed = set(self.status.volumes) if self.status is not None else set()
         names: list[str] = []
         found: list[_Mount] = []
-        for index, name in enumerate(self.volumes):
+        for name, index in self.volume_indexes.items():
             if not name.startswith(NAME_PREFIX):
                 continue
             path = ("spec", "volumes", index)
-            known = name in mounted or (name in listed and self._would_add(name))
-            if not self._is_our_pod_volume(name) or not known:
+            known = name in mounted or (name in listed and self.is_known_volume(name))
+            if not self.volume_has_our_form(name) or not known:
                 if sidecars:
                     self.report_kept(path, f"volume {quote_untrusted(name)} stays: nothing says that it was added")
                 continue
@@ -271,7 +276,7 @@ class _Remover:
             if directory not in present:
                 self.former_names[mount.container.name] = directory
 
-    def _our_variable_indexes(self, container: _Container) -> set[int]:
+    def find_our_variables(self, container: _Container) -> set[int]:
         """Return the indexes of our variables in a container's list."""
         if container.list_name not in _CONTAINER_LISTS:
             return set()
@@ -293,7 +298,7 @@ class _Remover:
         )
         return set()
 
-    def added_pull_secrets(self) -> set[int]:
+    def find_added_pull_secrets(self) -> set[int]:
         """Return the indexes of the image pull secrets that we added."""
         found: set[int] = set()
         allowed = {name for profile in self.configuration.profiles.values() for name in profile.image_pull_secrets}
@@ -355,11 +360,7 @@ class _Remover:
                     ("metadata", "annotations", DEFAULT_CONTAINER), f"{DEFAULT_CONTAINER} stays: it could be yours"
                 )
         if status_key in self.annotations:
-            former_status = (
-                self.status.former_values.get(json_pointer(("metadata", "annotations", status_key)))
-                if self.status
-                else None
-            )
+            former_status = self.former_value(("metadata", "annotations", status_key))
             changed[status_key] = former_status if isinstance(former_status, str) else None
         path: Path = ("metadata", "annotations")
         remaining = [
@@ -376,6 +377,7 @@ class _Remover:
         self.remove_value(path)
 
     def change_annotation(self, key: str, value: str | None) -> None:
+        """Give an annotation its former value; None: remove it, or set it to null if it was null."""
         path = ("metadata", "annotations", key)
         where = json_pointer(path)
         if value is None and self.former_value(path) is None:
@@ -387,21 +389,20 @@ class _Remover:
 
     def former_volume_list(self, listed: str, volumes: Sequence[str]) -> str | None:
         """Return the autoscaler's list as it was before the injection, None if there was none."""
-        if self.status is not None:
-            before = self.status.former_values.get(json_pointer(("metadata", "annotations", SAFE_TO_EVICT)))
-            if isinstance(before, str) and add_volume_names(before, self.status.volumes) == listed:
-                return before
-        found: str | None = remove_volume_names(listed, volumes)
+        before = self.former_value(("metadata", "annotations", SAFE_TO_EVICT))
+        if (
+            self.status is not None
+            and isinstance(before, str)
+            and add_to_evict_list(before, self.status.volumes) == listed
+        ):
+            return before
+        found: str | None = remove_from_evict_list(listed, volumes)
         if found != listed:
             return found
         # the list was changed after the injection
         names = listed.split(",")
         rest = [name for name in names if name.strip() not in volumes]
         return ",".join(rest) if rest else None
-
-
-#: Stands for a value that the status does not list, unlike None, which means a null.
-_ABSENT = object()
 
 
 def _mounts(container: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -21,19 +21,23 @@ _RESOURCE_ANNOTATIONS = (
 
 
 def clamp(key: str, value: str, bounds: Bounds | None, findings: list[Finding]) -> str:
-    """Return the annotation's value, or the bound that it is beyond; then append a warning to ``findings``."""
-    if bounds is None:
+    """Return the annotation's value.
+
+    If it is beyond a bound, return the bound instead and append a warning to ``findings``.
+    """
+    quantity = parse_quantity(value)
+    if bounds is None or quantity is None:
         return value
-    amount = parse_quantity(value)
-    for bound, word in ((bounds.minimum, "below"), (bounds.maximum, "above")):
-        bound_value = parse_quantity(bound)
-        if amount is None or bound_value is None or bound is None:
-            continue
-        if (amount < bound_value) if word == "below" else (amount > bound_value):
-            message = f"is {word} the profile's bound; {bound} is used"
-            findings.append(Finding(Reason.BOUNDED, message, annotation=key, value=value))
-            return bound
-    return value
+    if bounds.minimum is not None and quantity < _quantity(bounds.minimum):
+        bound, word = bounds.minimum, "below"
+    elif bounds.maximum is not None and quantity > _quantity(bounds.maximum):
+        bound, word = bounds.maximum, "above"
+    else:
+        return value
+    findings.append(
+        Finding(Reason.BOUNDED, f"is {word} the profile's bound; {bound} is used", annotation=key, value=value)
+    )
+    return bound
 
 
 def sidecar_resources(
@@ -67,7 +71,7 @@ def sidecar_resources(
     if not annotated and not guaranteed and not _every_container_limits_storage(spec):
         return profile.usual_resources
     resources = {"requests": dict(profile.requests), "limits": dict(profile.limits)}
-    _adjust_storage(spec, _amount(volume_size_limit) * new_volume_count, resources)
+    _adjust_storage(spec, _quantity(volume_size_limit) * new_volume_count, resources)
     for key, kind, name in _RESOURCE_ANNOTATIONS:
         if key in annotated:
             resources[kind][name] = clamp(key, annotated[key], profile.bounds.get(key), findings)
@@ -87,7 +91,7 @@ def _set_requests_to_limits(
     for name in ("cpu", "memory"):
         limit = resources["limits"].setdefault(name, resources["requests"][name])
         key = f"{name}-request"
-        if key in annotated and _amount(resources["requests"][name]) != _amount(limit):
+        if key in annotated and _quantity(resources["requests"][name]) != _quantity(limit):
             message = f"has no effect: in a Guaranteed pod the request is the limit, {limit}"
             findings.append(Finding(Reason.NO_EFFECT, message, annotation=key, value=annotated[key]))
         resources["requests"][name] = limit
@@ -96,7 +100,7 @@ def _set_requests_to_limits(
 def _lower_request_to_limit(name: str, annotated: Mapping[str, str], resources: dict[str, dict[str, str]]) -> None:
     """Lower the profile's request to the limit; raise :class:`NotInjectable` if an annotation requests more."""
     limit, request = resources["limits"].get(name), resources["requests"][name]
-    if limit is None or _amount(request) <= _amount(limit):
+    if limit is None or _quantity(request) <= _quantity(limit):
         return
     key = f"{name}-request"
     if key not in annotated:
@@ -106,7 +110,7 @@ def _lower_request_to_limit(name: str, annotated: Mapping[str, str], resources: 
     raise NotInjectable(Finding(Reason.REQUEST_ABOVE_LIMIT, message, annotation=key, value=annotated[key]))
 
 
-def _amount(text: object) -> Fraction:
+def _quantity(text: object) -> Fraction:
     return parse_quantity(text) or Fraction(0)
 
 
@@ -121,7 +125,7 @@ def _adjust_storage(spec: PodSpec, volumes_size: Fraction, resources: dict[str, 
         resources["limits"].pop(key, None)
         resources["requests"].pop(key, None)
         return
-    if volumes_size > _amount(resources["limits"][key]):
+    if volumes_size > _quantity(resources["limits"][key]):
         resources["limits"][key] = str(ceil(volumes_size))
 
 
@@ -143,6 +147,6 @@ def _is_guaranteed(spec: PodSpec) -> bool:
             requests = resources.requests or {}
             for name in ("cpu", "memory"):
                 limit = resources.limits.get(name)
-                if limit is None or _amount(requests.get(name, limit)) != _amount(limit) or _amount(limit) <= 0:
+                if limit is None or _quantity(requests.get(name, limit)) != _quantity(limit) or _quantity(limit) <= 0:
                     return False
     return bool(spec.containers)

@@ -1,6 +1,6 @@
 """AdmissionReview bytes to a request, and a request and its response to bytes.
 
-Source: the Kubernetes API, admission.k8s.io/v1 (v1beta1 has the same fields and is answered in kind).
+Source: the Kubernetes API, admission.k8s.io/v1 (v1beta1 has the same fields and is answered in the same version).
 """
 
 import json
@@ -12,7 +12,16 @@ from msgspec import Raw, Struct
 from webhook.errors import ReviewError
 from webhook.injection.pod import ObjectMeta, Pod
 
-__all__ = ["POD", "ObjectRequest", "Request", "Response", "encode_review", "parse_object_review", "parse_review"]
+__all__ = [
+    "POD",
+    "ObjectRequest",
+    "Request",
+    "Response",
+    "creation_request",
+    "encode_review",
+    "parse_object_review",
+    "parse_review",
+]
 
 API_VERSIONS = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"})
 
@@ -63,10 +72,10 @@ class Request(Struct):
         return self.name or metadata.name or (f"{metadata.generateName}*" if metadata.generateName else "")
 
 
-def creation(
+def creation_request(
     pod: Raw, *, namespace_opted_in: bool, uid: str, namespace: str | None = None, name: str | None = None
 ) -> Request:
-    """Return the request that the API server would send if the pod, JSON, were created now."""
+    """Return the request that the API server would send if this pod (as JSON) were created now."""
     return Request(
         uid=uid,
         kind=POD,
@@ -149,7 +158,7 @@ def parse_review(body: bytes, *, namespace_opted_in: bool = False) -> Request:
     Raises :class:`ReviewError` for a body that is not an AdmissionReview.
     """
     try:
-        envelope = _decode_once(body)
+        envelope = _decode_envelope_and_pod(body)
         wire = envelope.request
         request = Request(
             uid=wire.uid,
@@ -191,7 +200,7 @@ def _check(request: Request | ObjectRequest, kind: str) -> None:
         raise ReviewError("request.uid is empty")
 
 
-def _decode_once(body: bytes) -> _Envelope[Pod | None] | _Envelope[Raw]:
+def _decode_envelope_and_pod(body: bytes) -> _Envelope[Pod | None] | _Envelope[Raw]:
     """Return the envelope with its pod decoded in the same pass, or with a raw object if it is not a valid pod."""
     try:
         return _decode_with_pod(body)

@@ -8,7 +8,7 @@ from webhook.injection.pod import Container, PodSpec, SecurityContext
 from webhook.injection.profile import Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 
-__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "decline_unstartable_user", "security_context"]
+__all__ = ["FALLBACK_GROUP", "FALLBACK_USER", "ensure_startable_user", "security_context"]
 
 #: The sidecar's user and group if the pod does not say who writes the files: a non-root user, and the group that images
 #: give files which any user may read (a convention of OpenShift).
@@ -48,7 +48,7 @@ def security_context(
         users.append(user)
     user = _user(profile, options, users, first_known_user, findings)
     group = source_context.runAsGroup if source_context.runAsGroup is not None else pod_context.runAsGroup
-    # a user that the pod sets without a group keeps the group of the image, as in the application's container
+    # a user that only the pod sets, without a group, keeps the group of the image, as in the application's container
     if group is None and (user is None or options.run_as_user == user):
         group = FALLBACK_GROUP
     if user is None:
@@ -89,6 +89,8 @@ def _user(
     =============================  ========================================================================
     the user is set by             the sidecar's user
     =============================  ========================================================================
+    an annotation 0, not allowed   none: the pod is declined. It is allowed by the profile's ``allowRoot``, and
+                                   where all users are known as 0
     the profile                    the profile's; an annotation has no effect
     the pod: one user, known       that one; an annotation has no effect
     the pod: unknown               the annotation's, else unknown
@@ -98,9 +100,9 @@ def _user(
     asked = options.run_as_user
     # where the pod's own user is root, the sidecar is root in any case
     if asked == 0 and not profile.allow_root and set(users) != {0}:
-        # another id, or none, would not read what root has written for itself
+        # the message does not suggest another id: it could not read files that only root can read
         name = quote_untrusted(profile.name)
-        message = f"profile {name} forbids root; if the app is root, set runAsUser: 0 in the pod"
+        message = f"profile {name} does not allow it; if the application runs as root, set runAsUser: 0 in the pod"
         raise NotInjectable(Finding(Reason.ROOT_NOT_ALLOWED, message, annotation="run-as-user", value="0"))
     if "runAsUser" in profile.security_context:
         profile_user: int | None = profile.security_context["runAsUser"]
@@ -125,7 +127,7 @@ def _user(
     return first_known_user
 
 
-def decline_unstartable_user(
+def ensure_startable_user(
     context: Mapping[str, Any], spec: PodSpec, profile: Profile, options: RequestedOptions
 ) -> None:
     """Raise :class:`NotInjectable` for a finished sidecar whose user would keep the kubelet from starting it.

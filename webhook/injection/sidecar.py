@@ -28,16 +28,21 @@ from webhook.injection.profile import (
 from webhook.injection.reading_start import effective_start
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
 from webhook.injection.resources import sidecar_resources
-from webhook.injection.security_context import decline_unstartable_user, security_context
+from webhook.injection.security_context import ensure_startable_user, security_context
 from webhook.injection.variables import Environment, escape_references
 from webhook.injection.volumes import Plan
 
 __all__ = ["PATCH_ERRORS", "build", "hides_token"]
 
+_TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME_NAME, "mountPath": TOKEN_PATH, "readOnly": True}
 #: Raised by jsonpatch for an operation that can't be applied: its own errors, and Python's for a value of another type.
 PATCH_ERRORS = (
-    *(jsonpatch.JsonPatchException, jsonpatch.JsonPointerException),
-    *(TypeError, ValueError, LookupError, AttributeError),
+    jsonpatch.JsonPatchException,
+    jsonpatch.JsonPointerException,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
 )
 
 
@@ -48,13 +53,13 @@ def build(
     candidates: Sequence[Candidate],
     plan: Plan,
     *,
-    size_limit: str | None,
-) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the sidecar for the pod, and findings about it. Raises :class:`NotInjectable`.
+    findings: list[Finding],
+    volume_size_limit: str | None,
+) -> dict[str, Any]:
+    """Return the sidecar for the pod; append what is noteworthy about it to ``findings``.
 
-    ``size_limit`` is the size limit of each new volume.
+    ``volume_size_limit`` is the size limit of each new volume. Raises :class:`NotInjectable`.
     """
-    findings: list[Finding] = []
     start = effective_start(profile, options, findings)
     environment = Environment(
         _fill_variables(profile.variables, plan, start) if profile.has_variable_placeholders else profile.variables
@@ -68,26 +73,22 @@ def build(
         container["args"] = _fill_arguments(profile.args, plan, start)
     container["env"] = environment.variables
     resources = sidecar_resources(
-        spec, profile, options, findings, volume_size_limit=size_limit, new_volume_count=len(plan.new_volumes)
+        spec, profile, options, findings, volume_size_limit=volume_size_limit, new_volume_count=len(plan.new_volumes)
     )
     if resources is not None:
         container["resources"] = resources
     container["securityContext"] = security_context(spec, profile, options, _log_containers(candidates, plan), findings)
     mounts += profile.mounts
     if hides_token(spec, profile):
-        mounts.append(TOKEN_MASK_MOUNT)
+        mounts.append(_TOKEN_MASK_MOUNT)
     container["volumeMounts"] = mounts
     if profile.patch:
         unpatched, container = container, _patched(container, profile)
-        decline_unstartable_user(_patched_security_context(container), spec, profile, options)
-        _decline_problems(container, unpatched, profile, plan)
+        ensure_startable_user(_patched_security_context(container), spec, profile, options)
+        _ensure_patch_is_sound(container, unpatched, profile, plan)
     else:
-        decline_unstartable_user(container["securityContext"], spec, profile, options)
-    return container, findings
-
-
-#: Mounts the empty volume over the service account's token.
-TOKEN_MASK_MOUNT = {"name": TOKEN_MASK_VOLUME_NAME, "mountPath": TOKEN_PATH, "readOnly": True}
+        ensure_startable_user(container["securityContext"], spec, profile, options)
+    return container
 
 
 def hides_token(spec: PodSpec, profile: Profile) -> bool:
@@ -111,7 +112,7 @@ def _patched_security_context(patched: Mapping[str, Any]) -> Mapping[str, Any]:
     return context if isinstance(context, dict) else {}
 
 
-def _decline_problems(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
+def _ensure_patch_is_sound(patched: dict[str, Any], unpatched: dict[str, Any], profile: Profile, plan: Plan) -> None:
     """Raise :class:`NotInjectable` for a patched container that could not start, or that is no longer ours."""
     volumes = {volume["name"] for volume in profile.volumes} | {source.mount.name for source in plan.sources}
     volumes |= {mount["name"] for mount in unpatched["volumeMounts"]}
@@ -209,7 +210,7 @@ _JOINED_BY_COLONS = frozenset({LOG_CONTAINER, PERSISTENT_DIRECTORIES, START})
 
 
 def _fill_arguments(items: Sequence[str], plan: Plan, start: str) -> list[str]:
-    """Return the items with each placeholder replaced by one item a file, directory or volume."""
+    """Return the items with each placeholder replaced by one item per file, directory or volume."""
     filled: list[str] = []
     for item in items:
         if item in _FILLERS:

@@ -1,9 +1,9 @@
 """The status annotation: what an injection added, for people and for ``pillion uninject``.
 
-No decision relies on it: the pod's author can write it, too.
+Whether a pod is injected never depends on it: the pod's author can write it, too. It may decide what the pod is told.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from webhook.injection.annotations import STATUS
 
-__all__ = ["Status", "parse_status"]
+__all__ = ["Status", "other_installation", "parse_status"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -56,3 +56,21 @@ def parse_status(annotations: Mapping[str, Any], prefix: str) -> Status | None:
         return _decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
+
+
+def other_installation(
+    annotations: Mapping[str, Any], prefix: str, sidecars: Collection[str]
+) -> tuple[str, Status] | None:
+    """Return the prefix and the status of another installation that added one of ``sidecars``; None if there is none.
+
+    It did if its status names one of them, and ours is missing or can't be read.
+    """
+    if parse_status(annotations, prefix) is not None:
+        return None
+    for key in annotations:
+        if key.endswith(f"/{STATUS}"):
+            other = key.removesuffix(STATUS)
+            status = parse_status(annotations, other)
+            if status is not None and status.sidecar in sidecars:
+                return other, status
+    return None

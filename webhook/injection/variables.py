@@ -23,15 +23,15 @@ __all__ = [
 ]
 
 
-def _field(name: str, path: str) -> EnvVar:
+def _from_field(name: str, path: str) -> EnvVar:
     return EnvVar(name, valueFrom=EnvVarSource(fieldRef={"fieldPath": path}))
 
 
 #: Added to each selected container, before its own variables.
-POD_VARIABLES = (_field("POD_NAME", "metadata.name"), _field("POD_NAMESPACE", "metadata.namespace"))
+POD_VARIABLES = (_from_field("POD_NAME", "metadata.name"), _from_field("POD_NAMESPACE", "metadata.namespace"))
 _POD_NAMES = frozenset(variable.name for variable in POD_VARIABLES)
 #: The sidecar's variables.
-SIDECAR_VARIABLES = (*POD_VARIABLES, _field("POD_UID", "metadata.uid"), _field("NODE_NAME", "spec.nodeName"))
+SIDECAR_VARIABLES = (*POD_VARIABLES, _from_field("POD_UID", "metadata.uid"), _from_field("NODE_NAME", "spec.nodeName"))
 
 # "$$" is matched first, so that the "$(" in "$$(NAME)" is not taken for a reference
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
@@ -44,12 +44,12 @@ def escape_references(text: str) -> str:
     return _EXPANDED_DOLLAR.sub("$$", text) if "$" in text else text
 
 
-#: Resolving a subPathExpr is quadratic in the container's variables; a pod with more than these is declined.
+#: Resolving a subPathExpr is quadratic in the container's variables; a pod with more is declined.
 MAX_VARIABLES = 500
 
 
 def references(text: str) -> list[str]:
-    """Return the names in a text that Kubernetes fills in."""
+    """Return the names that Kubernetes expands in a text."""
     if "$(" not in text:
         return []
     # after the last ")" there is no reference, and searching a million "$(" there would take quadratic time
@@ -65,15 +65,15 @@ def _rewrite(text: str, rename: Callable[[str], str]) -> str:
 def added_variables(container: Container) -> Sequence[EnvVar]:
     """Return the variables of :data:`POD_VARIABLES` to add to the container.
 
-    ======================================================  =====================================
+    ======================================================  =============================================
     the container                                           the variable
-    ======================================================  =====================================
+    ======================================================  =============================================
     has it in ``env``                                       is never touched
     has no ``envFrom``                                      is added
-    has ``envFrom``, uses ``$(…)`` in command, args or env  is added: it could stay unfilled
+    has ``envFrom``, uses ``$(…)`` in command, args or env  is added: else ``$(…)`` might stay unexpanded
     has ``envFrom``, uses it in subPathExpr                 is not added: its meaning could change
     has ``envFrom``, does not use it                        is not added: ``env`` would override it
-    ======================================================  =====================================
+    ======================================================  =============================================
     """
     present = {variable.name for variable in container.env or ()}
     missing: Sequence[EnvVar] = POD_VARIABLES
@@ -102,7 +102,9 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
         return NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, message, annotation="logs"))
 
     if len(available) > MAX_VARIABLES:
-        raise unknown(expression, f"one of more than {MAX_VARIABLES} variables")
+        name = quote_untrusted(container.name, 24)
+        message = f"container {name} has more than {MAX_VARIABLES} variables, too many to resolve its subPathExpr"
+        raise NotInjectable(Finding(Reason.UNKNOWN_VARIABLE, message, annotation="logs"))
     for name in references(expression):
         if name not in names:
             raise unknown(name, "which is not in its env")
@@ -115,14 +117,10 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
         if container.envFrom and not inner <= names:
             raise unknown(min(inner - names), "which comes from envFrom; put it in env")
         frontier = (inner & names) - wanted
-    return tuple(
-        _for_another_container(variable, container, unknown) for variable in available if variable.name in wanted
-    )
+    return tuple(_copy_for_sidecar(variable, container, unknown) for variable in available if variable.name in wanted)
 
 
-def _for_another_container(
-    variable: EnvVar, container: Container, unknown: Callable[[str, str], NotInjectable]
-) -> EnvVar:
+def _copy_for_sidecar(variable: EnvVar, container: Container, unknown: Callable[[str, str], NotInjectable]) -> EnvVar:
     """Return the variable in a form that has the same value in another container of the pod."""
     source = variable.valueFrom
     if source is None:

@@ -1,4 +1,4 @@
-"""The verdict on a request: the response, and what the log, the metrics and ``explain`` show of it."""
+"""The verdict, the result of a review: the response, and what the log, the metrics and ``explain`` show of it."""
 
 from msgspec import Struct
 
@@ -10,12 +10,13 @@ from webhook.injection.review import Request, Response
 
 __all__ = ["WARNING_LEAD", "Verdict", "unexamined_verdict"]
 
-#: Begins the warning that says why a pod was created without the sidecar.
+#: Begins the warning that says why an injection was not done.
 WARNING_LEAD = "not injected: "
+_WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
 class Verdict(Struct):
-    """The result of a request, and why.
+    """The result of a review, and why.
 
     For a pod that was not injected, ``findings`` begins with the finding that decided it; otherwise it holds only
     warnings and notes.
@@ -25,8 +26,9 @@ class Verdict(Struct):
     configuration: Configuration
     reason: Reason
     findings: list[Finding]
-    #: The profile's name and revision; empty if a rule declined the pod.
+    #: The profile's name; empty if a rule declined the pod.
     profile_name: str = ""
+    #: The profile's revision; empty where the name is.
     revision: str = ""
     operations: list[Operation] = []
     #: Cache of :attr:`patch`.
@@ -67,7 +69,9 @@ class Verdict(Struct):
     def warnings(self) -> list[str]:
         """Return the admission warnings."""
         prefix = self.configuration.prefix
-        lead = "" if self.injected or not self.allowed else WARNING_LEAD
+        # a pod whose sidecar has lost its restartPolicy does have a sidecar
+        led = not self.injected and self.allowed and self.reason is not Reason.LOST_RESTART_POLICY
+        lead = WARNING_LEAD if led else ""
         # only the first finding is why the pod was not injected
         return as_warnings(
             finding.warning(prefix, lead if finding is self.findings[0] else "") for finding in self.warned_findings
@@ -93,7 +97,7 @@ class Verdict(Struct):
         return self._patch
 
     def response(self) -> Response:
-        """Return the response. uid, patchType and audit annotations are filled in here and nowhere else."""
+        """Return the response to a pod's review."""
         audit = {"outcome": self.outcome.value, "reason": self.reason.value}
         if self.profile_name:
             audit["profile"] = f"{self.profile_name}@{self.revision}" if self.revision else self.profile_name
@@ -111,9 +115,6 @@ class Verdict(Struct):
         if not response.allowed:
             response.status = {"code": 400, "reason": "BadRequest", "message": "; ".join(self.warnings)}
         return response
-
-
-_WARNED = frozenset({Severity.WARNING, Severity.INVALID})
 
 
 def unexamined_verdict(request: Request, reason: Reason, configuration: Configuration) -> Verdict:

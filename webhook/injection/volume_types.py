@@ -1,4 +1,4 @@
-"""Types of volumes (the API's volume sources): to which an application can write its logs."""
+"""Types of volumes (the API's volume sources), and to which of them an application can write its logs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +22,31 @@ HOST_PATH = "hostPath"
 #: An application can write its logs to these. Any other type is never mounted into the sidecar: it may hold secrets.
 WRITABLE_TYPES = frozenset(
     {
-        *("emptyDir", "persistentVolumeClaim", "ephemeral", HOST_PATH, "nfs", "csi", "iscsi", "fc", "cephfs", "rbd"),
-        *("glusterfs", "cinder", "azureDisk", "azureFile", "awsElasticBlockStore", "gcePersistentDisk"),
-        *("vsphereVolume", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk", "flocker"),
-        *("flexVolume", "gitRepo"),
+        "emptyDir",
+        "persistentVolumeClaim",
+        "ephemeral",
+        HOST_PATH,
+        "nfs",
+        "csi",
+        "iscsi",
+        "fc",
+        "cephfs",
+        "rbd",
+        "glusterfs",
+        "cinder",
+        "azureDisk",
+        "azureFile",
+        "awsElasticBlockStore",
+        "gcePersistentDisk",
+        "vsphereVolume",
+        "portworxVolume",
+        "quobyte",
+        "scaleIO",
+        "storageos",
+        "photonPersistentDisk",
+        "flocker",
+        "flexVolume",
+        "gitRepo",
     }
 )
 #: Of them, those that outlive the pod. A csi volume that stands in the pod itself, and not behind a claim, is ephemeral
@@ -39,6 +60,8 @@ WRITABLE_TYPES = frozenset(
 #: persistentVolumeClaim, hostPath, nfs, all others    yes
 #: ==================================================  ===============
 _PERSISTENT_TYPES = WRITABLE_TYPES - {"emptyDir", "gitRepo", "ephemeral", "csi"}
+#: Types with content that Kubernetes writes.
+_READ_ONLY_TYPES = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 #: Types of shares.
 _SHARES = ("nfs", "cephfs", "glusterfs", "azureFile", "quobyte")
 #: CSI drivers of network shares, which other pods may have, too.
@@ -56,13 +79,12 @@ _NODE_DEVICES = frozenset({"Socket", "CharDevice", "BlockDevice"})
 #: CSI drivers that mount keys and secrets.
 SECRET_DRIVERS = frozenset(
     {
-        *(
-            "secrets-store.csi.k8s.io",
-            "secrets-store.csi.x-k8s.io",
-            "csi.cert-manager.io",
-            "spiffe.csi.cert-manager.io",
-        ),
-        *("csi.spiffe.io", "csi.sharedresource.openshift.io"),
+        "secrets-store.csi.k8s.io",
+        "secrets-store.csi.x-k8s.io",
+        "csi.cert-manager.io",
+        "spiffe.csi.cert-manager.io",
+        "csi.spiffe.io",
+        "csi.sharedresource.openshift.io",
     }
 )
 
@@ -79,15 +101,15 @@ _DESCRIPTIONS = {
 
 def describe_type(volume_type: str) -> str:
     """Return a description of a type, for a message."""
-    return _DESCRIPTIONS.get(volume_type, f"a volume of kind {clean_untrusted(volume_type, 24)}")
+    return _DESCRIPTIONS.get(volume_type, f"a volume of type {clean_untrusted(volume_type, 24)}")
 
 
 def type_of(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> str:
     """Return the type of the mounted volume: the key beside its name, or why the volume can't hold logs.
 
-    A volume without a type is an emptyDir (core/v1 defaults). ``missing``, ``unusableCsi`` (a CSI volume that is
-    read-only, malformed or of a driver for secrets) and ``hugePages`` are not types of Kubernetes: they stand for
-    volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
+    A volume without a type is an emptyDir (core/v1 defaults). ``missing``, ``nodeDevice`` (a hostPath that is a socket
+    or device), ``unusableCsi`` (a CSI volume that is read-only, malformed or of a driver for secrets) and ``hugePages``
+    are not Kubernetes volume types: they stand for volumes that can't hold logs, and are not in :data:`WRITABLE_TYPES`.
     """
     volume = volumes.get(mount.name)
     if volume is None:
@@ -108,7 +130,7 @@ def outlives_pod(volumes: Mapping[str, dict[str, Any]], mount: VolumeMount) -> b
 
 
 def is_share(volume: Mapping[str, Any]) -> bool:
-    """Return whether the volume is a network share, the same one for every pod that has it, and no claim."""
+    """Return whether the volume is a network share, the same one for every pod that has it; never a claim."""
     csi = volume.get("csi")
     driver = csi.get("driver") if isinstance(csi, dict) else None
     return (isinstance(driver, str) and driver in SHARE_DRIVERS) or any(
@@ -127,10 +149,6 @@ def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     if not _READ_ONLY_TYPES.isdisjoint(key for key, value in volume.items() if value is not None):
         return True
     return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
-
-
-#: Volumes with content that Kubernetes writes.
-_READ_ONLY_TYPES = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _holds_no_logs(csi: Any) -> bool:

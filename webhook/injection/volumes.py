@@ -8,7 +8,7 @@ the container mounts                  the plan
 ====================================  ===============================================================
 a volume at the directory or above    that volume is *reused*, as the container mounts it
 nothing there                         a *new* emptyDir, if it hides nothing that the container needs
-a volume below it, logs may be there  that volume is read besides; if every log file is such a mount,
+a volume below it, logs may be there  that volume is read as well; if every log file is such a mount,
                                       none is added for row 2
 a volume below it, no logs there      is ignored
 ====================================  ===============================================================
@@ -24,13 +24,13 @@ from webhook.injection.annotations import LogEntry
 from webhook.injection.candidates import Candidate
 from webhook.injection.edit import ContainerRef
 from webhook.injection.hiding import (
-    decline_hidden_program,
-    decline_system_directory,
-    decline_termination_message,
+    ensure_no_termination_message,
+    ensure_not_system_directory,
+    ensure_program_visible,
     warning_if_application_hidden,
 )
 from webhook.injection.log_sources import MOUNT_ITSELF, ContainerMount, FilePattern, LogSource, assign_sidecar_paths
-from webhook.injection.paths import Components, components, normalised_path, within
+from webhook.injection.paths import Components, components, normalised_path, probably_holds_application, within
 from webhook.injection.pod import Container, EnvVar, VolumeMount
 from webhook.injection.profile import LOG_VOLUME_STEM, NAME_PREFIX, Profile
 from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untrusted
@@ -52,7 +52,7 @@ class NewVolume(NamedTuple):
     """A volume that is added, and the log directory that it is for."""
 
     name: str
-    directory: str
+    directory_path: str
 
 
 class Plan(Struct, gc=False):
@@ -74,14 +74,9 @@ class Plan(Struct, gc=False):
     def notes(self) -> list[Finding]:
         """Return the findings of severity ``note``, for ``explain``."""
         hidden = [
-            Finding(
-                Reason.HIDES_IMAGE_FILES,
-                "the new volume hides what the image has there",
-                annotation="logs",
-                value=directory,
-            )
-            for _, directory in self.new_volumes
-            if warning_if_application_hidden(directory) is None
+            Finding(Reason.HIDES_IMAGE_FILES, annotation="logs", value=volume.directory_path)
+            for volume in self.new_volumes
+            if not probably_holds_application(volume.directory_path)
         ]
         moved = [
             Finding(
@@ -102,21 +97,21 @@ def plan_volumes(
     volumes: Mapping[str, dict[str, Any]],
     profile: Profile,
     *,
-    read_host_paths: bool = True,
+    read_host_paths: bool,
 ) -> Plan:
     """Return the plan for the log files in ``entries``; ``volumes`` are the pod's by name.
 
-    ``read_host_paths``: whether hostPath volumes are read: only if ``RequestedOptions.chooses_logs``. Raises
-    :class:`NotInjectable` if a new volume would break a container, or if the logs can't be read.
+    ``read_host_paths`` says whether hostPath volumes may be read. Raises :class:`NotInjectable` if a new volume would
+    break a container, or if the logs can't be read.
     """
-    planning = _Planner(volumes, read_host_paths=read_host_paths)
-    found = find_targets(candidates, entries)
-    for target in found:
-        planning.add_new_volume(target)
+    planner = _Planner(volumes, read_host_paths=read_host_paths)
+    targets = find_targets(candidates, entries)
+    for target in targets:
+        planner.add_new_volume(target)
     # after all new volumes are known: an entry with ** also matches files in those inside its directory
-    for target in found:
-        planning.add_sources(target)
-    return planning.result(profile)
+    for target in targets:
+        planner.add_sources(target)
+    return planner.result(profile)
 
 
 class _Planner:
@@ -130,8 +125,8 @@ class _Planner:
         self.sources: dict[tuple[Any, ...], LogSource] = {}
         self.reused_subpath_volumes: set[str] = set()
         #: Names of the selected containers that can write to a log source, and of those that can only read one.
-        self.writing_selected: set[str] = set()
-        self.read_only_selected: set[str] = set()
+        self.writers: set[str] = set()
+        self.readers: set[str] = set()
         #: Names of the pod's volumes that some container can write to.
         self.writable_volumes: set[str] = set()
         #: The first read-only mount of a volume by a selected container.
@@ -146,13 +141,13 @@ class _Planner:
             or (target.below and files_are_mounts(target))
         ):
             return
-        directory_path = entries[0].directory
+        directory_path = entries[0].directory_path
         volume = self.new_volumes.get(directory)
         if volume is None:
-            decline_system_directory(entries[0])
+            ensure_not_system_directory(entries[0])
             name = f"{NAME_PREFIX}{LOG_VOLUME_STEM}-{len(self.new_volumes) + 1}"
             volume = self.new_volumes[directory] = NewVolume(name, directory_path)
-        decline_hidden_program(target)
+        ensure_program_visible(target)
         # a subPath for each container: two that write the same file name must not share the file
         mount = VolumeMount(volume.name, directory_path, subPath=candidate.container.name)
         candidate.new_mounts[directory] = mount
@@ -165,22 +160,22 @@ class _Planner:
             if outer is not None:
                 self._add_if_usable(target, outer)
             return
-        decline_termination_message(target)
+        ensure_no_termination_message(target)
         if target.below:
-            entries = self._add_mounted_files(target)
+            entries = self._add_sources_of_mounted_files(target)
             if not entries:
                 return
         if outer is not None:
             self._reuse(candidate, outer, _patterns(entries, target.directory[len(outer) :]), entries[0])
         if candidate.new_mounts:
-            self._add_new_volumes_inside(candidate, target.directory, entries)
+            self._add_sources_in_new_volumes(candidate, target.directory, entries)
         for path, mount in target.below.items():
             patterns = self._patterns_below(path, target.directory, mount, entries)
             if patterns:
                 self._reuse(candidate, path, patterns, entries[0])
 
-    def _add_mounted_files(self, target: Target) -> list[LogEntry]:
-        """Add the log files that are mounts themselves, and remove them from ``below``; return the other entries."""
+    def _add_sources_of_mounted_files(self, target: Target) -> list[LogEntry]:
+        """Add log sources for files that are mounts, and remove these from ``below``; return the other entries."""
         rest, below = [], target.below
         for entry in target.entries:
             path = (*target.directory, entry.file_glob)
@@ -191,14 +186,16 @@ class _Planner:
                 rest.append(entry)
         return rest
 
-    def _add_new_volumes_inside(self, candidate: Candidate, directory: Components, entries: Sequence[LogEntry]) -> None:
-        """Add the new volume at the directory, and those of log directories inside it."""
+    def _add_sources_in_new_volumes(
+        self, candidate: Candidate, directory: Components, entries: Sequence[LogEntry]
+    ) -> None:
+        """Add log sources for the new volume at the directory, and for those of log directories inside it."""
         name = candidate.container.name
         for path, mount in candidate.new_mounts.items():
             if within(path, directory):
                 matching = entries if path == directory else [entry for entry in entries if entry.recursive]
                 if matching:
-                    self.writing_selected.add(name)
+                    self.writers.add(name)
                     self._add_source(name, mount, _patterns(matching), new=True)
 
     def _add_if_usable(self, target: Target, outer: Components) -> None:
@@ -210,7 +207,10 @@ class _Planner:
             return
 
     def _reuse(self, candidate: Candidate, path: Components, patterns: list[FilePattern], entry: LogEntry) -> None:
-        """Add the volume that the container mounts at the path; raise :class:`NotInjectable` if it can't hold logs."""
+        """Add the volume that the container mounts at the path; raise :class:`NotInjectable` if it can't hold logs.
+
+        Does nothing for a hostPath that must not be read.
+        """
         container, mount = candidate.container, candidate.own_mounts[path]
         if mount is None:
             message = f"container {quote_untrusted(container.name)} has a block device there; write another directory"
@@ -232,7 +232,7 @@ class _Planner:
         if not read_only:
             self.writable_volumes.add(mount.name)
         if candidate.selected:
-            (self.read_only_selected if read_only else self.writing_selected).add(container.name)
+            (self.readers if read_only else self.writers).add(container.name)
             if read_only:
                 self.read_only_mounts.setdefault(mount.name, (container, mount))
 
@@ -290,13 +290,13 @@ class _Planner:
             mounts=self.new_mounts,
             reused=list(reused),
             reused_subpath_volumes=self.reused_subpath_volumes,
-            log_containers=self.writing_selected or self.read_only_selected,
+            log_containers=self.writers or self.readers,
             findings=self._findings(),
         )
 
     def _findings(self) -> list[Finding]:
         """Return a warning for each volume that probably hides an application, or that no container can write to."""
-        hidden = (warning_if_application_hidden(directory) for _, directory in self.new_volumes.values())
+        hidden = (warning_if_application_hidden(volume.directory_path) for volume in self.new_volumes.values())
         findings = [finding for finding in hidden if finding is not None]
         for name, (container, mount) in self.read_only_mounts.items():
             if name not in self.writable_volumes:
@@ -307,5 +307,5 @@ class _Planner:
 
 
 def _patterns(entries: Sequence[LogEntry], directory: Components = ()) -> list[FilePattern]:
-    """Return the patterns of the entries' files, which are in a directory of a mount."""
+    """Return the patterns of the entries' files; ``directory`` is the log directory, relative to the mount."""
     return [FilePattern(directory, entry.recursive, entry.file_glob) for entry in entries]

@@ -23,7 +23,7 @@ def windows_evidence(spec: PodSpec) -> str:
     ``os.name: windows``                        it says so; any other name says the contrary
     a node selector for it                      only nodes with that label take the pod
     a required node affinity, in every term     likewise
-    non-empty ``windowsOptions``                the API server rejects them with another system, and
+    non-empty ``windowsOptions``                the API server rejects them with another os.name, and
                                                 all containers of a HostProcess pod must be HostProcess
                                                 containers
     ==========================================  =====================================================
@@ -33,7 +33,7 @@ def windows_evidence(spec: PodSpec) -> str:
     selector = spec.nodeSelector or {}
     if _BUILD in selector or any(map(_names_windows, selector, selector.values())):
         return "nodeSelector"
-    if _by_affinity(spec):
+    if _affinity_demands_windows(spec):
         return "nodeAffinity"
     if any(map(_has_windows_options, _security_contexts(spec))):
         return "windowsOptions"
@@ -47,7 +47,7 @@ def _names_windows(label: str, value: str) -> bool:
     return label in _OS_LABELS and value == _WINDOWS
 
 
-def _by_affinity(spec: PodSpec) -> bool:
+def _affinity_demands_windows(spec: PodSpec) -> bool:
     affinity = spec.affinity.nodeAffinity if spec.affinity is not None else None
     required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity is not None else None
     terms = (required.nodeSelectorTerms or ()) if required is not None else ()

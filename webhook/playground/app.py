@@ -55,10 +55,10 @@ def playground_app(worker: Worker, setup: bytes, hosts: tuple[str, ...]) -> ASGI
     return Guard(app, hosts)
 
 
-def _page(folder: Traversable, path: str = "") -> list[tuple[str, bytes]]:
+def _page(directory: Traversable, path: str = "") -> list[tuple[str, bytes]]:
     """Return the page's files with their contents; nothing else of this machine is ever served."""
     found: list[tuple[str, bytes]] = []
-    for item in folder.iterdir():
+    for item in directory.iterdir():
         name = f"{path}{item.name}"
         found += _page(item, f"{name}/") if item.is_dir() else [(name, item.read_bytes())]
     return found

@@ -1,4 +1,4 @@
-# Run filebeat, and at the pod's end wait until the store has confirmed each whole line in the folders of the arguments.
+# Run filebeat, and at the pod's end wait until the store has confirmed each whole line in the directories of the arguments.
 # shellcheck shell=sh
 work=/pillion/filebeat
 config=$work/filebeat.yml
@@ -99,7 +99,7 @@ unconfirmed() {
   [ "${offset:-0}" -lt "${known##* }" ] && [ "$(tail -c "+$((${offset:-0} + 1))" "$1" | head -n 1 | wc -l)" -gt 0 ]
 }
 
-# Succeed if it is such a file, or a folder with one in it.
+# Succeed if it is such a file, or a directory with one in it.
 unfinished() {
   [ ! -L "$1" ] || return 1
   if [ -d "$1" ]; then

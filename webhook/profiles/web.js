@@ -13,8 +13,8 @@ const TYPES = {
 const WIDE = '\u{10000}'.length - 1;
 const patterns = JSON.parse(process.env.LOG_FILES).map(parsed);
 const volumes = JSON.parse(process.env.LOG_MOUNTS).map(mount => fs.realpathSync(mount));
-// An address is a file's path below the folder that all patterns share.
-const root = patterns.length ? patterns.map(pattern => pattern.folder).reduce(commonFolder) : '/';
+// An address is a file's path below the directory that all patterns share.
+const root = patterns.length ? patterns.map(pattern => pattern.directory).reduce(commonDirectory) : '/';
 
 function serve(r) {
   // r.uri would be bytes in older versions of njs
@@ -46,16 +46,16 @@ function found(path) {
   return file;
 }
 
-// Return the real file, if it is below the pattern's folder and in a volume. What lies in a volume, symlinks among it,
+// Return the real file, if it is below the pattern's directory and in a volume. What lies in a volume, symlinks among it,
 // is up to the application; nginx then opens the real path without following any symlink in the volume.
 function located(pattern, path) {
   try {
     const real = fs.realpathSync(path);
     const volume = volumeOf(real);
-    const stat = volume && within(real, fs.realpathSync(pattern.folder)) ? fs.statSync(real) : null;
+    const stat = volume && within(real, fs.realpathSync(pattern.directory)) ? fs.statSync(real) : null;
     return stat && stat.isFile() ? {path: real, volume: volume, stat: stat} : null;
   } catch (error) {
-    return null;  // it is gone, or a symlink that leads nowhere, or in a folder that the sidecar's user can't search
+    return null;  // it is gone, or a symlink that leads nowhere, or in a directory that the sidecar's user can't search
   }
 }
 
@@ -63,15 +63,15 @@ function volumeOf(real) {
   return volumes.find(volume => within(real, volume));
 }
 
-function join(folder, name) {
-  return folder === '/' ? `/${name}` : `${folder}/${name}`;
+function join(directory, name) {
+  return directory === '/' ? `/${name}` : `${directory}/${name}`;
 }
 
-function within(path, folder) {
-  return path === folder || path.startsWith(join(folder, ''));
+function within(path, directory) {
+  return path === directory || path.startsWith(join(directory, ''));
 }
 
-function commonFolder(one, other) {
+function commonDirectory(one, other) {
   while (!within(other, one)) {
     one = one.slice(0, one.lastIndexOf('/')) || '/';
   }
@@ -81,24 +81,24 @@ function commonFolder(one, other) {
 // --- patterns: a path, a glob, or DIR/**/NAME each ---
 
 function parsed(text) {
-  const folders = text.split('/');
-  const name = folders.pop();
-  const deep = folders[folders.length - 1] === '**';
+  const directories = text.split('/');
+  const name = directories.pop();
+  const deep = directories[directories.length - 1] === '**';
   if (deep) {
-    folders.pop();
+    directories.pop();
   }
   const isGlob = ['*', '?', '['].some(one => name.includes(one));
-  return {text: text, folder: folders.join('/') || '/', deep: deep, name: name, pieces: isGlob ? pieces(name) : null};
+  return {text: text, directory: directories.join('/') || '/', deep: deep, name: name, pieces: isGlob ? pieces(name) : null};
 }
 
-// As a shell's, a glob means no hidden file unless it begins with a dot itself, and none in a hidden folder.
+// As a shell's, a glob means no hidden file unless it begins with a dot itself, and none in a hidden directory.
 function means(pattern, path) {
-  if (!within(path, pattern.folder)) {
+  if (!within(path, pattern.directory)) {
     return false;
   }
-  const folders = path.slice(join(pattern.folder, '').length).split('/');
-  const name = folders.pop();
-  return isNamed(pattern, name) && (!folders.length || (pattern.deep && !folders.some(isHidden)));
+  const directories = path.slice(join(pattern.directory, '').length).split('/');
+  const name = directories.pop();
+  return isNamed(pattern, name) && (!directories.length || (pattern.deep && !directories.some(isHidden)));
 }
 
 function isNamed(pattern, name) {
@@ -214,44 +214,44 @@ function meantPaths(notes) {
   const paths = {};
   let left = MOST_SEEN;
   patterns.forEach(pattern => {
-    const folders = [pattern.folder];
-    while (folders.length && left > 0) {
-      const folder = folders.pop();
-      const inIt = names(pattern, folder, notes);
+    const directories = [pattern.directory];
+    while (directories.length && left > 0) {
+      const directory = directories.pop();
+      const inIt = names(pattern, directory, notes);
       for (let at = 0; at < inIt.length && left > 0; at++) {
         const name = inIt[at];
-        const path = join(folder, name);
+        const path = join(directory, name);
         left -= path.length;
         if (left > 0 && isNamed(pattern, name)) {
           paths[path] = true;
         }
-        if (left > 0 && pattern.deep && !isHidden(name) && isFolder(path)) {
-          folders.push(path);
+        if (left > 0 && pattern.deep && !isHidden(name) && isDirectory(path)) {
+          directories.push(path);
         }
       }
     }
   });
   if (left <= 0) {
-    notes.unshift('There are more files and folders than this page looks at.');
+    notes.unshift('There are more files and directories than this page looks at.');
   }
   return Object.keys(paths).sort();
 }
 
-// Return the names in a folder that may be meant. Where a pattern names its file, the folder need not be readable.
-function names(pattern, folder, notes) {
+// Return the names in a directory that may be meant. Where a pattern names its file, the directory need not be readable.
+function names(pattern, directory, notes) {
   try {
     if (!pattern.deep && !pattern.pieces) {
       return [pattern.name];
     }
-    // a symlink in a volume may lead to any folder of the sidecar
-    return volumeOf(fs.realpathSync(folder)) ? fs.readdirSync(folder) : [];
+    // a symlink in a volume may lead to any directory of the sidecar
+    return volumeOf(fs.realpathSync(directory)) ? fs.readdirSync(directory) : [];
   } catch (error) {
-    notes.push(`${folder}: ${error.message}`);
+    notes.push(`${directory}: ${error.message}`);
     return [];
   }
 }
 
-function isFolder(path) {
+function isDirectory(path) {
   try {
     return fs.lstatSync(path).isDirectory();
   } catch (error) {

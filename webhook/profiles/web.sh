@@ -3,7 +3,7 @@
 work=/pillion/web
 mkdir -p "$work/temporary"
 printf '%s' "$1" >"$work/web.js"
-# nginx as root gives its folders to nobody, which it may not without capabilities: it stays root, as the app is
+# nginx as root gives its directories to nobody, which it may not without capabilities: it stays root, as the app is
 user=
 [ "$(id -u)" != 0 ] || user='user root root;'
 cat >"$work/nginx.conf" <<END

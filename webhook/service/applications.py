@@ -20,19 +20,19 @@ __all__ = ["Application", "health_app", "webhook_app"]
 MUTATE_PATH = "/mutate"
 #: The path of the entry for workloads that are applied.
 LINT_PATH = "/lint"
-#: The end of the paths of the entries for opted-in namespaces. The entry's ``namespaceSelector`` selects them; the
+#: The suffix of the paths of the entries for opted-in namespaces. The entry's ``namespaceSelector`` selects them; the
 #: server itself reads no Namespace.
-OPTED_IN = "/opted-in"
+OPTED_IN_SUFFIX = "/opted-in"
 
 
 def webhook_app(service: ReviewService) -> "Application":
     """Return the application that answers admission reviews."""
     return Application(
         {
-            MUTATE_PATH: ReviewEndpoint(service, service.review, opted_in=False),
-            MUTATE_PATH + OPTED_IN: ReviewEndpoint(service, service.review, opted_in=True),
-            LINT_PATH: ReviewEndpoint(service, service.lint, opted_in=False),
-            LINT_PATH + OPTED_IN: ReviewEndpoint(service, service.lint, opted_in=True),
+            MUTATE_PATH: ReviewEndpoint(service, service.review, namespace_opted_in=False),
+            MUTATE_PATH + OPTED_IN_SUFFIX: ReviewEndpoint(service, service.review, namespace_opted_in=True),
+            LINT_PATH: ReviewEndpoint(service, service.lint, namespace_opted_in=False),
+            LINT_PATH + OPTED_IN_SUFFIX: ReviewEndpoint(service, service.lint, namespace_opted_in=True),
         }
     )
 
@@ -65,6 +65,7 @@ class Application(FastAPI):
     """
 
     def __init__(self, endpoints: Mapping[str, ASGIApp]) -> None:
+        # an environment variable could make it send traces, metrics and logs to somebody
         telemetry = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
         off: dict[str, Any] = {"telemetry": telemetry}
         super().__init__(title="Pillion", openapi_url=None, docs_url=None, redoc_url=None, **off)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from certs.shared_folder import STEP_KINDS, FailureKind, KeeperStatus
+from certs.shared_directory import FailureKind, KeeperStatus, StepKind
 from webhook import __version__
 from webhook.injection.outcome import FAILURES, Outcome
 from webhook.injection.profile import Profile
@@ -27,7 +27,7 @@ PATCH_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 65536, 262144)
 
 
 class Limit(StrEnum):
-    """The limits that clients can exceed, and clients that have none of the allowed names."""
+    """The limits that clients can exceed; CLIENT_NAME, which is not a limit, is counted in the same way."""
 
     BODY_SIZE = "body_size"
     BUFFERED_BODIES = "buffered_bodies"
@@ -39,7 +39,7 @@ class Limit(StrEnum):
     PIPELINE = "pipeline"
     CONNECTIONS = "connections"
     RESOURCES = "resources"  # the file descriptors or the memory that the system gives a process
-    CLIENT_NAME = "client_name"  # no limit, but counted here because the connection is closed in the same way
+    CLIENT_NAME = "client_name"
 
 
 class ExceptionSource(StrEnum):
@@ -70,7 +70,7 @@ class Metrics:
         )
         self._warnings = Counter(
             "pillion_review_warnings",
-            "Admission reviews answered with a warning, by the warning's reason: one with several counts for each.",
+            "Admission reviews answered with a warning, by reason; a review with several reasons counts once for each.",
             ["reason"],
             registry=registry,
         )
@@ -88,7 +88,7 @@ class Metrics:
         )
         self._lint_warnings = Counter(
             "pillion_lint_warnings",
-            "Workloads whose author was warned, by the warning's reason: one with several counts for each.",
+            "Workloads whose author was warned, by reason; a workload with several counts once for each.",
             ["reason"],
             registry=registry,
         )
@@ -186,7 +186,7 @@ class Metrics:
         for result in ("success", "failure"):
             self._configuration_reloads.labels(result)
             self._certificate_reloads.labels(result)
-        # Until a file is rejected: with a keeper, the certificate may be missing until the first poll.
+        # 1 until a file is rejected; with a keeper, the certificate may be missing until the first poll
         for gauge in (self._configuration_good, self._certificate_good):
             gauge.set(1)
         for source in ExceptionSource:
@@ -308,17 +308,17 @@ class _KeeperCollector(Collector):
             "When the certificate keeper last reconciled successfully.",
         )
         may_rotate = GaugeMetricFamily(
-            "pillion_keeper_is_leader",
+            "pillion_keeper_may_rotate",
             "Whether this server's certificate keeper may rotate: it holds the Lease, or can't use it.",
         )
         if self.read_status is not None:
             status = self.read_status()
-            # every kind from the start, as zero: see above
-            for step in STEP_KINDS:
+            # every kind from the start, as zero: rate() misses the first increase of a new series
+            for step in StepKind:
                 steps.add_metric([step], status.steps.get(step, 0))
             for failure in FailureKind:
                 failures.add_metric([failure], status.failures.get(failure, 0))
-            # no time is no time in 1970
+            # 0 would mean 1970
             if status.last_success:
                 last_success.add_metric([], status.last_success)
             may_rotate.add_metric([], status.may_rotate)

@@ -22,7 +22,7 @@ __all__ = [
     "CertificateReloader",
     "ConfigurationReloader",
     "PeriodicTask",
-    "WatchedFiles",
+    "PolledFiles",
     "put_in_force",
     "run_forever",
 ]
@@ -38,7 +38,7 @@ class PeriodicTask(Protocol):
         """Do it once."""
 
 
-class WatchedFiles:
+class PolledFiles:
     """Files that are reloaded, and compared with their previous content.
 
     Users of the content take it from here and do not read the files again, so what was compared is what is in force.
@@ -49,8 +49,8 @@ class WatchedFiles:
 
     def __init__(self, *files: Path) -> None:
         self._files = files
+        #: The content as of the last :meth:`reload`; empty before the first.
         self.content: Mapping[Path, Content] = {}
-        """The content as of the last :meth:`reload`; empty before the first."""
 
     def reload(self) -> bool:
         """Read all files; return whether any content changed, or whether this is the first call."""
@@ -61,9 +61,9 @@ class WatchedFiles:
 class ConfigurationReloader:
     """Applies the configuration in a file, at the start and after each change, if it is valid.
 
-    If it is not, the configuration before stays in force. At the start that is the backup: the last valid configuration
-    of a server that was restarted in the same pod. Without one there is no configuration, and the server is not ready.
-    It never is the built-in configuration, which lacks the operator's bounds and strictness.
+    If it is not, the previous configuration stays in force. At the start that is the backup: the last valid
+    configuration of a server that was restarted in the same pod. Without one there is no configuration, and the server
+    is not ready. It never is the built-in configuration, which lacks the operator's bounds and strictness.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class ConfigurationReloader:
         self._file = file
         self._backup = backup
         self._parse = parse
-        self._watch = WatchedFiles(file)
+        self._polled = PolledFiles(file)
         self._state = state
         self._metrics = metrics
         self._log = log
 
     def load_initial(self) -> None:
         """Apply the configuration to start with: the file's, otherwise the backup's, otherwise none."""
-        self._watch.reload()
-        content = self._watch.content[self._file]
+        self._polled.reload()
+        content = self._polled.content[self._file]
         try:
             configuration = self._parse(content, str(self._file))
         except Exception as error:  # noqa: BLE001 — a bug must not end a server that has a backup
@@ -98,9 +98,9 @@ class ConfigurationReloader:
 
     async def run(self) -> None:
         """Load the configuration if its file has changed."""
-        if not self._watch.reload():
+        if not self._polled.reload():
             return
-        content = self._watch.content[self._file]
+        content = self._polled.content[self._file]
         try:
             # in another thread: parsing YAML would delay reviews
             configuration = await asyncio.to_thread(self._parse, content, str(self._file))
@@ -139,7 +139,7 @@ class ConfigurationReloader:
         self._log.warning("configuration from backup", file=str(self._backup), profiles=configuration.revisions)
 
     def _reject(self, event: str, file: Path, error: Exception) -> str:
-        """Count and log why a file is not in force; return it in one sentence."""
+        """Count and log why a file can't be used; return the reason in one sentence."""
         self._metrics.record_configuration_reload(success=False)
         if not isinstance(error, ConfigurationError):
             self._metrics.count_exception(ExceptionSource.POLL)
@@ -160,7 +160,7 @@ def put_in_force(
     state.configuration = configuration
     metrics.set_profiles(configuration.profiles.values(), from_backup=from_backup)
     for message in configuration.log_messages:
-        log.info("configuration", message=message)
+        log.info("configuration note", message=message)
 
 
 class CertificateReloader:
@@ -181,13 +181,13 @@ class CertificateReloader:
         self._context = context
         self._paths = tls.CertificatePaths(*source.files, client_ca)
         self._names = names
-        self._watch = WatchedFiles(*self._paths.files())
+        self._polled = PolledFiles(*self._paths.files())
         self._state = state
         self._metrics = metrics
         self._log = log
         self._loaded = False
+        #: The last failure that was logged; empty after a success.
         self._last_failure = ""
-        """The last failure that was logged; empty after a success."""
 
     def load_initial(self) -> None:
         """Load the certificate to start with, if there is one.
@@ -196,7 +196,7 @@ class CertificateReloader:
         """
         try:
             self._source.prepare(datetime.now(UTC), None)
-            self._watch.reload()
+            self._polled.reload()
             self._load()
         except UnusablePairError:
             if self._source.required:
@@ -211,7 +211,7 @@ class CertificateReloader:
         try:
             in_use = self._context.certificate
             self._source.prepare(datetime.now(UTC), None if in_use is None else in_use.leaf)
-            changed = self._watch.reload()
+            changed = self._polled.reload()
             if not changed and self._loaded:
                 self._count_recovery()
                 return
@@ -235,7 +235,7 @@ class CertificateReloader:
     def _load(self) -> ServingCertificate:
         """Load the files, and serve the certificate from now on."""
         certificate = tls.load_serving_certificate(
-            self._paths, self._watch.content, now=datetime.now(UTC), names=self._names
+            self._paths, self._polled.content, now=datetime.now(UTC), names=self._names
         )
         self._loaded = True
         self._context.swap(certificate)

@@ -2,10 +2,10 @@
 
 import time
 from functools import lru_cache
+from http import HTTPStatus
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from certs import duration
@@ -16,7 +16,7 @@ from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
 from webhook.injection.review import ObjectRequest, Response, encode_review, parse_object_review, parse_review
 from webhook.injection.verdict import Verdict, unexamined_verdict
-from webhook.service.http.asgi import JSON, Header, respond
+from webhook.service.http.asgi import JSON, Header, error_body, respond
 from webhook.service.metrics import ExceptionSource, Limit, Metrics
 from webhook.service.settings import Settings
 from webhook.service.state import LiveState
@@ -34,32 +34,30 @@ LENGTH_DIGITS = 20
 #: Longer queries are cut, so that the cache stays small; no API server's query is longer.
 QUERY_LENGTH = 256
 
-METHOD_NOT_ALLOWED = 405
 
-
-class LintReport(NamedTuple):
+class LintedRequest(NamedTuple):
     """A request to lint an object, and the result."""
 
     request: ObjectRequest
     lint: Lint
 
 
-class HttpReply(NamedTuple):
+class HttpResponse(NamedTuple):
     """An HTTP response, and the verdict, the lint or the error that it was made from."""
 
     status: int
     body: bytes
-    result: Verdict | LintReport | None
+    result: Verdict | LintedRequest | None
     patch_size: int = 0
     error: str = ""
     headers: tuple[Header, ...] = ()
 
 
-class Answer(Protocol):
-    """Returns the reply to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
+class Handler(Protocol):
+    """Returns the response to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
 
-    def __call__(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
-        """Return the reply."""
+    def __call__(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
+        """Return the response."""
 
 
 class ReviewService:
@@ -70,32 +68,39 @@ class ReviewService:
         self.settings = settings
         self.metrics = metrics
         self.log = log
-        #: Requests whose head is complete and whose reply is not yet computed.
+        #: Requests whose head is complete and whose response is not yet computed.
         self.in_flight = 0
         #: Bytes of their bodies.
         self.buffered = 0
         metrics.observe_requests(lambda: self.in_flight, lambda: self.buffered)
 
-    def review(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
-        """Return the decision on a pod; :class:`ReviewError` for what is no review, and without a configuration."""
-        request = parse_review(body, namespace_opted_in=opted_in)
+    def review(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
+        """Return the decision on a pod.
+
+        Raises :class:`ReviewError` if the body is not a review, or if there is no configuration.
+        """
+        request = parse_review(body, namespace_opted_in=namespace_opted_in)
         configuration = self._configuration()
         try:
             if past_deadline:
-                return _reply(unexamined_verdict(request, Reason.DEADLINE, configuration))
-            return _reply(admission.admit(request, configuration))
+                return _review_response(unexamined_verdict(request, Reason.DEADLINE, configuration))
+            return _review_response(admission.admit(request, configuration))
         except Exception as error:  # noqa: BLE001 — a bug of ours must not deny a pod
             verdict = unexamined_verdict(request, Reason.INTERNAL_ERROR, configuration)
             verdict.error = error
-            return _reply(verdict)
+            return _review_response(verdict)
 
-    def lint(self, body: bytes, *, opted_in: bool, past_deadline: bool) -> HttpReply:
-        """Return what to tell the author of an object; errors as :meth:`review`. Every object is allowed."""
+    def lint(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
+        """Return what to tell the author of an object, which is always allowed. Raises as :meth:`review`."""
         request = parse_object_review(body)
         configuration = self._configuration()
-        lint = Lint(LintResult.FAILED) if past_deadline else applied.lint(request, configuration, opted_in=opted_in)
+        lint = (
+            Lint(LintResult.FAILED)
+            if past_deadline
+            else applied.lint(request, configuration, namespace_opted_in=namespace_opted_in)
+        )
         response = Response(request.uid, allowed=True, warnings=list(lint.warnings) or None)
-        return HttpReply(200, encode_review(request, response), LintReport(request, lint))
+        return HttpResponse(200, encode_review(request, response), LintedRequest(request, lint))
 
     def _configuration(self) -> Configuration:
         configuration = self.state.configuration
@@ -120,16 +125,16 @@ class ReviewService:
             return ReviewError("too many large requests at once", 429)
         return None
 
-    def record(self, reply: HttpReply, seconds: float) -> None:
-        """Count and log a reply that was sent."""
-        match reply.result:
+    def record(self, response: HttpResponse, seconds: float) -> None:
+        """Count and log a response that was sent."""
+        match response.result:
             case None:
-                self.metrics.count_bad_request(reply.status)
-                self.log.warning("bad request", status=reply.status, message=reply.error)
-            case LintReport(request, lint):
+                self.metrics.count_bad_request(response.status)
+                self.log.warning("bad request", status=response.status, message=response.error)
+            case LintedRequest(request, lint):
                 self._record_lint(request, lint, seconds)
             case Verdict() as verdict:
-                self._record_review(verdict, seconds, reply.patch_size)
+                self._record_review(verdict, seconds, response.patch_size)
 
     def _record_lint(self, request: ObjectRequest, lint: Lint, seconds: float) -> None:
         self.metrics.count_lint(lint.result, lint.reasons)
@@ -149,11 +154,11 @@ class ReviewService:
         outcome = verdict.outcome
         self.metrics.count_review(outcome, verdict.reason.value, verdict.profile_name, seconds, patch_size)
         request = verdict.request
-        log, told = self.log.info, {}
+        log, extra = self.log.info, {}
         if warned := verdict.warned_findings:
             self.metrics.count_warnings({finding.reason for finding in warned})
-            # of a pod that a controller creates, nobody but the log is told
-            log, told = self.log.warning, {"warnings": "; ".join(verdict.warnings)}
+            # nobody sees the warnings of a pod that a controller creates, so they are logged
+            log, extra = self.log.warning, {"warnings": "; ".join(verdict.warnings)}
         log(
             "review",
             uid=request.uid,
@@ -164,7 +169,7 @@ class ReviewService:
             profile=verdict.profile_name,
             revision=verdict.revision,
             milliseconds=round(seconds * 1000, 3),
-            **told,
+            **extra,
         )
         if verdict.error is not None:
             self._record_exception(ExceptionSource.REVIEW, request.uid, verdict.error)
@@ -177,10 +182,10 @@ class ReviewService:
 class ReviewEndpoint:
     """The ASGI application of one webhook entry's path."""
 
-    def __init__(self, service: ReviewService, answer: Answer, *, opted_in: bool) -> None:
+    def __init__(self, service: ReviewService, handler: Handler, *, namespace_opted_in: bool) -> None:
         self._service = service
-        self._answer = answer
-        self._opted_in = opted_in
+        self._handler = handler
+        self._namespace_opted_in = namespace_opted_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -190,15 +195,15 @@ class ReviewEndpoint:
         try:
             body = await self._read(scope, receive)
             past_deadline = time.monotonic() - started >= _decision_time_limit(scope["query_string"])
-            reply = self._answer(body, opted_in=self._opted_in, past_deadline=past_deadline)
+            response = self._handler(body, namespace_opted_in=self._namespace_opted_in, past_deadline=past_deadline)
         except ReviewError as error:
-            reply = _error_reply(error)
+            response = _error_response(error)
         except ClientDisconnected:
             return
         finally:
             service.in_flight -= 1
-        await respond(send, reply.status, reply.body, JSON, *reply.headers)
-        service.record(reply, time.monotonic() - started)
+        await respond(send, response.status, response.body, JSON, *response.headers)
+        service.record(response, time.monotonic() - started)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """Return the request's body; raise :class:`ReviewError` if it, or all bodies together, are too large.
@@ -208,7 +213,8 @@ class ReviewEndpoint:
         """
         service = self._service
         headers = dict(scope["headers"])
-        error = service.check_size(_check_head(scope["method"], headers))
+        _check_head(scope["method"], headers)
+        error = service.check_size(_content_length(headers))
         if error is not None and headers.get(b"expect", b"").lower() == b"100-continue":
             raise error  # the client waits for permission before it sends the body
         # one growing block: a list of chunks would fragment the heap
@@ -242,30 +248,34 @@ class ClientDisconnected(Exception):  # noqa: N818 — not an error
     """The client closed the connection before its request was complete."""
 
 
-def _check_head(method: str, headers: dict[bytes, bytes]) -> int:
-    """Return the Content-Length, 0 without one; raise :class:`ReviewError` for a head that no API server sends."""
+def _check_head(method: str, headers: dict[bytes, bytes]) -> None:
+    """Raise :class:`ReviewError` for a head that no API server sends."""
     if method != "POST":
-        raise ReviewError("admission reviews are sent by POST", METHOD_NOT_ALLOWED)
+        raise ReviewError("admission reviews are sent by POST", 405)
     media_type = headers.get(b"content-type", b"")
     if media_type != JSON[1] and media_type.partition(b";")[0].strip().lower() != JSON[1]:
         raise ReviewError("admission reviews are application/json; set the Content-Type", 415)
     if headers.get(b"content-encoding", b"") not in {b"", b"identity"}:
         raise ReviewError("admission reviews are not compressed; leave Content-Encoding out", 415)
+
+
+def _content_length(headers: dict[bytes, bytes]) -> int:
+    """Return the Content-Length, 0 without one; raise :class:`ReviewError` if it is too long to be parsed."""
     length = headers.get(b"content-length", b"0")
     if len(length) > LENGTH_DIGITS:
         raise ReviewError("the Content-Length has too many digits")
     return int(length)
 
 
-def _reply(verdict: Verdict) -> HttpReply:
+def _review_response(verdict: Verdict) -> HttpResponse:
     response = verdict.response()
-    return HttpReply(200, encode_review(verdict.request, response), verdict, len(response.patch or b""))
+    return HttpResponse(200, encode_review(verdict.request, response), verdict, len(response.patch or b""))
 
 
-def _error_reply(error: ReviewError) -> HttpReply:
-    headers = ((b"allow", b"POST"),) if error.status == METHOD_NOT_ALLOWED else ()
+def _error_response(error: ReviewError) -> HttpResponse:
+    headers = ((b"allow", b"POST"),) if error.status == HTTPStatus.METHOD_NOT_ALLOWED else ()
     detail = str(error)
-    return HttpReply(error.status, msgspec.json.encode({"detail": detail}), None, error=detail, headers=headers)
+    return HttpResponse(error.status, error_body(detail), None, error=detail, headers=headers)
 
 
 # an API server's queries are few and repeat

@@ -19,7 +19,7 @@ from uvicorn import Config
 
 from certs.files import Content, ReadFailure
 from certs.logs import Log, traceback_fields
-from certs.shared_folder import SharedFolder
+from certs.shared_directory import SharedDirectory
 from certs.verify import UnusablePairError
 from webhook import configuration
 from webhook.errors import ConfigurationError, PillionError, Problem, StartError
@@ -36,7 +36,7 @@ from webhook.service.settings import Address, Settings
 from webhook.service.state import LiveState
 from webhook.service.tls.context import ServingContext
 from webhook.service.tls.local_certificates import LOCAL_HOST_NAMES, LocalCertificates
-from webhook.service.tls.sources import CertificateFiles, CertificateSource, SharedFolderSource
+from webhook.service.tls.sources import CertificateFiles, CertificateSource, SharedDirectorySource
 
 __all__ = ["Server", "build", "run"]
 
@@ -129,9 +129,9 @@ def _build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     except UnusablePairError as error:
         files = " and the key ".join(map(str, dict.fromkeys(source.files)))
         raise StartError(f"can't serve with the certificate {files}: {error}") from None
-    state.certificate_readiness_error = source.readiness_error
+    state.check_certificate = source.readiness_error
     metrics.observe_readiness(state.is_ready)
-    if isinstance(source, SharedFolderSource):
+    if isinstance(source, SharedDirectorySource):
         metrics.observe_keeper(lambda: source.status)
     tasks.append(certificates)
     tasks.append(ReadinessLogger(state, log))  # the last, which sees what the others have changed
@@ -230,7 +230,9 @@ def _socket(address: Address) -> socket.socket:
     except OSError as error:
         # create_server appends the address to the system's message; a resolver's error numbers are negative
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise StartError(f"can't listen on {address}: {reason}; --listen and --health-listen choose others") from None
+        raise StartError(
+            f"can't listen on {address}: {reason}; choose another with --listen or --health-listen"
+        ) from None
 
 
 def _builtin_configuration(settings: Settings) -> Configuration:
@@ -245,12 +247,14 @@ def _parse_configuration(settings: Settings, content: Content, source: str) -> C
 
 
 def _certificate_source(settings: Settings) -> CertificateSource:
-    if settings.shared_folder is not None:
-        return SharedFolderSource(SharedFolder(settings.shared_folder))
+    if settings.shared_directory is not None:
+        return SharedDirectorySource(SharedDirectory(settings.shared_directory))
     if settings.tls_cert is not None and settings.tls_key is not None:
         return CertificateFiles(settings.tls_cert, settings.tls_key)
-    if settings.state_folder is None:
-        raise StartError("there is no certificate; set --tls-cert and --tls-key, --shared-folder or --state-folder")
+    if settings.state_directory is None:
+        raise StartError(
+            "there is no certificate; set --tls-cert and --tls-key, --shared-directory or --state-directory"
+        )
     hosts = (settings.listen.host,) if settings.listen.host else ()
     names = dict.fromkeys((*LOCAL_HOST_NAMES, *hosts, *(settings.tls_names or ())))
-    return LocalCertificates(settings.state_folder, tuple(names))
+    return LocalCertificates(settings.state_directory, tuple(names))

@@ -101,10 +101,10 @@ def _size(text: str) -> int:
     return int(match[1]) * {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2]]
 
 
-def _some_time(text: str) -> float:
+def _positive_duration(text: str) -> float:
     seconds = duration.seconds(text)
     if not seconds:
-        raise ValueError('must be more than 0; write a number and a unit, as "15s", "1m30s" or "250ms"')
+        raise ValueError('must be more than 0; write a number and a unit, such as "15s", "1m30s" or "250ms"')
     return seconds
 
 
@@ -146,11 +146,11 @@ class Settings:
         "", Path, "FILE", "the server's certificate and its chain, PEM; default: one signed by a local CA"
     )
     tls_key: Path | None = _setting("", Path, "FILE", "the certificate's private key, PEM")
-    shared_folder: Path | None = _setting(
+    shared_directory: Path | None = _setting(
         "",
         Path,
-        "FOLDER",
-        "the folder in which python -m pillion.certs.keeper writes certificate and key; the server is not ready before",
+        "DIRECTORY",
+        "the directory in which python -m pillion.certs.keeper writes certificate and key; the server waits for them",
     )
     tls_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "names that the certificate must be valid for, such as pillion.pillion-system.svc"
@@ -161,8 +161,8 @@ class Settings:
     client_names: tuple[str, ...] | None = _setting(
         "", _names, "NAMES", "accept only clients whose certificate has one of these common or alternative names"
     )
-    state_folder: Path | None = _setting(
-        "", Path, "FOLDER", "the folder of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
+    state_directory: Path | None = _setting(
+        "", Path, "DIRECTORY", "the directory of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
     )
 
     log_format: LogFormat = _setting("text", _one_of(LogFormat), "FORMAT", "text or json")
@@ -170,13 +170,14 @@ class Settings:
         "info",
         _one_of(LogLevel),
         "LEVEL",
-        "info, warning or error: log nothing less severe; a review is info without a warning, otherwise warning",
+        "the least severe level that is logged: info, warning or error; a review is a warning if it has warnings, "
+        "otherwise info",
     )
     termination_log: Path | None = _setting(
-        "", Path, "FILE", "a file for the reason why the server could not start, which Kubernetes shows"
+        "", Path, "FILE", "the file to which the reason is written if the server can't start; Kubernetes shows it"
     )
     reload_interval: float = _setting(
-        "1s", _some_time, "DURATION", "how often configuration and certificate files are checked for changes"
+        "1s", _positive_duration, "DURATION", "how often configuration and certificate files are checked for changes"
     )
     drain_timeout: float = _setting(
         "15s", duration.seconds, "DURATION", "how long to go on serving after SIGTERM, at most"
@@ -187,17 +188,17 @@ class Settings:
 
     keep_alive: float = _setting(
         "120s",
-        _some_time,
+        _positive_duration,
         "DURATION",
         "how long an idle connection is kept; API servers keep one for 90s",
     )
-    handshake_timeout: float = _setting("5s", _some_time, "DURATION", "the time limit for a TLS handshake")
-    header_timeout: float = _setting("5s", _some_time, "DURATION", "the time limit for a request's headers")
-    body_timeout: float = _setting("10s", _some_time, "DURATION", "the time limit for a request's body")
-    # 7 MiB: the API server accepts requests of up to 3 MiB, and a review of an update would have the object twice
+    handshake_timeout: float = _setting("5s", _positive_duration, "DURATION", "the time limit for a TLS handshake")
+    header_timeout: float = _setting("5s", _positive_duration, "DURATION", "the time limit for a request's headers")
+    body_timeout: float = _setting("10s", _positive_duration, "DURATION", "the time limit for a request's body")
+    # 7 MiB: the API server accepts requests of up to 3 MiB, and the review of an update has the object twice
     max_body_size: int = _setting("7MiB", _size, "SIZE", "the largest request body")
     max_buffered_bodies_size: int = _setting("64MiB", _size, "SIZE", "the total size of request bodies being received")
-    max_header_size: int = _setting("32KiB", _size, "SIZE", "the total size of a request's line and headers")
+    max_header_size: int = _setting("32KiB", _size, "SIZE", "the total size of the request line and headers")
     max_header_count: int = _setting("64", _count, "COUNT", "the largest number of headers of a request")
     max_connections: int = _setting(
         "512", _count, "COUNT", "the largest number of open connections, handshakes included"
@@ -223,7 +224,7 @@ class Settings:
         problems += _contradictions(values)
         if problems:
             raise SettingsError("\n".join(problems))
-        values.setdefault("state_folder", _default_state_folder(environment))
+        values.setdefault("state_directory", _default_state_directory(environment))
         return cls(**values)
 
     @staticmethod
@@ -251,13 +252,13 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         for one, other in needs
         if one in values and other not in values
     ]
-    if {"tls_cert", "shared_folder"} <= values.keys():
-        sentences.append(f"{rows['tls_cert'].option} and {rows['shared_folder'].option} are mutually exclusive")
+    if {"tls_cert", "shared_directory"} <= values.keys():
+        sentences.append(f"{rows['tls_cert'].option} and {rows['shared_directory'].option} are mutually exclusive")
     return sentences
 
 
-def _default_state_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder for state, by the XDG base directory specification."""
+def _default_state_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory for state, by the XDG base directory specification."""
     home = environment.get("XDG_STATE_HOME", "")
     # the specification says that a relative path must be ignored
     base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or Path.home()) / ".local/state"

@@ -13,15 +13,15 @@ __all__ = ["LiveState"]
 class LiveState:
     """What requests read, and reloads and signals change while the server runs."""
 
+    #: What is injected; None until there is a valid configuration.
     configuration: Configuration | None = None
-    """What is injected; None until there is a valid configuration."""
+    #: Why there is none.
     configuration_error: str = "no configuration yet"
-    """Why there is none."""
+    #: When the serving certificate's chain expires; None if there is no certificate yet.
     certificate_not_after: datetime | None = None
-    """When the serving certificate's chain expires; None if there is no certificate yet."""
+    #: Returns why the certificate must not be served at a time; an empty string if it may be.
+    check_certificate: Callable[[datetime], str] = lambda _: ""
     draining: bool = False
-    certificate_readiness_error: Callable[[datetime], str] = lambda _: ""
-    """A function that returns why the certificate must not be served at a time; an empty string if it may be."""
 
     def is_ready(self) -> bool:
         """Return whether the server is ready now."""
@@ -37,4 +37,4 @@ class LiveState:
             return "no certificate yet: the certificate keeper has not written one"
         if now > self.certificate_not_after:
             return f"the certificate expired at {self.certificate_not_after:%FT%TZ}"
-        return self.certificate_readiness_error(now)
+        return self.check_certificate(now)

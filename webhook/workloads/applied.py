@@ -13,7 +13,7 @@ from webhook.injection.review import ObjectRequest
 from webhook.json_values import as_list, as_mapping, at
 from webhook.untrusted_text import visible
 from webhook.workloads.misplaced import keys_of
-from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, group_of
+from webhook.workloads.objects import ManifestReason, Object, Remark, RemarkSeverity, group_of
 from webhook.workloads.reports import examine_object
 from webhook.workloads.templates import templates
 
@@ -54,34 +54,34 @@ class Lint(NamedTuple):
     """The exception behind a failure."""
 
 
-def lint(request: ObjectRequest, configuration: Configuration, *, opted_in: bool) -> Lint:
+def lint(request: ObjectRequest, configuration: Configuration, *, namespace_opted_in: bool) -> Lint:
     """Return what to tell the author of an object that is created or updated. Never raises.
 
-    ``opted_in`` says that the object's namespace opts in.
+    ``namespace_opted_in`` says that the object's namespace opts in.
     """
     try:
-        return _lint(request, configuration, opted_in=opted_in)
+        return _lint(request, configuration, namespace_opted_in=namespace_opted_in)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return Lint(LintResult.SKIPPED)
     except Exception as error:  # noqa: BLE001 — a bug of ours must not show at what somebody applies
         return Lint(LintResult.FAILED, error=error)
 
 
-def _lint(request: ObjectRequest, configuration: Configuration, *, opted_in: bool) -> Lint:
+def _lint(request: ObjectRequest, configuration: Configuration, *, namespace_opted_in: bool) -> Lint:
     item = _examinable(request, request.object)
     if item is None or _has_controller(item):
         return Lint(LintResult.SKIPPED)
     old = _examinable(request, request.oldObject) if request.operation == "UPDATE" else None
     if old is not None and _ours(old, configuration.prefix) == _ours(item, configuration.prefix):
         return Lint(LintResult.SKIPPED)
-    report = examine_object(item, configuration, {}, opted_in=opted_in)
+    report = examine_object(item, configuration, {}, namespace_opted_in=namespace_opted_in)
     error = next((review.verdict.error for review in report.reviews if review.verdict.error is not None), None)
     if error is not None:
         return Lint(LintResult.FAILED, item.title, error=error)
     remarks = [
         remark
         for remark in report.remarks_for(strict=False)
-        if remark.severity is not Severity.NOTE and remark.reason not in _OF_FILES
+        if remark.severity is not RemarkSeverity.NOTE and remark.reason not in _OF_FILES
     ]
     if not remarks:
         return Lint(LintResult.CLEAN, item.title)
@@ -128,6 +128,6 @@ def _ours(item: Object, prefix: str) -> tuple[Any, ...]:
 
 
 def _line(item: Object, remark: Remark) -> str:
-    text = f"its pods are refused: {remark.text}" if remark.severity is Severity.ERROR else remark.text
+    text = f"its pods are refused: {remark.text}" if remark.severity is RemarkSeverity.ERROR else remark.text
     # kubectl prints a warning before the name of its object, and the same text only once
     return f"{clean_untrusted(item.title, TITLE_LENGTH)}: {visible(text)}"

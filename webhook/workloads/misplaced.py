@@ -15,7 +15,7 @@ from webhook.injection.reasons import clean_untrusted, quote_untrusted
 from webhook.injection.verdict import WARNING_LEAD
 from webhook.json_values import Path, as_list, as_mapping, at
 from webhook.workloads.decoding import in_words
-from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, dotted, group_of, mappings
+from webhook.workloads.objects import ManifestReason, Object, Remark, RemarkSeverity, dotted, group_of, mappings
 from webhook.workloads.templates import not_edited, templates
 
 __all__ = ["keys_of", "malformed", "misplaced", "misspelt", "wrong_type"]
@@ -85,13 +85,13 @@ def misspelt(item: Object, places: Sequence[Path], prefix: str) -> Iterator[Rema
                 continue
             text = f"{key}: Pillion's annotations begin with {prefix}; write {prefix}{match['name'].lower()}"
             position, reason = item.position((*holder, key)), ManifestReason.UNKNOWN_PREFIX
-            yield Remark(position, Severity.WARNING, reason, text, unmet=place in places)
+            yield Remark(position, RemarkSeverity.WARNING, reason, text, unmet=place in places)
         nested = (*holder, prefix.removesuffix("/"))
         for name in islice(as_mapping(at(item.manifest, nested)), 1):
             right = f"{prefix}{clean_untrusted(str(name))}"
             text = f"{dotted(nested)} is a mapping, which the API server refuses; write {right}"
             yield Remark(
-                item.position(nested), Severity.WARNING, ManifestReason.WRONG_TYPE, text, unmet=place in places
+                item.position(nested), RemarkSeverity.WARNING, ManifestReason.WRONG_TYPE, text, unmet=place in places
             )
 
 
@@ -117,7 +117,7 @@ def _mentions(value: Any, prefix: str) -> bool:
 def wrong_type(item: Object, path: Path) -> Remark:
     """Return a remark on what stands for an object's own metadata, annotations or labels and is no mapping."""
     text = f"{dotted(path)} is {in_words(at(item.manifest, path))}, which the API server refuses; write a mapping"
-    return Remark(item.position(path), Severity.WARNING, ManifestReason.WRONG_TYPE, text, unmet=True)
+    return Remark(item.position(path), RemarkSeverity.WARNING, ManifestReason.WRONG_TYPE, text, unmet=True)
 
 
 def misplaced(item: Object, places: Sequence[Path], keys: Sequence[Path], prefix: str) -> list[Remark]:
@@ -149,13 +149,13 @@ def _remarks(item: Object, found: Sequence[Path], keys: Sequence[Path], prefix: 
             if template not in unedited and at(item.manifest, (*path[:-1], f"{prefix}inject")) != "false":
                 text = f"{dotted(template)} is a pod template at a place that Pillion does not edit"
                 text = f"{WARNING_LEAD}{text}; its pods go through the webhook"
-                yield Remark(item.position(path), Severity.WARNING, ManifestReason.NOT_EDITED, text, unmet=True)
+                yield Remark(item.position(path), RemarkSeverity.WARNING, ManifestReason.NOT_EDITED, text, unmet=True)
             unedited.add(template)
             continue
         wrong = _wrong(item, places, path, prefix)
         if wrong is None:
             continue
-        severity = Severity.WARNING if wrong.certain else Severity.NOTE
+        severity = RemarkSeverity.WARNING if wrong.certain else RemarkSeverity.NOTE
         unmet = wrong.certain and not _stands_rightly(item, places, path)
         yield Remark(item.position(path), severity, ManifestReason.MISPLACED_KEY, wrong.text, unmet)
 

@@ -14,7 +14,7 @@ __all__ = [
     "ManifestReason",
     "Object",
     "Remark",
-    "Severity",
+    "RemarkSeverity",
     "dotted",
     "group_of",
     "mappings",
@@ -30,7 +30,7 @@ _OLD_GROUPS = {"extensions": "apps"}
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+")
 
 
-class Severity(StrEnum):
+class RemarkSeverity(StrEnum):
     """How much a remark asks of its reader."""
 
     NOTE = "note"
@@ -109,7 +109,7 @@ class Remark(NamedTuple):
     """
 
     position: Position
-    severity: Severity
+    severity: RemarkSeverity
     reason: Reason | ManifestReason
     text: str
     unmet: bool = False

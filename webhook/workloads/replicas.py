@@ -107,8 +107,8 @@ def shared_between(injected: Sequence[tuple[Workload, Admission]]) -> Iterator[t
             if words is None or _is_of_one_pod(source, per_node=False):
                 continue
             origin = {key: value for key, value in volume.items() if key != "name"}
-            folder = "/".join(components(source.mount.subPath or ""))
-            key = (workload.namespace, repr(origin), folder, source.mount.subPathExpr or "")
+            sub_path = "/".join(components(source.mount.subPath or ""))
+            key = (workload.namespace, repr(origin), sub_path, source.mount.subPathExpr or "")
             others = readers.setdefault(key, [])
             meeting = (other for other, theirs in others if _reads_same_files(source, theirs))
             first = next((other for other in meeting if not _is_same(other, workload)), None)
@@ -169,11 +169,11 @@ def _shared(volume: dict[str, Any], *, per_node: bool) -> str | None:
         return f"claim {quote_untrusted(name, 24)}"
     if claim is not None or is_share(volume):
         return f"volume {quote_untrusted(str(volume['name']), 24)}"
-    folder = volume.get(HOST_PATH)
+    host_path = volume.get(HOST_PATH)
     # the same one for every pod of a node
-    if folder is None or per_node:
+    if host_path is None or per_node:
         return None
-    return f"hostPath {quote_untrusted(str(as_mapping(folder).get('path')), 24)} of a node"
+    return f"hostPath {quote_untrusted(str(as_mapping(host_path).get('path')), 24)} of a node"
 
 
 def _is_of_one_pod(source: LogSource, *, per_node: bool) -> bool:

@@ -10,19 +10,18 @@ from webhook.errors import ManifestError
 from webhook.injection.admission import Admission
 from webhook.injection.annotations import STATUS
 from webhook.injection.profile import Configuration
-from webhook.injection.reasons import Finding, Reason
-from webhook.injection.reasons import Severity as ReasonSeverity
+from webhook.injection.reasons import Finding, Reason, Severity
 from webhook.injection.verdict import WARNING_LEAD, Verdict
 from webhook.json_values import Path, as_mapping, at
 from webhook.workloads.decoding import Mistake, decoded
 from webhook.workloads.misplaced import keys_of, malformed, misplaced, misspelt, wrong_type
-from webhook.workloads.objects import ManifestReason, Object, Remark, Severity, dotted, mappings, objects
+from webhook.workloads.objects import ManifestReason, Object, Remark, RemarkSeverity, dotted, mappings, objects
 from webhook.workloads.replicas import Target, autoscaled, shared_between, shared_volumes
 from webhook.workloads.templates import not_edited
 from webhook.workloads.versions import WrongVersion, wrong_version
 from webhook.workloads.workload import Removed, Workload, workloads_in
 
-__all__ = ["Report", "Review", "examine", "examine_object", "opted_in", "review"]
+__all__ = ["Report", "Review", "examine", "examine_object", "opted_in_namespaces", "review"]
 
 #: So many mistakes of one pod are named.
 MAX_MISTAKES = 8
@@ -78,7 +77,7 @@ class Report(NamedTuple):
 
 
 def _graded(remark: Remark, *, error: bool) -> Remark:
-    return remark._replace(severity=Severity.ERROR) if error else remark
+    return remark._replace(severity=RemarkSeverity.ERROR) if error else remark
 
 
 def examine(
@@ -97,15 +96,15 @@ def examine(
             problems.append(str(error))
     if problems:
         raise ManifestError("\n".join(problems))
-    namespaces, scaled = opted_in(found, configuration.prefix), autoscaled(found)
+    namespaces, scaled = opted_in_namespaces(found, configuration.prefix), autoscaled(found)
     reports = [
-        examine_object(item, configuration, scaled, opted_in=namespace_opt_in or item.namespace in namespaces)
+        examine_object(item, configuration, scaled, namespace_opted_in=namespace_opt_in or item.namespace in namespaces)
         for item in found
     ]
     injected = [review for report in reports for review in report.reviews if review.verdict.injected]
     for number, path, text in shared_between([(each.workload, each.admission) for each in injected]):
         position = injected[number].workload.template_position(path)
-        injected[number].remarks.append(Remark(position, Severity.WARNING, ManifestReason.SHARED_VOLUME, text))
+        injected[number].remarks.append(Remark(position, RemarkSeverity.WARNING, ManifestReason.SHARED_VOLUME, text))
     concerned = [report for report in reports if report.reviews or report.remarks]
     _warn_of_duplicates(concerned, configuration.prefix)
     return concerned
@@ -120,7 +119,7 @@ def _warn_of_duplicates(reports: Sequence[Report], prefix: str) -> None:
             told.add(id(document))
             found = document.warnings
             report.remarks.extend(
-                Remark(position, Severity.WARNING, ManifestReason.DUPLICATE_KEY, message)
+                Remark(position, RemarkSeverity.WARNING, ManifestReason.DUPLICATE_KEY, message)
                 for position, message in found[:MAX_MISTAKES]
             )
             if len(found) > MAX_MISTAKES:
@@ -128,7 +127,7 @@ def _warn_of_duplicates(reports: Sequence[Report], prefix: str) -> None:
                 report.remarks.append(report.remarks[-1]._replace(text=more))
 
 
-def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
+def opted_in_namespaces(items: Iterable[Object], prefix: str) -> frozenset[str]:
     """Return the names of the namespaces among objects that are labelled ``<prefix>inject: "true"``."""
     return frozenset(
         item.name
@@ -139,11 +138,11 @@ def opted_in(items: Iterable[Object], prefix: str) -> frozenset[str]:
 
 
 def examine_object(
-    item: Object, configuration: Configuration, scaled: Mapping[Target, str], *, opted_in: bool
+    item: Object, configuration: Configuration, scaled: Mapping[Target, str], *, namespace_opted_in: bool
 ) -> Report:
     """Return what is found in one object.
 
-    ``scaled`` says how many pods autoscalers make; ``opted_in`` that the object's namespace opts in.
+    ``scaled`` says how many pods autoscalers make; ``namespace_opted_in`` that the object's namespace opts in.
     """
     prefix = configuration.prefix
     keys = keys_of(item.manifest, prefix)
@@ -153,43 +152,49 @@ def examine_object(
     wrong = wrong_version(item)
     if wrong is not None:
         has_keys = bool(keys or malformed(item.manifest, [()], prefix))
-        remarks += _wrong_version(item, wrong, has_keys=has_keys, opted_in=opted_in)
+        remarks += _wrong_version(item, wrong, has_keys=has_keys, namespace_opted_in=namespace_opted_in)
         if wrong.unknown:
             return Report(item, [], remarks)
     remarks += misplaced(item, [workload.template_path for workload in found], keys, prefix) if keys else []
     remarks += misspelt(item, [workload.template_path for workload in found], prefix)
-    remarks += _narrowed(item, keys, prefix, opted_in=opted_in)
+    remarks += _narrowed(item, keys, prefix, namespace_opted_in=namespace_opted_in)
     paths = [workload.template_path for workload in found]
     # what is wrong in a pod is found when it is read
     remarks += [wrong_type(item, path) for path in malformed(item.manifest, [()], prefix) if () not in paths]
-    concerned = bool(keys) or opted_in or bool(malformed(item.manifest, paths, prefix))
-    reviews = [review(workload, configuration, namespace_opted_in=opted_in, concerned=concerned) for workload in found]
+    concerned = bool(keys) or namespace_opted_in or bool(malformed(item.manifest, paths, prefix))
+    reviews = [
+        review(workload, configuration, namespace_opted_in=namespace_opted_in, concerned=concerned)
+        for workload in found
+    ]
     return Report(item, reviews, remarks)
 
 
-def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, opted_in: bool) -> Iterator[Remark]:
+def _wrong_version(item: Object, wrong: WrongVersion, *, has_keys: bool, namespace_opted_in: bool) -> Iterator[Remark]:
     """Yield a remark on an object that the API server refuses, or that only an old one takes."""
     # without both it may be anything: a chart's values have a kind, too
     is_object = item.group is not None and bool(item.kind)
-    concerned = has_keys or (opted_in and is_object)
+    concerned = has_keys or (namespace_opted_in and is_object)
     if concerned or (is_object and wrong.unknown):
         head = WARNING_LEAD if wrong.unknown else ""
-        severity = Severity.WARNING if concerned else Severity.NOTE
+        severity = RemarkSeverity.WARNING if concerned else RemarkSeverity.NOTE
         position, reason = item.position((wrong.key,)), ManifestReason.WRONG_VERSION
         yield Remark(position, severity, reason, f"{head}{wrong.text}", unmet=concerned and wrong.unknown)
 
 
-def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, opted_in: bool) -> Iterator[Remark]:
+def _narrowed(item: Object, keys: Sequence[Path], prefix: str, *, namespace_opted_in: bool) -> Iterator[Remark]:
     """Yield a remark on an object that can't be edited, though its pods are injected."""
     template = not_edited(item.group, item.kind)
     if template is None:
         return
     holder = (*template, "metadata", "annotations")
     asking = [path for path in keys if path[:-1] == holder]
-    if not (asking or opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
+    if not (asking or namespace_opted_in) or as_mapping(at(item.manifest, holder)).get(f"{prefix}inject") == "false":
         return
     text = f"{WARNING_LEAD}Knative takes no init containers in a {item.kind}; its pods go through the webhook"
-    position, severity = item.position(asking[0] if asking else ()), Severity.WARNING if asking else Severity.NOTE
+    position, severity = (
+        item.position(asking[0] if asking else ()),
+        RemarkSeverity.WARNING if asking else RemarkSeverity.NOTE,
+    )
     yield Remark(position, severity, ManifestReason.NOT_EDITED, text, unmet=bool(asking))
 
 
@@ -279,7 +284,7 @@ def _mistaken(workload: Workload, admission: Admission, mistakes: Sequence[Mista
     for finding, mistake in zip(verdict.findings, mistakes, strict=False):
         head = "" if remarks else WARNING_LEAD
         position = workload.template_position(mistake.path)
-        remarks.append(Remark(position, Severity.WARNING, finding.reason, f"{head}{finding.message}", unmet=True))
+        remarks.append(Remark(position, RemarkSeverity.WARNING, finding.reason, f"{head}{finding.message}", unmet=True))
     if len(mistakes) > MAX_MISTAKES:
         more = f"and {len(mistakes) - MAX_MISTAKES} more that the API server refuses"
         remarks.append(remarks[-1]._replace(text=more))
@@ -301,15 +306,15 @@ def _review(workload: Workload, admission: Admission, *, asks: bool, concerned: 
         position = workload.position_of(finding, prefix) if finding else workload.template_position()
         reason = finding.reason if finding else verdict.reason
         missed = unmet if not verdict.injected else reason in _NOT_A_KEY
-        remarks.append(Remark(position, Severity.WARNING, reason, text, unmet=missed))
+        remarks.append(Remark(position, RemarkSeverity.WARNING, reason, text, unmet=missed))
     if unmet and concerned and not remarks:
         position = workload.position_of(verdict.findings[0], prefix)
         text = f"{WARNING_LEAD}{verdict.findings[0].text(prefix)}"
-        remarks.append(Remark(position, Severity.WARNING, verdict.findings[0].reason, text, unmet=True))
+        remarks.append(Remark(position, RemarkSeverity.WARNING, verdict.findings[0].reason, text, unmet=True))
     if verdict.injected:
         for path, text in shared_volumes(workload, workload.template_path, workload.claims, admission, workload.scaled):
             position = workload.template_position(path)
-            remarks.append(Remark(position, Severity.WARNING, ManifestReason.SHARED_VOLUME, text))
+            remarks.append(Remark(position, RemarkSeverity.WARNING, ManifestReason.SHARED_VOLUME, text))
     return Review(workload, admission, remarks, denied=not verdict.allowed)
 
 
@@ -326,4 +331,4 @@ def _is_unmet(verdict: Verdict, *, asks: bool) -> bool:
     """
     if verdict.injected or verdict.reason in (Reason.OPTED_OUT, Reason.ALREADY_INJECTED):
         return False
-    return asks or verdict.reason.severity in (ReasonSeverity.WARNING, ReasonSeverity.INVALID)
+    return asks or verdict.reason.severity in (Severity.WARNING, Severity.INVALID)

@@ -10,11 +10,11 @@ import jsonpatch
 import msgspec
 
 from webhook.documents import Document, Position, written_at
-from webhook.injection.former_values import note_former_values
+from webhook.injection.former_values import record_former_values
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Finding
 from webhook.injection.removal import Kept, remove
-from webhook.injection.review import Request, creation
+from webhook.injection.review import Request, creation_request
 from webhook.injection.status import parse_status
 from webhook.injection.verdict import Verdict
 from webhook.json_values import Path, as_list, as_mapping, at, json_pointer
@@ -87,7 +87,7 @@ class Workload(Object):
     def request(self, pod: dict[str, Any], *, namespace_opted_in: bool) -> Request:
         """Return the review request that the API server would send of the pod."""
         name = self.metadata.get("name") if not self.template_path else None
-        return creation(
+        return creation_request(
             msgspec.Raw(json.dumps(pod, ensure_ascii=False).encode()),
             namespace_opted_in=namespace_opted_in,
             uid=f"{self.namespace}/{self.title}",
@@ -109,7 +109,7 @@ class Workload(Object):
         if self.claims and added and not isinstance(volumes, list):
             missing.append({"op": "add", "path": "/spec/volumes", "value": []})
         prefix = verdict.configuration.prefix
-        return self._mapped(note_former_values(self.template, [*missing, *operations], prefix, self._null_spelling))
+        return self._mapped(record_former_values(self.template, [*missing, *operations], prefix, self._null_spelling))
 
     def _null_spelling(self, path: Path) -> str:
         """Return how YAML has a null of the template written, or had it before the injection that was taken out."""

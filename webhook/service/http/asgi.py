@@ -3,7 +3,7 @@
 import msgspec
 from starlette.types import Send
 
-__all__ = ["JSON", "TEXT", "Header", "refuse", "respond"]
+__all__ = ["JSON", "TEXT", "Header", "error_body", "refuse", "respond"]
 
 Header = tuple[bytes, bytes]
 
@@ -19,5 +19,10 @@ async def respond(send: Send, status: int, body: bytes, *headers: Header) -> Non
 
 
 async def refuse(send: Send, status: int, detail: str, *headers: Header) -> None:
-    """Send an error as JSON, in the form of FastAPI's own errors."""
-    await respond(send, status, msgspec.json.encode({"detail": detail}), JSON, *headers)
+    """Send an error."""
+    await respond(send, status, error_body(detail), JSON, *headers)
+
+
+def error_body(detail: str) -> bytes:
+    """Return an error as JSON, in the form of FastAPI's own errors."""
+    return msgspec.json.encode({"detail": detail})

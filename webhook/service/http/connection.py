@@ -4,7 +4,6 @@ docs/server-internals.md lists what is used of uvicorn, and the tests that detec
 """
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import uvicorn.server
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from webhook.service.http.asgi import error_body
 from webhook.service.metrics import Limit, Metrics
 from webhook.service.settings import Settings
 
@@ -52,11 +52,11 @@ class ConnectionOwner(Protocol):
 class CloseReason(NamedTuple):
     """Why a connection is closed, and the response that is sent before."""
 
+    #: None: no response is sent.
     status: int | None
-    """None: no response is sent."""
     detail: str
+    #: The limit that was exceeded, if any.
     limit: Limit | None
-    """The limit that was exceeded, if any."""
 
 
 HEAD_TOO_LARGE = CloseReason(431, "the request's head is too large", Limit.HEADER_SIZE)
@@ -123,12 +123,14 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: uvicorn.server.ServerState, owner: ConnectionOwner) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
-        #: When it was accepted, on the monotonic clock, and whether it has had a response since.
+        #: When it was accepted, on the monotonic clock; whether it has had a response.
         self.accepted, self.served = time.monotonic(), False
         self._owner = owner
         self._close_reason: CloseReason | None = None
-        #: When the connection is closed unless something happens before, on the monotonic clock, and why: ``IDLE`` if
-        #: it had a request, and none is being received or answered.
+        #: When the last response was complete, on the monotonic clock; None before the first request, and while one is
+        #: being received or answered.
+        self.idle_since: float | None = None
+        #: When the connection will be closed, on the monotonic clock, and why.
         self._deadline, self._deadline_reason = math.inf, IDLE
         #: Whether a request is being received.
         self._receiving = False
@@ -137,16 +139,8 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = self._header_count = 0
         #: Bytes of the request after the chunk in which it begins; ``_account_head`` counts the head in that chunk.
         self._bytes_after_first_chunk = 0
-        #: Bytes since the parser's last callback: the begin of a header or trailer, which the parser buffers.
+        #: Bytes since the parser's last callback: the beginning of a header or trailer, which the parser buffers.
         self._held_bytes = 0
-
-    @property
-    def idle_since(self) -> float | None:
-        """Return when the last response was complete.
-
-        None before the first request, and while one is being received or answered.
-        """
-        return self._deadline - self._owner.settings.keep_alive if self._deadline_reason is IDLE else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Set the deadline for the first request's head; close connections of clients that are not allowed."""
@@ -270,7 +264,9 @@ class Connection(HttpToolsProtocol):
             self._owner.response_buffered(self, size)
 
     def _set_deadline(self, seconds: float, reason: CloseReason) -> None:
-        self._deadline, self._deadline_reason = time.monotonic() + seconds, reason
+        now = time.monotonic()
+        self._deadline, self._deadline_reason = now + seconds, reason
+        self.idle_since = now if reason is IDLE else None
 
     def _abort_parsing(self, reason: CloseReason) -> None:
         """Stop the parser; uvicorn then calls :meth:`send_400_response`."""
@@ -309,7 +305,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _response(status: int, detail: str) -> bytes:
-    body = json.dumps({"detail": detail}).encode()
+    body = error_body(detail)
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
 

@@ -17,7 +17,7 @@ from webhook.service.settings import Settings
 
 __all__ = ["Listener"]
 
-#: How long closing waits for handshakes, then for responses, and a TLS connection for its peer's close, in seconds.
+#: Seconds that closing waits for handshakes, and again for responses; also the time limit for a TLS peer's close.
 CLOSE_TIMEOUT = 2.0
 
 #: Bytes of large responses that open connections may hold together; API servers cause none or a few.
@@ -40,8 +40,8 @@ class Handshake(NamedTuple):
 class Listener:
     """Serves an application on a socket, over TLS if there is a context.
 
-    It does not use ``loop.create_server``, so that connections are counted from the begin of their handshake, and that
-    connections in the kernel's accept queue are answered before the socket is closed.
+    It does not use ``loop.create_server``, so that connections are counted from the beginning of their handshake, and
+    that connections in the kernel's accept queue are answered before the socket is closed.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import pem
 from certs.files import Content, ReadFailure
-from certs.verify import Fault, FaultKind, SourceNames, UnusablePairError, VerifiedLeaf, verify
+from certs.verify import SourceNames, UnusablePairError, VerifiedLeaf, verify
 
 __all__ = ["CertificatePaths", "ServingCertificate", "ServingContext", "load_serving_certificate"]
 
@@ -81,16 +81,16 @@ def load_serving_certificate(
     except ssl.SSLError as error:
         # for example "EE_KEY_TOO_SMALL"; str(error) also has the line of OpenSSL's source
         reason = error.reason.replace("_", " ").lower() if error.reason else str(error)
-        raise _unusable(f"OpenSSL rejects the content of {paths.certificate}: {reason}") from None
+        raise UnusablePairError.unreadable(f"OpenSSL rejects the content of {paths.certificate}: {reason}") from None
     except OSError as error:
-        raise _unusable(f"{paths.certificate} can't be read: {error.strerror}") from None
+        raise UnusablePairError.unreadable(f"{paths.certificate} can't be read: {error.strerror}") from None
     return ServingCertificate(leaf, context)
 
 
 def _content(files: Mapping[Path, Content], path: Path) -> bytes:
     content = files[path]
     if isinstance(content, ReadFailure):
-        raise _unusable(f"{path} can't be read: {content.reason}")
+        raise UnusablePairError.unreadable(f"{path} can't be read: {content.reason}")
     return content
 
 
@@ -99,12 +99,8 @@ def _client_cas(files: Mapping[Path, Content], path: Path) -> bytes:
     try:
         cas = pem.certificates(_content(files, path), str(path))
     except pem.UnreadableError as error:
-        raise _unusable(str(error)) from None
+        raise UnusablePairError.unreadable(str(error)) from None
     return b"".join(ca.public_bytes(Encoding.DER) for ca in cas)
-
-
-def _unusable(message: str) -> UnusablePairError:
-    return UnusablePairError([Fault(FaultKind.UNREADABLE, message)])
 
 
 def _base_context(*, verify_clients: bool) -> ssl.SSLContext:
@@ -147,4 +143,4 @@ def _self_test_handshake(context: ssl.SSLContext, leaf: VerifiedLeaf) -> None:
                 continue
     presented = client.getpeercert(binary_form=True)
     if presented != leaf.certificate.public_bytes(Encoding.DER):
-        raise _unusable("the certificate files changed while they were read")
+        raise UnusablePairError.unreadable("the certificate files changed while they were read")

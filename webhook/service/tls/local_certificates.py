@@ -4,8 +4,8 @@ from datetime import datetime
 from pathlib import Path
 
 from certs import files
-from certs.ca import CA, UnsupportedKeyError, is_due_for_renewal
-from certs.verify import Fault, FaultKind, UnusablePairError, VerifiedLeaf, verify
+from certs.ca import CA, UnsupportedKeyError, renewal_time
+from certs.verify import UnusablePairError, VerifiedLeaf, verify
 
 __all__ = ["LOCAL_HOST_NAMES", "LocalCertificates"]
 
@@ -14,43 +14,43 @@ LOCAL_HOST_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class LocalCertificates:
-    """A folder with a CA and a leaf that it signed, each in one file together with its key.
+    """A directory with a CA and a leaf that it signed, each in one file together with its key.
 
     One file is replaced atomically: nobody can read the certificate of one pair and the key of another.
     """
 
     required = True
 
-    def __init__(self, folder: Path, names: tuple[str, ...] = LOCAL_HOST_NAMES) -> None:
-        self.folder = folder
-        self.ca_file = folder / "ca.pem"
-        """The CA's certificate without its key, which clients must trust."""
-        self.pair_file = folder / "server.pem"
+    def __init__(self, directory: Path, names: tuple[str, ...] = LOCAL_HOST_NAMES) -> None:
+        self.directory = directory
+        #: The CA's certificate without its key, which clients must trust.
+        self.ca_file = directory / "ca.pem"
+        self.pair_file = directory / "server.pem"
         self.files = (self.pair_file, self.pair_file)
         self._names = names
-        self._ca_with_key = folder / "ca-with-key.pem"
+        self._ca_with_key = directory / "ca-with-key.pem"
 
     def readiness_error(self, _now: datetime) -> str:
         """Return an empty string."""
         return ""
 
     def prepare(self, now: datetime, _in_use: VerifiedLeaf | None = None) -> None:
-        """Create the CA and the pair, or replace what is broken, due for renewal, or for other names.
+        """Create the CA and the pair, or replace what is broken, due for renewal, or issued for other names.
 
-        Raises :class:`certs.verify.UnusablePairError` if the folder can't be written, or if it has a CA's key that
+        Raises :class:`certs.verify.UnusablePairError` if the directory can't be written, or if it has a CA's key that
         Pillion did not create, which is not replaced.
         """
         try:
             self._renew_if_needed(now)
         except OSError as error:
-            path = error.filename2 or error.filename or self.folder
-            raise _unusable(f"{path} can't be written: {error.strerror}") from None
+            path = error.filename2 or error.filename or self.directory
+            raise UnusablePairError.unreadable(f"{path} can't be written: {error.strerror}") from None
 
     def _renew_if_needed(self, now: datetime) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self._read_ca()
         renew_leaf = False
-        if ca is None or is_due_for_renewal(ca.certificate, now):
+        if ca is None or now >= renewal_time(ca.certificate):
             ca = CA.create(now)
             files.write_atomically(self._ca_with_key, ca.certificate_pem + ca.key_pem)
             renew_leaf = True
@@ -58,15 +58,16 @@ class LocalCertificates:
         if _read(self.ca_file) != ca.certificate_pem:
             files.write_atomically(self.ca_file, ca.certificate_pem)
         if renew_leaf or not self._has_valid_pair(ca, now):
-            leaf = ca.issue(self._names, now)
-            files.write_atomically(self.pair_file, leaf.certificate_pem + leaf.key_pem)
+            pair = ca.issue(self._names, now)
+            files.write_atomically(self.pair_file, pair.certificate_pem + pair.key_pem)
 
     def _read_ca(self) -> CA | None:
         pem = _read(self._ca_with_key)
         try:
             return CA.load(pem, pem)
         except UnsupportedKeyError as error:
-            raise _unusable(f"{self._ca_with_key}: {error}; or delete the file, and a new CA is created") from None
+            message = f"{self._ca_with_key}: {error}; or delete the file, and a new CA is created"
+            raise UnusablePairError.unreadable(message) from None
         except ValueError:
             return None
 
@@ -76,7 +77,7 @@ class LocalCertificates:
             leaf = verify(pem, pem, now=now, names=self._names, roots_pem=ca.certificate_pem)
         except UnusablePairError:
             return False
-        return not is_due_for_renewal(leaf.certificate, now)
+        return now < renewal_time(leaf.certificate)
 
 
 def _read(path: Path) -> bytes:
@@ -85,9 +86,5 @@ def _read(path: Path) -> bytes:
     if isinstance(content, bytes):
         return content
     if path.exists():
-        raise _unusable(f"{path} can't be read: {content.reason}")
+        raise UnusablePairError.unreadable(f"{path} can't be read: {content.reason}")
     return b""
-
-
-def _unusable(message: str) -> UnusablePairError:
-    return UnusablePairError([Fault(FaultKind.UNREADABLE, message)])

@@ -1,13 +1,13 @@
-"""The sources of the serving certificate that do not create it: given files, and the folder of a keeper."""
+"""The sources of the serving certificate that do not create it: given files, and the directory of a keeper."""
 
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
+from certs.shared_directory import KeeperStatus, SharedDirectory, seconds_since_boot
 from certs.verify import VerifiedLeaf
 
-__all__ = ["CertificateFiles", "CertificateSource", "SharedFolderSource"]
+__all__ = ["CertificateFiles", "CertificateSource", "SharedDirectorySource"]
 
 
 class CertificateSource(Protocol):
@@ -52,23 +52,23 @@ class CertificateFiles:
         return ""
 
 
-class SharedFolderSource:
-    """The folder in which a keeper writes the pair, and until when it may be served."""
+class SharedDirectorySource:
+    """The directory in which a keeper writes the pair, and until when it may be served."""
 
     required = False  # the keeper may write the first pair after the server has started
     ca_file = None
 
-    def __init__(self, folder: SharedFolder) -> None:
-        self._folder = folder
-        self.files = (folder.pair_file, folder.pair_file)
+    def __init__(self, directory: SharedDirectory) -> None:
+        self._directory = directory
+        self.files = (directory.pair_file, directory.pair_file)
+        #: The keeper's newest status.
         self.status = KeeperStatus()
-        """The keeper's newest status."""
+        #: The newest status about the pair in use; a newer one may be about a pair that can't be loaded.
         self._status_of_pair_in_use = KeeperStatus()
-        """The newest status about the pair in use; a newer one may be about a pair that can't be loaded."""
 
     def prepare(self, _now: datetime, in_use: VerifiedLeaf | None) -> None:
         """Read the keeper's status."""
-        self.status = self._folder.read_status()
+        self.status = self._directory.read_status()
         if in_use is not None and in_use.fingerprint == self.status.fingerprint:
             self._status_of_pair_in_use = self.status
 

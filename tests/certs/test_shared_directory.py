@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from certs.ca import CA
-from certs.shared_folder import KeeperStatus, SharedFolder, seconds_since_boot
+from certs.shared_directory import KeeperStatus, SharedDirectory, seconds_since_boot
 from certs.verify import verify
 
 NOW = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_a_pair_is_left_whole_and_for_one_user(tmp_path: Path) -> None:
     """Certificate and key are one file that nobody else reads."""
     ca = CA.create(NOW)
     leaf = ca.issue(("x",), NOW)
-    folder = SharedFolder(tmp_path)
+    folder = SharedDirectory(tmp_path)
     folder.write_pair(b"old", b"")
     folder.write_pair(leaf.certificate_pem, leaf.key_pem)
     pem = folder.pair_file.read_bytes()
@@ -62,8 +62,8 @@ def test_a_notice_is_read_as_it_was_said(tmp_path: Path) -> None:
     said = KeeperStatus(
         "ab", BEGINS, ENDS, 5.0, 7.0, may_rotate=True, steps={"write_secret": 2}, failures={"error_response": 1}
     )
-    SharedFolder(tmp_path).write_status(said)
-    assert SharedFolder(tmp_path).read_status() == said
+    SharedDirectory(tmp_path).write_status(said)
+    assert SharedDirectory(tmp_path).read_status() == said
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", json.dumps({"stranger": 1})])
@@ -71,7 +71,7 @@ def test_without_a_notice_nothing_may_be_shown(tmp_path: Path, text: str | None)
     """Whatever is in its place."""
     if text is not None:
         (tmp_path / "keeper-status.json").write_text(text)
-    assert SharedFolder(tmp_path).read_status().readiness_error(NOW, seconds_since_boot())
+    assert SharedDirectory(tmp_path).read_status().readiness_error(NOW, seconds_since_boot())
 
 
 def test_all_processes_share_the_instant() -> None:

@@ -1,4 +1,4 @@
-"""The folder that a keeper and its server share: the pair to serve, and the keeper's status."""
+"""The directory that a keeper and its server share: the pair to serve, and the keeper's status."""
 
 import json
 import time
@@ -10,10 +10,15 @@ from typing import NamedTuple
 
 from certs import files
 
-__all__ = ["STEP_KINDS", "FailureKind", "KeeperStatus", "SharedFolder", "seconds_since_boot"]
+__all__ = ["FailureKind", "KeeperStatus", "SharedDirectory", "StepKind", "seconds_since_boot"]
 
-#: The kinds of steps that a keeper counts.
-STEP_KINDS = ("create_secret", "write_secret", "apply_bundles")
+
+class StepKind(StrEnum):
+    """The kinds of steps that a keeper counts."""
+
+    CREATE_SECRET = "create_secret"  # noqa: S105 — no password
+    WRITE_SECRET = "write_secret"  # noqa: S105 — no password
+    APPLY_BUNDLES = "apply_bundles"
 
 
 class FailureKind(StrEnum):
@@ -23,7 +28,7 @@ class FailureKind(StrEnum):
     ERROR_RESPONSE = "error_response"
     CONFLICT = "conflict"  # harmless: another replica wrote first, and the next reconciliation observes its write
     CLOCK_SKEW = "clock_skew"
-    FOLDER = "folder"
+    DIRECTORY = "directory"
     UNEXPECTED_EXCEPTION = "unexpected_exception"
 
 
@@ -39,21 +44,21 @@ def seconds_since_boot() -> float:
 class KeeperStatus:
     """What a keeper knows about the pair that it wrote last, and its counters."""
 
+    #: The leaf's SHA-256 fingerprint, in hexadecimal.
     fingerprint: str = ""
-    """The leaf's SHA-256 fingerprint, in hexadecimal."""
+    #: When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks.
     serve_from: float = 0.0
-    """When a server may begin to serve it, in seconds of the epoch: later than its notBefore, for clients' clocks."""
+    #: When a server must stop serving it, in seconds of the epoch: earlier than its notAfter, for clients' clocks.
     serve_until: float = 0.0
-    """When a server must stop serving it, in seconds of the epoch: earlier than its notAfter, for clients' clocks."""
+    #: Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`.
     fresh_until_boot_seconds: float = 0.0
-    """Until when clients are known to trust it, if no newer status is written; by :func:`seconds_since_boot`."""
+    #: When the keeper last reconciled successfully, in seconds of the epoch.
     last_success: float = 0.0
-    """When the keeper last reconciled successfully, in seconds of the epoch."""
     may_rotate: bool = False
+    #: The number of steps taken, by kind.
     steps: dict[str, int] = field(default_factory=dict)
-    """The number of steps taken, by kind."""
+    #: The number of failed reconciliations, by kind.
     failures: dict[str, int] = field(default_factory=dict)
-    """The number of failed reconciliations, by kind."""
 
     def readiness_error(self, now: datetime, boot_seconds: float) -> str:
         """Return why a server must not serve the pair now; an empty string if it may."""
@@ -69,8 +74,8 @@ class KeeperStatus:
         return ""
 
 
-class SharedFolder(NamedTuple):
-    """The folder; each file in it is replaced atomically."""
+class SharedDirectory(NamedTuple):
+    """The directory; each file in it is replaced atomically."""
 
     path: Path
 
