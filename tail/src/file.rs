@@ -90,7 +90,7 @@ pub struct Followed {
     pub descriptor: Option<OwnedFd>,
     /// Its path, as far as that is known.
     pub path: Box<[u8]>,
-    /// The folder and listing in which an argument meant it, and in which it was seen under any name.
+    /// The directory and listing in which an argument meant it, and in which it was seen under any name.
     pub wanted_in: (u32, u64),
     /// See `wanted_in`.
     pub seen_in: (u32, u64),

@@ -102,7 +102,7 @@ impl Follower {
 
 /// Return whether only rotations make a file's name of another path; None if they do not.
 fn comes_from(path: &[u8], origin: &[u8]) -> Option<bool> {
-    let (folder, name) = path.split_at(name_at(path));
-    let of = origin.strip_prefix(folder)?;
+    let (directory, name) = path.split_at(name_at(path));
+    let of = origin.strip_prefix(directory)?;
     origins(name).into_iter().find(|one| one.name == of).map(|one| one.certain)
 }
