@@ -255,7 +255,7 @@ fn unescape(word: &[u8]) -> Option<Vec<u8>> {
 /// The checkpoint as it is written.
 #[derive(Debug)]
 pub struct Journal {
-    folder: Vec<u8>,
+    directory: Vec<u8>,
     file: Option<OwnedFd>,
     /// How long it is, and was when it was written anew last.
     length: u64,
@@ -263,20 +263,20 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Write into a folder; the first time everything.
+    /// Write into a directory; the first time everything.
     #[must_use]
-    pub fn new(folder: &[u8]) -> Self {
-        Self { folder: folder.to_vec(), file: None, length: 0, whole: 0 }
+    pub fn new(directory: &[u8]) -> Self {
+        Self { directory: directory.to_vec(), file: None, length: 0, whole: 0 }
     }
 
-    /// Return what a checkpoint in a folder has in it; None if there is none.
+    /// Return what a checkpoint in a directory has in it; None if there is none.
     ///
     /// # Errors
     /// It is there and can't be read.
-    pub fn read(folder: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+    pub fn read(directory: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
         // whatever is there under this name, it neither blocks nor fills the memory
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match open(path(folder, NAME), flags, Mode::empty()) {
+        let file = match open(path(directory, NAME), flags, Mode::empty()) {
             Ok(file) => std::fs::File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -294,6 +294,11 @@ impl Journal {
     #[must_use]
     pub fn wants_all(&self) -> bool {
         self.file.is_none() || self.length > SMALL.max(2 * self.whole)
+    }
+
+    /// Write everything the next time.
+    pub fn outdate(&mut self) {
+        self.file = None;
     }
 
     /// Append records.
@@ -317,7 +322,7 @@ impl Journal {
     /// It can't be written; what was there stays.
     pub fn rewrite(&mut self, records: impl Iterator<Item = Record>) -> Result<usize, Errno> {
         self.file = None;
-        let (new, old) = (path(&self.folder, NEW), path(&self.folder, NAME));
+        let (new, old) = (path(&self.directory, NEW), path(&self.directory, NAME));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = open(new.as_slice(), flags, Mode::from_raw_mode(0o600))?;
@@ -359,8 +364,8 @@ fn write_records(file: &OwnedFd, records: impl Iterator<Item = Record>) -> Resul
     Ok(((length + block.len()) as u64, left_out))
 }
 
-fn path(folder: &[u8], name: &str) -> Vec<u8> {
-    [folder, b"/", name.as_bytes()].concat()
+fn path(directory: &[u8], name: &str) -> Vec<u8> {
+    [directory, b"/", name.as_bytes()].concat()
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
@@ -463,8 +468,8 @@ mod tests {
 
     #[test]
     fn a_journal_is_appended_to_and_written_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let bytes = folder.path().as_os_str().as_bytes();
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = directory.path().as_os_str().as_bytes();
         assert_eq!(Journal::read(bytes).unwrap(), None);
         let mut journal = Journal::new(bytes);
         assert!(journal.wants_all());
@@ -480,13 +485,13 @@ mod tests {
         assert_eq!(State::parse(&Journal::read(bytes).unwrap().unwrap()).unwrap().dropped, 2);
         journal.rewrite([Record::Dropped(3)].into_iter()).unwrap();
         assert_eq!(State::parse(&Journal::read(bytes).unwrap().unwrap()).unwrap().dropped, 3);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn it_never_outgrows_its_volume() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::new(folder.path().as_os_str().as_bytes());
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(directory.path().as_os_str().as_bytes());
         let left_out = journal.rewrite((0..1_000_000).map(|inode| Record::Forget(Id { device: 1, inode }))).unwrap();
         assert!(left_out > 0);
         assert!(journal.length <= (MOST + BLOCK) as u64);

@@ -58,11 +58,11 @@ pub fn say(text: &str) {
         line.pop();
     }
     line.push('\n');
-    let stderr = std::io::stderr();
-    // whoever reads it may be as slow as who reads the output
+    // whoever reads it may be as slow as who reads the output; and of two threads the other may have filled it
+    let mut stderr = std::io::stderr().lock();
     let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&Timespec::default()));
     if ready == Ok(1) {
-        let _ = stderr.lock().write_all(line.as_bytes());
+        let _ = stderr.write_all(line.as_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
-//! Which files there are: folders are listed when they change, and now and then in any case.
+//! Which files there are: directories are listed when they change, and now and then in any case.
 //!
-//! A folder's modification time tells whether a name came or went, so at rest a folder costs one stat(2) a look. Time
-//! stamps are as coarse as a tick of the kernel's clock: after a change the folder is listed once more at the next look.
+//! A directory's modification time tells whether a name came or went, so at rest a directory costs one stat(2) a look. Time
+//! stamps are as coarse as a tick of the kernel's clock: after a change the directory is listed once more at the next look.
 //! Where they are whole seconds it is listed for two seconds more.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::pattern::Pattern;
 use crate::rotation::origins;
 use crate::stat::{Id, Stat};
 
-/// So much memory is for folders; the rest of them are not entered. A tenant can make as many as inodes are left.
+/// So much memory is for directories; the rest of them are not entered. A tenant can make as many as inodes are left.
 const MOST_FOLDER_BYTES: usize = 8 << 20;
 /// So much is for what one look finds; the rest is left to the next one.
 const MOST_FOUND_BYTES: usize = 12 << 20;
@@ -34,9 +34,9 @@ pub struct Found {
     pub path: Vec<u8>,
     /// Where in it the name begins.
     pub name: usize,
-    /// The number of the folder, and that of the listing.
-    pub folder: u32,
-    /// See `folder`.
+    /// The number of the directory, and that of the listing.
+    pub directory: u32,
+    /// See `directory`.
     pub generation: u64,
     /// What it is.
     pub stat: Stat,
@@ -46,7 +46,7 @@ pub struct Found {
     pub is_link: bool,
 }
 
-/// What went wrong with a folder or a file in it.
+/// What went wrong with a directory or a file in it.
 #[derive(Debug)]
 pub struct Trouble {
     /// Which one.
@@ -56,37 +56,37 @@ pub struct Trouble {
 }
 
 #[derive(Debug)]
-struct Folder {
+struct Directory {
     path: Vec<u8>,
-    /// The patterns whose names count here, and of them those that count in its folders, too.
+    /// The patterns whose names count here, and of them those that count in its directories, too.
     patterns: Vec<usize>,
     deep: Vec<usize>,
     /// An argument names it.
     top: bool,
-    /// Which folder it was at the last listing, and when that was changed.
+    /// Which directory it was at the last listing, and when that was changed.
     seen: Option<(Id, i64)>,
     /// List it at the next look whether it changes or not.
     again: bool,
     /// Its time has no fraction of a second: until then another change may not show.
     coarse_until: Option<Instant>,
-    /// The number of the last listing; what was not in that is gone.
+    /// The number of the last whole listing; what was not in that, and in none since, is gone.
     generation: u64,
     /// Symlinks among its files, and what they led to.
     links: Vec<(Vec<u8>, Option<Id>)>,
 }
 
-/// The folders that are watched.
+/// The directories that are watched.
 #[derive(Debug)]
 pub struct Discovery {
     patterns: Vec<Pattern>,
-    folders: Vec<Option<Folder>>,
+    directories: Vec<Option<Directory>>,
     by_path: BTreeMap<Vec<u8>, u32>,
-    /// Numbers that are free, and those of folders that were never looked at.
+    /// Numbers that are free, and those of directories that were never looked at.
     free: Vec<u32>,
     fresh: Vec<u32>,
     generation: u64,
-    /// What the folders and symlinks take, and what was found in this look.
-    folder_bytes: usize,
+    /// What the directories and symlinks take, and what was found in this look.
+    directory_bytes: usize,
     found_bytes: usize,
     names_read: u64,
     /// How many symlinks are watched.
@@ -113,25 +113,25 @@ impl Discovery {
     pub fn new(patterns: Vec<Pattern>) -> Self {
         let mut discovery = Self {
             patterns,
-            folders: Vec::new(),
+            directories: Vec::new(),
             by_path: BTreeMap::new(),
             free: Vec::new(),
             fresh: Vec::new(),
             generation: 0,
-            folder_bytes: 0,
+            directory_bytes: 0,
             found_bytes: 0,
             names_read: 0,
             links: 0,
         };
         for number in 0..discovery.patterns.len() {
-            let Pattern { folder, deep, .. } = discovery.patterns[number].clone();
+            let Pattern { directory, deep, .. } = discovery.patterns[number].clone();
             let numbers = [number];
-            discovery.watch(&folder, &numbers, &numbers[..usize::from(deep)], true);
+            discovery.watch(&directory, &numbers, &numbers[..usize::from(deep)], true);
         }
         discovery
     }
 
-    /// Return how many folders are watched.
+    /// Return how many directories are watched.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_path.len()
@@ -143,41 +143,41 @@ impl Discovery {
         self.links
     }
 
-    /// Return how many names the last look has read in folders that were listed.
+    /// Return how many names the last look has read in directories that were listed.
     #[must_use]
     pub fn names_read(&self) -> u64 {
         self.names_read
     }
 
-    /// Say whether no folder is watched.
+    /// Say whether no directory is watched.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_path.is_empty()
     }
 
-    /// Say whether a file that was in a folder at a listing was there at the last one, too.
+    /// Say whether a file that was in a directory at a listing was there at the last whole one, too.
     #[must_use]
-    pub fn is_current(&self, folder: u32, generation: u64) -> bool {
-        self.folders
-            .get(folder as usize)
-            .is_some_and(|one| one.as_ref().is_some_and(|one| one.generation == generation))
+    pub fn is_current(&self, directory: u32, generation: u64) -> bool {
+        self.directories
+            .get(directory as usize)
+            .is_some_and(|one| one.as_ref().is_some_and(|one| one.generation <= generation))
     }
 
-    /// List a folder at the next look whether it changes or not.
-    pub fn list_again(&mut self, folder: u32) {
-        if let Some(Some(folder)) = self.folders.get_mut(folder as usize) {
-            folder.again = true;
+    /// List a directory at the next look whether it changes or not.
+    pub fn list_again(&mut self, directory: u32) {
+        if let Some(Some(directory)) = self.directories.get_mut(directory as usize) {
+            directory.again = true;
         }
     }
 
-    /// Say whether an argument means a name in a folder.
+    /// Say whether an argument means a name in a directory.
     #[must_use]
-    pub fn means(&self, folder: u32, name: &[u8]) -> bool {
-        let folder = self.folders.get(folder as usize).and_then(Option::as_ref);
-        folder.is_some_and(|folder| folder.patterns.iter().any(|&number| self.patterns[number].means(name)))
+    pub fn means(&self, directory: u32, name: &[u8]) -> bool {
+        let directory = self.directories.get(directory as usize).and_then(Option::as_ref);
+        directory.is_some_and(|directory| directory.patterns.iter().any(|&number| self.patterns[number].means(name)))
     }
 
-    /// Look at all folders, and list those that changed, or all of them. Return whether any was listed.
+    /// Look at all directories, and list those that changed, or all of them. Return whether any was listed.
     pub fn scan(
         &mut self,
         all: bool,
@@ -188,17 +188,17 @@ impl Discovery {
         let mut listed = false;
         self.fresh.clear();
         (self.found_bytes, self.names_read) = (0, 0);
-        for number in 0..self.folders.len() as u32 {
-            listed |= self.scan_folder(number, all, is_known, found, troubles);
+        for number in 0..self.directories.len() as u32 {
+            listed |= self.scan_directory(number, all, is_known, found, troubles);
         }
         // those that came up meanwhile
         while let Some(number) = self.fresh.pop() {
-            listed |= self.scan_folder(number, all, is_known, found, troubles);
+            listed |= self.scan_directory(number, all, is_known, found, troubles);
         }
         listed
     }
 
-    fn scan_folder(
+    fn scan_directory(
         &mut self,
         number: u32,
         all: bool,
@@ -215,17 +215,17 @@ impl Discovery {
 
     fn watch(&mut self, path: &[u8], patterns: &[usize], deep: &[usize], top: bool) {
         if let Some(&number) = self.by_path.get(path) {
-            if let Some(folder) = &mut self.folders[number as usize] {
-                for (to, from) in [(&mut folder.patterns, patterns), (&mut folder.deep, deep)] {
+            if let Some(directory) = &mut self.directories[number as usize] {
+                for (to, from) in [(&mut directory.patterns, patterns), (&mut directory.deep, deep)] {
                     to.extend(from);
                     to.sort_unstable();
                     to.dedup();
                 }
-                folder.top |= top;
+                directory.top |= top;
             }
             return;
         }
-        let folder = Folder {
+        let directory = Directory {
             path: path.to_vec(),
             patterns: patterns.to_vec(),
             deep: deep.to_vec(),
@@ -233,56 +233,56 @@ impl Discovery {
             seen: None,
             again: false,
             coarse_until: None,
-            generation: 0,
+            generation: self.generation + 1,
             links: Vec::new(),
         };
-        let number = self.free.pop().unwrap_or(self.folders.len() as u32);
-        if number as usize == self.folders.len() {
-            self.folders.push(None);
+        let number = self.free.pop().unwrap_or(self.directories.len() as u32);
+        if number as usize == self.directories.len() {
+            self.directories.push(None);
         }
-        self.folders[number as usize] = Some(folder);
+        self.directories[number as usize] = Some(directory);
         self.by_path.insert(path.to_vec(), number);
-        self.folder_bytes += folder_cost(path);
+        self.directory_bytes += directory_cost(path);
         self.fresh.push(number);
     }
 
-    /// Say whether a folder has to be listed. One that is gone has lost its files; if no argument names it, it is
+    /// Say whether a directory has to be listed. One that is gone has lost its files; if no argument names it, it is
     /// forgotten.
     fn has_changed(&mut self, number: usize, all: bool, troubles: &mut Vec<Trouble>) -> bool {
-        let Some(folder) = &mut self.folders[number] else { return false };
-        match Stat::of_path(&folder.path) {
+        let Some(directory) = &mut self.directories[number] else { return false };
+        match Stat::of_path(&directory.path) {
             Ok(stat) if stat.kind == FileType::Directory => {
                 let seen = Some((stat.id, stat.modified));
-                let moved = seen != folder.seen;
+                let moved = seen != directory.seen;
                 if moved && stat.modified % 1_000_000_000 == 0 {
-                    folder.coarse_until = Some(Instant::now() + COARSEST);
+                    directory.coarse_until = Some(Instant::now() + COARSEST);
                 }
-                let coarse = folder.coarse_until.is_some_and(|until| Instant::now() < until);
-                folder.coarse_until = folder.coarse_until.filter(|_| coarse);
-                let again = std::mem::replace(&mut folder.again, moved);
-                folder.seen = seen;
+                let coarse = directory.coarse_until.is_some_and(|until| Instant::now() < until);
+                directory.coarse_until = directory.coarse_until.filter(|_| coarse);
+                let again = std::mem::replace(&mut directory.again, moved);
+                directory.seen = seen;
                 let switched = |(path, id): &(Vec<u8>, Option<Id>)| Stat::of_path(path).ok().map(|stat| stat.id) != *id;
-                moved || again || coarse || all || folder.links.iter().any(switched)
+                moved || again || coarse || all || directory.links.iter().any(switched)
             }
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {
-                if folder.seen.take().is_some() {
+                if directory.seen.take().is_some() {
                     self.generation += 1;
-                    folder.generation = self.generation;
+                    directory.generation = self.generation;
                 }
-                self.links -= folder.links.len();
-                self.folder_bytes -= link_cost(&folder.links);
-                folder.links.clear();
-                if !folder.top {
-                    self.by_path.remove(&folder.path);
-                    self.folder_bytes -= folder_cost(&folder.path);
-                    self.folders[number] = None;
+                self.links -= directory.links.len();
+                self.directory_bytes -= link_cost(&directory.links);
+                directory.links.clear();
+                if !directory.top {
+                    self.by_path.remove(&directory.path);
+                    self.directory_bytes -= directory_cost(&directory.path);
+                    self.directories[number] = None;
                     self.free.push(number as u32);
                 }
                 false
             }
             Err(error) => {
-                folder.seen = None;
-                note(troubles, &obstacle(&folder.path), error);
+                directory.seen = None;
+                note(troubles, &obstacle(&directory.path), error);
                 false
             }
         }
@@ -296,28 +296,28 @@ impl Discovery {
         found: &mut Vec<Found>,
         troubles: &mut Vec<Trouble>,
     ) {
-        let Some(Some(mut folder)) = self.folders.get_mut(number as usize).map(Option::take) else { return };
+        let Some(Some(mut directory)) = self.directories.get_mut(number as usize).map(Option::take) else { return };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let descriptor = match open(folder.path.as_slice(), flags, Mode::empty()) {
+        let descriptor = match open(directory.path.as_slice(), flags, Mode::empty()) {
             Ok(descriptor) => descriptor,
             Err(error) => {
-                folder.again = true;
+                directory.again = true;
                 if error != Errno::NOENT && error != Errno::NOTDIR {
-                    note(troubles, &folder.path, error);
-                    self.name_by_name(number, &mut folder, found);
+                    note(troubles, &directory.path, error);
+                    self.name_by_name(number, &mut directory, found);
                 }
-                self.folders[number as usize] = Some(folder);
+                self.directories[number as usize] = Some(directory);
                 return;
             }
         };
         self.generation += 1;
         let generation = self.generation;
-        folder.generation = generation;
-        self.links -= folder.links.len();
-        self.folder_bytes -= link_cost(&folder.links);
-        folder.links.clear();
-        let device = folder.seen.map_or(0, |seen| seen.0.device);
-        let mut path = folder.path.clone();
+        let mut whole = true;
+        self.links -= directory.links.len();
+        self.directory_bytes -= link_cost(&directory.links);
+        directory.links.clear();
+        let device = directory.seen.map_or(0, |seen| seen.0.device);
+        let mut path = directory.path.clone();
         if path != b"/" {
             path.push(b'/');
         }
@@ -326,7 +326,7 @@ impl Discovery {
         let mut entries = RawDir::new(&descriptor, &mut space);
         while let Some(entry) = entries.next() {
             let Ok(entry) = entry else {
-                folder.again = true;
+                (directory.again, whole) = (true, false);
                 break;
             };
             self.names_read += 1;
@@ -342,9 +342,9 @@ impl Discovery {
             path.truncate(begin);
             path.extend_from_slice(bytes);
             if kind == FileType::Directory {
-                if !folder.deep.is_empty() && !bytes.starts_with(b".") {
-                    if self.folder_bytes < MOST_FOLDER_BYTES || self.by_path.contains_key(&path) {
-                        self.watch(&path, &folder.deep, &folder.deep, false);
+                if !directory.deep.is_empty() && !bytes.starts_with(b".") {
+                    if self.directory_bytes < MOST_FOLDER_BYTES || self.by_path.contains_key(&path) {
+                        self.watch(&path, &directory.deep, &directory.deep, false);
                     } else {
                         note(troubles, &path, Errno::NOMEM);
                     }
@@ -354,7 +354,7 @@ impl Discovery {
             if kind != FileType::RegularFile && kind != FileType::Symlink {
                 continue;
             }
-            let means = |name: &[u8]| folder.patterns.iter().any(|&one| self.patterns[one].means(name));
+            let means = |name: &[u8]| directory.patterns.iter().any(|&one| self.patterns[one].means(name));
             let wanted = means(bytes);
             if !wanted && !origins(bytes).iter().any(|origin| means(&origin.name)) {
                 continue;
@@ -365,58 +365,64 @@ impl Discovery {
                 continue;
             }
             let stat = Stat::of_entry(&descriptor, name);
-            // those that no memory is for are looked at when the folder is listed
-            if kind == FileType::Symlink && self.folder_bytes < MOST_FOLDER_BYTES {
+            // those that no memory is for are looked at when the directory is listed
+            if kind == FileType::Symlink && self.directory_bytes < MOST_FOLDER_BYTES {
                 let link = (path.clone(), stat.ok().map(|stat| stat.id));
                 self.links += 1;
-                self.folder_bytes += link_cost(std::slice::from_ref(&link));
-                folder.links.push(link);
+                self.directory_bytes += link_cost(std::slice::from_ref(&link));
+                directory.links.push(link);
             }
             match stat {
                 Ok(stat) if stat.is_regular() => {
                     if known != Known::Open {
                         self.found_bytes += size_of::<Found>() + path.len();
                         if self.found_bytes > MOST_FOUND_BYTES {
-                            folder.again = true;
+                            directory.again = true;
                             continue;
                         }
                     }
                     let is_link = kind == FileType::Symlink;
                     let path = path.clone();
-                    found.push(Found { path, name: begin, folder: number, generation, stat, wanted, is_link });
+                    found.push(Found { path, name: begin, directory: number, generation, stat, wanted, is_link });
                 }
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => {
                     // thousands of them are not asked for at each look
-                    folder.again |= troubles.len() < MOST_TROUBLES;
+                    directory.again |= troubles.len() < MOST_TROUBLES;
                     note(troubles, &path, error);
                 }
             }
         }
-        self.folders[number as usize] = Some(folder);
+        if whole {
+            directory.generation = generation;
+        }
+        self.directories[number as usize] = Some(directory);
     }
 
-    /// Look for files that arguments name in a folder that can't be listed.
-    fn name_by_name(&mut self, number: u32, folder: &mut Folder, found: &mut Vec<Found>) {
+    /// Look for files that arguments name in a directory that can't be listed.
+    fn name_by_name(&mut self, number: u32, directory: &mut Directory, found: &mut Vec<Found>) {
         self.generation += 1;
-        folder.generation = self.generation;
-        for &one in &folder.patterns {
+        // what globs mean may be there all the same
+        if directory.patterns.iter().all(|&one| self.patterns[one].literal().is_some()) {
+            directory.generation = self.generation;
+        }
+        for &one in &directory.patterns {
             let Some(name) = self.patterns[one].literal() else { continue };
-            let path = [folder.path.as_slice(), b"/", name].concat();
+            let path = [directory.path.as_slice(), b"/", name].concat();
             if let Some(stat) = Stat::of_path(&path).ok().filter(Stat::is_regular) {
-                let (name, generation) = (folder.path.len() + 1, self.generation);
-                found.push(Found { path, name, folder: number, generation, stat, wanted: true, is_link: false });
+                let (name, generation) = (directory.path.len() + 1, self.generation);
+                found.push(Found { path, name, directory: number, generation, stat, wanted: true, is_link: false });
             }
         }
     }
 }
 
-/// Return what a folder takes: its path is kept twice.
-fn folder_cost(path: &[u8]) -> usize {
-    size_of::<Folder>() + 2 * path.len()
+/// Return what a directory takes: its path is kept twice.
+fn directory_cost(path: &[u8]) -> usize {
+    size_of::<Directory>() + 2 * path.len()
 }
 
-/// Return what a folder's symlinks take.
+/// Return what a directory's symlinks take.
 fn link_cost(links: &[(Vec<u8>, Option<Id>)]) -> usize {
     links.iter().map(|link| size_of_val(link) + link.0.len()).sum()
 }
@@ -427,12 +433,12 @@ fn note(troubles: &mut Vec<Trouble>, path: &[u8], error: Errno) {
     }
 }
 
-fn kind_of_entry(folder: &std::os::fd::OwnedFd, name: &CStr) -> FileType {
-    let found = statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, rustix::fs::StatxFlags::TYPE);
+fn kind_of_entry(directory: &std::os::fd::OwnedFd, name: &CStr) -> FileType {
+    let found = statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, rustix::fs::StatxFlags::TYPE);
     found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.stx_mode.into()))
 }
 
-/// Return the folder on the way to a path whose permissions keep us from going on.
+/// Return the directory on the way to a path whose permissions keep us from going on.
 fn obstacle(path: &[u8]) -> Vec<u8> {
     let mut ends: Vec<usize> = (1..path.len()).filter(|&at| path[at] == b'/').collect();
     ends.push(path.len());
@@ -463,49 +469,49 @@ mod tests {
         (listed, names)
     }
 
-    fn discovery(folder: &Path, pattern: &str) -> Discovery {
-        Discovery::new(vec![Pattern::parse(folder.join(pattern).as_os_str().as_bytes())])
+    fn discovery(directory: &Path, pattern: &str) -> Discovery {
+        Discovery::new(vec![Pattern::parse(directory.join(pattern).as_os_str().as_bytes())])
     }
 
     #[test]
-    fn a_folder_is_listed_when_it_changes_and_once_more() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a.log"), "").unwrap();
-        let mut discovery = discovery(folder.path(), "*.log");
+    fn a_directory_is_listed_when_it_changes_and_once_more() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.log"), "").unwrap();
+        let mut discovery = discovery(directory.path(), "*.log");
         assert_eq!(scan(&mut discovery), (true, vec!["a.log".to_owned()]));
         assert!(scan(&mut discovery).0);
         assert_eq!(discovery.names_read(), 3, "with . and ..");
         assert!(!scan(&mut discovery).0);
         assert_eq!(discovery.names_read(), 0);
-        fs::write(folder.path().join("b.log"), "").unwrap();
-        fs::write(folder.path().join("b.log.1"), "").unwrap();
-        fs::write(folder.path().join("b.txt"), "").unwrap();
+        fs::write(directory.path().join("b.log"), "").unwrap();
+        fs::write(directory.path().join("b.log.1"), "").unwrap();
+        fs::write(directory.path().join("b.txt"), "").unwrap();
         assert_eq!(scan(&mut discovery).1, ["a.log", "b.log", "b.log.1?"]);
     }
 
     #[test]
-    fn folders_below_come_and_go() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("a/b")).unwrap();
-        fs::create_dir_all(folder.path().join(".git")).unwrap();
-        std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
+    fn directories_below_come_and_go() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        fs::create_dir_all(directory.path().join(".git")).unwrap();
+        std::os::unix::fs::symlink(".", directory.path().join("loop")).unwrap();
         for place in ["top.log", "a/b/deep.log", ".git/hidden.log"] {
-            fs::write(folder.path().join(place), "").unwrap();
+            fs::write(directory.path().join(place), "").unwrap();
         }
-        let mut discovery = discovery(folder.path(), "**/*.log");
+        let mut discovery = discovery(directory.path(), "**/*.log");
         assert_eq!(scan(&mut discovery).1, ["deep.log", "top.log"]);
         assert_eq!(discovery.len(), 3);
-        fs::remove_dir_all(folder.path().join("a")).unwrap();
+        fs::remove_dir_all(directory.path().join("a")).unwrap();
         scan(&mut discovery);
         assert_eq!(discovery.len(), 1);
     }
 
     #[test]
     fn a_symlink_is_watched() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(elsewhere.path().join("x"), folder.path().join("a.log")).unwrap();
-        let mut discovery = discovery(folder.path(), "*.log");
+        std::os::unix::fs::symlink(elsewhere.path().join("x"), directory.path().join("a.log")).unwrap();
+        let mut discovery = discovery(directory.path(), "*.log");
         scan(&mut discovery);
         scan(&mut discovery);
         assert!(!scan(&mut discovery).0);
@@ -514,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_in_the_way_is_named() {
+    fn the_directory_in_the_way_is_named() {
         assert_eq!(obstacle(b"/nowhere/at/all"), b"/");
         assert_eq!(obstacle(b"/proc/none/at/all"), b"/proc");
     }

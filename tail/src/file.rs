@@ -90,7 +90,7 @@ pub struct Followed {
     pub descriptor: Option<OwnedFd>,
     /// Its path, as far as that is known.
     pub path: Box<[u8]>,
-    /// The folder and listing in which an argument meant it, and in which it was seen under any name.
+    /// The directory and listing in which an argument meant it, and in which it was seen under any name.
     pub wanted_in: (u32, u64),
     /// See `wanted_in`.
     pub seen_in: (u32, u64),
@@ -104,8 +104,8 @@ pub struct Followed {
     pub unread: bool,
     /// It became shorter.
     pub shrunk: bool,
-    /// When it was last written before that, as far as we saw.
-    pub whole_until: i64,
+    /// How it was before that, as far as we saw.
+    pub whole: Growth,
     /// It is a copy that was made before a truncation: read to its end, then let go.
     pub is_copy: bool,
     /// It was removed, and nothing came for long: print the rest, and let go.
@@ -159,7 +159,7 @@ impl Followed {
             since: 0,
             unread: stat.size > 0 || at > 0,
             shrunk: stat.size < at,
-            whole_until: i64::MIN,
+            whole: Growth::from(stat),
             is_copy: false,
             closing: false,
             missed: false,
@@ -213,7 +213,9 @@ impl Followed {
         let end = self.blank.unwrap_or(before.size);
         // what never was longer than nothing may have been written and emptied meanwhile
         if now.size < end || (written && now.size == 0 && self.at == 0) {
-            self.whole_until = before.modified;
+            if !self.shrunk {
+                self.whole = before;
+            }
             self.shrunk = true;
             self.scanned = 0;
             self.blank = None;
@@ -464,7 +466,7 @@ impl Followed {
         (self.at, self.context) = (0, hash(b""));
         (self.scanned, self.long_until, self.long_is_last) = (0, 0, false);
         (self.headed, self.restarted, self.blank) = (false, true, None);
-        (self.shrunk, self.rewrite) = (false, Rewrite::No);
+        (self.shrunk, self.whole, self.rewrite) = (false, self.growth, Rewrite::No);
         self.unread = self.growth.size > 0;
         self.dirty = true;
     }
@@ -479,6 +481,13 @@ impl Followed {
             && read_at(other.as_fd(), bytes, self.at - context) == Ok(bytes.len())
             && hash(bytes) == self.context
     }
+}
+
+/// Say whether a file may be a copy of one of which nothing is printed, when that was so: before the first line any file
+/// goes on, so its length and time tell, and its name if there was nothing in it.
+#[must_use]
+pub fn may_hold(copy: &Stat, whole: &Growth, certain: bool) -> bool {
+    copy.size >= whole.size && copy.modified >= whole.modified && (certain || whole.size > 0)
 }
 
 /// Say whether two files have the same up to a size, as far as their first bytes and those before it tell.

@@ -27,13 +27,13 @@ use crate::stat::{Id, Stat};
 use crate::table::Table;
 use crate::volume::Volumes;
 
-/// Descriptors that are not for log files: the standard ones, pipes, folders, the checkpoint.
+/// Descriptors that are not for log files: the standard ones, pipes, directories, the checkpoint.
 const OWN_DESCRIPTORS: u64 = 12;
 /// After so many printed bytes the checkpoint is written, if no look did it before: so much may come again.
 const CHECKPOINT_BYTES: u64 = 4 << 20;
-/// The interval grows with the number of files and folders, so that looking takes some 2 % of a core at most.
+/// The interval grows with the number of files and directories, so that looking takes some 2 % of a core at most.
 const MICROSECONDS_EACH: u64 = 50;
-/// The same for names in folders that were listed, which may be those of any files: some 10 %.
+/// The same for names in directories that were listed, which may be those of any files: some 10 %.
 const MICROSECONDS_EACH_NAME: u64 = 10;
 /// At the end: a native sidecar looks once more after so long; an ordinary one waits for so long without growth.
 const ONCE_MORE: Duration = Duration::from_millis(200);
@@ -45,7 +45,7 @@ struct Neighbour {
     born: i64,
     /// It is a copy of one that was printed.
     copy: bool,
-    /// The folder and listing in which it was seen.
+    /// The directory and listing in which it was seen.
     seen_in: (u32, u64),
     /// A listing did not have it: renamed meanwhile, or gone.
     missed: bool,
@@ -151,7 +151,7 @@ pub struct Follower {
     resumed: bool,
     looks: u64,
     begun: Instant,
-    /// When all folders are listed again.
+    /// When all directories are listed again.
     list_all_at: Instant,
     any_file: bool,
     noticed: bool,
@@ -218,12 +218,12 @@ impl Follower {
     /// Print until SIGTERM.
     pub fn run(&mut self, signals: &Signals) {
         let mut next_look = Instant::now();
-        let mut signalled = false;
+        // what the last wait says of signals; while there is much to print nobody waits
+        let mut signalled = None;
         loop {
             let now = Instant::now();
             let due = now >= next_look;
-            // while there is much to print nobody waits
-            if (signalled || due) && signals.came() && self.phase == Phase::Running {
+            if signalled.take().unwrap_or(due) && signals.came() && self.phase == Phase::Running {
                 self.begin_end();
                 next_look = now + self.interval();
             } else if due {
@@ -256,7 +256,7 @@ impl Follower {
                 Phase::OnceMore(then) if pumped != Pumped::Busy => next_look.min(then),
                 _ => next_look,
             };
-            signalled = self.wait(signals, until, pumped == Pumped::Busy);
+            signalled = Some(self.wait(signals, until, pumped == Pumped::Busy));
         }
     }
 

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Command::Status(folder) => match status(&folder) {
+        Command::Status(directory) => match status(&directory) {
             Ok(text) => {
                 let _ = std::io::stdout().write_all(text.as_bytes());
                 ExitCode::SUCCESS

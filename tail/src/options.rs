@@ -13,7 +13,7 @@ use crate::shipping::destination::{self, Destination};
 pub enum Command {
     /// Print log files.
     Follow(Box<Options>),
-    /// Say how far they are printed, by the checkpoint in this folder.
+    /// Say how far they are printed, by the checkpoint in this directory.
     Status(Vec<u8>),
     /// Print this text.
     Tell(String),
@@ -51,7 +51,7 @@ pub struct Options {
     pub state: Vec<u8>,
     /// Where reading begins.
     pub start: Start,
-    /// Folders on volumes that outlive the pod.
+    /// Directories on volumes that outlive the pod.
     pub persistent: Vec<Vec<u8>>,
     /// A last line without an end is printed after so long without growth.
     pub unfinished_after: Option<Duration>,
@@ -96,12 +96,12 @@ const OPTIONS: [Row; 11] = [
     ("--prefix", "", "false", "print the file's path before each line"),
     ("--format", "text|json", "text", "json: an object a line, with \"file\" and \"line\"; invalid UTF-8 is replaced"),
     ("--native", "", "false", "SIGTERM: print what is there, look once more, and end; else wait for 1 s of calm"),
-    ("--poll", "SECONDS", "0.2", "pause between two looks at up to 4,000 files and folders; grows beyond that"),
+    ("--poll", "SECONDS", "0.2", "pause between two looks at up to 4,000 files and directories; grows beyond that"),
     ("--patience", "SECONDS", "300", "close a removed file after so long without growth"),
     ("--held-bytes", "BYTES", "1073741824", "keep at most so much of removed files for a slow output"),
     ("--state", "DIR", "/pillion/state", "where the checkpoint lies"),
     ("--start", "beginning|end|auto", "auto", "where to begin in files from before the pod"),
-    ("--persistent", "DIR", "none", "a folder on a volume that outlives the pod; again for more, or : between them"),
+    ("--persistent", "DIR", "none", "a directory on a volume that outlives the pod; again for more, or : between them"),
     ("--unfinished-after", "SECONDS", "never", "print a last line without newline after so long without growth"),
     ("--notice-after", "SECONDS", "60", "say that no file matches after so long"),
 ];
@@ -213,8 +213,9 @@ impl Options {
                 put(&mut self.start, choose(value, &words))
             }
             "--persistent" => {
-                let folders = value.split(|&byte| byte == b':').filter(|folder| !folder.is_empty());
-                self.persistent.extend(folders.map(|folder| Pattern::parse(&[folder, b"/"].concat()).folder));
+                let directories = value.split(|&byte| byte == b':').filter(|directory| !directory.is_empty());
+                self.persistent
+                    .extend(directories.map(|directory| Pattern::parse(&[directory, b"/"].concat()).directory));
                 true
             }
             "--unfinished-after" if text == "never" => put(&mut self.unfinished_after, Some(None)),
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn persistent_folders() {
+    fn persistent_directories() {
         let found = options(&["--persistent", "/a/:/b", "--persistent", "/c", "/a/*"], &[]);
         assert_eq!(found.persistent, [b"/a".to_vec(), b"/b".to_vec(), b"/c".to_vec()]);
     }

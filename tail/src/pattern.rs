@@ -3,12 +3,12 @@
 /// Endings of compressed files: a glob never means them.
 const COMPRESSED: [&[u8]; 8] = [b".gz", b".zst", b".xz", b".bz2", b".zip", b".lz4", b".lzma", b".Z"];
 
-/// One argument: a folder, taken literally, and a name or glob in it.
+/// One argument: a directory, taken literally, and a name or glob in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// The folder, without a slash at its end unless it is the root.
-    pub folder: Vec<u8>,
-    /// Whether folders below it count, too.
+    /// The directory, without a slash at its end unless it is the root.
+    pub directory: Vec<u8>,
+    /// Whether directories below it count, too.
     pub deep: bool,
     /// The name or glob.
     pub name: Vec<u8>,
@@ -19,24 +19,24 @@ impl Pattern {
     /// Read an argument. `DIR/` means `DIR/*`, and `DIR/**` means `DIR/**/*`.
     #[must_use]
     pub fn parse(argument: &[u8]) -> Self {
-        let (mut folder, mut name) = split(argument);
+        let (mut directory, mut name) = split(argument);
         let mut deep = false;
         if name == b"**" {
             (deep, name) = (true, b"*");
-        } else if let Some(above) = folder.strip_suffix(b"/**") {
-            (deep, folder) = (true, above);
+        } else if let Some(above) = directory.strip_suffix(b"/**") {
+            (deep, directory) = (true, above);
         }
         if name.is_empty() {
             name = b"*";
         }
-        while let Some(shorter) = folder.strip_suffix(b"/") {
-            folder = shorter;
+        while let Some(shorter) = directory.strip_suffix(b"/") {
+            directory = shorter;
         }
-        if folder.is_empty() {
-            folder = b"/";
+        if directory.is_empty() {
+            directory = b"/";
         }
         let is_glob = name.iter().any(|byte| b"*?[\\".contains(byte));
-        Self { folder: folder.to_vec(), deep, name: name.to_vec(), is_glob }
+        Self { directory: directory.to_vec(), deep, name: name.to_vec(), is_glob }
     }
 
     /// Say whether a file of this name is meant.
@@ -55,8 +55,8 @@ impl Pattern {
     /// Return it as it may have been written.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        let folder = self.folder.strip_suffix(b"/").unwrap_or(&self.folder);
-        [folder, if self.deep { b"/**/" } else { b"/" }, &self.name].concat()
+        let directory = self.directory.strip_suffix(b"/").unwrap_or(&self.directory);
+        [directory, if self.deep { b"/**/" } else { b"/" }, &self.name].concat()
     }
 
     /// Return the name, if only one can be meant.
@@ -78,7 +78,7 @@ pub fn name_at(path: &[u8]) -> usize {
     path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1)
 }
 
-/// Return a path's folder and name; without a slash the folder is the current one.
+/// Return a path's directory and name; without a slash the directory is the current one.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (&path[..slash.max(1)], &path[slash + 1..]),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn arguments() {
-        for (argument, folder, deep, name) in [
+        for (argument, directory, deep, name) in [
             ("/a/b.log", "/a", false, "b.log"),
             ("/a/**/b.log", "/a", true, "b.log"),
             ("/a/", "/a", false, "*"),
@@ -229,8 +229,8 @@ mod tests {
         ] {
             let found = Pattern::parse(argument.as_bytes());
             assert_eq!(
-                (found.folder.as_slice(), found.deep, found.name.as_slice()),
-                (folder.as_bytes(), deep, name.as_bytes()),
+                (found.directory.as_slice(), found.deep, found.name.as_slice()),
+                (directory.as_bytes(), deep, name.as_bytes()),
                 "{argument}"
             );
         }

@@ -54,6 +54,13 @@ pub fn origins(name: &[u8]) -> Vec<Origin> {
     found
 }
 
+/// Say whether one rotation may have made both names: they differ in numbers alone.
+#[must_use]
+pub fn alike(one: &[u8], other: &[u8]) -> bool {
+    let letters = |name: &'_ [u8]| -> Vec<u8> { name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect() };
+    letters(one) == letters(other)
+}
+
 /// Return the last number in a name: of files of the same age the one with the higher number is older.
 #[must_use]
 pub fn number(name: &[u8]) -> u64 {
@@ -166,6 +173,18 @@ mod tests {
     fn a_name_of_nothing_but_numbers_has_few_origins() {
         let name = "1-".repeat(120) + "1.log";
         assert!(origins(name.as_bytes()).len() <= 2 * MOST_SUFFIXES);
+    }
+
+    #[test]
+    fn names_of_one_rotation() {
+        for (one, other, same) in [
+            ("app.log.9", "app.log.10", true),
+            ("app.log-20260101", "app.log-20260102", true),
+            ("app.log.1", "app-1.log", false),
+            ("app.log.1", "app.log.old", false),
+        ] {
+            assert_eq!(alike(one.as_bytes(), other.as_bytes()), same, "{one} {other}");
+        }
     }
 
     #[test]

@@ -48,12 +48,12 @@ impl Stat {
         fs::statx(CWD, path, AtFlags::empty(), wanted()).map(|found| Self::from(&found))
     }
 
-    /// Return what an entry of an open folder is; a symlink counts as what it leads to.
+    /// Return what an entry of an open directory is; a symlink counts as what it leads to.
     ///
     /// # Errors
     /// What statx(2) returns.
-    pub fn of_entry(folder: impl AsFd, name: &std::ffi::CStr) -> io::Result<Self> {
-        fs::statx(folder, name, AtFlags::empty(), wanted()).map(|found| Self::from(&found))
+    pub fn of_entry(directory: impl AsFd, name: &std::ffi::CStr) -> io::Result<Self> {
+        fs::statx(directory, name, AtFlags::empty(), wanted()).map(|found| Self::from(&found))
     }
 
     /// Return what a descriptor refers to.

@@ -10,9 +10,9 @@ use crate::stat::Stat;
 ///
 /// # Errors
 /// There is no checkpoint that can be read.
-pub fn status(folder: &[u8]) -> Result<String, String> {
-    let place = shown(folder);
-    let content = Journal::read(folder).map_err(|error| format!("can't read the checkpoint in {place}: {error}"))?;
+pub fn status(directory: &[u8]) -> Result<String, String> {
+    let place = shown(directory);
+    let content = Journal::read(directory).map_err(|error| format!("can't read the checkpoint in {place}: {error}"))?;
     let content = content.ok_or_else(|| format!("there is no checkpoint in {place}"))?;
     let state = State::parse(&content).map_err(|why| match why {
         Unusable::Garbage => format!("the checkpoint in {place} is damaged"),
@@ -55,8 +55,8 @@ mod tests {
 
     #[test]
     fn files_as_they_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let (place, path) = (folder.path().as_os_str().as_bytes(), folder.path().join("app.log"));
+        let directory = tempfile::tempdir().unwrap();
+        let (place, path) = (directory.path().as_os_str().as_bytes(), directory.path().join("app.log"));
         assert!(status(place).unwrap_err().starts_with("there is no checkpoint"));
         std::fs::write(&path, "twelve bytes").unwrap();
         let path = path.as_os_str().as_bytes().to_vec();

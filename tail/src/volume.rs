@@ -28,7 +28,7 @@ pub enum Refused {
     Failed(Errno),
 }
 
-/// The folders that files may lie in.
+/// The directories that files may lie in.
 #[derive(Debug, Default)]
 pub struct Volumes {
     roots: Vec<PathBuf>,
@@ -39,7 +39,7 @@ impl Volumes {
     #[must_use]
     pub fn of(patterns: &[Pattern]) -> Self {
         let mounts = mount_points(&fs::read("/proc/self/mountinfo").unwrap_or_default());
-        let mut roots: Vec<PathBuf> = patterns.iter().map(|pattern| root(&pattern.folder, &mounts)).collect();
+        let mut roots: Vec<PathBuf> = patterns.iter().map(|pattern| root(&pattern.directory, &mounts)).collect();
         roots.sort();
         roots.dedup();
         Self { roots }
@@ -84,12 +84,12 @@ fn is_printed_by_sidecar(path: &Path) -> bool {
     container.starts_with(b"pillion-") && pod.split(|&byte| byte == b'_').count() == 3
 }
 
-/// Return the mount point of the volume that a folder lies in, or, outside of one, the folder.
+/// Return the mount point of the volume that a directory lies in, or, outside of one, the directory.
 ///
 /// It is searched from above, since below a mount point the application decides what is a symlink.
-fn root(folder: &[u8], mounts: &[PathBuf]) -> PathBuf {
-    let folder = Path::new(std::ffi::OsStr::from_bytes(folder));
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+fn root(directory: &[u8], mounts: &[PathBuf]) -> PathBuf {
+    let directory = Path::new(std::ffi::OsStr::from_bytes(directory));
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());
     let mut place = PathBuf::from("/");
     for part in absolute.components().skip(1) {
         place.push(part);
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn volumes(folder: &Path) -> Volumes {
-        Volumes::of(&[Pattern::parse(folder.join("*").as_os_str().as_bytes())])
+    fn volumes(directory: &Path) -> Volumes {
+        Volumes::of(&[Pattern::parse(directory.join("*").as_os_str().as_bytes())])
     }
 
     fn open(volumes: &Volumes, path: &Path) -> Result<u64, Refused> {
@@ -142,29 +142,29 @@ mod tests {
 
     #[test]
     fn files_inside() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("sub")).unwrap();
-        fs::write(folder.path().join("sub/file"), "four").unwrap();
-        symlink(folder.path().join("sub/file"), folder.path().join("absolute")).unwrap();
-        symlink("sub/file", folder.path().join("relative")).unwrap();
-        let volumes = volumes(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("sub")).unwrap();
+        fs::write(directory.path().join("sub/file"), "four").unwrap();
+        symlink(directory.path().join("sub/file"), directory.path().join("absolute")).unwrap();
+        symlink("sub/file", directory.path().join("relative")).unwrap();
+        let volumes = volumes(directory.path());
         for name in ["sub/file", "absolute", "relative"] {
-            assert_eq!(open(&volumes, &folder.path().join(name)), Ok(4), "{name}");
+            assert_eq!(open(&volumes, &directory.path().join(name)), Ok(4), "{name}");
         }
-        assert_eq!(open(&volumes, &folder.path().join("none")), Err(Refused::Gone));
+        assert_eq!(open(&volumes, &directory.path().join("none")), Err(Refused::Gone));
     }
 
     #[test]
     fn what_is_refused() {
         let outer = tempfile::tempdir().unwrap();
-        let folder = outer.path().join("logs");
-        fs::create_dir(&folder).unwrap();
+        let directory = outer.path().join("logs");
+        fs::create_dir(&directory).unwrap();
         fs::write(outer.path().join("logs-2"), "outside").unwrap();
-        symlink(outer.path().join("logs-2"), folder.join("neighbour")).unwrap();
-        symlink("/proc/self/environ", folder.join("environ")).unwrap();
-        symlink("/dev/zero", folder.join("zero")).unwrap();
-        symlink("loop", folder.join("loop")).unwrap();
-        let volumes = volumes(&folder);
+        symlink(outer.path().join("logs-2"), directory.join("neighbour")).unwrap();
+        symlink("/proc/self/environ", directory.join("environ")).unwrap();
+        symlink("/dev/zero", directory.join("zero")).unwrap();
+        symlink("loop", directory.join("loop")).unwrap();
+        let volumes = volumes(&directory);
         for (name, why) in [
             ("neighbour", Refused::Outside),
             ("environ", Refused::Outside),
@@ -172,7 +172,7 @@ mod tests {
             ("loop", Refused::Outside),
             (".", Refused::Irregular),
         ] {
-            assert_eq!(open(&volumes, &folder.join(name)), Err(why), "{name}");
+            assert_eq!(open(&volumes, &directory.join(name)), Err(why), "{name}");
         }
     }
 

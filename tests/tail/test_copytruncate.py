@@ -239,6 +239,27 @@ def test_a_backup_is_no_rotation(start: Start, logs: Path) -> None:
     assert sidecar.settled() == b"one\ntwo\n"
 
 
+@pytest.mark.parametrize("pattern", ["app.log", "*"])
+@pytest.mark.parametrize("late", [[], ["late"]], ids=["all printed", "a line left"])
+@pytest.mark.parametrize("backups", [["app.log.bak"], ["app.log-20260101", "app.log-20260102"]], ids=["one", "two"])
+def test_a_backup_before_a_rotation(
+    start: Start, logs: Path, pattern: str, late: list[str], backups: list[str]
+) -> None:
+    """It has a part of what the rotation's copy has: nothing comes again."""
+    lines = [f"{number} {'x' * 100}" for number in range(10)]
+    append(logs / "app.log", *lines)
+    sidecar = start(pattern, poll="0.1")
+    sidecar.prints(lines)
+    for backup in backups:
+        shutil.copy(logs / "app.log", logs / backup)
+        sidecar.looks()
+    append(logs / "app.log", *late)
+    copy_and_truncate(logs / "app.log")
+    append(logs / "app.log", "next")
+    sidecar.prints([*lines, *late, "next"])
+    assert sidecar.settled().decode().splitlines() == [*lines, *late, "next"]
+
+
 def test_a_file_that_only_has_such_a_name(start: Start, logs: Path) -> None:
     """With other content it is one of its own, if the pattern means it."""
     append(logs / "app.log", "one")

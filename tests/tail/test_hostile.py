@@ -187,6 +187,25 @@ def test_descriptors_that_run_short_for_a_while(start: Start, logs: Path) -> Non
     until(all_open, "all files are open")
 
 
+def test_a_folder_that_cant_be_listed_for_a_moment(start: Start, logs: Path) -> None:
+    """Its files are not gone: each goes on where it was."""
+    sidecar = start(patience="0")
+    for number in range(130):  # more than stay open when they are renamed
+        append(logs / f"{number}.log", f"line {number}")
+    until(lambda: len(sidecar.lines) == 130, "all lines")
+    sidecar.looks()
+    resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (3, 1024))
+    (logs / "new.log").touch()
+    sidecar.complains(f"can't read {logs}: ")
+    sidecar.looks(4)
+    resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    sidecar.looks()
+    for number in range(130):
+        append(logs / f"{number}.log", f"more {number}")
+    words = ("line", "more")
+    assert sorted(sidecar.end().decode().splitlines()) == sorted(f"{word} {n}" for word in words for n in range(130))
+
+
 @pytest.mark.parametrize("kind", ["files", "folders"])
 def test_long_paths_fill_no_memory(start: Start, logs: Path, kind: str) -> None:
     """Files and folders are followed as long as there is memory for them, and what is left out is said."""

@@ -3,13 +3,15 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .conftest import Start
 from .log_files import append
-from .sidecar import until
+from .sidecar import Sidecar, until
 
 
 def make_with_inode(path: Path, content: str, inode: int) -> None:
@@ -56,9 +58,9 @@ class TestUsedAgain:
         assert sidecar.end() == sidecar.printed
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_a_file_system_without_birth_times(start: Start, logs: Path, tmp_path: Path) -> None:
-    """A new file in the inode of a copy that was removed is printed."""
+@pytest.fixture
+def without_birth_times(start: Start, logs: Path, tmp_path: Path) -> Iterator[Start]:
+    """Keep log files where times are whole seconds and no birth times; return what starts sidecars."""
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(8 << 20)
@@ -67,12 +69,29 @@ def test_a_file_system_without_birth_times(start: Start, logs: Path, tmp_path: P
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             pytest.skip("this machine can't make and mount such a file system")
-    sidecar = start("*")
-    try:
+    started: list[Sidecar] = []
+
+    def start_one(*patterns: str, **settings: Any) -> Sidecar:
+        started.append(start(*patterns, **settings))
+        return started[-1]
+
+    yield start_one
+    for sidecar in started:
+        sidecar.kill()
+    subprocess.run(["umount", str(logs)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+class TestWithoutBirthTimes:
+    """There a number alone does not tell a file from the next one."""
+
+    def test_in_the_number_of_a_copy(self, without_birth_times: Start, logs: Path) -> None:
+        """A new file is printed although a copy had its number that was removed."""
+        sidecar = without_birth_times("*")
         expected: list[str] = []
         for number in range(4):
             append(logs / "app.log", f"line {number}")
-            sidecar.prints([*expected, f"line {number}"], seconds=5)  # its times are whole seconds, too
+            sidecar.prints([*expected, f"line {number}"], seconds=5)
             sidecar.looks()
             shutil.copy(logs / "app.log", logs / "app.log.1")
             os.truncate(logs / "app.log", 0)
@@ -81,9 +100,30 @@ def test_a_file_system_without_birth_times(start: Start, logs: Path, tmp_path: P
             append(logs / f"new-{number}.txt", f"new {number}")
             expected += [f"line {number}", f"new {number}"]
             sidecar.prints(expected, seconds=5)
-    finally:
-        sidecar.kill()
-        subprocess.run(["umount", str(logs)], check=True)
+
+    @pytest.mark.parametrize("first", [["one"], []], ids=["a line", "nothing"])
+    @pytest.mark.parametrize("length", [1, 100])
+    def test_in_the_number_of_a_removed_file(
+        self, without_birth_times: Start, logs: Path, first: list[str], length: int
+    ) -> None:
+        """After a restart a file that nobody asked for is not printed in its place."""
+        append(logs / "app.log", *first)
+        without_birth_times("app.log").kill_after(first)
+        inode = (logs / "app.log").stat().st_ino
+        (logs / "app.log").unlink()
+        append(logs / "other.db", *["unasked"] * length)
+        assert (logs / "other.db").stat().st_ino == inode
+        append(logs / "app.log", "two")
+        assert without_birth_times("app.log").end() == b"two\n"
+
+    def test_renamed(self, without_birth_times: Start, logs: Path) -> None:
+        """What was renamed meanwhile goes on."""
+        append(logs / "app.log", "one")
+        without_birth_times("app.log").kill_after(["one"])
+        append(logs / "app.log", "two")
+        (logs / "app.log").rename(logs / "moved")
+        append(logs / "app.log", "three")
+        without_birth_times("app.log").prints(["two", "three"])
 
 
 def test_a_file_that_comes_back(start: Start, logs: Path, tmp_path: Path) -> None:

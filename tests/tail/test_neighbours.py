@@ -1,6 +1,7 @@
 """Files that nobody asked for, and files that can't be read."""
 
 import gzip
+import itertools
 import os
 import shutil
 import tempfile
@@ -10,7 +11,16 @@ import pytest
 
 from .conftest import Start
 from .log_files import append
-from .sidecar import Sidecar
+from .sidecar import Sidecar, until
+
+
+def write_after(path: Path, other: Path) -> None:
+    """Append lines until it was written later than the other file."""
+    for number in itertools.count():
+        append(path, f"unasked {number}")
+        if path.stat().st_mtime_ns > other.stat().st_mtime_ns:
+            return
+
 
 NEIGHBOURS = (
     *("app.log.audit", "app-2.log", "app.log.pid", "app.log.lock", "app.log.old", "app.log.bak", "app.log~"),
@@ -69,6 +79,44 @@ class TestNeighbours:
         append(logs / "app.log", "two")
         sidecar.prints(["one", "two"])
         assert sidecar.end() == b"one\ntwo\n"
+
+    @pytest.mark.parametrize("name", ["app-2.log", "app.log.old", "app_old.log"])
+    @pytest.mark.parametrize("when", ["at the start", "later"])
+    def test_written_while_another_is_truncated(self, start: Start, logs: Path, name: str, when: str) -> None:
+        """What is written between copy and truncation is no copy of what came after the copy."""
+        append(logs / "app.log", "one")
+        if when == "at the start":
+            append(logs / name, "unasked")
+        sidecar = start("app.log", poll="0.3")
+        sidecar.prints(["one"])
+        append(logs / name, "unasked")
+        sidecar.looks(3)
+        expected = ["one"]
+        for number in range(2):
+            append(logs / "app.log", f"late {number}")
+            shutil.copy(logs / "app.log", logs / "app.log.1")
+            write_after(logs / name, logs / "app.log.1")
+            os.truncate(logs / "app.log", 0)
+            append(logs / "app.log", f"next {number}")
+            expected += [f"late {number}", f"next {number}"]
+            sidecar.prints(expected)
+            sidecar.looks(1)
+        assert sidecar.settled().decode().splitlines() == expected
+
+    @pytest.mark.parametrize("name", ["app-2.log", "app.log.old"])
+    def test_written_while_an_empty_one_is_opened_anew(self, start: Start, logs: Path, name: str) -> None:
+        """Nothing was lost that could be in it."""
+        (logs / "app.log").touch()
+        append(logs / name, "unasked")
+        sidecar = start("app.log")
+        sidecar.looks()
+        write_after(logs / name, logs / "app.log")
+        created = (logs / "app.log").stat().st_mtime_ns
+        until(lambda: (logs / "app.log").write_text("") or (logs / "app.log").stat().st_mtime_ns > created, "a tick")
+        sidecar.looks(3)
+        append(logs / "app.log", "one")
+        sidecar.prints(["one"])
+        assert sidecar.end() == b"one\n"
 
     def test_compressed_files_in_between(self, start: Start, logs: Path) -> None:
         """Rotated files are told from what they became."""

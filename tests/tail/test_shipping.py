@@ -355,6 +355,29 @@ class TestFailures:
         sidecar.end()
         assert count(store, lines) == (0, 0, 0)
 
+    def test_files_that_come_and_go(self, ship: Ship, store: Store, logs: Path) -> None:
+        """While the store is away they leave nothing behind in memory, and the checkpoint is right when it is back."""
+        store.stop()
+        append(logs / "app.log", "one")
+        sidecar = ship()
+        sidecar.complains("can't send to")
+        for round_ in range(20):
+            names = [logs / f"app.log.{round_}{number:03}" for number in range(500)]
+            for name in names:
+                name.touch()
+            sidecar.looks(1)
+            for name in names:
+                name.unlink()
+            sidecar.looks()
+        assert sidecar.heap() < 3 << 10
+        store.start()
+        until(lambda: store.lines, "the line")
+        sidecar.looks()
+        sidecar.kill()
+        append(logs / "app.log", "two")
+        ship().end()
+        assert store.lines == ["one", "two"]
+
 
 class TestRejected:
     """A record that the store does not want is counted, shown and said once a reason; the others arrive."""

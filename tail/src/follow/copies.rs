@@ -1,10 +1,12 @@
 //! copytruncate: what a truncated file held is read from the copy that was made of it.
 
+use std::os::fd::OwnedFd;
+
 use super::{Follower, Phase};
 use crate::checkpoint::hash;
-use crate::file::Followed;
+use crate::file::{Followed, agree, may_hold};
 use crate::pattern::name_at;
-use crate::rotation::origins;
+use crate::rotation::{alike, origins};
 use crate::stat::Stat;
 
 impl Follower {
@@ -51,9 +53,7 @@ impl Follower {
         }
         let mut candidates = Vec::new();
         for (id, neighbour) in &mut self.neighbours {
-            if !comes_from(&neighbour.path, origin) {
-                continue;
-            }
+            let Some(certain) = comes_from(&neighbour.path, origin) else { continue };
             let Ok(stat) = Stat::of_path(&neighbour.path) else { continue };
             let written = std::mem::replace(&mut neighbour.modified, stat.modified) != stat.modified;
             if neighbour.candidate.take().is_some() || written {
@@ -61,28 +61,35 @@ impl Follower {
                     if stat.id == *id {
                         // one that was written again counts from then on
                         let made = if written { stat.modified } else { stat.born };
-                        candidates.push((made, stat.modified, neighbour.path.clone(), descriptor, stat));
+                        candidates.push((made, stat.modified, certain, neighbour.path.clone(), descriptor, stat));
                     }
                 }
             }
         }
         candidates.sort_by_key(|one| (one.0, one.1));
         let (at, context) = (file.at, file.context());
-        let mut copies = Vec::new();
-        for (_, _, path, descriptor, stat) in candidates {
-            let first = copies.is_empty();
-            // before the first line every file goes on: then the time tells
-            let too_old = file.at == 0 && stat.modified < file.whole_until;
-            if first && (too_old || !file.is_continued_by(&descriptor, stat.size)) {
-                continue;
+        let mut copies: Vec<(Vec<u8>, OwnedFd, Stat)> = Vec::new();
+        for (_, _, certain, path, descriptor, stat) in candidates {
+            let goes_on =
+                (at > 0 || may_hold(&stat, &file.whole, certain)) && file.is_continued_by(&descriptor, stat.size);
+            match copies.last() {
+                None if !goes_on => continue,
+                // a backup, made before: this one has all of it
+                Some((_, before, of)) if of.size <= stat.size && agree(before, &descriptor, of.size) => {
+                    drop(copies.pop());
+                }
+                // a neighbour that is written, too
+                Some((before, ..)) if !alike(before, &path) => continue,
+                _ => {}
             }
-            let (at, context) = if first { (at, context) } else { (0, hash(b"")) };
-            copies.push((path, descriptor, stat, at, context));
+            copies.push((path, descriptor, stat));
         }
         let since = self.milliseconds();
         copies
             .into_iter()
-            .map(|(path, descriptor, stat, at, context)| {
+            .enumerate()
+            .map(|(index, (path, descriptor, stat))| {
+                let (at, context) = if index == 0 { (at, context) } else { (0, hash(b"")) };
                 let serial = self.table.serial();
                 let mut copy = Followed::new(&stat, &path, serial, at, context);
                 let seen_in = self.neighbours.remove(&stat.id).map_or((u32::MAX, 0), |neighbour| neighbour.seen_in);
@@ -93,8 +100,9 @@ impl Follower {
     }
 }
 
-/// Say whether a file's name is one that rotations make of another path.
-fn comes_from(path: &[u8], origin: &[u8]) -> bool {
-    let (folder, name) = path.split_at(name_at(path));
-    origin.strip_prefix(folder).is_some_and(|of| origins(name).iter().any(|one| one.name == of))
+/// Return whether only rotations make a file's name of another path; None if they do not.
+fn comes_from(path: &[u8], origin: &[u8]) -> Option<bool> {
+    let (directory, name) = path.split_at(name_at(path));
+    let of = origin.strip_prefix(directory)?;
+    origins(name).into_iter().find(|one| one.name == of).map(|one| one.certain)
 }

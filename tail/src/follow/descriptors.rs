@@ -13,7 +13,7 @@ impl Follower {
     /// Open a file that was closed to save its descriptor.
     pub(super) fn reopen(&mut self, number: u32, index: usize) -> bool {
         let Some(file) = self.table.stream(number).and_then(|stream| stream.files.get(index)) else { return false };
-        let (id, born, serial, path, folder) = (file.id, file.born, file.serial, file.path.clone(), file.seen_in.0);
+        let (id, born, serial, path, directory) = (file.id, file.born, file.serial, file.path.clone(), file.seen_in.0);
         let waited = self.milliseconds().saturating_sub(file.since) >= WAITED.as_millis() as u64;
         if self.open >= self.limit && !self.close_idle() {
             if waited {
@@ -34,13 +34,13 @@ impl Follower {
                     return true;
                 }
             }
-            Ok(_) | Err(Refused::Gone) => self.discovery.list_again(folder),
+            Ok(_) | Err(Refused::Gone) => self.discovery.list_again(directory),
             Err(Refused::NoDescriptor) => self.limit = self.open.max(1),
             Err(why @ Refused::Outside) => {
-                self.refuse(&path, folder, &why);
+                self.refuse(&path, directory, &why);
                 self.remove(number, serial);
             }
-            Err(why) => self.refuse(&path, folder, &why),
+            Err(why) => self.refuse(&path, directory, &why),
         }
         false
     }
@@ -55,8 +55,9 @@ impl Follower {
             self.hand = (self.hand + 1) % bound;
             let Some(stream) = self.table.stream_mut(self.hand) else { continue };
             for file in &mut stream.files {
-                let (folder, generation) = file.seen_in;
-                let reachable = file.growth.links > 0 && !file.is_copy && self.discovery.is_current(folder, generation);
+                let (directory, generation) = file.seen_in;
+                let reachable =
+                    file.growth.links > 0 && !file.is_copy && self.discovery.is_current(directory, generation);
                 if file.descriptor.is_some() && file.is_idle() && reachable && !std::mem::replace(&mut file.used, false)
                 {
                     file.descriptor = None;

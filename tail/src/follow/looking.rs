@@ -14,7 +14,7 @@ use crate::file::Followed;
 use crate::records::WAIT;
 use crate::stat::{Growth, Id, Stat};
 
-/// All folders are listed so often although none changed: some file systems don't keep the time of a change.
+/// All directories are listed so often although none changed: some file systems don't keep the time of a change.
 const LIST_ALL: Duration = Duration::from_secs(10);
 const LIST_ALL_MICROSECONDS_EACH: u64 = 10_000;
 /// So many renamed files stay open: the application may go on in them.
@@ -23,7 +23,7 @@ const RENAMED_OPEN: usize = 100;
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Follower {
-    /// Look at all files and folders.
+    /// Look at all files and directories.
     pub(super) fn look(&mut self) {
         self.looks += 1;
         let now = Instant::now();
@@ -37,10 +37,10 @@ impl Follower {
         }
         let (mut found, mut troubles) = (Vec::new(), Vec::new());
         let table = &mut self.table;
-        let mut is_known = |id: Id, path: &[u8], folder: u32, generation: u64| match table.file_mut(id) {
+        let mut is_known = |id: Id, path: &[u8], directory: u32, generation: u64| match table.file_mut(id) {
             Some(file) if file.descriptor.is_some() && *file.path == *path => {
-                file.wanted_in = (folder, generation);
-                file.seen_in = (folder, generation);
+                file.wanted_in = (directory, generation);
+                file.seen_in = (directory, generation);
                 Known::Open
             }
             Some(_) => Known::Number,
@@ -73,11 +73,11 @@ impl Follower {
         self.notice();
     }
 
-    /// Say what is wrong with a folder or a file.
+    /// Say what is wrong with a directory or a file.
     pub(super) fn complain_of(&mut self, trouble: &Trouble) {
         let path = shown(&trouble.path);
         let text = match trouble.error {
-            Errno::NOMEM => format!("too many folders for {path}"),
+            Errno::NOMEM => format!("too many directories for {path}"),
             error => self.cant_read(&trouble.path, error),
         };
         self.complaints.once(&text);
@@ -127,15 +127,15 @@ impl Follower {
     pub(super) fn forget_neighbours(&mut self) {
         let (discovery, records) = (&mut self.discovery, &mut self.records);
         self.neighbours.retain(|id, neighbour| {
-            let (folder, generation) = neighbour.seen_in;
-            if folder == u32::MAX || discovery.is_current(folder, generation) {
+            let (directory, generation) = neighbour.seen_in;
+            if directory == u32::MAX || discovery.is_current(directory, generation) {
                 return true;
             }
             if std::mem::replace(&mut neighbour.missed, true) {
                 records.push(Record::Forget(*id));
                 return false;
             }
-            discovery.list_again(folder);
+            discovery.list_again(directory);
             true
         });
         self.dirty |= !self.records.is_empty();

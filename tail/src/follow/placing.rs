@@ -11,7 +11,7 @@ use super::{Follower, Neighbour, Phase, Place};
 use crate::checkpoint::{Known, Position, Record, hash};
 use crate::complaints::shown;
 use crate::discovery::Found;
-use crate::file::{CONTEXT, Followed, agree, end_of_lines};
+use crate::file::{CONTEXT, Followed, agree, end_of_lines, may_hold};
 use crate::options::Start;
 use crate::pattern::name_at;
 use crate::rotation::{number, origins};
@@ -29,7 +29,7 @@ impl Follower {
     pub(super) fn absorb(&mut self, found: Vec<Found>) -> bool {
         let mut new = Vec::new();
         for one in found {
-            let seen_in = (one.folder, one.generation);
+            let seen_in = (one.directory, one.generation);
             let stream = self.table.by_id(one.stat.id).and_then(|number| self.table.stream(number));
             let is_own = one.wanted && stream.is_some_and(|stream| stream.origin == one.path);
             if let Some(file) = self.table.file_mut(one.stat.id) {
@@ -63,7 +63,7 @@ impl Follower {
                 let is_none = grew && matches!(self.place(&one), Place::Own);
                 if same && !recent && !is_none && (neighbour.copy || !one.wanted) {
                     if unproved.is_some() {
-                        self.discovery.list_again(one.folder);
+                        self.discovery.list_again(one.directory);
                     }
                     if let Some(neighbour) = self.neighbours.get_mut(&one.stat.id) {
                         (neighbour.seen_in, neighbour.missed) = (seen_in, false);
@@ -119,18 +119,31 @@ impl Follower {
         for one in &*found {
             missing.remove(&one.stat.id.inode);
         }
-        let folder_of = |position: &Position| position.path[..name_at(&position.path)].to_vec();
-        let folders: BTreeSet<Vec<u8>> = missing.values().map(|position| folder_of(position)).collect();
-        for folder in folders {
-            let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&folder)) else { continue };
+        let directory_of = |position: &Position| position.path[..name_at(&position.path)].to_vec();
+        let directories: BTreeSet<Vec<u8>> = missing.values().map(|position| directory_of(position)).collect();
+        for directory in directories {
+            let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&directory)) else { continue };
             for entry in entries.flatten().filter(|entry| missing.contains_key(&entry.ino())) {
-                let path = [&folder, entry.file_name().as_bytes()].concat();
-                if let Ok(stat) = Stat::of_path(&path) {
-                    let (name, generation, wanted, is_link) = (folder.len(), 0, false, false);
-                    found.push(Found { path, name, folder: u32::MAX, generation, stat, wanted, is_link });
+                let path = [&directory, entry.file_name().as_bytes()].concat();
+                let position = missing[&entry.ino()];
+                if let Some(stat) = self.find(&path, position) {
+                    let (name, generation, wanted, is_link) = (directory.len(), 0, false, false);
+                    found.push(Found { path, name, directory: u32::MAX, generation, stat, wanted, is_link });
                 }
             }
         }
+    }
+
+    /// Return what a path leads to, if it may be the file of a position, which has its number: without a birth time the
+    /// bytes before the position tell.
+    fn find(&self, path: &[u8], position: &Position) -> Option<Stat> {
+        let stat = Stat::of_path(path).ok()?;
+        if stat.born != 0 {
+            return Some(stat);
+        }
+        let (file, stat) = self.volumes.open(path).ok()?;
+        let known = Followed::new(&stat, path, 0, position.at, position.context);
+        (position.at > 0 && known.is_continued_by(&file, stat.size)).then_some(stat)
     }
 
     /// Begin to read new files, those that were rotated first.
@@ -148,7 +161,7 @@ impl Follower {
                 // it has two names, and this one was found before
                 if one.wanted {
                     if let Some(file) = self.table.file_mut(one.stat.id) {
-                        file.wanted_in = (one.folder, one.generation);
+                        file.wanted_in = (one.directory, one.generation);
                     }
                 }
                 continue;
@@ -169,22 +182,22 @@ impl Follower {
                     let before = self.neighbours.get(&one.stat.id).and_then(|neighbour| neighbour.candidate);
                     self.note_neighbour(&one, one.wanted, before.or(Some(self.looks)));
                     if one.wanted {
-                        self.discovery.list_again(one.folder);
+                        self.discovery.list_again(one.directory);
                     }
                 }
                 Place::Foreign => self.note_neighbour(&one, false, None),
-                Place::Undecided => self.discovery.list_again(one.folder),
+                Place::Undecided => self.discovery.list_again(one.directory),
             }
         }
     }
 
     pub(super) fn note_neighbour(&mut self, one: &Found, copy: bool, candidate: Option<u64>) {
-        let (born, modified, seen_in) = (one.stat.born, one.stat.modified, (one.folder, one.generation));
+        let (born, modified, seen_in) = (one.stat.born, one.stat.modified, (one.directory, one.generation));
         let (path, size) = (one.path.clone(), Some(one.stat.size));
         let neighbour = Neighbour { born, copy, seen_in, missed: false, path, size, modified, candidate };
         if self.neighbours.len() >= MOST_NEIGHBOURS && !self.neighbours.contains_key(&one.stat.id) {
-            let folder = shown(&one.path[..one.name]);
-            return self.complaints.once(&format!("too many files: not all of those in {folder} are known again"));
+            let directory = shown(&one.path[..one.name]);
+            return self.complaints.once(&format!("too many files: not all of those in {directory} are known again"));
         }
         let known = self.neighbours.insert(one.stat.id, neighbour);
         if known.is_none_or(|before| before.born != born || before.copy != copy) {
@@ -203,9 +216,9 @@ impl Follower {
     /// | as of a rotation | was there before a restart, and is gone | rotated |
     /// | an argument means it | otherwise | a file of its own |
     pub(super) fn place(&self, one: &Found) -> Place {
-        let (folder, name) = one.path.split_at(one.name);
+        let (directory, name) = one.path.split_at(one.name);
         for origin in origins(name) {
-            let path = [folder, &origin.name].concat();
+            let path = [directory, &origin.name].concat();
             if let Some(stream) = self.table.by_origin(&path).and_then(|number| self.table.stream(number)) {
                 let is_in_place = |file: &Followed| *file.path == *path && self.is_wanted(file);
                 let in_place = stream.files.iter().any(is_in_place);
@@ -217,7 +230,11 @@ impl Follower {
                 }
                 // a few bytes may be those of any two files that follow each other
                 let large = one.stat.size >= CONTEXT;
-                if stream.files.iter().any(|file| (large || is_in_place(file)) && self.is_copy(one, file)) {
+                if stream
+                    .files
+                    .iter()
+                    .any(|file| (large || is_in_place(file)) && self.is_copy(one, file, origin.certain))
+                {
                     return Place::CopyOf;
                 }
                 if !in_place {
@@ -225,7 +242,7 @@ impl Follower {
                 }
             } else if !one.wanted
                 && (origin.certain || self.remembered.values().any(|position| position.origin == path))
-                && self.discovery.means(one.folder, &origin.name)
+                && self.discovery.means(one.directory, &origin.name)
             {
                 // what was there at our first look may be older than the pod, which made the state volume first
                 if self.settled || (self.state_born > 0 && one.stat.born > self.state_born) {
@@ -241,7 +258,7 @@ impl Follower {
     }
 
     /// Say whether a new file is a copy of one that we follow, or becomes one.
-    pub(super) fn is_copy(&self, one: &Found, file: &Followed) -> bool {
+    pub(super) fn is_copy(&self, one: &Found, file: &Followed, certain: bool) -> bool {
         let closed = if file.descriptor.is_none() { self.volumes.open(&file.path).ok() } else { None };
         let closed = closed.filter(|(_, stat)| stat.id == file.id).map(|(descriptor, _)| descriptor);
         let Some(ours) = file.descriptor.as_ref().or(closed.as_ref()) else { return false };
@@ -254,7 +271,7 @@ impl Follower {
         if file.at > 0 {
             file.is_continued_by(&other, stat.size)
         } else {
-            stat.size >= file.growth.size && stat.modified >= file.growth.modified
+            may_hold(&stat, if file.shrunk { &file.whole } else { &file.growth }, certain)
         }
     }
 
@@ -267,7 +284,7 @@ impl Follower {
             Start::Beginning => false,
             Start::End => true,
             Start::Auto => {
-                let persistent = |folder: &Vec<u8>| is_below(&one.path, folder);
+                let persistent = |directory: &Vec<u8>| is_below(&one.path, directory);
                 let made = one.stat.born.max(one.stat.modified);
                 self.state_born > 0 && made < self.state_born && self.options.persistent.iter().any(persistent)
             }
@@ -284,8 +301,8 @@ impl Follower {
     /// Begin to follow a file; say whether that was possible.
     pub(super) fn begin(&mut self, one: &Found, origin: &[u8], at: u64, context: u64) -> bool {
         if self.table.cost() >= MOST_FILE_BYTES {
-            let folder = shown(&one.path[..one.name]);
-            self.complaints.once(&format!("too many files: not all of those in {folder} are read"));
+            let directory = shown(&one.path[..one.name]);
+            self.complaints.once(&format!("too many files: not all of those in {directory} are read"));
             return false;
         }
         let serial = self.table.serial();
@@ -299,17 +316,17 @@ impl Follower {
                 }
                 Err(Refused::NoDescriptor) => self.limit = self.open.max(1),
                 Ok(_) => {
-                    self.discovery.list_again(one.folder);
+                    self.discovery.list_again(one.directory);
                     return false;
                 }
                 Err(why) => {
-                    self.refuse(&one.path, one.folder, &why);
+                    self.refuse(&one.path, one.directory, &why);
                     return false;
                 }
             }
         }
         file.since = self.milliseconds();
-        file.seen_in = (one.folder, one.generation);
+        file.seen_in = (one.directory, one.generation);
         if one.wanted {
             file.wanted_in = file.seen_in;
         }
@@ -325,16 +342,16 @@ impl Follower {
     }
 
     /// Say why a file is not read.
-    pub(super) fn refuse(&mut self, path: &[u8], folder: u32, why: &Refused) {
+    pub(super) fn refuse(&mut self, path: &[u8], directory: u32, why: &Refused) {
         match why {
             Refused::Outside => self.complaints.once(&format!("{} leads out of the volume", shown(path))),
             Refused::Printed => self.complaints.once(&format!("{} is what a sidecar printed", shown(path))),
             Refused::Failed(error) => {
                 let text = self.cant_read(path, *error);
                 self.complaints.once(&text);
-                self.discovery.list_again(folder);
+                self.discovery.list_again(directory);
             }
-            Refused::Gone | Refused::Irregular | Refused::NoDescriptor => self.discovery.list_again(folder),
+            Refused::Gone | Refused::Irregular | Refused::NoDescriptor => self.discovery.list_again(directory),
         }
     }
 }
@@ -343,9 +360,11 @@ impl Neighbour {
     /// Say whether it may be this file, which has its number: where no birth times are kept, one whose name does not come
     /// from the same name is none that we know.
     fn may_be(&self, one: &Found) -> bool {
+        if one.stat.born != 0 || self.path.is_empty() || self.path == one.path {
+            return true;
+        }
         let (before, now) = (origins(&self.path[name_at(&self.path)..]), origins(&one.path[one.name..]));
-        let is_known = one.stat.born != 0 || self.path.is_empty() || self.path == one.path;
-        is_known || before.iter().any(|origin| now.contains(origin))
+        before.iter().any(|origin| now.contains(origin))
     }
 }
 

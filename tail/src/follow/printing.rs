@@ -145,7 +145,8 @@ impl Follower {
                 seen_in: file.seen_in,
                 missed: false,
                 path: file.path.to_vec(),
-                size: None,
+                // only of a copy is it sure that nothing else comes
+                size: (!file.is_copy).then_some(file.growth.size),
                 modified: file.growth.modified,
                 candidate: None,
             };

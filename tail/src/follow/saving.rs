@@ -7,6 +7,9 @@ use crate::checkpoint::{Journal, Known, Position, Record, State, Unusable};
 use crate::complaints::{say, shown};
 use crate::file::Followed;
 
+/// So many records wait for an output that is not durable, as a store that is away: beyond that all is written anew.
+const MOST_RECORDS: usize = 4096;
+
 impl Follower {
     /// Take over what a sidecar before us wrote down.
     pub(super) fn resume(&mut self) {
@@ -64,7 +67,14 @@ impl Follower {
 
     /// Write down how far each file is printed, if that changed, and all of it is durably out.
     pub(super) fn save(&mut self) {
-        if !self.dirty || !self.output.is_durable() {
+        if !self.dirty {
+            return;
+        }
+        if !self.output.is_durable() {
+            if self.records.len() > MOST_RECORDS {
+                self.records = Vec::new();
+                self.journal.outdate();
+            }
             return;
         }
         self.saved_at = self.output.taken();

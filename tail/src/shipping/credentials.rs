@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_each_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
         let variables = [("PILLION_TOKEN_FILE", path.to_str().unwrap())];
         for token in ["one", "two"] {
             std::fs::write(&path, token).unwrap();

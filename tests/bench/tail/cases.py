@@ -172,7 +172,7 @@ CASES = (
     Case("rename and compress", rotating(compress)),
     Case("remove and create", rotating(remove)),
     Case("truncate and rewrite", rewrite),
-    Case("late folder, late file", late, pattern="late/*.log", names=("late/app.log",)),
+    Case("late directory, late file", late, pattern="late/*.log", names=("late/app.log",)),
     Case("3 slow files, half lines", many(THREE, STEADY_SECONDS), names=THREE),
     Case("100 fast files, half lines", many(HUNDRED, 0), names=HUNDRED),
     Case("killed and started again", rotating(lambda *_: None), down=True),
