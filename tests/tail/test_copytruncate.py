@@ -404,3 +404,19 @@ def test_truncated_while_it_was_read(start: Start, logs: Path) -> None:
         sidecar.valve.set()
         until(lambda: len(sidecar.lines) == 2000 * (round_ + 1), "all lines")  # noqa: B023 — called in this round
     assert sidecar.settled().decode().splitlines() == expected
+
+
+def test_written_longer_before_anything_is_printed(start: Start, logs: Path) -> None:
+    """Nothing tells then that it has another content: what was in it before is lost."""
+    filler = [f"{number} {'x' * 100}" for number in range(20_000)]
+    append(logs / "filler.log", *filler)
+    sidecar = start("filler.log", "app.log", stalled=True, poll="1")
+    sidecar.looks_while_stalled()
+    append(logs / "app.log", "one")
+    sidecar.looks_while_stalled()
+    copy_and_truncate(logs / "app.log")
+    append(logs / "app.log", "two, which is longer")
+    sidecar.looks_while_stalled()
+    sidecar.valve.set()
+    until(lambda: sidecar.printed.count(b"\n") > len(filler), "all lines are out")
+    assert set(sidecar.settled().decode().splitlines()) - {*filler} == {"two, which is longer"}
