@@ -27,7 +27,7 @@ __all__ = [
     "renewal_time",
 ]
 
-#: Long enough that a new CA reaches every trust bundle before the old one expires.
+#: Long enough that a new CA reaches every CA bundle before the old one expires.
 CA_LIFETIME = timedelta(days=365)
 #: Short: a stolen key is usable for a month at most, and renewal is exercised often.
 LEAF_LIFETIME = timedelta(days=30)

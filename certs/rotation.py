@@ -312,7 +312,7 @@ class _Reconciliation:
     ) -> StepResult:
         """Return the step that stores ``state`` and ``pair``, and keeps data keys that are not ours.
 
-        Default: the present pair if it is valid, otherwise none.
+        Without ``pair`` it stores the present one if that is valid, otherwise none.
         """
         data = {key: value for key, value in self.secret.data.items() if key not in _CA_DATA_KEYS} | state.data()
         data["tls.crt"], data["tls.key"] = pair or self.valid_pair(state)
@@ -368,7 +368,7 @@ class _Reconciliation:
 
 
 def _clock_skew(reconciliation: _Reconciliation) -> StepResult | None:
-    """Wait. Only reached where the Lease can't be used: otherwise ``Keeper._claim_lease`` has compared the clocks."""
+    """Wait. Applies only where the Lease can't be used: otherwise ``Keeper._claim_lease`` has compared the clocks."""
     settings = reconciliation.settings
     error = settings.clock_skew_error(reconciliation.now, reconciliation.observed.api_server_time)
     return StepResult(Wait(settings.ca_propagation_delay, error)) if error else None
@@ -425,7 +425,7 @@ def _create_next_ca(reconciliation: _Reconciliation) -> StepResult | None:
         return None
     reason = reconciliation.ca_renewal_reason(state.ca) or next_reason
     # A requested rotation waits until the last one has ended, so that bundles stay short. A CA that is due does not
-    # wait: each restart restarts the overlap, and it might never end.
+    # wait: each restart of a keeper begins the overlap anew, so the last rotation might never end.
     if not reason and reconciliation.ca_requested and not state.retired:
         reason = "a new CA was requested"
     if not reason:

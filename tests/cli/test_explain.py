@@ -95,7 +95,7 @@ def test_a_pod_about_which_there_is_nothing_to_say(pillion: Call) -> None:
             BAD.replace("logs: shop.log", "logs: other:/x/y.log"),
             'Which containers take part? stdin:7:5: pillion.dev/logs "other:/x/y.log": the pod has no container '
             '"other"; did you mean "app"?',
-            "Not injected: the pod has no container of that name (unknown_container).",
+            "Not injected: the pod, or the annotation containers, has no container of that name (unknown_container).",
             id="participants",
         ),
         pytest.param(

@@ -404,7 +404,7 @@ def test_no_logs_are_mounted_around_what_a_profile_runs(sidecar: dict[str, Any],
     """They would hide the program, and the runtime can't make a directory in what is read-only."""
     own = build(profile(sidecar=sidecar), BUILTINS).profiles["own"]
     paths = ("/srv", "/srv/tool", "/srv/tool/run", "/srv/tool/run/logs", "/srv/tool2", "/x/y")
-    assert [path for path in paths if own.own_directories.any_at_or_below(path)] == kept_off
+    assert [path for path in paths if own.directories_in_use.any_at_or_below(path)] == kept_off
 
 
 def test_a_built_in_that_lacks_something_is_a_note() -> None:

@@ -97,7 +97,7 @@ def test_what_a_profile_reserves_is_out_of_reach() -> None:
 def test_what_a_profile_runs_is_not_hidden() -> None:
     """What lies beside the program, or in the working directory, stays."""
     sources = [source(path) for path in ("/srv/tool", "/srv/tool/run", "/srv/tool2")]
-    assign_sidecar_paths(sources[:1], profile := replace(TAIL, own_directories=Directories("/srv/tool")))
+    assign_sidecar_paths(sources[:1], profile := replace(TAIL, directories_in_use=Directories("/srv/tool")))
     assign_sidecar_paths(sources[1:], profile)
     assert [one.sidecar_path for one in sources] == ["/pillion/logs/app", "/srv/tool/run", "/srv/tool2"]
 

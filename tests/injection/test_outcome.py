@@ -24,6 +24,7 @@ CASES: dict[str, dict[str, tuple[bool, bool, Reason, Outcome]]] = {
         "plan": (True, False, Reason.HIDES_PROGRAM, Outcome.NOT_INJECTABLE),
     },
     "an unreadable pod": {"": (True, False, Reason.UNREADABLE_POD, Outcome.NOT_INJECTABLE)},
+    "a sidecar that lost its restartPolicy": {"": (True, False, Reason.LOST_RESTART_POLICY, Outcome.NOT_INJECTABLE)},
     "anything else": {
         "quiet": (True, False, Reason.NOT_REQUESTED, Outcome.SKIPPED),
         "asked": (True, False, Reason.WINDOWS, Outcome.SKIPPED),

@@ -28,7 +28,11 @@ def test_why_a_server_is_not_ready_is_logged_once() -> None:
     state.certificate_not_after = TOMORROW
     poll()
     assert log.events == [
-        ("warning", "not ready", {"message": "no certificate yet: the certificate keeper has not written one"}),
+        (
+            "warning",
+            "not ready",
+            {"message": "no certificate yet: the certificate keeper has written none that can be served"},
+        ),
         ("warning", "not ready", {"message": "the certificate expired at 2020-01-01T00:00:00Z"}),
         ("info", "ready", {}),
     ]

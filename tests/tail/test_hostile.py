@@ -206,7 +206,7 @@ def test_a_folder_that_cant_be_listed_for_a_moment(start: Start, logs: Path) -> 
     assert sorted(sidecar.end().decode().splitlines()) == sorted(f"{word} {n}" for word in words for n in range(130))
 
 
-@pytest.mark.parametrize("kind", ["files", "folders"])
+@pytest.mark.parametrize("kind", ["files", "directories"])
 def test_long_paths_fill_no_memory(start: Start, logs: Path, kind: str) -> None:
     """Files and folders are followed as long as there is memory for them, and what is left out is said."""
     folder = deep(logs)

@@ -160,7 +160,7 @@ class _Reading:
             start=self._start((*command, *args, *(variable.value for variable in env))),
             logs_mount_path=normalised_path(fields["logsMountPath"]) if "logsMountPath" in fields else None,
             reserved_directories=reserved,
-            own_directories=_parents(*_programs(sidecar), sidecar.get("workingDir", "")),
+            directories_in_use=_parents(*_programs(sidecar), sidecar.get("workingDir", "")),
             volume_size_limit=size_limit,
             volume_medium=medium,
             image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),

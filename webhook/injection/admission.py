@@ -122,7 +122,7 @@ class Admission:
         self.plan = self.editor = None
 
     def decline_after_all(self, findings: Sequence[Finding]) -> None:
-        """Decline the pod after the run, for problems that only the manifest shows: ``pillion inject`` calls it."""
+        """Decline the pod after the run, for problems that only the manifest shows."""
         self._record_declined(findings[0])
         self.verdict.findings = list(findings)
 
@@ -185,7 +185,7 @@ def _volumes_in_words(plan: Plan) -> str:
 
 
 def _left_out_notes(facts: PodFacts, candidates: list[Candidate]) -> list[Finding]:
-    """Return a note for each ordinary container of another injector that is not selected; none with ``containers``."""
+    """Return notes on ordinary containers of other injectors that are not selected; none if ``containers`` is set."""
     selected = {item.container.name for item in candidates if item.selected}
     if facts.options.containers is not None:
         return []
@@ -259,11 +259,11 @@ def _add_sidecar(editor: PodEditor, plan: Plan, profile: Profile, container: dic
 def _position(spec: PodSpec, profile: Profile, plan: Plan) -> int | None:
     """Return the index in the list of init containers at which the sidecar is inserted, None for the end.
 
-    The sidecar goes after init containers, if it reads a volume of the pod, that
+    If the sidecar reads a volume of the pod, it goes after the last init container that
 
-    - mount a volume of which it reads a subPath: the kubelet creates a missing subPath directory, owned by root, for
-      the first container that mounts it. One of them may create the directory, with an owner who can write to it;
-    - serve a volume.
+    - mounts a volume of which it reads a subPath: the kubelet creates a missing subPath directory, owned by root, for
+      the first container that mounts it. The init container may create it with an owner who can write to it;
+    - serves a volume.
     """
     if not profile.starts_first:
         return None

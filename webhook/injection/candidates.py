@@ -129,7 +129,7 @@ def find_candidates(
                 )
             elif name not in app_containers:
                 # init containers and other injectors' are examined for volumes at a log directory. The pod's other
-                # ordinary containers take no part if ``containers`` or each entry of ``logs`` names containers.
+                # ordinary containers are no candidates if ``containers`` or each entry of ``logs`` names containers.
                 result.append(Candidate.from_container(container, pointer, selected=False, takes_general_entries=True))
     return result
 

@@ -79,7 +79,10 @@ class State(StrEnum):
 
 
 class Difference(NamedTuple):
-    """A value that differs, :data:`ABSENT` where there is none. Items of lists stand in the path by their names."""
+    """A value that differs, :data:`ABSENT` where there is none.
+
+    Items of lists stand in the path by their names, mounts by their paths, and those without either by their indexes.
+    """
 
     path: Path
     live: Any
@@ -87,10 +90,11 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The result. Without a sidecar of this installation only ``state`` is set."""
+    """The result. For a foreign pod only ``state`` is set, for a declined one also ``live_status`` and ``finding``."""
 
     state: State
-    #: ``containers`` or ``initContainers``, and the sidecar's name, which is empty where it would be another one now.
+    #: ``containers`` or ``initContainers``, and the sidecar's name; both, and ``live_image``, are empty where the
+    #: sidecar would have another name now.
     list_name: str = ""
     sidecar: str = ""
     #: The sidecar's images, the pod's and the present one.
@@ -242,7 +246,7 @@ class _Walk:
                 else {
                     name: quantity
                     for name, quantity in quantities.items()
-                    # a request without a value is the limit
+                    # the API server sets a request that is not written to its limit
                     if name in written
                     or not (self.limit_ranger_added or (kind == "requests" and quantity == limits.get(name)))
                 }

@@ -212,7 +212,7 @@ def _decline_unusable_profile(facts: PodFacts) -> Finding | None:
 def _decline_pod_without_logs(facts: PodFacts) -> Finding | None:
     """Decline a pod without logs if only its namespace asks: most of these pods write no log files.
 
-    ``has_log_location`` is true for any pod that asks itself.
+    ``has_log_location`` is true if the pod's author wants logs read: such a pod always passes.
     """
     options, profile = facts.options, facts.profile
     others = facts.configuration.ignored_containers

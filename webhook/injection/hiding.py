@@ -1,6 +1,6 @@
 """What a new, empty volume would hide from a container, and what would hide the volume.
 
-Then the pod is declined, or its author warned.
+If either hides what is needed, the pod is declined or its author warned.
 """
 
 import re
@@ -33,7 +33,7 @@ __all__ = [
 #: A longer example does not fit into a warning of 120 characters.
 MAX_EXAMPLE_LENGTH = 28
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
-#: A file in a directory, as a program gets it that runs in a working directory: ``server/main.py``.
+#: An argument that is a file's path relative to the working directory: ``server/main.py``.
 _RELATIVE_FILE = re.compile(r"(?:\./)?\w[\w.@+-]*(?:/[\w.@+-]+)*/[\w@+-][\w@+.-]*\.\w+")
 
 
@@ -127,12 +127,12 @@ def _needed_paths(container: Container, name: str) -> list[tuple[str, str]]:
 
 #: Programs whose first argument is a script.
 _INTERPRETER = re.compile(r"(?:.*/)?(?:(?:ba|da|a|z|k)?sh|python[0-9.]*|perl|ruby|node|php)")
-#: A word that names a program wherever it stands: behind ``timeout 5``, ``env``, ``java -jar``.
+#: A word that is the name of a script, wherever it stands: behind ``timeout 5``, ``env``, ``java -jar``.
 _SCRIPT = re.compile(r"\S+\.(?:ba?sh|jar|js|php|pl|py|rb|sh)")
 
 
 def _programs(command: Sequence[str]) -> list[str]:
-    """Return the program that a probe or a hook runs, the script that an interpreter runs, and all words of scripts."""
+    """Return the program that a probe or a hook runs, the script that an interpreter runs, and scripts behind it."""
     found = [command[0], *filter(_SCRIPT.fullmatch, command[1:])]
     if len(command[0]) <= PATH_MAX and _INTERPRETER.fullmatch(command[0]):
         scripts = [word for word in command[1:] if not word.startswith("-")][:1]

@@ -30,7 +30,7 @@ Volumes = Mapping[str, dict[str, Any]]
 def has_log_location(
     options: RequestedOptions, profile: Profile, containers: Iterable[Container], volumes: Volumes
 ) -> bool:
-    """Return whether a pod that only its namespace asks for has logs that the profile could read.
+    """Return whether the pod's author wants logs read, or the pod has logs that the profile could read.
 
     ``containers`` are those that would be selected, ``volumes`` are the pod's by name.
     """
@@ -45,7 +45,7 @@ def has_log_location(
 
 
 def probable_log_directory(containers: Iterable[Container], volumes: Volumes) -> str:
-    """Return the path of a writable mount with a directory named after logs in it, or ""."""
+    """Return the path of the first writable mount whose path has a component named after logs, or ""."""
     for mount in _writable_mounts(containers, volumes):
         if any(map(is_named_after_logs, components(mount.mountPath))):
             return normalised_path(mount.mountPath)

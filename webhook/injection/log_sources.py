@@ -28,7 +28,7 @@ __all__ = ["MOUNT_ITSELF", "ContainerMount", "FilePattern", "LogSource", "assign
 MAX_LOG_SOURCES = 128
 #: All patterns together. They are arguments of the sidecar, or one variable of at most 128 KiB, and stored in etcd.
 MAX_PATTERN_BYTES = 64 * 1024
-#: Characters that would make a mount's path a glob, or that a mount's path can't have.
+#: Characters that mean something in a glob or in a shipper's configuration (``${…}``), or that no mount's path has.
 _UNMOUNTABLE_CHARACTERS = frozenset("*?[]{}\\$:")
 
 
@@ -101,7 +101,7 @@ def assign_sidecar_paths(sources: Sequence[LogSource], profile: Profile) -> None
     size = 0
     for source in sources:
         path = source.application_path
-        suits = _suits_sidecar(path) and not profile.own_directories.any_at_or_below(path)
+        suits = _suits_sidecar(path) and not profile.directories_in_use.any_at_or_below(path)
         if root is None and suits and not taken.any_overlapping(path):
             # the runtime can't create a mount point inside one of our read-only mounts
             taken.add(path)

@@ -57,7 +57,7 @@ _DATE = re.compile(
     r"|2006[-_.]?01[-_.]?02(?:[-_.T]?15[-_.]?04(?:[-_.]?05)?)?"
 )
 _DATE_PART = re.compile(r"%[YymdHMSj]|yyyy|YYYY|MM|dd|DD")
-#: Of a template, or of a text that explains one: ``<hostname>``.
+#: A placeholder of a template (``{{``) or of an explanation (``<hostname>``).
 _TEMPLATE = re.compile(r"\{\{|<(?!br\b)[A-Za-z][\w -]*>")
 _HOME = re.compile(r"\A~")
 #: Patterns of bash that a glob does not have.
@@ -140,11 +140,11 @@ def _advice_on_notation(entry: str) -> str:
     deeper = next(filter(None, map(_advice_on_non_path, paths)), "")
     if deeper:
         return deeper if len(paths) == 1 else f"holds several paths, of which one {deeper}"
-    return _advice_in_notation(entry, pieces, paths)
+    return _advice_with_paths(entry, pieces, paths)
 
 
-def _advice_in_notation(entry: str, pieces: list[str], paths: list[str]) -> str:
-    """Return the name of an entry's notation, and the paths in it."""
+def _advice_with_paths(entry: str, pieces: list[str], paths: list[str]) -> str:
+    """Return the advice that names an entry's notation and the paths to write, "" for none."""
     advice = clean_untrusted(",".join(paths), _MAX_ADVICE)
     if _COMMENT.search(entry):
         return f"has a comment; write {advice}"

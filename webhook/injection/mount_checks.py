@@ -1,4 +1,4 @@
-"""What keeps a container's mounts from being made: two at one path, one inside a read-only one, one over a program."""
+"""Mounts with which a container can't start: two at one path, one inside a read-only one, one over a program."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple

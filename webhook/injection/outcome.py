@@ -36,6 +36,7 @@ class Outcome(StrEnum):
         a deadline, a bug                                failed
         an invalid annotation, an impossible injection   not_injectable
         an unreadable pod                                not_injectable
+        a sidecar that lost its restartPolicy            not_injectable
         anything else                                    skipped
         ===============================================  ===========================
         """

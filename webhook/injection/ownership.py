@@ -3,8 +3,8 @@
 A name alone is not a proof: anybody may choose it. The status annotation is the pod author's text, so it never makes
 anything ours that does not have our form.
 
-A pod is left as it is if :func:`is_sidecar` says so of a container: a second sidecar must never be added, not even
-beside one that was changed. To remove a container takes more, as what is removed must be ours: see the table of
+A pod is left as it is if :func:`is_sidecar` recognises one of its containers: a second sidecar must never be added, not
+even beside one that was changed. To remove a container takes more, as what is removed must be ours: see the table of
 :mod:`webhook.injection.removal`.
 """
 

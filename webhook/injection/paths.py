@@ -28,7 +28,7 @@ __all__ = [
 #: limits.h: the kernel takes no longer path.
 PATH_MAX = 4096
 
-#: A normalised absolute path: ``()`` is the root.
+#: The components of a normalised absolute path, where ``()`` is the root; in a ``FilePattern`` of one in the mount.
 Components = tuple[str, ...]
 
 #: Tenants choose the paths. The components of a path of 200 characters can take several KiB.
@@ -293,8 +293,8 @@ def probably_holds_application(directory: str) -> bool:
     return len(parts) == 1 or parts[:-1] in _PARENTS_OF_APPLICATIONS or _is_application(parts)
 
 
-#: No new log volume is mounted at or below these: the kernel, the runtime or the kubelet owns them. In /etc it mounts
-#: files.
+#: No new log volume is mounted at or below these: the kernel, the runtime or the kubelet owns them. Those in /etc are
+#: files that are mounted.
 RUNTIME_DIRECTORIES = Directories(
     *("/proc", "/sys", "/dev", "/run/secrets", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 )

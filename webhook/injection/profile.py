@@ -70,9 +70,9 @@ TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 — a
 #: Log sources that can't be mounted at the application's path are mounted below this directory.
 RELOCATION_ROOT = "/pillion/logs"
 
-#: Names that other injectors give their containers, which are selected only where an annotation names them
-#: (``ignoredContainers``, for users; their volumes at a log directory are read all the same). Names that
-#: people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
+#: The default of the configuration's ``ignoredContainers``: names that other injectors give their containers. Such a
+#: container is selected only where an annotation names it, but its volumes at a log directory are read all the same.
+#: Names that people give their own containers, such as "envoy" and "cloud-sql-proxy", are not here.
 DEFAULT_IGNORED_CONTAINERS = (
     "istio-proxy",
     "istio-init",
@@ -135,11 +135,12 @@ class Profile:
     start: str
     #: The sidecar mounts the logs at this path, or below it if there are several; None: at the application's own paths.
     logs_mount_path: str | None
-    #: No log source is mounted at, above or below these: what the image needs, and the profile's own mounts.
+    #: No log source is mounted at, above or below these: the profile's ``reservedPaths``, its own mounts and its
+    #: ``terminationMessagePath``.
     reserved_directories: Directories
-    #: No log source is mounted at or above these: it would hide the sidecar's program, or the runtime could not make
-    #: the working directory in it.
-    own_directories: Directories
+    #: The directories that hold the programs of the sidecar, its probes and hooks, and its working directory. No log
+    #: source is mounted at or above one: it would hide the program, or the runtime could not make the directory in it.
+    directories_in_use: Directories
     volume_size_limit: str | None
     volume_medium: str
     image_pull_secrets: tuple[str, ...]

@@ -30,7 +30,7 @@ MAX_WARNING_LENGTH = 256
 MAX_WARNINGS = 16
 #: A value is never cut to fewer characters than this, quotes included; below, it is left out.
 _MIN_SHOWN_VALUE = 10
-#: A longer word is cut itself.
+#: A word longer than this is cut inside.
 _LONGEST_WORD = 64
 
 
@@ -39,7 +39,7 @@ class Severity(StrEnum):
 
     QUIET = "quiet"  # not reported to the client
     NOTE = "note"  # only explain shows it
-    WARNING_IF_REQUESTED = "warning_if_requested"  # the client is warned only if the pod itself asked
+    WARNING_IF_REQUESTED = "warning_if_requested"  # the client is warned only if the pod has inject: "true"
     WARNING = "warning"  # the client is warned
     INVALID = "invalid"  # the annotation is invalid: the client is warned, and the pod denied under ``strict``
 
@@ -79,6 +79,7 @@ class Reason(StrEnum):
         "the pod already has the sidecar of another Pillion installation",
     )
 
+    # a verdict's reason: another webhook has broken the sidecar
     LOST_RESTART_POLICY = (
         "lost_restart_policy",
         Severity.WARNING,
@@ -89,7 +90,11 @@ class Reason(StrEnum):
     BAD_ANNOTATION = "bad_annotation", Severity.INVALID, "an annotation has a value that can't be used"
     MISSPELT_KEY = "misspelt_key", Severity.INVALID, "an annotation's name is almost one that exists"
     UNKNOWN_PROFILE = "unknown_profile", Severity.INVALID, "there is no profile of that name"
-    UNKNOWN_CONTAINER = "unknown_container", Severity.INVALID, "the pod has no container of that name"
+    UNKNOWN_CONTAINER = (
+        "unknown_container",
+        Severity.INVALID,
+        "the pod, or the annotation containers, has no container of that name",
+    )
     REQUEST_ABOVE_LIMIT = "request_above_limit", Severity.INVALID, "a request is above its limit"
     ROOT_NOT_ALLOWED = "root_not_allowed", Severity.INVALID, "the profile does not allow run-as-user: 0"
 

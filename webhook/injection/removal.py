@@ -1,7 +1,8 @@
 """Removes from a pod what an injection added, and nothing that could be the user's.
 
-Containers and volumes of ours are recognised by their names and their form, everything else only with the status
-annotation. The pod's author can write that annotation, so it is a hint: only what has exactly our form is removed.
+A container needs two proofs; a volume and its mounts need our names and our form. Variables, image pull secrets and
+the default container are removed only with the status annotation. The pod's author can write that annotation, so it is
+only a hint.
 
 Rows 3 and later apply only if a container or volume of ours is removed. Then the status is removed, too.
 
@@ -10,8 +11,9 @@ what                       is removed if
 =========================  ==================================================================================
 container ``pillion-…``    two of these hold: it mounts a volume of ours, it has the sidecar's variables, the
                            status names it; and the pod has another ordinary container
-volume ``pillion-…``       it has our form, a sidecar of ours mounts it or the status lists it, and every
-                           other mount of it has our form; the mounts are removed, too
+volume ``pillion-…``       it has our form, and the status does not list it as reused; a sidecar of ours mounts
+                           it, or the status lists it and the configuration knows it; and every other mount of it
+                           has our form; the mounts are removed, too
 variables                  the status says that this container got them, and they are at the front of its list
                            in our form
 image pull secrets         the status lists them, and a profile names them
@@ -255,7 +257,7 @@ class _Remover:
     def is_our_mount(self, mount: _Mount) -> bool:
         """Return whether a mount of a log volume has our form: the subPath is the container's name.
 
-        A container that was renamed since then keeps the subPath.
+        A container that was renamed since the injection keeps the subPath.
         """
         value, names = mount.value, {mount.container.name}
         if self.status is not None:

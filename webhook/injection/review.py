@@ -50,7 +50,7 @@ class Request(Struct):
     namespace: str | None = None
     name: str | None = None
     subResource: str | None = None
-    dryRun: bool | None = None
+    dryRun: bool | None = None  # not used: the decision is the same
     object: Pod | Raw | None = None
     api_version: str = "admission.k8s.io/v1"
     #: Known from the URL path of the webhook entry; a body can't set it.

@@ -30,7 +30,7 @@ def security_context(
     log_containers: Sequence[Container],
     findings: list[Finding],
 ) -> dict[str, Any]:
-    """Return a security context that the restricted Pod Security Standard accepts unless the user is root.
+    """Return a security context that restricted Pod Security accepts unless the user is root or the profile says else.
 
     ``log_containers`` are those of ``Plan.log_containers``, ordinary containers before init containers. The profile's
     own keys win; one that it sets to null is left out. Raises :class:`NotInjectable` for a user id that the profile

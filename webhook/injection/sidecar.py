@@ -162,11 +162,11 @@ def _log_containers(candidates: Sequence[Candidate], plan: Plan) -> list[Contain
     return log_containers
 
 
-def _fill_files(plan: Plan, _reading_start: str) -> list[str]:
+def _fill_files(plan: Plan, _start: str) -> list[str]:
     return [pattern for source in plan.sources for pattern in source.sidecar_patterns]
 
 
-def _fill_directories(plan: Plan, _reading_start: str) -> list[str]:
+def _fill_directories(plan: Plan, _start: str) -> list[str]:
     # a file that is mounted by itself has no directory of its own to show
     return [
         "/".join((source.sidecar_path, *directory)) if name else source.sidecar_path
@@ -175,24 +175,24 @@ def _fill_directories(plan: Plan, _reading_start: str) -> list[str]:
     ]
 
 
-def _fill_volumes(plan: Plan, _reading_start: str) -> list[str]:
+def _fill_volumes(plan: Plan, _start: str) -> list[str]:
     return [source.mount.name for source in plan.sources]
 
 
-def _fill_mounts(plan: Plan, _reading_start: str) -> list[str]:
+def _fill_mounts(plan: Plan, _start: str) -> list[str]:
     return [source.sidecar_path for source in plan.sources]
 
 
-def _fill_container(plan: Plan, _reading_start: str) -> list[str]:
+def _fill_container(plan: Plan, _start: str) -> list[str]:
     return sorted(plan.log_containers) if len(plan.log_containers) == 1 else []
 
 
-def _fill_persistent_directories(plan: Plan, _reading_start: str) -> list[str]:
+def _fill_persistent_directories(plan: Plan, _start: str) -> list[str]:
     return [source.sidecar_path for source in plan.sources if source.persistent]
 
 
-def _fill_start(_plan: Plan, reading_start: str) -> list[str]:
-    return [reading_start] if reading_start else []
+def _fill_start(_plan: Plan, start: str) -> list[str]:
+    return [start] if start else []
 
 
 _FILLERS = {

@@ -1,6 +1,7 @@
 """The status annotation: what an injection added, for people and for ``pillion uninject``.
 
-Whether a pod is injected never depends on it: the pod's author can write it, too. It may decide what the pod is told.
+Whether a pod is injected never depends on it: the pod's author can write it, too. It may decide what the author is
+told.
 """
 
 from collections.abc import Collection, Mapping

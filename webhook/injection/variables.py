@@ -92,7 +92,8 @@ def needed_variables(container: Container, added: Sequence[EnvVar], expression: 
     """Return the container's variables that a ``subPathExpr`` needs, in order.
 
     A name may occur twice: the later variable may refer to the earlier one. Raises :class:`NotInjectable` for a
-    variable with a value that is not in the pod: from ``envFrom``, a Secret or a file.
+    variable that can't be copied (from ``envFrom``, a Secret or a file) or is not defined, and for a container with too
+    many variables.
     """
     available = [*added, *(container.env or ())]
     names = {variable.name for variable in available}
@@ -134,7 +135,7 @@ def _copy_for_sidecar(variable: EnvVar, container: Container, unknown: Callable[
 
 
 def _definition(variable: EnvVar) -> EnvVar:
-    """Return the variable without the defaults that the API server adds (``ownership.is_our_variable``: in JSON)."""
+    """Return the variable without the API server's defaults; ``ownership.is_our_variable`` leaves them out in JSON."""
     source = variable.valueFrom
     if source is not None and source.fieldRef and source.fieldRef.get("apiVersion") == "v1":
         reference = {key: value for key, value in source.fieldRef.items() if key != "apiVersion"}

@@ -16,7 +16,8 @@ from webhook.service.state import LiveState
 
 __all__ = ["Application", "health_app", "webhook_app"]
 
-#: The path of the webhook entry for pods that request injection by an annotation.
+#: The path of the webhook entry for pods with an annotation of ours, or the label ``inject``, in namespaces that have
+#: not opted in.
 MUTATE_PATH = "/mutate"
 #: The path of the entry for workloads that are applied.
 LINT_PATH = "/lint"

@@ -214,12 +214,12 @@ class Metrics:
             self._patch.observe(patch_size)
 
     def count_warnings(self, reasons: Iterable[Reason]) -> None:
-        """Count a review for each reason that it was answered with a warning for."""
+        """Count a review once for each reason of its warnings."""
         for reason in reasons:
             self._warnings.labels(reason.value).inc()
 
     def count_lint(self, result: LintResult, reasons: Iterable[Reason | ManifestReason]) -> None:
-        """Count a lint, and each reason that it warned for."""
+        """Count a lint, and the workload once for each reason of its warnings."""
         self._lints.labels(result).inc()
         for reason in reasons:
             self._lint_warnings.labels(reason.value).inc()

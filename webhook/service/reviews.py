@@ -54,7 +54,10 @@ class HttpResponse(NamedTuple):
 
 
 class Handler(Protocol):
-    """Returns the response to a body: 200 with an AdmissionReview for every review, 4xx for anything else."""
+    """Returns the 200 response to a review.
+
+    Raises :class:`ReviewError` for any other body, and without a configuration.
+    """
 
     def __call__(self, body: bytes, *, namespace_opted_in: bool, past_deadline: bool) -> HttpResponse:
         """Return the response."""

@@ -86,7 +86,8 @@ class Server:
 def build(settings: Settings, metrics: Metrics, log: Log) -> Server:
     """Return a server whose sockets are bound, and which does not serve yet.
 
-    An invalid configuration file does not keep it from starting: it is not ready until the file is corrected.
+    An invalid configuration file does not keep it from starting: it uses the backup, or, without one, is not ready
+    until the file is corrected.
     Raises :class:`ConfigurationError` for an invalid ``--prefix`` with the built-in configuration, :class:`StartError`
     for anything else, even for an unexpected exception, so that every failure to start ends with a readable message.
     """

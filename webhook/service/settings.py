@@ -162,7 +162,10 @@ class Settings:
         "", _names, "NAMES", "accept only clients whose certificate has one of these common or alternative names"
     )
     state_directory: Path | None = _setting(
-        "", Path, "DIRECTORY", "the directory of the local CA and its certificate; default: $XDG_STATE_HOME/pillion"
+        "",
+        Path,
+        "DIRECTORY",
+        "the directory of the local CA and the certificate that it signs; default: $XDG_STATE_HOME/pillion",
     )
 
     log_format: LogFormat = _setting("text", _one_of(LogFormat), "FORMAT", "text or json")

@@ -34,7 +34,7 @@ class LiveState:
         if self.configuration is None:
             return self.configuration_error
         if self.certificate_not_after is None:
-            return "no certificate yet: the certificate keeper has not written one"
+            return "no certificate yet: the certificate keeper has written none that can be served"
         if now > self.certificate_not_after:
             return f"the certificate expired at {self.certificate_not_after:%FT%TZ}"
         return self.check_certificate(now)

@@ -63,7 +63,7 @@ HEAD_TOO_LARGE = CloseReason(431, "the request's head is too large", Limit.HEADE
 BODY_TOO_LARGE = CloseReason(413, "the request's body is too large", Limit.BODY_SIZE)
 HEAD_TOO_SLOW = CloseReason(408, "the request's head took too long", Limit.HEADER_TIME)
 BODY_TOO_SLOW = CloseReason(408, "the request's body took too long", Limit.BODY_TIME)
-READ_TOO_SLOWLY = CloseReason(None, "", Limit.RESPONSE_TIME)
+RESPONSE_TOO_SLOW = CloseReason(None, "", Limit.RESPONSE_TIME)
 PIPELINE_TOO_LONG = CloseReason(400, "too many requests at once in one connection", Limit.PIPELINE)
 CLIENT_NOT_ALLOWED = CloseReason(403, "the client certificate has none of the allowed names", Limit.CLIENT_NAME)
 IDLE = CloseReason(None, "", None)
@@ -139,7 +139,7 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = self._header_count = 0
         #: Bytes of the request after the chunk in which it begins; ``_account_head`` counts the head in that chunk.
         self._bytes_after_first_chunk = 0
-        #: Bytes since the parser's last callback: the beginning of a header or trailer, which the parser buffers.
+        #: Bytes after the chunk of the parser's last callback: the beginning of a header or trailer, which it buffers.
         self._held_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -218,7 +218,7 @@ class Connection(HttpToolsProtocol):
         self._held_bytes = 0
         super().on_message_complete()
         if self._unanswered:
-            self._set_deadline(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
+            self._set_deadline(RESPONSE_TIMEOUT, RESPONSE_TOO_SLOW)
         else:
             self._set_deadline(self._owner.settings.keep_alive, IDLE)
 
@@ -294,7 +294,7 @@ class Connection(HttpToolsProtocol):
         if reason.status is not None:
             earlier = self._unanswered - self._receiving
             if earlier > 0:
-                self._set_deadline(RESPONSE_TIMEOUT, READ_TOO_SLOWLY)
+                self._set_deadline(RESPONSE_TIMEOUT, RESPONSE_TOO_SLOW)
                 return
             # It is -1 if the request that is being received has already been answered. A client that does not read its
             # responses gets none.

@@ -68,7 +68,7 @@ def load_serving_certificate(
     """Return the certificate in ``paths``, whose content is in ``files``.
 
     Raises :class:`certs.verify.UnusablePairError` if it is invalid for ``names`` or at ``now``, or can't be read; the
-    message names the file.
+    message names a file that can't be read or that OpenSSL rejects.
     """
     chain, key = _content(files, paths.certificate), _content(files, paths.key)
     leaf = verify(chain, key, now=now, names=names, sources=SourceNames(str(paths.certificate), str(paths.key)))

@@ -37,8 +37,8 @@ class LocalCertificates:
     def prepare(self, now: datetime, _in_use: VerifiedLeaf | None = None) -> None:
         """Create the CA and the pair, or replace what is broken, due for renewal, or issued for other names.
 
-        Raises :class:`certs.verify.UnusablePairError` if the directory can't be written, or if it has a CA's key that
-        Pillion did not create, which is not replaced.
+        Raises :class:`certs.verify.UnusablePairError` if the directory can't be written, or if the CA's key
+        is of a kind that Pillion does not create: such a key is not replaced.
         """
         try:
             self._renew_if_needed(now)

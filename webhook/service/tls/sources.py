@@ -73,5 +73,5 @@ class SharedDirectorySource:
             self._status_of_pair_in_use = self.status
 
     def readiness_error(self, now: datetime) -> str:
-        """Return why the keeper's status does not allow to serve the pair now."""
+        """Return why, by the keeper's status, the pair must not be served now; an empty string if it may."""
         return self._status_of_pair_in_use.readiness_error(now, seconds_since_boot())
