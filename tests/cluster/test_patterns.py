@@ -115,24 +115,28 @@ def test_an_init_containers_line_is_the_first(run: Apply, kubectl: Client, names
 
 
 def fetch(kubectl: Client, pod: Any, url: str) -> str:
-    """Return what a pod's sidecar serves, asked from the pod's first container if it has a wget, else from itself."""
+    """Return what is served there to a pod's container, which has a wget, or wget's words."""
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     answer = kubectl.attempt("exec", "-n", namespace, name, "-c", "author", "--", "wget", "-qO-", url)
-    return answer.stdout
+    return answer.stdout or answer.stderr
 
 
 @pytest.mark.usefixtures("web_images")
 class TestWeb:
     """002 and 004: the page that the sidecar serves is what the application wrote."""
 
-    def served(self, kubectl: Client, pod: Any, container: str, url: str, client: Any) -> bool:
-        """Return whether, within a while, the served page equals the file."""
+    def wait_served(self, kubectl: Client, pod: Any, container: str, url: str, client: Any) -> None:
+        """Return when the served page equals the file; fail with what both were last."""
+        written: list[str] = []
+        page = ""
 
         def equal() -> bool:
+            nonlocal written, page
             written = content(kubectl, pod, container, "/var/log/index.html")
-            return bool(written) and fetch(kubectl, client, url).splitlines() == written
+            page = fetch(kubectl, client, url)
+            return bool(written) and page.splitlines() == written
 
-        return wait_until(equal, SECONDS, poll=0.3)
+        assert wait_until(equal, SECONDS, poll=0.3), (url, page, written)
 
     def test_002_in_a_restricted_namespace_on_8080(
         self, run: Apply, kubectl: Client, new_namespace: NewNamespace
@@ -146,7 +150,7 @@ class TestWeb:
         for pod in (original, injected):
             namespace = pod["metadata"]["namespace"]
             address = kubectl("get", "service", "bulletin", "-n", namespace, "-o", "jsonpath={.spec.clusterIP}")
-            assert self.served(kubectl, pod, "author", f"http://{address}/index.html", pod)
+            self.wait_served(kubectl, pod, "author", f"http://{address}/index.html", pod)
             page = fetch(kubectl, pod, f"http://{address}/index.html")
             assert page.endswith(f"bulletin of pod {pod['metadata']['name']}\n")
 
@@ -162,7 +166,7 @@ class TestWeb:
         assert sidecars(injected) == ["pillion-web"]
         for pod, port in ((original, 80), (injected, 8080)):
             url = f"http://{pod['status']['podIP']}:{port}/index.html"
-            assert self.served(kubectl, pod, "producer", url, client)
+            self.wait_served(kubectl, pod, "producer", url, client)
 
     def test_002_in_a_baseline_namespace_on_80(
         self, run: Apply, kubectl: Client, install: Install, new_namespace: NewNamespace
@@ -185,7 +189,7 @@ class TestWeb:
         assert sidecars(pod) == ["pillion-web80"]
         namespace = pod["metadata"]["namespace"]
         address = kubectl("get", "service", "bulletin", "-n", namespace, "-o", "jsonpath={.spec.clusterIP}")
-        assert self.served(kubectl, pod, "author", f"http://{address}/index.html", pod)
+        self.wait_served(kubectl, pod, "author", f"http://{address}/index.html", pod)
 
     def test_the_page_of_an_application_that_is_root(self, run: Apply, kubectl: Client, namespace: str) -> None:
         """The sidecar is root then, too, without any capability, and serves all the same."""
@@ -193,7 +197,7 @@ class TestWeb:
         template(pods[0])["spec"]["containers"][0]["securityContext"] = {"runAsUser": 0}
         pod = run(pods, namespace)
         assert sidecars(pod) == ["pillion-web"]
-        assert self.served(kubectl, pod, "author", f"http://{pod['status']['podIP']}:8080/index.html", pod)
+        self.wait_served(kubectl, pod, "author", f"http://{pod['status']['podIP']}:8080/index.html", pod)
 
     @pytest.mark.parametrize("namespace", ["restricted"], indirect=True)
     def test_nothing_else_that_lies_there(self, run: Apply, kubectl: Client, namespace: str) -> None:
