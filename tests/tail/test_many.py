@@ -179,6 +179,29 @@ class TestStalledReader:
         assert peak_kib(sidecar) < 2048
         assert not sidecar.errors
 
+    def test_rotations_after_an_empty_file(self, start: Start, logs: Path) -> None:
+        """Whose time changes while it is empty, as in the moment of its first write: what comes later is no copy of it."""
+        expected = [f"first {number} {'x' * 100}" for number in range(2000)]
+        append(logs / "app.log", *expected)
+        sidecar = start("app.log", stalled=True)
+        sidecar.looks_while_stalled()
+        (logs / "app.log").rename(logs / "app.log.1")
+        for at in (1, 2):
+            (logs / "app.log").touch()
+            os.utime(logs / "app.log", (at, at))
+            sidecar.looks_while_stalled()
+        for number in range(3):
+            lines = [f"{number} {part} {'y' * 50}" for part in range(20)]
+            append(logs / "app.log", *lines)
+            expected += lines
+            for old in (3, 2, 1):
+                with contextlib.suppress(FileNotFoundError):
+                    (logs / f"app.log.{old}").rename(logs / f"app.log.{old + 1}")
+            (logs / "app.log").rename(logs / "app.log.1")
+            sidecar.looks_while_stalled()
+        sidecar.valve.set()
+        sidecar.prints(expected)
+
     def test_it_is_killed_meanwhile(self, start: Start, logs: Path) -> None:
         """What it had not printed comes from its successor."""
         lines = [f"{number} {'x' * 100}" for number in range(5000)]

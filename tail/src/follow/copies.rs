@@ -15,7 +15,9 @@ impl Follower {
     pub(super) fn restart(&mut self, number: u32, index: usize) -> Option<Vec<u8>> {
         let file = self.table.stream(number)?.files.get(index)?;
         let seen = self.discovery.is_current(file.seen_in.0, file.seen_in.1);
-        if seen && !self.is_wanted(file) && !file.is_copy {
+        // one that was empty when its time changed may have got its first line in that moment
+        let had_lines = file.at > 0 || file.whole.size > 0;
+        if had_lines && seen && !self.is_wanted(file) && !file.is_copy {
             // who overwrites a file that was rotated away writes no log: shred, or the next copy
             self.finish(number, index);
             return None;

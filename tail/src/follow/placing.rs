@@ -230,11 +230,11 @@ impl Follower {
                 }
                 // a few bytes may be those of any two files that follow each other
                 let large = one.stat.size >= CONTEXT;
-                if stream
-                    .files
-                    .iter()
-                    .any(|file| (large || is_in_place(file)) && self.is_copy(one, file, origin.certain))
-                {
+                let is_of = |file: &Followed| {
+                    let in_place = is_in_place(file);
+                    (large || in_place) && self.is_copy(one, file, in_place, origin.certain)
+                };
+                if stream.files.iter().any(is_of) {
                     return Place::CopyOf;
                 }
                 if !in_place {
@@ -258,7 +258,7 @@ impl Follower {
     }
 
     /// Say whether a new file is a copy of one that we follow, or becomes one.
-    pub(super) fn is_copy(&self, one: &Found, file: &Followed, certain: bool) -> bool {
+    fn is_copy(&self, one: &Found, file: &Followed, in_place: bool, certain: bool) -> bool {
         let closed = if file.descriptor.is_none() { self.volumes.open(&file.path).ok() } else { None };
         let closed = closed.filter(|(_, stat)| stat.id == file.id).map(|(descriptor, _)| descriptor);
         let Some(ours) = file.descriptor.as_ref().or(closed.as_ref()) else { return false };
@@ -267,11 +267,12 @@ impl Follower {
         if !file.shrunk && now.size >= file.growth.size && file.is_continued_by(ours, now.size) {
             return stat.size > 0 && stat.size <= now.size && agree(ours, &other, stat.size);
         }
-        // it is truncated already; if nothing of it is printed yet, a copy has all that we saw
+        // it is truncated already; if nothing of it is printed yet, a copy has all that we saw. That proves little, so not
+        // of a file that was renamed: nobody truncates it
         if file.at > 0 {
             file.is_continued_by(&other, stat.size)
         } else {
-            may_hold(&stat, if file.shrunk { &file.whole } else { &file.growth }, certain)
+            in_place && may_hold(&stat, if file.shrunk { &file.whole } else { &file.growth }, certain)
         }
     }
 
