@@ -180,7 +180,7 @@ class TestStalledReader:
         assert not sidecar.errors
 
     def test_rotations_after_an_empty_file(self, start: Start, logs: Path) -> None:
-        """Its time changes while it is empty, as in the moment of the first write: what comes later is no copy of it."""
+        """Its time changes while it is empty, as when its first line is written: what comes later is no copy of it."""
         expected = [f"first {number} {'x' * 100}" for number in range(2000)]
         append(logs / "app.log", *expected)
         sidecar = start("app.log", stalled=True)
