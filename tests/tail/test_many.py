@@ -15,7 +15,7 @@ import pytest
 from tests.promtool import REQUIRED
 
 from .conftest import Start
-from .log_files import append
+from .log_files import append, rotate
 from .sidecar import Sidecar, until
 
 
@@ -169,10 +169,7 @@ class TestStalledReader:
             lines = [f"{number} {part} {'y' * 50}" for part in range(20)]
             append(logs / "app.log", *lines)
             expected += lines
-            for old in (2, 1):
-                with contextlib.suppress(FileNotFoundError):
-                    (logs / f"app.log.{old}").rename(logs / f"app.log.{old + 1}")
-            (logs / "app.log").rename(logs / "app.log.1")
+            rotate(logs / "app.log", keep=3)
             sidecar.looks_while_stalled(1)
         sidecar.valve.set()
         sidecar.prints(expected)
@@ -194,10 +191,7 @@ class TestStalledReader:
             lines = [f"{number} {part} {'y' * 50}" for part in range(20)]
             append(logs / "app.log", *lines)
             expected += lines
-            for old in (3, 2, 1):
-                with contextlib.suppress(FileNotFoundError):
-                    (logs / f"app.log.{old}").rename(logs / f"app.log.{old + 1}")
-            (logs / "app.log").rename(logs / "app.log.1")
+            rotate(logs / "app.log", keep=4)
             sidecar.looks_while_stalled()
         sidecar.valve.set()
         sidecar.prints(expected)

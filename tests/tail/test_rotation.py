@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
-from .log_files import append
+from .log_files import append, rotate
 from .sidecar import until
 
 
@@ -160,10 +160,7 @@ class TestRename:
             append(logs / "app.log", f"line {number}")
             expected.append(f"line {number}")
             if number % 3 == 0:
-                for old in (3, 2, 1):
-                    if (logs / f"app.log.{old}").exists():
-                        (logs / f"app.log.{old}").rename(logs / f"app.log.{old + 1}")
-                (logs / "app.log").rename(logs / "app.log.1")
+                rotate(logs / "app.log", keep=4)
                 sidecar.looks(1)
         sidecar.prints(expected)
 
