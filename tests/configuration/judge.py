@@ -8,6 +8,7 @@ from webhook.errors import ConfigurationError
 from webhook.injection.container_schema import problems_in
 from webhook.injection.profile import Configuration
 from webhook.injection.reasons import Reason
+from webhook.injection.volume_types import names_with_content
 from webhook.profiles import builtins
 
 __all__ = ["judge"]
@@ -75,7 +76,9 @@ def _judge_pod(configuration: Configuration, profile: str, sample: dict[str, Any
     assert len(sidecars) == 1
     volumes = [volume["name"] for volume in made.get("volumes", ())]
     assert len(volumes) == len(set(volumes))
-    assert not problems_in(_without_null(sidecars[0]), volumes)
+    assert not problems_in(
+        _without_null(sidecars[0]), volumes, names_with_content(configuration.profiles[profile].volumes)
+    )
 
 
 def _without_null(value: Any) -> Any:

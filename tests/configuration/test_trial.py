@@ -107,6 +107,13 @@ NEVER_STARTS = {
         {"logsMountPath": "/srv/tool", "sidecar": {"command": ["/srv/tool/run"]}},
         ".logsMountPath: in a pod: /srv/tool hides /srv/tool/run, which the container runs; choose another directory",
     ),
+    "an empty volume over a probe's program": (
+        {
+            "volumes": volume()["volumes"],
+            "sidecar": {**volume("/srv/tool")["sidecar"], "livenessProbe": {"exec": {"command": ["/srv/tool/ok"]}}},
+        },
+        ".sidecar.volumeMounts[0].mountPath: /srv/tool hides /srv/tool/ok, which the container runs; choose another",
+    ),
     "around the token by the patch": (
         operations(add("/volumeMounts/-", {"name": "pillion-state", "mountPath": "/var", "readOnly": True})),
         f".patch[0]: makes a sidecar that can't start: volumeMounts[2].mountPath {TOKEN} can't be mounted inside /var",
@@ -194,6 +201,15 @@ WORKS = {
     "a patch that takes the image away and gives one": operations(
         {"op": "remove", "path": "/image"}, add("/image", "busybox:1.37")
     ),
+    "a program from a volume": {
+        "volumes": [{"name": "scripts", "configMap": {"name": "scripts", "defaultMode": 0o755}}],
+        "sidecar": {
+            "command": ["/scripts/run.sh"],
+            "lifecycle": {"preStop": {"exec": {"command": ["/scripts/last.sh"]}}},
+            "volumeMounts": [{"name": "scripts", "mountPath": "/scripts"}],
+        },
+        "patch": [add("/env/-", {"name": "A", "value": "1"})],
+    },
     "a null value": operations(add("/stdin", None)),
     "privileged with escalation": secure(
         privileged=True, allowPrivilegeEscalation=True, runAsUser=0, runAsNonRoot=False

@@ -121,6 +121,30 @@ def test_a_mount_that_hides_a_program_is_reported(path: str, command: list[str],
     """What no container can do without, and what this one runs."""
     reports = Reports()
     fields = {"command": command, "volumeMounts": [{"name": "v"}, {"name": "v", "mountPath": path}]}
-    check_hiding_mounts(fields, ("sidecar",), reports)
+    check_hiding_mounts(fields, ("sidecar",), reports, with_content=())
     assert [where for where, _ in reports] == (["sidecar.volumeMounts.1.mountPath"] if said else [])
     assert not said or reports[0][1].startswith(said)
+
+
+PROBE = {"livenessProbe": {"exec": {"command": ["/opt/tool/ok"]}}}
+HOOK = {"lifecycle": {"preStop": {"exec": {"command": ["/opt/tool/ok", "/x"]}}}}
+
+
+@pytest.mark.parametrize("names", [PROBE, HOOK, {"command": ["/x", "/opt/tool/ok"], **PROBE}], ids=str)
+@pytest.mark.parametrize("with_content", [(), ("v",)], ids=["empty", "with content"])
+def test_a_program_may_be_a_probes_or_come_from_the_volume(
+    names: dict[str, Any], with_content: tuple[str, ...]
+) -> None:
+    """A volume that comes with files may be where the program is."""
+    reports = Reports()
+    fields = {**names, "volumeMounts": [{"name": "v", "mountPath": "/opt/tool"}]}
+    check_hiding_mounts(fields, (), reports, with_content=with_content)
+    said = "/opt/tool hides /opt/tool/ok, which the container runs; choose another directory"
+    assert reports == ([] if with_content else [("volumeMounts.0.mountPath", said)])
+
+
+def test_what_the_image_needs_comes_from_no_volume() -> None:
+    """Whatever is in it, it hides the rest."""
+    reports = Reports()
+    check_hiding_mounts({"volumeMounts": [{"name": "v", "mountPath": "/usr"}]}, (), reports, with_content=("v",))
+    assert [where for where, _ in reports] == ["volumeMounts.0.mountPath"]

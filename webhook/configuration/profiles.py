@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from posixpath import dirname
 from typing import Any
 
@@ -16,7 +16,14 @@ from webhook.configuration.trial import try_out
 from webhook.injection.annotations import InvalidValueError, LogEntry, parse_logs
 from webhook.injection.container_schema import MIN_MEMORY
 from webhook.injection.dns_labels import MAX_LABEL_LENGTH, is_dns_label
-from webhook.injection.mount_checks import TERMINATION_LOG, MountPlace, check_hiding_mounts, check_mounts, mount_places
+from webhook.injection.mount_checks import (
+    TERMINATION_LOG,
+    MountPlace,
+    check_hiding_mounts,
+    check_mounts,
+    mount_places,
+    programs,
+)
 from webhook.injection.paths import PROGRAM_DIRECTORIES, RUNTIME_DIRECTORIES, Directories, mount_points, normalised_path
 from webhook.injection.pod import EnvVar
 from webhook.injection.profile import (
@@ -32,7 +39,7 @@ from webhook.injection.profile import (
 )
 from webhook.injection.quantity import parse_quantity
 from webhook.injection.reasons import quote_untrusted
-from webhook.injection.volume_types import is_volume_read_only
+from webhook.injection.volume_types import is_volume_read_only, names_with_content
 from webhook.json_values import Path
 
 __all__ = ["profile"]
@@ -160,7 +167,7 @@ class _Reading:
             start=self._start((*command, *args, *(variable.value for variable in env))),
             logs_mount_path=normalised_path(fields["logsMountPath"]) if "logsMountPath" in fields else None,
             reserved_directories=reserved,
-            directories_in_use=_parents(*_programs(sidecar), sidecar.get("workingDir", "")),
+            directories_in_use=_parents(*programs(sidecar), sidecar.get("workingDir", "")),
             volume_size_limit=size_limit,
             volume_medium=medium,
             image_pull_secrets=tuple(one["name"] for one in fields.get("imagePullSecrets", ()) if "name" in one),
@@ -247,7 +254,12 @@ class _Reading:
         if not self.fields.get("serviceAccountToken") or not own_token:
             others.append(MountPlace(None, TOKEN_PATH))
         check_mounts(paths, others, self.problems.below(*self.path))
-        check_hiding_mounts(self.sidecar, ("sidecar",), self.problems.below(*self.path))
+        check_hiding_mounts(
+            {**self.sidecar, "volumeMounts": result},
+            ("sidecar",),
+            self.problems.below(*self.path),
+            with_content=names_with_content(volumes),
+        )
         return result
 
     def _resources(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -345,14 +357,6 @@ class _Reading:
             except InvalidValueError as error:
                 self.add(error.message, "logs")
         return tuple(dict.fromkeys(files))
-
-
-def _programs(sidecar: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a sidecar runs: its own program, and those of its probes and hooks."""
-    handlers = [sidecar.get(f"{probe}Probe", {}) for probe in ("startup", "liveness", "readiness")]
-    handlers += sidecar.get("lifecycle", {}).values()
-    for runs in (sidecar, *(handler.get("exec", {}) for handler in handlers)):
-        yield from runs.get("command", ())[:1]
 
 
 def _parents(*paths: str) -> Directories:

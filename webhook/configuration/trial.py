@@ -15,6 +15,7 @@ from webhook.injection.paths import components, within
 from webhook.injection.profile import Configuration, Profile
 from webhook.injection.review import parse_review
 from webhook.injection.sidecar import PATCH_ERRORS
+from webhook.injection.volume_types import names_with_content
 from webhook.json_values import Path
 from webhook.schema import Report
 
@@ -51,10 +52,15 @@ _LOGS = (None, "/srv/app/logs/*.log,/srv/worker/logs/*.log,/var/log/a/*.log,/var
 
 
 class _Sidecar(NamedTuple):
-    """A finished sidecar before the profile's patch, and the names of its pod's volumes."""
+    """A finished sidecar before the profile's patch, the names of its pod's volumes, and which may come with files."""
 
     container: dict[str, Any]
     volumes: frozenset[str]
+    with_content: frozenset[str]
+
+    def problems_in(self, container: Any) -> list[tuple[Path, str]]:
+        """Return the problems in the sidecar as it is, or as the patch has made it."""
+        return problems_in(container, self.volumes, self.with_content)
 
 
 def try_out(profile: Profile, report: Report) -> Profile:
@@ -64,7 +70,7 @@ def try_out(profile: Profile, report: Report) -> Profile:
         return profile
     container: Mapping[str, Any] = sidecars[0].container
     for sidecar in sidecars:
-        for path, message in problems_in(sidecar.container, sidecar.volumes):
+        for path, message in sidecar.problems_in(sidecar.container):
             if _is_of_logs(sidecar.container, path, profile):
                 report(("logsMountPath",), f"in a pod: {message}")
             else:
@@ -96,7 +102,8 @@ def _sidecars(profile: Profile, report: Report) -> list[_Sidecar]:
             made = jsonpatch.apply_patch(pod, json.loads(verdict.patch))["spec"]
             containers = [*made.get("initContainers", ()), *made["containers"]]
             container = next(one for one in containers if one["name"] == plain.container_name)
-            sidecars.append(_Sidecar(container, frozenset(volume["name"] for volume in made.get("volumes", ()))))
+            volumes = frozenset(volume["name"] for volume in made.get("volumes", ()))
+            sidecars.append(_Sidecar(container, volumes, names_with_content(plain.volumes)))
         elif number == 0:
             finding = verdict.findings[0]
             report(
@@ -161,7 +168,7 @@ def _try_patch(profile: Profile, sidecars: Sequence[_Sidecar], report: Report) -
         report(("patch", len(furthest.steps) - 1), furthest.failure)
         return furthest.sidecar.container
     patched: dict[str, Any] = applied.steps[-1]
-    wrong = problems_in(patched, applied.sidecar.volumes)
+    wrong = applied.sidecar.problems_in(patched)
     for path, message in wrong:
         report(
             ("patch", *_culprit(applied, path, message)), f"makes a sidecar that can't start: {_said(path, message)}"
@@ -206,7 +213,7 @@ def _depends_on_pod(operation: Mapping[str, Any], container: Any, varying: set[s
 def _culprit(outcome: _Outcome, path: Path, message: str) -> tuple[int, ...]:
     """Return the number of the operation since which something is wrong, as far as that can be told."""
     number = len(outcome.steps) - 1
-    while number > 0 and (path, message) in problems_in(outcome.steps[number - 1], outcome.sidecar.volumes):
+    while number > 0 and (path, message) in outcome.sidecar.problems_in(outcome.steps[number - 1]):
         number -= 1
     return (number - 1,) if number > 0 else ()
 

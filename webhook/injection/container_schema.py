@@ -385,8 +385,11 @@ _CONTAINER = Object(
 )
 
 
-def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, str]]:
-    """Return the problems in a finished container, by path; ``volumes`` are the names of the pod's volumes."""
+def problems_in(container: Any, volumes: Collection[str], with_content: Collection[str] = ()) -> list[tuple[Path, str]]:
+    """Return the problems in a finished container, by path.
+
+    ``volumes`` are the names of the pod's volumes; ``with_content`` those that may bring the container's programs.
+    """
     found: list[tuple[Path, str]] = []
 
     def report(path: Path, message: str) -> None:
@@ -402,7 +405,7 @@ def problems_in(container: Any, volumes: Collection[str]) -> list[tuple[Path, st
             report(("volumeMounts", index, "name"), f"{mount['name'][:63]!r} is not a volume of the pod")
     termination_log = MountPlace(None, fields.get("terminationMessagePath", TERMINATION_LOG))
     check_mounts(mount_places(mounts, ("volumeMounts",)), [termination_log], report)
-    check_hiding_mounts(fields, (), report)
+    check_hiding_mounts(fields, (), report, with_content=with_content)
     found += _undefined_references(fields)
     size = len(msgspec.json.encode(container))
     if size > MAX_CONTAINER_BYTES:

@@ -1,13 +1,13 @@
 """Mounts with which a container can't start: two at one path, one inside a read-only one, one over a program."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webhook.injection.paths import PROGRAM_DIRECTORIES, Components, Directories, mount_points
 from webhook.json_values import Path
 from webhook.schema import Report
 
-__all__ = ["TERMINATION_LOG", "MountPlace", "check_hiding_mounts", "check_mounts", "mount_places"]
+__all__ = ["TERMINATION_LOG", "MountPlace", "check_hiding_mounts", "check_mounts", "mount_places", "programs"]
 
 #: Where the kubelet mounts a file for a container that says nothing else.
 TERMINATION_LOG = "/dev/termination-log"
@@ -28,18 +28,31 @@ _RUNTIME_MOUNTS = tuple(
 )
 
 
-def check_hiding_mounts(fields: Mapping[str, Any], path: Path, report: Report) -> None:
-    """Report mounts that hide what no program can do without, or the very program that the container runs."""
-    command = fields.get("command") or ()
-    program = command[0] if command and command[0].startswith("/") else ""
-    for index, mount in enumerate(fields.get("volumeMounts", ())):
+def programs(container: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the programs that a container names: its own, and those of its probes and hooks."""
+    handlers = [container.get(f"{probe}Probe", {}) for probe in ("startup", "liveness", "readiness")]
+    handlers += container.get("lifecycle", {}).values()
+    for runs in (container, *(handler.get("exec", {}) for handler in handlers)):
+        yield from runs.get("command", ())[:1]
+
+
+def check_hiding_mounts(
+    container: Mapping[str, Any], path: Path, report: Report, *, with_content: Collection[str]
+) -> None:
+    """Report mounts that hide what no program can do without, or a program that the container names.
+
+    ``with_content`` are volumes that come with files of their own, the program among them, perhaps.
+    """
+    named = [program for program in programs(container) if program.startswith("/")]
+    for index, mount in enumerate(container.get("volumeMounts", ())):
         where, mount_path = (*path, "volumeMounts", index, "mountPath"), mount.get("mountPath")
         if not isinstance(mount_path, str):
             continue
+        hidden = next((program for program in named if Directories(mount_path).any_at_or_above(program)), None)
         if PROGRAM_DIRECTORIES.any_at_or_below(mount_path):
             report(where, f"{mount_path[:60]} hides what the image needs to start; choose another directory")
-        elif program and Directories(mount_path).any_at_or_above(program):
-            report(where, f"{mount_path[:60]} hides {program[:60]}, which the container runs; choose another directory")
+        elif hidden is not None and mount.get("name") not in with_content:
+            report(where, f"{mount_path[:60]} hides {hidden[:60]}, which the container runs; choose another directory")
 
 
 def mount_places(items: Sequence[Mapping[str, Any]], path: Path, read_only: Collection[str] = ()) -> list[MountPlace]:

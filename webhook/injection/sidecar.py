@@ -30,6 +30,7 @@ from webhook.injection.reasons import Finding, NotInjectable, Reason, quote_untr
 from webhook.injection.resources import sidecar_resources
 from webhook.injection.security_context import ensure_startable_user, security_context
 from webhook.injection.variables import Environment, escape_references
+from webhook.injection.volume_types import names_with_content
 from webhook.injection.volumes import Plan
 
 __all__ = ["PATCH_ERRORS", "build", "hides_token"]
@@ -118,7 +119,7 @@ def _ensure_patch_is_sound(patched: dict[str, Any], unpatched: dict[str, Any], p
     volumes |= {mount["name"] for mount in unpatched["volumeMounts"]}
     if any(patched.get(key) != unpatched.get(key) for key in ("name", "restartPolicy")):
         problem = "changes the sidecar's name or restartPolicy"
-    elif problems_in(patched, volumes):
+    elif problems_in(patched, volumes, names_with_content(profile.volumes)):
         problem = "makes a sidecar that can't start"
     else:
         return

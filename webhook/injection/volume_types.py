@@ -1,7 +1,7 @@
 """Types of volumes (the API's volume sources), and to which of them an application can write its logs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from webhook.injection.pod import VolumeMount
@@ -15,6 +15,7 @@ __all__ = [
     "is_mount_read_only",
     "is_share",
     "is_volume_read_only",
+    "names_with_content",
     "outlives_pod",
     "type_of",
 ]
@@ -154,6 +155,11 @@ def is_volume_read_only(volume: Mapping[str, Any]) -> bool:
     if not _READ_ONLY_TYPES.isdisjoint(key for key, value in volume.items() if value is not None):
         return True
     return any(isinstance(source, dict) and source.get("readOnly") is True for source in volume.values())
+
+
+def names_with_content(volumes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the names of the volumes that may come with files: all but an ``emptyDir``."""
+    return frozenset(volume["name"] for volume in volumes if volume.get("emptyDir") is None)
 
 
 def _holds_no_logs(csi: Any) -> bool:
