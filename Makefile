@@ -12,7 +12,7 @@ BENCH ?=
 KUBERNETES ?=
 # How many tests run at once (0: one, in the process itself): more than two processors, because tests wait for programs.
 WORKERS ?= 4
-CLUSTER_WORKERS ?= 3
+CLUSTER_WORKERS ?= 4
 PYTEST ?=
 # How images are built: with what, under which name, and with which more options.
 BUILDER ?= $(or $(shell command -v docker),$(shell command -v podman))
