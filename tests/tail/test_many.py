@@ -156,6 +156,14 @@ class TestLongLine:
         assert peak_kib(sidecar) < 4096
 
 
+def write_and_rotate(log: Path, number: int, *, keep: int) -> list[str]:
+    """Append twenty lines of this number and rotate; return the lines."""
+    lines = [f"{number} {part} {'y' * 50}" for part in range(20)]
+    append(log, *lines)
+    rotate(log, keep)
+    return lines
+
+
 class TestStalledReader:
     """Nobody reads for long, and files are rotated meanwhile."""
 
@@ -166,10 +174,7 @@ class TestStalledReader:
         append(logs / "app.log", *expected)
         sidecar.looks_while_stalled()
         for number in range(300):
-            lines = [f"{number} {part} {'y' * 50}" for part in range(20)]
-            append(logs / "app.log", *lines)
-            expected += lines
-            rotate(logs / "app.log", keep=3)
+            expected += write_and_rotate(logs / "app.log", number, keep=3)
             sidecar.looks_while_stalled(1)
         sidecar.valve.set()
         sidecar.prints(expected)
@@ -188,10 +193,7 @@ class TestStalledReader:
             os.utime(logs / "app.log", (at, at))
             sidecar.looks_while_stalled()
         for number in range(3):
-            lines = [f"{number} {part} {'y' * 50}" for part in range(20)]
-            append(logs / "app.log", *lines)
-            expected += lines
-            rotate(logs / "app.log", keep=4)
+            expected += write_and_rotate(logs / "app.log", number, keep=4)
             sidecar.looks_while_stalled()
         sidecar.valve.set()
         sidecar.prints(expected)
